@@ -1,0 +1,64 @@
+"""A workbench for questions about detector architecture: topologies, compound scaling, studies and honest reports.
+
+The public names; importing them imports neither torch nor ray until one that needs it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaling_lab.architecture import Anchors, CompoundScaling, DetectorSpec, Node, Topology, efficientdet, topologies
+    from scaling_lab.cost import count
+    from scaling_lab.data import Coco, Shapes
+    from scaling_lab.model import build
+    from scaling_lab.runs import Runs
+    from scaling_lab.study import Study
+    from scaling_lab.training.recipe import Recipe
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Anchors": "scaling_lab.architecture",
+    "Coco": "scaling_lab.data",
+    "CompoundScaling": "scaling_lab.architecture",
+    "DetectorSpec": "scaling_lab.architecture",
+    "Node": "scaling_lab.architecture",
+    "Recipe": "scaling_lab.training.recipe",
+    "Runs": "scaling_lab.runs",
+    "Shapes": "scaling_lab.data",
+    "Study": "scaling_lab.study",
+    "Topology": "scaling_lab.architecture",
+    "build": "scaling_lab.model",
+    "count": "scaling_lab.cost",
+    "efficientdet": "scaling_lab.architecture",
+    "topologies": "scaling_lab.architecture",
+}
+
+__all__ = [
+    "Anchors",
+    "Coco",
+    "CompoundScaling",
+    "DetectorSpec",
+    "Node",
+    "Recipe",
+    "Runs",
+    "Shapes",
+    "Study",
+    "Topology",
+    "build",
+    "count",
+    "efficientdet",
+    "topologies",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,9 @@
+"""What a detector is, as plain data. Not how it is built or trained: nothing here imports torch, ray or pandas."""
+
+from scaling_lab.architecture import topologies
+from scaling_lab.architecture.compound_scaling import CompoundScaling
+from scaling_lab.architecture.efficientdet import efficientdet
+from scaling_lab.architecture.spec import Anchors, DetectorSpec
+from scaling_lab.architecture.topology import FUSIONS, Node, Topology
+
+__all__ = ["FUSIONS", "Anchors", "CompoundScaling", "DetectorSpec", "Node", "Topology", "efficientdet", "topologies"]

@@ -1,0 +1,46 @@
+"""Names for topologies that have one. For people's eyes only: nothing is looked up by these names except the commands' words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from scaling_lab.architecture import topologies
+from scaling_lab.architecture.topology import Topology
+from scaling_lab.errors import UserError
+
+PUBLISHED: dict[str, Callable[..., Topology]] = {
+    name: getattr(topologies, name) for name in topologies.__all__ if name != "none"
+}
+PUBLISHED = {"none": topologies.none, **PUBLISHED}
+
+
+def topology_by_name(name: str, min_level: int = 3, max_level: int = 7, fusion: str | None = None) -> Topology:
+    """Give a published topology by its function's name. Raises UserError with the names there are."""
+    if name not in PUBLISHED:
+        raise UserError(f"topology {name!r} is unknown; allowed are {', '.join(PUBLISHED)}")
+    chosen = {} if fusion is None else {"fusion": fusion}
+    return PUBLISHED[name](min_level, max_level, **chosen)
+
+
+@lru_cache(maxsize=4096)
+def topology_words(topology: Topology) -> str:
+    """Name a topology, its levels and its fusion, such as "bifpn P3-P7 fast"; one without a name is "custom <digest>"."""
+    name = published_name(topology) or f"custom {topology.digest}"
+    fusions = sorted({node.fusion for node in topology.nodes if len(node.inputs) > 1})
+    words = [name, f"P{topology.min_level}-P{topology.max_level}", "+".join(fusions)]
+    return " ".join(word for word in words if word)
+
+
+@lru_cache(maxsize=4096)
+def published_name(topology: Topology) -> str | None:
+    """Give the published name of a topology's wiring, whatever its fusion, or None."""
+    digest = topology.with_fusion("sum").digest
+    for name, make in PUBLISHED.items():
+        try:
+            known = make(topology.min_level, topology.max_level)
+        except UserError:  # a cell of other levels
+            continue
+        if len(known.nodes) == len(topology.nodes) and known.with_fusion("sum").digest == digest:
+            return name
+    return None

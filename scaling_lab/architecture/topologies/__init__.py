@@ -1,0 +1,16 @@
+"""The published feature-network topologies, each a function of the level range. Not a registry: any Topology is as good.
+
+Every function takes `fusion` (see FUSIONS) and uses "fast", the weighted fusion of arXiv:1911.09070, unless told; the
+papers of FPN and PANet use "sum". Only the NAS-FPN cell brings its own operations.
+"""
+
+from scaling_lab.architecture.topologies.bifpn import bifpn
+from scaling_lab.architecture.topologies.fpn import fpn
+from scaling_lab.architecture.topologies.fully_connected import fully_connected
+from scaling_lab.architecture.topologies.nas_fpn import nas_fpn
+from scaling_lab.architecture.topologies.none import none
+from scaling_lab.architecture.topologies.panet import panet
+from scaling_lab.architecture.topologies.quad_fpn import quad_fpn
+from scaling_lab.architecture.topologies.simplified_panet import simplified_panet
+
+__all__ = ["bifpn", "fpn", "fully_connected", "nas_fpn", "none", "panet", "quad_fpn", "simplified_panet"]

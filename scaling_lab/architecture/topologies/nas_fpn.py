@@ -1,0 +1,46 @@
+"""NAS-FPN: the cell that its search released. Only its wiring and operations: the convolutions are the spec's.
+
+Node list from tensorflow/models, official/vision/modeling/decoders/nasfpn.py (NASFPN_BLOCK_SPECS). Its rule that an output
+also adds every feature of its level that nothing has read is written out here as ordinary edges.
+"""
+
+from __future__ import annotations
+
+from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.errors import UserError
+
+# (level, gate source or None, inputs): ids 0-4 are P3-P7. With a gate the first input gates the second, the coarser one
+# first; further inputs are added.
+_CELL: tuple[tuple[int, bool, tuple[int, ...]], ...] = (
+    (4, True, (3, 1)),  # 5: gp(P6, P4)
+    (4, False, (1, 5)),  # 6
+    (3, False, (0, 6)),  # 7: P3
+    (4, False, (6, 7)),  # 8: P4
+    (5, True, (8, 7, 2)),  # 9: P5 = gp(P4 out, P3 out) + P5, unread so far
+    (7, True, (9, 6, 4)),  # 10: P7 = gp(P5 out, id 6) + P7, unread so far
+    (6, True, (10, 9)),  # 11: P6 = gp(P7 out, P5 out)
+)
+
+
+def nas_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "sum", attention: str = "max") -> Topology:
+    """Wire the released seven-node cell, for five levels (arXiv:1904.07392).
+
+    `attention` "max" pools by maximum and gates by the coarser input (tensorflow/models); "avg" pools by average and
+    gates by the finer one (mmdetection, mmcv merge_cells). `fusion` is that of the nodes without attention.
+
+        P7 ─────────────────────┬── o ──┐
+        P6 ── gate              │   ↑   ↓
+        P5 ────│────────────────┼ o ┴── o
+        P4 ─── o ── o ────── o ─┘ ↑
+        P3 ────────── o ─────┴────┘
+    """
+    if max_level - min_level != 4:
+        raise UserError(f"nas_fpn is a cell of five levels; P{min_level} to P{max_level} are {max_level - min_level + 1}")
+    if attention not in ("max", "avg"):
+        raise UserError(f"attention {attention!r} is unknown; allowed are 'max' and 'avg'")
+    nodes = []
+    for level, gated, inputs in _CELL:
+        if gated and attention == "avg":
+            inputs = (inputs[1], inputs[0], *inputs[2:])
+        nodes.append(Node(level - 3 + min_level, inputs, f"attention_{attention}" if gated else fusion))
+    return Topology(min_level, max_level, tuple(nodes))

@@ -1,0 +1,5 @@
+"""A spec made into a torch module. It decides nothing: every choice stands in the spec."""
+
+from scaling_lab.model.detector import Detector, build
+
+__all__ = ["Detector", "build"]

@@ -1,0 +1,73 @@
+"""The whole detector: backbone, feature network, two heads, and how their weights start. No boxes, no losses.
+
+Shapes: B batch, H, W image height and width, h, w a level's, A anchors at a position, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.model.backbone import make_backbone
+from scaling_lab.model.feature_network import FeatureNetwork
+from scaling_lab.model.heads import Head
+
+# The share of positives that an untrained class head predicts (arXiv:1708.02002, section 4.1).
+CLASS_PRIOR = 0.01
+
+
+class Detector(nn.Module):
+    """Images to class logits and box deltas at every level. Works at any image size, whatever the spec's."""
+
+    def __init__(self, spec: DetectorSpec, *, pretrained: bool = False, **backbone_options: Any) -> None:
+        super().__init__()
+        self.spec = spec
+        levels = (spec.topology.min_level, spec.topology.max_level)
+        self.backbone, channels = make_backbone(spec.backbone, *levels, pretrained=pretrained, **backbone_options)
+        self.feature_network = FeatureNetwork(spec, channels)
+        self.class_head = Head(spec, spec.num_classes)
+        self.box_head = Head(spec, 4)
+        for part in (self.feature_network, self.class_head, self.box_head):
+            for module in part.modules():
+                _initialise(module, uniform=part is self.feature_network)
+        _last_convolution(self.class_head).bias.data.fill_(-math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+
+    def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Take (B, 3, H, W), normalised. Give class logits (B, A*K, h, w) and box deltas (B, A*4, h, w), finest level first.
+
+        Channels are anchor-major: anchor 0's values, then anchor 1's. Deltas are (ty, tx, th, tw).
+        """
+        features = self.feature_network(self.backbone(images_BCHW))
+        return self.class_head(features), self.box_head(features)
+
+
+def build(spec: DetectorSpec, *, pretrained: bool = False, **backbone_options: Any) -> Detector:
+    """Build the detector of a spec, with weights from torch's random generator; `pretrained` fetches timm's for the backbone.
+
+    Raises UserError for a backbone that timm does not know, or that lacks the topology's finest level.
+    """
+    return Detector(spec, pretrained=pretrained, **backbone_options)
+
+
+def _initialise(module: nn.Module, *, uniform: bool) -> None:
+    """Start a convolution: Glorot uniform in the feature network, normal by fan-in in the heads (google/automl, Keras)."""
+    if not isinstance(module, nn.Conv2d):
+        return
+    fan_in = module.weight[0].numel()
+    fan_out = module.out_channels * module.weight[0, 0].numel() // module.groups
+    with torch.no_grad():
+        if uniform:
+            limit = math.sqrt(6.0 / (fan_in + fan_out))
+            module.weight.uniform_(-limit, limit)
+        else:
+            module.weight.normal_(std=math.sqrt(1.0 / fan_in))
+        if module.bias is not None:
+            module.bias.zero_()
+
+
+def _last_convolution(module: nn.Module) -> nn.Conv2d:
+    return [part for part in module.modules() if isinstance(part, nn.Conv2d)][-1]

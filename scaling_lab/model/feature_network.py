@@ -1,0 +1,100 @@
+"""Runs a topology: resample every edge, fuse, activate, convolve. Every edge is in the data; nothing is added here.
+
+Shapes: B batch, C channels, H, W height and width; features are lists over levels, finest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.model.fusion import make_fusion
+from scaling_lab.model.layers import ACTIVATION_MODULES, Projection, batch_norm, convolution, resample
+
+
+class FeatureNetwork(nn.Module):
+    """Backbone features to `repeats` cells' output, all levels at the spec's width.
+
+    Levels that the backbone lacks are made first: the first from the raw coarsest feature by a projection and a pooling,
+    the next by pooling that (google/automl efficientdet, build_feature_network).
+    """
+
+    def __init__(self, spec: DetectorSpec, backbone_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.num_given = len(backbone_channels)
+        missing = spec.topology.num_inputs - self.num_given
+        self.extra = Projection(backbone_channels[-1], spec) if missing and backbone_channels[-1] != spec.width else None
+        channels = [*backbone_channels, *[spec.width] * missing]
+        self.cells = nn.ModuleList()
+        for _ in range(spec.repeats):
+            cell = Cell(spec, channels)
+            self.cells.append(cell)
+            channels = cell.out_channels
+        self.outputs = _projections(channels, spec)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Take the backbone's features; give one (B, width, H, W) for each level of the topology."""
+        features = list(features)
+        while len(features) < self.spec.topology.num_inputs:
+            x_BCHW = features[-1]
+            size = ((x_BCHW.shape[2] - 1) // 2 + 1, (x_BCHW.shape[3] - 1) // 2 + 1)
+            if self.extra is not None and len(features) == self.num_given:
+                x_BCHW = self.extra(x_BCHW)
+            features.append(resample(x_BCHW, size, self.spec))
+        for cell in self.cells:
+            features = cell(features)
+        return [project(x_BCHW) for project, x_BCHW in zip(self.outputs, features, strict=True)]
+
+
+class Cell(nn.Module):
+    """One topology with weights. Inputs that are not at the spec's width are projected, once for every edge."""
+
+    def __init__(self, spec: DetectorSpec, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.topology: Topology = spec.topology
+        channels = [*in_channels, *[spec.width] * len(self.topology.nodes)]
+        self.nodes = nn.ModuleList(
+            FusionNode(spec, node, [channels[source] for source in node.inputs]) for node in self.topology.nodes
+        )
+        self.out_channels = [channels[output] for output in self.topology.outputs]
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Take and give one feature for each level."""
+        sizes = {level: tuple(x.shape[2:]) for level, x in zip(self.topology.levels, features, strict=True)}
+        features = list(features)
+        for node, module in zip(self.topology.nodes, self.nodes, strict=True):
+            features.append(module([features[source] for source in node.inputs], sizes[node.level]))
+        return [features[output] for output in self.topology.outputs]
+
+
+class FusionNode(nn.Module):
+    """Resample each input to the node's size, fuse them, activate, convolve, normalise."""
+
+    def __init__(self, spec: DetectorSpec, node: Node, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.projections = _projections(in_channels, spec)
+        self.fusion = make_fusion(node.fusion, len(node.inputs), spec.width)
+        activation = ACTIVATION_MODULES[spec.activation]()
+        if spec.norm_before_activation:
+            steps = [convolution(spec, spec.width, bias=False), batch_norm(spec.width), activation]
+        else:
+            steps = [activation, convolution(spec, spec.width, bias=spec.bias_before_norm), batch_norm(spec.width)]
+        self.convolve = nn.Sequential(*steps)
+
+    def forward(self, inputs: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Take inputs of any size; give (B, width, *size)."""
+        projected = [project(x_BCHW) for project, x_BCHW in zip(self.projections, inputs, strict=True)]
+        fused_BCHW = self.fusion([resample(x_BCHW, size, self.spec) for x_BCHW in projected])
+        return self.convolve(fused_BCHW)  # type: ignore[no-any-return]
+
+
+def _projections(in_channels: Sequence[int], spec: DetectorSpec) -> nn.ModuleList:
+    """Make one projection to the spec's width for each input that needs it, the identity for the others."""
+    return nn.ModuleList(
+        nn.Identity() if channels == spec.width else Projection(channels, spec) for channels in in_channels
+    )

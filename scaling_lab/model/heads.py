@@ -1,0 +1,35 @@
+"""The class head and the box head: one set of convolutions for all levels, batch norm for each level. No boxes are coded here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.model.layers import ACTIVATION_MODULES, batch_norm, convolution
+
+
+class Head(nn.Module):
+    """`head_repeats` convolutions, each with a norm of its own for every level, then one that predicts.
+
+    Source: google/automl efficientdet, efficientdet_arch.py, class_net and box_net.
+    """
+
+    def __init__(self, spec: DetectorSpec, values_per_anchor: int) -> None:
+        super().__init__()
+        repeats, levels = range(spec.head_repeats), range(spec.topology.num_inputs)
+        bias = spec.bias_before_norm
+        self.convolutions = nn.ModuleList(convolution(spec, spec.width, bias=bias) for _ in repeats)
+        self.norms = nn.ModuleList(nn.ModuleList(batch_norm(spec.width) for _ in levels) for _ in repeats)
+        self.activation = ACTIVATION_MODULES[spec.head_activation or spec.activation]()
+        self.predict = convolution(spec, values_per_anchor * spec.anchors.per_position, bias=True)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Take (B, width, H, W) for each level; give (B, anchors * values, H, W) for each level."""
+        outputs = []
+        for level, x_BCHW in enumerate(features):
+            for convolve, norms in zip(self.convolutions, self.norms, strict=True):
+                x_BCHW = self.activation(norms[level](convolve(x_BCHW)))  # type: ignore[index]
+            outputs.append(self.predict(x_BCHW))
+        return outputs
