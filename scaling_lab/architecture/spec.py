@@ -59,6 +59,7 @@ class DetectorSpec:
     one number for a square. `padding` "same" is TensorFlow's asymmetric one; `bias_before_norm` keeps the biases that a
     batch norm makes idle, as the released weights do; `separable` makes every 3x3 convolution a depthwise and a pointwise
     one; `norm_before_activation` is convolution, norm, activation in place of activation, convolution, norm.
+    `backbone_options` are JSON values that timm.create_model takes for this backbone, such as {"channels": [16, 32, 48, 64]}.
     """
 
     backbone: str
@@ -77,6 +78,7 @@ class DetectorSpec:
     norm_before_activation: bool = False
     downsampling: str = "max"
     upsampling: str = "nearest"
+    backbone_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.image_size, int):
@@ -92,6 +94,7 @@ class DetectorSpec:
             raise UserError(f"image_size is {self.image_size}; allowed is one number, or (height, width)")
         for side in self.image_size:
             _check_count("image_size", side, least=1)
+        object.__setattr__(self, "backbone_options", _json_values("backbone_options", self.backbone_options))
         _check_choice("activation", self.activation, ACTIVATIONS)
         if self.head_activation is not None:
             _check_choice("head_activation", self.head_activation, ACTIVATIONS)
@@ -136,7 +139,8 @@ class DetectorSpec:
         """Say in one line what it is, such as "efficientnet_b0, bifpn P3-P7 fast x3, width 64, 512 px"."""
         height, width = self.image_size
         size = f"{width} px" if height == width else f"{width}x{height} px"
-        return f"{self.backbone}, {self.topology.describe()} x{self.repeats}, width {self.width}, {size}"
+        backbone = f"{self.backbone}*" if self.backbone_options else self.backbone
+        return f"{backbone}, {self.topology.describe()} x{self.repeats}, width {self.width}, {size}"
 
     # --- JSON --------------------------------------------------------------------------------------------------------
 
@@ -186,6 +190,13 @@ class DetectorSpec:
 def _check_count(name: str, value: object, *, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name} is {value!r}; allowed are whole numbers from {least}")
+
+
+def _json_values(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(dict(values))))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} is {values!r}; allowed is a mapping of JSON values ({error})") from None
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

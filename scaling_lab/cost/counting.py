@@ -5,6 +5,7 @@ The backbone's share is kept for each (name, levels, image size), for it is most
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 
 import torch
@@ -23,13 +24,16 @@ Shapes3 = tuple[tuple[int, int, int], ...]
 
 def count_backbone(spec: DetectorSpec) -> tuple[PartCost, Shapes3]:
     """Count the backbone up to the topology's levels; give its features' shapes too."""
-    return _count_backbone(spec.backbone, spec.topology.min_level, spec.topology.max_level, spec.image_size)
+    options = json.dumps(spec.backbone_options, sort_keys=True)
+    return _count_backbone(spec.backbone, options, spec.topology.min_level, spec.topology.max_level, spec.image_size)
 
 
 @lru_cache(maxsize=1024)
-def _count_backbone(name: str, min_level: int, max_level: int, image_size: tuple[int, int]) -> tuple[PartCost, Shapes3]:
+def _count_backbone(
+    name: str, options: str, min_level: int, max_level: int, image_size: tuple[int, int]
+) -> tuple[PartCost, Shapes3]:
     with torch.device("meta"):
-        backbone, _ = make_backbone(name, min_level, max_level)
+        backbone, _ = make_backbone(name, min_level, max_level, **json.loads(options))
         cost, features = _count(backbone.eval(), torch.empty(1, 3, *image_size))
     return cost, tuple((x.shape[1], x.shape[2], x.shape[3]) for x in features)
 

@@ -6,6 +6,7 @@ import difflib
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 from scaling_lab.errors import UserError
@@ -23,7 +24,7 @@ def make_backbone(
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"; near it are {', '.join(near)}" if near else ""
         raise UserError(f"backbone {name!r} is unknown to timm {timm.__version__}{hint}")
-    reductions = _feature_levels(name)
+    reductions = _feature_levels(name, options)
     taps = [reductions[level] for level in range(min_level, max_level + 1) if level in reductions]
     has = ", ".join(f"P{level}" for level in sorted(reductions))
     if min_level not in reductions:
@@ -40,17 +41,19 @@ def make_backbone(
     return backbone, list(backbone.feature_info.channels())
 
 
-def _feature_levels(name: str) -> dict[int, int]:
+def _feature_levels(name: str, options: dict[str, Any]) -> dict[int, int]:
     """Give the index of the last feature at each level, from a model that holds no memory."""
-    import torch
-
     try:
         with torch.device("meta"):
-            info = timm.create_model(name, features_only=True, pretrained=False).feature_info
+            info = timm.create_model(name, features_only=True, pretrained=False, **options).feature_info
     except Exception as error:  # timm raises many kinds for models without features
-        raise UserError(f"backbone {name!r} offers no features_only in timm: {_first_line(error)}") from None
+        raise UserError(f"timm cannot make features of backbone {name!r}{_with(options)}: {_first_line(error)}") from None
     indices = info.out_indices if hasattr(info, "out_indices") else range(len(info.reduction()))
     return {int(reduction).bit_length() - 1: index for index, reduction in zip(indices, info.reduction(), strict=True)}
+
+
+def _with(options: dict[str, Any]) -> str:
+    return f" with {options}" if options else ""
 
 
 def _first_line(error: Exception) -> str:

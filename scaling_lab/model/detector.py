@@ -27,7 +27,8 @@ class Detector(nn.Module):
         super().__init__()
         self.spec = spec
         levels = (spec.topology.min_level, spec.topology.max_level)
-        self.backbone, channels = make_backbone(spec.backbone, *levels, pretrained=pretrained, **backbone_options)
+        options = {**spec.backbone_options, **backbone_options}
+        self.backbone, channels = make_backbone(spec.backbone, *levels, pretrained=pretrained, **options)
         self.feature_network = FeatureNetwork(spec, channels)
         self.class_head = Head(spec, spec.num_classes)
         self.box_head = Head(spec, 4)

@@ -13,7 +13,7 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
-from scaling_lab.data import DataSource
+from scaling_lab.data import Source
 from scaling_lab.data.loading import Batch
 from scaling_lab.detection import detect
 from scaling_lab.model import Detector
@@ -22,14 +22,14 @@ from scaling_lab.model import Detector
 _SUMMARY = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 
-def evaluate(detector: Detector, source: DataSource, batches: Iterable[Batch], *, candidates: int = 5000) -> dict[str, Any]:
+def evaluate(detector: Detector, source: Source, batches: Iterable[Batch], *, candidates: int = 5000) -> dict[str, Any]:
     """Give ap, ap50, ap75, ap_small, ap_medium, ap_large (None where no object is of that size) and ap_by_class, on val."""
     return average_precision(source.ground_truth("val"), predict(detector, source, batches, candidates=candidates))
 
 
 @torch.inference_mode()
 def predict(
-    detector: Detector, source: DataSource, batches: Iterable[Batch], *, candidates: int = 5000
+    detector: Detector, source: Source, batches: Iterable[Batch], *, candidates: int = 5000
 ) -> NDArray[np.float64]:
     """Give (D, 7): image id, x, y, width, height in pixels of the original image, score, category id."""
     training = detector.training

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.data import DataSource
+from scaling_lab.data import Source
+from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import LossTerms, detection_loss, make_anchors, match
 from scaling_lab.detection.anchors import feature_sizes
@@ -36,7 +37,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def train(
     spec: DetectorSpec,
-    source: DataSource,
+    source: Source,
     recipe: Recipe,
     *,
     seed: int,
@@ -76,7 +77,7 @@ class Run:
     def __init__(
         self,
         spec: DetectorSpec,
-        source: DataSource,
+        source: Source,
         recipe: Recipe,
         *,
         seed: int,
@@ -89,7 +90,8 @@ class Run:
         torch.manual_seed(seed)
         pretrained = recipe.pretrained is True
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
-        self.model: Detector = build(spec, pretrained=pretrained, **options).to(self.device)
+        self.model = build(spec, pretrained=pretrained, **options)
+        self.model = self.model.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         self.optimizer = make_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
@@ -139,9 +141,9 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, _DTYPES.get(recipe.precision), enabled=recipe.precision in _DTYPES):
-            class_logits, box_deltas = self.model(batch.images_BCHW)
+            class_logits, box_deltas = self.model(batch.images_BCHW.contiguous(memory_format=torch.channels_last))
         terms = self.loss(class_logits, box_deltas, batch)
-        if not math.isfinite(float(terms.total)):
+        if not math.isfinite(float(terms.total.detach())):
             return terms
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms.total).backward()
@@ -190,8 +192,7 @@ class Run:
             batch_size=recipe.batch_size,
             seed=self.seed,
             epoch=epoch,
-            jitter=recipe.jitter,
-            flip=recipe.flip,
+            augmentation=Augmentation(jitter=recipe.jitter, flip=recipe.flip),
             workers=self.workers,
             device=self.device,
         )

@@ -1,0 +1,31 @@
+"""The topology ablation: each feature network against the study's baseline, beside the paper's own comparison.
+
+scaling-lab report runs/<study> --report reports/topology_ablation.py
+"""
+
+from __future__ import annotations
+
+from scaling_lab.report import Page, ablation, compute_frontier, pictures, provenance, sections
+from scaling_lab.runs import Runs
+
+
+def report(runs: Runs) -> Page:
+    """Build the page."""
+    frontier = compute_frontier(runs)
+    return Page(
+        title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
+        question=str(runs.meta.get("question", "")),
+        subtitle=str(runs.meta.get("data_description", "")),
+        sections=(
+            sections.conclusions(runs, frontier),
+            ablation.ablation(runs, frontier),
+            sections.accuracy_and_cost(runs, frontier),
+            sections.architectures(runs, frontier),
+            sections.topologies(runs, frontier),
+            ablation.beside_the_paper(runs, frontier),
+            sections.curves(runs, frontier),
+            pictures.detections(runs, frontier),
+            provenance.failures(runs, frontier),
+            provenance.provenance(runs),
+        ),
+    )

@@ -1,0 +1,184 @@
+"""Reads one annotation file in COCO's format, checks it and numbers the classes. No image, no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaling_lab.errors import UserError
+
+Record = dict[str, Any]
+Checks = Mapping[str, Callable[[Any], str]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image: `boxes` (N, 4) are x0, y0, x1, y1 in its pixels, `labels` (N,) class indices; crowds are left out."""
+
+    image_id: int
+    file_name: str
+    size: tuple[int, int]
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """One annotation file. `degenerate` counts the boxes without area inside their image: they are not trained on."""
+
+    ground_truth: dict[str, list[Record]]
+    entries: list[Entry]
+    degenerate: int
+
+
+@lru_cache(maxsize=4)
+def read_annotations(path: Path, stamp: tuple[int, int]) -> Annotations:
+    """Read and check the file once; `stamp` is its time and size, so that a changed file is read again.
+
+    Raises UserError for what is not JSON, lacks a key, holds a value of another kind, or names an unknown id.
+    """
+    content = _content(path)
+    categories = _records(path, content, "categories", {"id": _is_whole, "name": _is_text})
+    sizes = {"width": _is_side, "height": _is_side}
+    images = _records(path, content, "images", {"id": _is_whole, "file_name": _is_text, **sizes})
+    needed = {"image_id": _is_whole, "category_id": _is_whole, "bbox": _is_box}
+    annotations = _records(path, content, "annotations", needed, {"area": _is_number, "iscrowd": _is_flag})
+    categories.sort(key=lambda category: category["id"])
+    _check_unique(path, "categories", "id", categories)
+    _check_unique(path, "categories", "name", categories)
+    _check_unique(path, "images", "id", images)
+    _check_references(path, annotations, {"image_id": images, "category_id": categories})
+    ground_truth = {
+        "images": [{key: image[key] for key in ("id", "width", "height", "file_name")} for image in images],
+        "annotations": [_annotation(number, annotation) for number, annotation in enumerate(annotations, 1)],
+        "categories": [{key: category[key] for key in ("id", "name")} for category in categories],
+    }
+    return _with_entries(ground_truth)
+
+
+def _content(path: Path) -> Record:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise UserError(f"{path} holds a {found}; allowed is an object of images, annotations and categories")
+    return content
+
+
+# --- checks: each gives what is allowed, in words, or nothing where the value fits ------------------------------------
+
+
+def _is_whole(value: Any) -> str:
+    return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+
+
+def _is_side(value: Any) -> str:
+    return "" if not _is_whole(value) and value > 0 else "a whole number above 0"
+
+
+def _is_text(value: Any) -> str:
+    return "" if isinstance(value, str) and value else "a text"
+
+
+def _is_number(value: Any) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return "" if is_number else "a number"
+
+
+def _is_flag(value: Any) -> str:
+    return "" if value in (0, 1) else "0 or 1"
+
+
+def _is_box(value: Any) -> str:
+    fits = isinstance(value, list) and len(value) == 4 and not any(map(_is_number, value))
+    return "" if fits else "four numbers: x, y, width, height"
+
+
+def _records(path: Path, content: Record, part: str, needed: Checks, optional: Checks | None = None) -> list[Record]:
+    records = content.get(part)
+    if not isinstance(records, list):
+        found = "lacks" if records is None else f"has a {type(records).__name__} as"
+        raise UserError(f"{path} {found} {part!r}; allowed is a list")
+    for number, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise UserError(f"{path}: {part}[{number}] is {record!r}; allowed is an object with {', '.join(needed)}")
+        missing = [key for key in needed if key not in record]
+        if missing:
+            raise UserError(f"{path}: {part}[{number}] lacks {missing[0]!r}; needed are {', '.join(needed)}")
+        for key, check in {**needed, **(optional or {})}.items():
+            allowed = check(record[key]) if key in record else ""
+            if allowed:
+                raise UserError(f"{path}: {part}[{number}] has {key} {record[key]!r}; allowed is {allowed}")
+    if not records and part != "annotations":
+        raise UserError(f"{path}: {part!r} is empty; allowed is one or more")
+    return list(records)
+
+
+def _check_unique(path: Path, part: str, key: str, records: list[Record]) -> None:
+    seen = set()
+    for record in records:
+        if record[key] in seen:
+            raise UserError(f"{path}: {part} holds the {key} {record[key]!r} twice; allowed is once")
+        seen.add(record[key])
+
+
+def _check_references(path: Path, annotations: list[Record], targets: dict[str, list[Record]]) -> None:
+    for key, records in targets.items():
+        known = {record["id"] for record in records}
+        for number, annotation in enumerate(annotations):
+            if annotation[key] not in known:
+                found = f"annotations[{number}] has {key} {annotation[key]}"
+                raise UserError(f"{path}: {found}; allowed are {_listed(known)}")
+
+
+def _listed(ids: set[int]) -> str:
+    first = sorted(ids)[:10]
+    return ", ".join(map(str, first)) + (f", ... ({len(ids)} in all)" if len(ids) > len(first) else "")
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def _annotation(number: int, annotation: Record) -> Record:
+    x, y, width, height = annotation["bbox"]
+    # Numbered anew: evaluators take the id 0, which some files have, for "no match".
+    return {
+        "id": number,
+        "image_id": annotation["image_id"],
+        "category_id": annotation["category_id"],
+        "bbox": [x, y, width, height],
+        "area": annotation.get("area", width * height),
+        "iscrowd": int(annotation.get("iscrowd", 0)),
+    }
+
+
+def _with_entries(ground_truth: dict[str, list[Record]]) -> Annotations:
+    index = {category["id"]: number for number, category in enumerate(ground_truth["categories"])}
+    rows: dict[int, list[tuple[float, ...]]] = {image["id"]: [] for image in ground_truth["images"]}
+    for annotation in ground_truth["annotations"]:
+        if not annotation["iscrowd"]:
+            rows[annotation["image_id"]].append((*annotation["bbox"], index[annotation["category_id"]]))
+    entries = [_entry(image, rows[image["id"]]) for image in ground_truth["images"]]
+    kept = sum(len(entry.labels) for entry in entries)
+    return Annotations(ground_truth, entries, degenerate=sum(map(len, rows.values())) - kept)
+
+
+def _entry(image: Record, rows: list[tuple[float, ...]]) -> Entry:
+    values = np.array(rows, dtype=np.float32).reshape(-1, 5)
+    corners = np.concatenate([values[:, :2], values[:, :2] + values[:, 2:4]], axis=1)
+    width, height = image["width"], image["height"]
+    boxes = np.clip(corners, 0, np.array([width, height, width, height], dtype=np.float32))
+    has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    labels = values[has_area, 4].astype(np.int64)
+    return Entry(image["id"], image["file_name"], (height, width), boxes[has_area], labels)

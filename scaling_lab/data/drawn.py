@@ -1,0 +1,91 @@
+"""The batches of Shapes: drawn on the device, and kept while memory allows, as an epoch repeats them. Reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scaling_lab.data.rendering import render
+from scaling_lab.data.scenes import Scene
+from scaling_lab.data.shapes import NATIVE_SIZE, Shapes, boxes
+
+if TYPE_CHECKING:
+    from scaling_lab.data.loading import Batches, Example
+
+# Of all images kept in one process.
+KEPT_BYTES = 512 * 2**20
+
+_NATIVE = (NATIVE_SIZE, NATIVE_SIZE)
+
+
+def drawn_batches(plan: Batches, source: Shapes) -> Iterator[tuple[Tensor, list[Example]]]:
+    """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch."""
+    for indices in plan.indices():
+        scenes = [source.scene(plan.split, index) for index in indices]
+        examples = [_example(plan, index, scene) for index, scene in zip(indices, scenes, strict=True)]
+        if plan.split == "train" and plan.augmentation is not None and plan.augmentation.rescales:
+            placements = [example.placement for example in examples]
+            yield render(scenes, plan.image_size, plan.device, placements), examples
+        else:
+            yield _whole(plan, source, indices, examples), examples
+
+
+def _example(plan: Batches, index: int, scene: Scene) -> Example:
+    return plan.example(index, index + 1, _NATIVE, boxes(scene), np.array(scene.labels, dtype=np.int64))
+
+
+def _whole(plan: Batches, source: Shapes, indices: list[int], examples: list[Example]) -> Tensor:
+    side = min(plan.image_size)
+    square_BCSS = _kept(source, plan.split, side, plan.device).images(indices)
+    for pixels_CSS, example in zip(square_BCSS, examples, strict=True):
+        placement = example.placement
+        axes = [axis for axis, mirrored in ((1, placement.mirror_y), (2, placement.mirror_x)) if mirrored]
+        if axes:
+            pixels_CSS.copy_(pixels_CSS.flip(axes))
+    if plan.image_size == (side, side):
+        return square_BCSS
+    pixels_BCHW = square_BCSS.new_zeros((len(indices), 3, *plan.image_size))
+    pixels_BCHW[:, :, :side, :side] = square_BCSS
+    return pixels_BCHW
+
+
+class _Drawing:
+    """The images of one split at one size: drawn at first use, and kept where they are within KEPT_BYTES."""
+
+    def __init__(self, source: Shapes, split: str, side: int, device: torch.device) -> None:
+        self._source, self._split, self._side, self._device = source, split, side, device
+        self.bytes = source.length(split) * 3 * side * side
+        self._images: Tensor | None = None
+        self._is_drawn = np.zeros(source.length(split), dtype=bool)
+
+    def images(self, indices: list[int]) -> Tensor:
+        if self.bytes > KEPT_BYTES:
+            return self._draw(indices)
+        if self._images is None:
+            shape = (len(self._is_drawn), 3, self._side, self._side)
+            self._images = torch.empty(shape, dtype=torch.uint8, device=self._device)
+        missing = [index for index in indices if not self._is_drawn[index]]
+        if missing:
+            self._images[missing] = self._draw(missing)
+            self._is_drawn[missing] = True
+        return self._images.index_select(0, torch.tensor(indices, device=self._device))
+
+    def _draw(self, indices: list[int]) -> Tensor:
+        return render([self._source.scene(self._split, index) for index in indices], self._side, self._device)
+
+
+_DRAWINGS: dict[tuple[Shapes, str, int, torch.device], _Drawing] = {}
+
+
+def _kept(source: Shapes, split: str, side: int, device: torch.device) -> _Drawing:
+    key = (source, split, side, device)
+    drawing = _DRAWINGS.pop(key, None) or _Drawing(source, split, side, device)
+    # The least recently used go first.
+    while _DRAWINGS and drawing.bytes + sum(other.bytes for other in _DRAWINGS.values()) > KEPT_BYTES:
+        del _DRAWINGS[next(iter(_DRAWINGS))]
+    _DRAWINGS[key] = drawing
+    return drawing

@@ -1,0 +1,163 @@
+"""Batches for the network from either source, through one call. It reads and places images; it trains nothing.
+
+What an image looks like depends on (source, seed, epoch, index) alone, never on workers or on what ran before: a run
+that is resumed sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scaling_lab.data import Source
+from scaling_lab.data.augmentation import Augmentation, Placement, augmented, letterbox
+from scaling_lab.data.shapes import Shapes
+from scaling_lab.errors import UserError
+
+# ImageNet's, which every timm backbone expects; out of 255.
+MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+# The streams of random numbers of one seed.
+_ORDER, _PLACEMENT = 0, 1
+
+
+@dataclass
+class Batch:
+    """B images on the device; boxes are (x0, y0, x1, y1) in the network's pixels, N the most of one image, at least 1.
+
+    A network pixel is an original pixel times `scales_B` (in val: without crop or mirror); `sizes_B2` is the original
+    (height, width). Rows of `boxes_BN4` beyond an image's own are 0, their labels -1.
+    """
+
+    images_BCHW: Tensor
+    boxes_BN4: Tensor
+    labels_BN: Tensor
+    image_ids: list[int]
+    scales_B: Tensor
+    sizes_B2: Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image's share of a batch, without its pixels."""
+
+    image_id: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    placement: Placement
+
+
+def batches(
+    source: Source,
+    split: str,
+    *,
+    image_size: int | tuple[int, int],
+    batch_size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    augmentation: Augmentation | None = None,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+) -> Batches:
+    """Prepare one pass over a split: "train" shuffled, augmented, without a last smaller batch; "val" whole, in order.
+
+    `workers` processes read the images of a Coco source; Shapes are drawn in this process, on `device`. Raises
+    UserError for a file that cannot be read, and for a training split smaller than one batch.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return Batches(source, split, size, batch_size, seed, epoch, augmentation, workers, torch.device(device))
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One pass over a split; `len` is its number of batches, and iterating again repeats the same ones."""
+
+    source: Source
+    split: str
+    image_size: tuple[int, int]
+    batch_size: int
+    seed: int
+    epoch: int
+    augmentation: Augmentation | None
+    workers: int
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        if self.split == "train" and len(self) == 0:
+            images = self.source.length(self.split)
+            raise UserError(f"batch_size is {self.batch_size}; allowed is up to {images}, the images to train on")
+
+    def __len__(self) -> int:
+        images = self.source.length(self.split)
+        return images // self.batch_size if self.split == "train" else -(-images // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if isinstance(self.source, Shapes):
+            from scaling_lab.data.drawn import drawn_batches
+
+            chunks = drawn_batches(self, self.source)
+        else:
+            from scaling_lab.data.reading import read_batches
+
+            chunks = read_batches(self, self.source)
+        for pixels_BCHW, examples in chunks:
+            yield self._batch(pixels_BCHW, examples)
+
+    def indices(self) -> list[list[int]]:
+        """The indices of the images of each batch."""
+        order = np.arange(self.source.length(self.split))
+        if self.split == "train":
+            chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _ORDER, self.epoch))))
+            # Not `permutation`, whose stream may change between numpy's versions.
+            order = np.argsort(chance.random(len(order)), kind="stable")
+        return [order[i * self.batch_size : (i + 1) * self.batch_size].tolist() for i in range(len(self))]
+
+    def placement(self, index: int, original: tuple[int, int]) -> Placement:
+        """Decide where one image lands: by its index and the epoch alone."""
+        if self.split != "train" or self.augmentation is None:
+            return letterbox(original, self.image_size)
+        seed = (self.seed, _PLACEMENT, self.epoch, index)
+        return augmented(original, self.image_size, self.augmentation, self.source.mirrors, seed)
+
+    def example(
+        self, index: int, image_id: int, original: tuple[int, int], boxes: np.ndarray, labels: np.ndarray
+    ) -> Example:
+        """Place one image with its boxes; those that a crop leaves too little of are dropped."""
+        placement = self.placement(index, original)
+        placed, kept = placement.boxes(boxes)
+        return Example(image_id, placed[kept], labels[kept], placement)
+
+    def _batch(self, pixels_BCHW: Tensor, examples: list[Example]) -> Batch:
+        longest = max(1, *(len(example.labels) for example in examples))
+        boxes_BN4 = np.zeros((len(examples), longest, 4), dtype=np.float32)
+        labels_BN = np.full((len(examples), longest), -1, dtype=np.int64)
+        for b, example in enumerate(examples):
+            boxes_BN4[b, : len(example.labels)] = example.boxes
+            labels_BN[b, : len(example.labels)] = example.labels
+        placements = [example.placement for example in examples]
+        return Batch(
+            images_BCHW=_normalised(pixels_BCHW, placements, self.device),
+            boxes_BN4=torch.from_numpy(boxes_BN4).to(self.device),
+            labels_BN=torch.from_numpy(labels_BN).to(self.device),
+            image_ids=[example.image_id for example in examples],
+            scales_B=torch.tensor([p.scale for p in placements], dtype=torch.float32, device=self.device),
+            sizes_B2=torch.tensor([p.original for p in placements], dtype=torch.int64, device=self.device),
+        )
+
+
+def _normalised(pixels_BCHW: Tensor, placements: list[Placement], device: torch.device) -> Tensor:
+    images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
+    mean_C11 = torch.tensor(MEAN, device=device)[:, None, None]
+    std_C11 = torch.tensor(STD, device=device)[:, None, None]
+    images_BCHW.sub_(mean_C11).div_(std_C11)
+    for image_CHW, placement in zip(images_BCHW, placements, strict=True):
+        height, width = placement.filled
+        if (height, width) != tuple(image_CHW.shape[1:]):
+            image_CHW[:, height:].zero_()
+            image_CHW[:, :, width:].zero_()
+    return images_BCHW

@@ -1,0 +1,31 @@
+"""Reports: from a run's files to tables, figures and one self-contained page. It needs no torch and no ray."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaling_lab.report.blocks import Page, Section
+    from scaling_lab.report.frontier import Frontier, compute_frontier
+    from scaling_lab.report.writing import write_report
+
+_HOME = {
+    "Frontier": "frontier",
+    "Page": "blocks",
+    "Section": "blocks",
+    "compute_frontier": "frontier",
+    "write_report": "writing",
+}
+
+__all__ = ["Frontier", "Page", "Section", "compute_frontier", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"scaling_lab.report.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

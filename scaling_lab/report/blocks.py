@@ -1,0 +1,163 @@
+"""What a page is made of, as plain data: text, tables, figures, pictures. It renders nothing (page.py does).
+
+All text is plain text; the renderer escapes it. A figure is a table and the function that draws it, so that each can be
+used alone, in a notebook too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure as MatplotlibFigure
+
+from scaling_lab.report.style import WIDE
+
+Draw = Callable[[pd.DataFrame, float], MatplotlibFigure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph; `tone` "note" is small and grey, "warning" stands out."""
+
+    text: str
+    tone: str = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bullets:
+    """A list of sentences, each with an optional bold lead."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Names and values: as a list, or (`tiles`) as a row of large values."""
+
+    items: tuple[tuple[str, str], ...]
+    tiles: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Figure:
+    """A drawing of a table. `draw(table, width in inches)`; `name` is the name of its files; `alt` says what it shows.
+
+    `width` is that of its files and of the page on a desk.
+    """
+
+    name: str
+    table: pd.DataFrame
+    draw: Draw
+    title: str
+    caption: str
+    alt: str
+    width: float = WIDE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Small figures side by side."""
+
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table: the frame's column `key`, shown under `label`, sorted by the column `sort` (or itself).
+
+    `digits` is for numbers, `signed` gives them a sign;
+    `help` explains the heading; `swatch` names a column with the row's series colour.
+    """
+
+    key: str
+    label: str
+    digits: int | None = None
+    signed: bool = False
+    help: str = ""
+    sort: str | None = None
+    swatch: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """A frame as a table that sorts and filters; all its columns go into the CSV, `columns` into the page."""
+
+    name: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    caption: str = ""
+    most_rows: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score."""
+
+    bbox: tuple[float, float, float, float]
+    name: str
+    series: int
+    score: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Boxes on a picture, under a title."""
+
+    title: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image file's bytes with its size in pixels and several panels that show it."""
+
+    name: str
+    data: bytes
+    size: tuple[int, int]
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Pictures with boxes, one row each, and the figure of the same for files."""
+
+    rows: tuple[Picture, ...]
+    figure: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Text in a fixed-width face."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """Blocks that are closed until asked for."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Text | Bullets | Facts | Figure | Gallery | Table | Pictures | Code | Details
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    question: str
+    sections: tuple[Section, ...]
+    subtitle: str = ""

@@ -1,0 +1,126 @@
+"""From trials to what a report shows of them: which are comparable, each architecture's mean and interval, the front.
+
+It computes tables; it draws nothing and writes no sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_lab.report import statistics
+from scaling_lab.report.names import short_names
+from scaling_lab.report.style import SERIES
+from scaling_lab.report.tables import mean, records
+
+if TYPE_CHECKING:
+    from scaling_lab.runs import Runs
+
+ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+COSTS = {"gmacs": "GMACs", "params_m": "million parameters", "latency_ms": "latency, ms"}
+SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
+MOST_SERIES = len(SERIES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """The comparable trials of a run and their architectures.
+
+    `trials` has a row for each complete trial of one protocol and one number of epochs, with its architecture's label,
+    series, mean, interval and whether it is on the front; `architectures` has a row for each architecture, best first;
+    `excluded` holds the complete trials of other protocols or epochs. `sd` is the seed SD pooled over architectures.
+    """
+
+    trials: pd.DataFrame
+    architectures: pd.DataFrame
+    excluded: pd.DataFrame
+    labels: Mapping[str, str]
+    sd: float
+    degrees: int
+
+    @property
+    def series(self) -> dict[str, int]:
+        """The series of each architecture, -1 for the rest."""
+        return {row["architecture"]: int(row["series"]) for row in records(self.architectures)}
+
+
+def compute_frontier(runs: Runs) -> Frontier:
+    """Read a run's trials and compute what reports show of them."""
+    labels = short_names(runs.specs())
+    trials = runs.table()
+    trials = trials.assign(label=[labels.get(digest, str(digest)) for digest in trials["architecture"]])
+    compared, excluded = comparable(trials)
+    sd, degrees = statistics.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
+    architectures = by_architecture(compared, sd=sd, degrees=degrees)
+    shared = ["architecture", "ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
+    joined = compared.merge(architectures[shared], on="architecture", how="left", sort=False)
+    return Frontier(
+        trials=joined, architectures=architectures, excluded=excluded, labels=labels, sd=sd, degrees=degrees
+    )
+
+
+def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the complete trials into those of the protocol and epochs that most share, and the rest.
+
+    Stopped and failed trials are in neither. On a tie the longer training counts, then the later trial.
+    """
+    complete = trials[(trials["state"] == "complete") & trials["ap"].notna()]
+    if complete.empty:
+        return complete, complete
+    groups = complete.groupby(["protocol", "epochs"])["trial"].agg(["size", "max"]).reset_index()
+    chosen = groups.sort_values(["size", "epochs", "max"]).iloc[-1]
+    same = (complete["protocol"] == chosen["protocol"]) & (complete["epochs"] == chosen["epochs"])
+    return complete[same].reset_index(drop=True), complete[~same].reset_index(drop=True)
+
+
+def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.DataFrame:
+    """Summarise comparable trials: one row for each architecture, the highest mean AP first."""
+    rows = [_summarise(group, sd=sd, degrees=degrees) for _, group in trials.groupby("architecture", sort=False)]
+    if not rows:
+        return pd.DataFrame(columns=_COLUMNS)
+    table = pd.DataFrame(rows).sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
+    table["on_front"] = statistics.pareto_front(table["gmacs"].tolist(), table["ap_mean"].tolist())
+    table["series"] = _series(table)
+    return table.reset_index(drop=True)
+
+
+_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "latency_ms")
+_PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
+_COLUMNS = (
+    "architecture",
+    *_CARRIED,
+    "n",
+    "seeds",
+    "ap_mean",
+    "ap_sd",
+    "ap_low",
+    "ap_high",
+    "seconds",
+    "on_front",
+    "series",
+)
+
+
+def _summarise(group: pd.DataFrame, *, sd: float, degrees: int) -> dict[str, object]:
+    first = group.iloc[0]
+    pooled = (sd, degrees) if len(group) <= SMALL_N and degrees > 0 else None
+    accuracy = statistics.estimate([float(value) for value in group["ap"]], pooled=pooled)
+    row: dict[str, object] = {"architecture": first["architecture"]}
+    row |= {name: first[name] for name in (*_CARRIED, *_PARTS) if name in group}
+    row |= {"n": accuracy.n, "seeds": ", ".join(str(seed) for seed in sorted(group["seed"]))}
+    row |= {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}
+    row |= {name: mean(group[name]) for name in ACCURACIES if name in group}
+    return row | {"seconds": mean(group["seconds"])}
+
+
+def _series(table: pd.DataFrame) -> list[int]:
+    """Give each architecture a series; where there are more than colours, the front and then the best get them."""
+    if len(table) <= MOST_SERIES:
+        order = table.sort_values("label").index
+    else:
+        order = table.sort_values(["on_front", "ap_mean"], ascending=False, kind="stable").index[:MOST_SERIES]
+    numbers = {index: number for number, index in enumerate(order)}
+    return [numbers.get(index, -1) for index in table.index]

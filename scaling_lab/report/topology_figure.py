@@ -1,0 +1,133 @@
+"""The drawing of one feature-network cell: levels as rows, nodes in columns, arrows for edges. It knows no names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+
+from scaling_lab.architecture import Topology
+from scaling_lab.architecture.drawing import layout
+from scaling_lab.report.style import GRID, INK, MUTED, PAPER, REST, SERIES, new_figure
+from scaling_lab.report.tables import records
+
+GALLERY = 3.5  # inches: the width of a drawing in a gallery
+_ROW, _COLUMN = 0.46, 0.70  # inches between levels and between columns
+_RADIUS = 0.115  # inches
+_BOTTOM = 0.24  # inches below the finest level and above the coarsest
+_DOWN, _UP, _SAME = SERIES[0], SERIES[1], REST  # to a finer level, to a coarser one, along a level
+_BENDS = (0.0, 0.10, -0.10, 0.14, -0.14, 0.20, -0.20, 0.30, -0.30, 0.45, -0.45, 0.6, -0.6)
+
+Place = tuple[float, float]
+
+
+def topology_table(topology: Topology) -> pd.DataFrame:
+    """List a cell's inputs and nodes: id, level, column, inputs (ids, spaced), fusion, whether it is an output."""
+    rows = []
+    for index, level, column in layout(topology):
+        node = topology.node(index) if index >= topology.num_inputs else None
+        inputs = " ".join(str(source) for source in node.inputs) if node else ""
+        fusion = node.fusion if node and len(node.inputs) > 1 else ""
+        output = index in topology.outputs
+        rows.append(
+            {"id": index, "level": level, "column": column, "inputs": inputs, "fusion": fusion, "output": output}
+        )
+    return pd.DataFrame(rows)
+
+
+def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
+    """Draw a cell, at most `width` wide, from the table that topology_table gives: inputs hollow, outputs ringed."""
+    levels = sorted(set(nodes["level"]))
+    columns = int(nodes["column"].max()) + 1
+    step = min(_COLUMN, (width - 0.85) / max(1, columns - 1))
+    bottom = _BOTTOM + (0.16 if _skips(nodes, levels[0]) else 0.0)
+    places = {
+        row["id"]: (0.55 + step * row["column"], bottom + _ROW * levels.index(row["level"])) for row in records(nodes)
+    }
+    right = 0.55 + step * (columns - 1) + 0.3
+    figure, axes = _canvas(right, bottom + _BOTTOM + _ROW * (len(levels) - 1))
+    for index, level in enumerate(levels):
+        y = bottom + _ROW * index
+        axes.plot([0.32, right], [y, y], color=GRID, linewidth=1.0, zorder=0)
+        axes.text(0.04, y, f"P{level}", va="center", ha="left", fontsize=8.5, color=MUTED)
+    for row in records(nodes):
+        for source in str(row["inputs"]).split():
+            _draw_edge(axes, places, int(source), row["id"])
+    for row in records(nodes):
+        is_input = row["id"] < len(levels)
+        _draw_node(axes, places[row["id"]], row["id"], is_input=is_input, is_output=row["output"])
+    return figure
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make a figure whose axes are its whole area, in inches."""
+    figure, (axes,) = new_figure(width, height)
+    figure.set_layout_engine("none")
+    axes.set_position((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)
+    axes.set_ylim(0, height)
+    return figure, axes
+
+
+def _skips(nodes: pd.DataFrame, level: int) -> bool:
+    """Say whether an edge along the level passes over a node, and so needs room for its curve."""
+    column = dict(zip(nodes["id"], nodes["column"], strict=True))
+    here = nodes[nodes["level"] == level]
+    edges = [(int(source), row["id"]) for row in records(here) for source in str(row["inputs"]).split()]
+    return any(source in set(here["id"]) and column[target] - column[source] > 1 for source, target in edges)
+
+
+def _draw_edge(axes: Axes, places: dict[int, Place], source: int, target: int) -> None:
+    start, end = places[source], places[target]
+    colour = _SAME if start[1] == end[1] else _DOWN if start[1] > end[1] else _UP
+    others = [place for index, place in places.items() if index not in (source, target)]
+    shrink = (_RADIUS + 0.015) * 72.0
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            connectionstyle=f"arc3,rad={_bend(start, end, others)}",
+            arrowstyle="-|>,head_length=3.2,head_width=1.7",
+            shrinkA=shrink,
+            shrinkB=shrink,
+            color=colour,
+            linewidth=1.15,
+            zorder=1,
+        )
+    )
+
+
+def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
+    """Choose the flattest curve that keeps clear of all other nodes, or the clearest where none does."""
+    clearances = [_clearance(start, end, bend, others) for bend in _BENDS]
+    for bend, clearance in zip(_BENDS, clearances, strict=True):
+        if clearance > 1.35 * _RADIUS:
+            return bend
+    return _BENDS[clearances.index(max(clearances))]
+
+
+def _clearance(start: Place, end: Place, bend: float, others: Sequence[Place]) -> float:
+    """Give the least distance of a curve (matplotlib's arc3: a quadratic Bezier) from the other nodes."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    control = ((start[0] + end[0]) / 2 + bend * dy, (start[1] + end[1]) / 2 - bend * dx)
+    least = math.inf
+    for step in range(1, 24):
+        t = step / 24
+        x = (1 - t) ** 2 * start[0] + 2 * t * (1 - t) * control[0] + t * t * end[0]
+        y = (1 - t) ** 2 * start[1] + 2 * t * (1 - t) * control[1] + t * t * end[1]
+        least = min([least, *(math.hypot(x - place[0], y - place[1]) for place in others)])
+    return least
+
+
+def _draw_node(axes: Axes, place: Place, index: int, *, is_input: bool, is_output: bool) -> None:
+    size = (2 * _RADIUS * 72.0) ** 2
+    face, text = (PAPER, INK) if is_input else (INK, PAPER)
+    if is_output:
+        axes.scatter(*place, s=size * 1.65, facecolor=PAPER, edgecolor=INK, linewidths=1.0, zorder=2)
+    axes.scatter(*place, s=size, facecolor=face, edgecolor=INK, linewidths=1.0, zorder=3)
+    axes.text(*place, str(index), ha="center", va="center_baseline", fontsize=7.0, color=text, zorder=4)

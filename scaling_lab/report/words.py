@@ -1,0 +1,176 @@
+"""Numbers as sentences: what can and cannot be concluded from a run. It computes no statistic of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_lab.report import statistics
+from scaling_lab.report.frontier import SMALL_N, Frontier
+
+if TYPE_CHECKING:
+    from scaling_lab.runs import Runs
+
+Bullet = tuple[str, str]
+
+NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def plural(count: int, thing: str, things: str | None = None) -> str:
+    """Count things: "1 seed", "3 seeds"."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
+def listed(names: Sequence[str], *, most: int = 8) -> str:
+    """Write names as a list: "A, B and C"."""
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append(f"{len(names) - most} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "none"
+
+
+def interval(low: float, high: float) -> str:
+    """Write an interval, nothing where there is none."""
+    return "" if math.isnan(low) else f"[{low:.1f}, {high:.1f}]"
+
+
+def interval_or_why(n: int, low: float, high: float) -> str:
+    """Write an interval, or why there is none."""
+    return "1 seed: no interval" if n == 1 else interval(low, high)
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign."""
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def states(trials: pd.DataFrame) -> str:
+    """Say how many trials there are and what became of them."""
+    counts = trials["state"].value_counts()
+    rest = [f"{counts[state]} {state}" for state in ("stopped", "failed", "running", "planned") if counts.get(state, 0)]
+    complete = int(counts.get("complete", 0))
+    if trials.empty:
+        return "The run has no trials yet"
+    beginning = f"{complete} of {plural(len(trials), 'trial')} complete"
+    return beginning + (f" ({', '.join(rest)})" if rest else "")
+
+
+def seeds_each(architectures: pd.DataFrame) -> str:
+    """Say how many seeds an architecture has: "3 seeds each", or "1 to 3 seeds each"."""
+    least, most = int(architectures["n"].min()), int(architectures["n"].max())
+    return f"{plural(most, 'seed')} each" if least == most else f"{least} to {most} seeds each"
+
+
+def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet, ...]:
+    """Say what was trained, what came out and how far it can be believed."""
+    table = frontier.architectures
+    if table.empty:
+        return (("Nothing to compare.", f"{states(trials)}, so there is no AP to show or to compare."),)
+    found = [_trained(runs, frontier, trials), _best(table)]
+    found += [_front(table)] if len(table) > 1 else []
+    found += [_told_apart(frontier)] if len(table) > 1 else []
+    found += _luck(frontier)
+    return (*found, _reach(runs))
+
+
+def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
+    table = frontier.architectures
+    epochs = int(frontier.trials["epochs"].iloc[0])
+    text = f"{plural(len(table), 'architecture')}, {seeds_each(table)}, {plural(epochs, 'epoch')}. {states(trials)}."
+    if len(frontier.excluded):
+        text += (
+            f" {plural(len(frontier.excluded), 'complete trial')} of another protocol or length "
+            "(other data, recipe or epochs) cannot be compared with these and is left out."
+        )
+    return "What was trained.", text
+
+
+def _best(table: pd.DataFrame) -> Bullet:
+    best = table.iloc[0]
+    cost, n = f"at {best['gmacs']:.3g} GMACs", int(best["n"])
+    lead = "Highest AP." if len(table) > 1 else "Its AP."
+    if n == 1:
+        return lead, f"{best['label']} with AP {best['ap_mean']:.1f} {cost} (1 seed: no interval)."
+    found = f"AP {best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"
+    return lead, f"{best['label']} with {found}, mean and 95 % interval over {n} seeds, {cost}."
+
+
+def _front(table: pd.DataFrame) -> Bullet:
+    front = table[table["on_front"]].sort_values("gmacs")
+    text = f"{listed(list(front['label']))}: nothing else trained here has more AP for as few GMACs."
+    if int(table["n"].max()) == 1:
+        text += " With one seed each this is the front of these trained models, not of their architectures."
+    return "On the front.", text
+
+
+def _told_apart(frontier: Frontier) -> Bullet:
+    table = frontier.architectures
+    if frontier.degrees == 0:
+        return (
+            "What cannot be said.",
+            "Whether any of these architectures is better than another. One seed each gives no measure of how far "
+            "apart two trainings of one architecture lie, so no difference here can be claimed; more seeds can tell.",
+        )
+    repeated = table[table["n"] > 1]
+    best, others = repeated.iloc[0], repeated.iloc[1:]
+    values = {digest: list(group["ap"]) for digest, group in frontier.trials.groupby("architecture")}
+    tests = [statistics.welch(values[best["architecture"]], values[digest]).p for digest in others["architecture"]]
+    corrected = statistics.holm(tests)
+    below = [label for label, p in zip(others["label"], corrected, strict=True) if p < 0.05]
+    same = [label for label, p in zip(others["label"], corrected, strict=True) if not p < 0.05]
+    parts = [f"{best['label']} is distinguishable from {listed(below)}" if below else ""]
+    parts += [f"{best['label']} is not distinguishable from {listed(same)}" if same else ""]
+    text = "; ".join(part for part in parts if part) + " (Welch's t-test at 5 %, Holm's correction)."
+    single = len(table) - len(repeated)
+    text += f" {plural(single, 'architecture')} with 1 seed cannot be judged." if single else ""
+    return "What can be told apart.", text
+
+
+def _luck(frontier: Frontier) -> list[Bullet]:
+    """Say how large differences must be to show, and how much of the best is luck."""
+    table = frontier.architectures
+    if frontier.degrees == 0 or len(table) < 2:
+        return []
+    n = int(table["n"].median())
+    least = statistics.smallest_detectable(frontier.sd, max(n, 2), max(n, 2))
+    spread = (
+        f"Two trainings of one architecture differ by an SD of {frontier.sd:.1f} AP (pooled over architectures, "
+        f"{plural(frontier.degrees, 'degree')} of freedom). With {plural(max(n, 2), 'seed')} a side, a difference "
+        f"below {least:.1f} AP cannot be relied on to show (80 % power, 5 %, two-sided)."
+    )
+    lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
+    luck = (
+        f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance. "
+        "Before its AP is quoted, train it again with fresh seeds."
+    )
+    return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
+
+
+def _reach(runs: Runs) -> Bullet:
+    data = runs.meta.get("data") or {}
+    text = "AP is COCO AP (0–100) on held-out images; the same images chose what is called best here."
+    if data.get("kind") == "shapes":
+        text = (
+            "AP is COCO AP (0–100) on held-out made-up scenes, after a short training. It shows how these networks "
+            "combine scales on this task; an order found here need not hold on photographs or after long training."
+        )
+    return "How far it carries.", text
+
+
+def accuracy_caption(frontier: Frontier) -> str:
+    """Explain the marks of a figure of AP against a cost."""
+    most = int(frontier.architectures["n"].max())
+    if most == 1:
+        marks = "Each hollow mark is the one seed trained: no interval."
+    else:
+        pooled = (
+            f" With {SMALL_N} seeds or fewer their half-width uses the SD pooled over architectures."
+            if frontier.degrees
+            else ""
+        )
+        marks = f"Dots are seeds, marks their means, bars 95 % t-intervals.{pooled}"
+        marks += " Hollow marks have one seed and no interval." if int(frontier.architectures["n"].min()) == 1 else ""
+    return marks

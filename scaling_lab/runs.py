@@ -1,0 +1,291 @@
+"""A run's folder as files: where things lie, the ledger's tables, and a reader of them. It writes nothing but empty tables.
+
+The study engine writes a folder and reports read it; they meet here and nowhere else.
+
+    runs/<study>/
+        ledger.sqlite           the truth; written by the driver alone
+        specs/<digest>.json     every architecture, resolved
+        trials/<id>/            checkpoint.pt, weights.pt, detections.json, epochs.jsonl, error.txt
+        samples/                held-out images for pictures, and ground_truth.json
+        provenance.json         the last session, for people
+        optuna.journal          the same trials for optuna-dashboard; rebuilt from the ledger at every start
+        driver.lock             who writes now
+        report/
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+STATES = ("planned", "running", "complete", "stopped", "failed")
+FAILURE_KINDS = ("diverged", "out_of_memory", "bad_input", "lost_worker", "error")
+ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sessions (
+    id INTEGER PRIMARY KEY, started TEXT NOT NULL, ended TEXT, command TEXT NOT NULL, executor TEXT NOT NULL,
+    git_commit TEXT, git_dirty INTEGER, versions TEXT NOT NULL, host TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS architectures (
+    digest TEXT PRIMARY KEY, spec TEXT NOT NULL, description TEXT NOT NULL, topology TEXT NOT NULL,
+    params_m REAL NOT NULL, gmacs REAL NOT NULL, parts TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS trials (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, architecture TEXT NOT NULL REFERENCES architectures (digest),
+    protocol TEXT NOT NULL, seed INTEGER NOT NULL, params TEXT NOT NULL,
+    epochs INTEGER NOT NULL, epochs_done INTEGER NOT NULL DEFAULT 0,
+    state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'complete', 'stopped', 'failed')),
+    failure_kind TEXT, failure_message TEXT, session INTEGER REFERENCES sessions (id),
+    started TEXT, ended TEXT, seconds REAL NOT NULL DEFAULT 0, device TEXT,
+    ap REAL, ap50 REAL, ap75 REAL, ap_small REAL, ap_medium REAL, ap_large REAL, metrics TEXT,
+    UNIQUE (architecture, protocol, seed)
+);
+CREATE TABLE IF NOT EXISTS epochs (
+    trial INTEGER NOT NULL REFERENCES trials (id), epoch INTEGER NOT NULL, metrics TEXT NOT NULL,
+    PRIMARY KEY (trial, epoch)
+);
+CREATE TABLE IF NOT EXISTS rejections (
+    id INTEGER PRIMARY KEY, architecture TEXT, params TEXT NOT NULL, reason TEXT NOT NULL,
+    costs TEXT NOT NULL, time TEXT NOT NULL, UNIQUE (architecture, params)
+);
+CREATE TABLE IF NOT EXISTS latencies (
+    architecture TEXT NOT NULL REFERENCES architectures (digest), device TEXT NOT NULL, dtype TEXT NOT NULL,
+    batch INTEGER NOT NULL, threads INTEGER NOT NULL, backend TEXT NOT NULL,
+    median_ms REAL NOT NULL, p90_ms REAL NOT NULL, spread_ms REAL NOT NULL, runs INTEGER NOT NULL,
+    versions TEXT NOT NULL, PRIMARY KEY (architecture, device, dtype, batch, threads, backend)
+);
+"""
+
+_TRIALS = """
+SELECT trials.id AS trial, state, failure_kind, failure_message, architecture, description, topology, protocol, seed,
+       epochs_done, epochs, ap, ap50, ap75, ap_small, ap_medium, ap_large, params_m, gmacs, seconds, device, session,
+       started, ended, params, parts
+FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
+"""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The database."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def specs(self) -> Path:
+        """The folder of resolved specs."""
+        return self.path / "specs"
+
+    @property
+    def trials(self) -> Path:
+        """The folder of the trials' folders."""
+        return self.path / "trials"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of held-out images for pictures."""
+        return self.path / "samples"
+
+    @property
+    def ground_truth(self) -> Path:
+        """The objects on those images, in COCO's format."""
+        return self.samples / "ground_truth.json"
+
+    @property
+    def provenance(self) -> Path:
+        """The last session, for people."""
+        return self.path / "provenance.json"
+
+    @property
+    def lock(self) -> Path:
+        """Who writes now."""
+        return self.path / "driver.lock"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's storage."""
+        return self.path / "optuna.journal"
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.path / "report"
+
+    def trial(self, trial: int) -> Path:
+        """One trial's folder."""
+        return self.trials / str(trial)
+
+
+class Runs:
+    """Read a run's folder. Raises UserError where there is none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = RunFolder(Path(path))
+        if not self.folder.ledger.is_file():
+            raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}")
+        version = self.meta.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise UserError(f"{self.folder.ledger} has schema version {version}; this program reads {SCHEMA_VERSION}")
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What the study said when it last started: question, data, recipe, objectives, limits, seeds, …"""
+        return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM meta")}
+
+    def table(self) -> pd.DataFrame:
+        """Give one row for each trial, with its architecture's costs.
+
+        A part's costs are columns such as gmacs_heads, the space's parameters columns such as param_width. latency_ms is
+        the median at batch 1, where all was measured on one device.
+        """
+        rows = self._rows(_TRIALS)
+        latencies = self._latency_ms()
+        for row in rows:
+            for part, costs in json.loads(row.pop("parts")).items():
+                row.update({f"{name}_{part}": value for name, value in costs.items()})
+            row["latency_ms"] = latencies.get(row["architecture"])
+            row.update({f"param_{name}": value for name, value in json.loads(row.pop("params")).items()})
+        table = _frame(rows, columns=_column_names(_TRIALS) + ["latency_ms"])
+        numbers = (*ACCURACIES, "params_m", "gmacs", "seconds", "latency_ms")
+        return table.astype(dict.fromkeys(numbers, float))
+
+    def epochs(self) -> pd.DataFrame:
+        """Give one row for each epoch of each trial: trial, epoch, loss, ap, … without the APs by class."""
+        rows = self._rows("SELECT trial, epoch, metrics FROM epochs ORDER BY trial, epoch")
+        for row in rows:
+            metrics = json.loads(row.pop("metrics"))
+            numbers = {name: value for name, value in metrics.items() if not isinstance(value, (dict, list))}
+            row.update({name: math.nan if value is None else value for name, value in numbers.items()})
+        return _frame(rows, columns=["trial", "epoch"])
+
+    def metrics(self, trial: int) -> dict[str, Any]:
+        """Give a trial's last metrics whole, with ap_by_class; empty before its end."""
+        rows = self._rows("SELECT metrics FROM trials WHERE id = ?", (trial,))
+        return json.loads(rows[0]["metrics"]) if rows and rows[0]["metrics"] else {}
+
+    def specs(self) -> dict[str, DetectorSpec]:
+        """Give every architecture that was tried or planned, by its digest."""
+        rows = self._rows("SELECT digest, spec FROM architectures ORDER BY rowid")
+        return {row["digest"]: DetectorSpec.from_json(row["spec"]) for row in rows}
+
+    def sessions(self) -> pd.DataFrame:
+        """Give one row for each time that the study was started."""
+        rows = self._rows("SELECT * FROM sessions ORDER BY id")
+        return _frame([_parsed(row, "versions", "host") for row in rows], columns=["id", "started", "ended", "command"])
+
+    def rejections(self) -> pd.DataFrame:
+        """Give one row for each point of the space that a limit refused."""
+        rows = self._rows("SELECT * FROM rejections ORDER BY id")
+        return _frame([_parsed(row, "params", "costs") for row in rows], columns=["id", "architecture", "reason"])
+
+    def latencies(self) -> pd.DataFrame:
+        """Give one row for each measured latency."""
+        rows = self._rows("SELECT * FROM latencies ORDER BY rowid")
+        return _frame([_parsed(row, "versions") for row in rows], columns=["architecture", "device", "median_ms"])
+
+    def samples(self) -> list[tuple[int, Path, list[dict[str, Any]]]]:
+        """Give (image id, picture's path, its objects as COCO annotations) for each sample image."""
+        if not self.folder.ground_truth.is_file():
+            return []
+        truth = json.loads(self.folder.ground_truth.read_text(encoding="utf-8"))
+        found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
+        for annotation in truth["annotations"]:
+            found[annotation["image_id"]].append(annotation)
+        return [(image, self.folder.samples / f"{image}.png", objects) for image, objects in found.items()]
+
+    def detections(self, trial: int) -> list[dict[str, Any]]:
+        """Give what a trial's final weights detected on the samples: image_id and detections; empty before its end."""
+        path = self.folder.trial(trial) / "detections.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+    # --- the database ------------------------------------------------------------------------------------------------
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        try:
+            with _reading(self.folder.ledger) as connection:
+                return [dict(row) for row in connection.execute(query, values)]
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.folder.ledger} cannot be read: {error}") from None
+
+    def _latency_ms(self) -> dict[str, float]:
+        query = "SELECT * FROM latencies WHERE batch = 1 AND backend = 'eager' ORDER BY rowid"
+        groups: dict[tuple[Any, ...], dict[str, float]] = {}
+        rows = self._rows(query)
+        for row in rows:
+            conditions = (row["device"], row["dtype"], row["threads"])
+            groups.setdefault(conditions, {})[row["architecture"]] = row["median_ms"]
+        if len({row["device"] for row in rows}) != 1:
+            return {}
+        return max(groups.values(), key=len)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database for reading, even where a killed writer left its journal beside it and the folder is read-only."""
+    try:
+        connection = _open(path)
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        with tempfile.TemporaryDirectory() as folder:
+            for file in (path, path.with_name(path.name + "-journal")):
+                if file.exists():
+                    shutil.copy(file, folder)
+            connection = sqlite3.connect(Path(folder) / path.name)
+            connection.row_factory = sqlite3.Row
+            yield connection
+            connection.close()
+        return
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _parsed(row: Mapping[str, Any], *columns: str) -> dict[str, Any]:
+    return {name: json.loads(value) if name in columns else value for name, value in row.items()}
+
+
+def _column_names(query: str) -> list[str]:
+    names = query.partition("SELECT")[2].partition("FROM")[0].split(",")
+    return [name.split()[-1].split(".")[-1] for name in names if name.split()[-1] not in ("params", "parts")]
+
+
+def _frame(rows: list[dict[str, Any]], *, columns: list[str]) -> pd.DataFrame:
+    """Make a table that has `columns` even where there are no rows."""
+    import pandas as pd
+
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)

@@ -1,0 +1,34 @@
+"""The studies, search spaces and reports that ship with the package, and copying them out. None of them is imported here."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from scaling_lab.errors import UserError
+
+FOLDERS = ("search_spaces", "studies", "reports")
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def starter_folder() -> Path:
+    """Give the folder that holds the three: within an installed package, or beside the package in a checkout."""
+    shipped = _PACKAGE / "starter_files"
+    return shipped if shipped.is_dir() else _PACKAGE.parent
+
+
+def copy_starter(folder: Path) -> list[str]:
+    """Copy the three folders' Python files into `folder` and give their paths in it. Raises UserError if it is not empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not an empty folder; give one that is new or empty")
+    copied = []
+    for name in FOLDERS:
+        for file in sorted((starter_folder() / name).glob("*.py")):
+            target = folder / name / file.name
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+            except OSError as error:
+                raise UserError(f"{target} cannot be written: {error.strerror}") from None
+            copied.append(f"{name}/{file.name}")
+    return copied

@@ -1,0 +1,5 @@
+"""Running many trials of one question. Importing this package imports neither torch, nor ray, nor optuna."""
+
+from scaling_lab.study.study import Study
+
+__all__ = ["Study"]

@@ -1,0 +1,99 @@
+"""What happens to trials, noted in one place and order: the ledger, then Optuna, then the screen. It runs no trial.
+
+Executors differ in where a trial runs; all of them tell the same story here, so that their ledgers are the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from scaling_lab.runs import RunFolder
+from scaling_lab.study.ledger import Ledger
+from scaling_lab.study.progress import Progress
+from scaling_lab.study.proposals import Proposal, Proposals
+from scaling_lab.study.trial import Outcome
+
+
+class Bookkeeper:
+    """Give trials out and note what becomes of them."""
+
+    def __init__(
+        self, *, folder: RunFolder, ledger: Ledger, proposals: Proposals, progress: Progress, session: int
+    ) -> None:
+        self.folder, self.progress = folder, progress
+        self._ledger, self._proposals, self._session = ledger, proposals, session
+        self._running: dict[int, _Clock] = {}
+
+    def next(self) -> Proposal | None:
+        """Give the next trial to run, or None."""
+        proposal = self._proposals.next()
+        self.progress.planned = self._proposals.planned
+        if proposal is not None:
+            self._write_spec(proposal)
+        return proposal
+
+    def started(self, proposal: Proposal) -> None:
+        """Note that a trial runs, or runs again where its worker was lost."""
+        self._running.setdefault(proposal.trial, _Clock(proposal.seconds))
+        self._ledger.start_trial(proposal.trial, self._session)
+        self.progress.started(proposal)
+
+    def reported(self, trial: int, metrics: Mapping[str, Any]) -> bool:
+        """Note an epoch; give whether the trial is to go on."""
+        self._ledger.add_epoch(trial, metrics["epoch"], metrics, seconds=self._running[trial].seconds)
+        self.progress.reported(trial, metrics)
+        return True
+
+    def ended(self, trial: int, outcome: Outcome) -> None:
+        """Note how a trial has ended. One that lacks an objective's value has failed."""
+        outcome = self._checked(trial, outcome)
+        seconds = self._running.pop(trial).seconds
+        if outcome.state == "complete":
+            self._ledger.complete(trial, outcome.metrics, seconds=seconds, device=outcome.device)
+        else:
+            self._ledger.end_trial(
+                trial,
+                outcome.state,
+                kind=outcome.kind,
+                message=outcome.message,
+                seconds=seconds,
+                device=outcome.device,
+            )
+        self._proposals.result(trial, outcome.state, outcome.metrics)
+        self.progress.ended(trial, outcome)
+
+    def tick(self) -> None:
+        """Give the screen its turn; to be called several times a second where that is possible."""
+        self.progress.tick()
+
+    def _checked(self, trial: int, outcome: Outcome) -> Outcome:
+        if outcome.state != "complete":
+            return outcome
+        values = zip(self._proposals.study.objectives, self._proposals.values(trial, outcome.metrics), strict=True)
+        for name, value in values:
+            if name not in outcome.metrics and value is None:
+                message = f"the objective gave no {name}"
+                return Outcome(state="failed", kind="error", message=message, device=outcome.device)
+            if value is None or not math.isfinite(value):
+                message = f"{name} is {value} at the end"
+                return Outcome(state="failed", kind="diverged", message=message, device=outcome.device)
+        return outcome
+
+    def _write_spec(self, proposal: Proposal) -> None:
+        path = self.folder.specs / f"{proposal.spec.digest}.json"
+        if not path.exists():
+            path.write_text(proposal.spec.to_json(), encoding="utf-8")
+
+
+class _Clock:
+    """A trial's seconds, over all its sessions."""
+
+    def __init__(self, before: float) -> None:
+        self._start = time.monotonic() - before
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._start, 3)

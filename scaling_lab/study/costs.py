@@ -1,0 +1,63 @@
+"""What the architectures of a study cost, counted once each, and how far they lie beyond its limits. Nothing is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.study.ledger import Architecture
+
+if TYPE_CHECKING:
+    from scaling_lab.cost import Cost
+
+Count = Callable[[DetectorSpec], "Cost"]
+
+
+class Costs:
+    """Count with `count` what is not in `known`; the specs get the data's number of classes first."""
+
+    def __init__(
+        self, *, limits: Mapping[str, float], num_classes: int, count: Count | None, known: dict[str, Architecture]
+    ) -> None:
+        self._limits, self._num_classes, self._count = limits, num_classes, count or _default_count
+        self._known = known
+
+    def __getitem__(self, digest: str) -> Architecture:
+        return self._known[digest]
+
+    def keep(self, architecture: Architecture) -> None:
+        """Remember an architecture; the many that a limit refuses are not kept."""
+        self._known.setdefault(architecture.digest, architecture)
+
+    def as_trained(self, spec: DetectorSpec) -> DetectorSpec:
+        """Give a spec of the space for the data's classes."""
+        return dataclasses.replace(spec, num_classes=self._num_classes)
+
+    def measure(self, spec: DetectorSpec) -> Architecture:
+        """Give the architecture of a spec of the space."""
+        spec = self.as_trained(spec)
+        if spec.digest in self._known:
+            return self._known[spec.digest]
+        cost = self._count(spec)
+        parts = {name: {"params_m": part.params_m, "gmacs": part.gmacs} for name, part in cost.parts.items()}
+        return Architecture(digest=spec.digest, spec=spec, params_m=cost.params_m, gmacs=cost.gmacs, parts=parts)
+
+    def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """Give by how much costs lie above each limit; negative numbers are within."""
+        return {name: costs[name] - limit for name, limit in self._limits.items()}
+
+    def refusal(self, costs: Mapping[str, float]) -> str | None:
+        """Say which limits costs break, or give None where they break none."""
+        broken = [name for name, value in self.excess(costs).items() if value > 0]
+        return (
+            ", ".join(f"{name} {costs[name]:.4g} is above the limit {self._limits[name]:.4g}" for name in broken)
+            or None
+        )
+
+
+def _default_count(spec: DetectorSpec) -> Cost:
+    from scaling_lab.cost import count
+
+    return count(spec)

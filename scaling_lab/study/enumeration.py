@@ -1,0 +1,81 @@
+"""All points of a finite search space, found by running it again and again. It knows no sampler and no ledger."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from optuna import TrialPruned
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.study.loading import call_space
+from scaling_lab.study.study import Space
+
+MOST_POINTS = 100_000
+
+
+def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
+    """Give (params, spec) of every point, depth first in the order in which the space suggests.
+
+    A parameter that is suggested only under a condition is a branch of its own, so conditional spaces have no point twice.
+    Points for which the space raises optuna.TrialPruned are left out.
+    Raises UserError for a continuous parameter, and beyond MOST_POINTS.
+    """
+    path: list[int] = []
+    for _ in range(MOST_POINTS):
+        trial = _Replay(path)
+        with contextlib.suppress(TrialPruned):
+            yield _point(space, trial)
+        path = trial.next_path()
+        if not path:
+            return
+    raise UserError(f"the space has more than {MOST_POINTS} points; a grid of that size needs another sampler")
+
+
+def _point(space: Space, trial: _Replay) -> tuple[dict[str, Any], DetectorSpec]:
+    spec = call_space(space, trial)
+    return trial.params, spec
+
+
+class _Replay:
+    """Stands in for an optuna trial: suggests what `path` says, and the first choice beyond its end."""
+
+    def __init__(self, path: Sequence[int]) -> None:
+        self._path = list(path)
+        self._sizes: list[int] = []
+        self.params: dict[str, Any] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._choose(name, choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
+        return self._choose(name, range(low, high + 1, step))
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
+        if step is None:
+            raise UserError(
+                f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
+                "give it a step, suggest_categorical, or the study another sampler"
+            )
+        # Rounded as 0.1 + 2 * 0.1 is not 0.3; a step has fewer than 10 digits.
+        return self._choose(name, [round(low + i * step, 10) for i in range(int((high - low) / step + 1e-9) + 1)])
+
+    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+        if name not in self.params:
+            if not choices:
+                raise UserError(f"parameter {name!r} has no values to choose from")
+            depth = len(self._sizes)
+            if depth == len(self._path):
+                self._path.append(0)
+            self._sizes.append(len(choices))
+            self.params[name] = choices[self._path[depth]]
+        return self.params[name]
+
+    def next_path(self) -> list[int]:
+        """Give the path of the next point, or an empty one after the last."""
+        for depth in reversed(range(len(self._sizes))):
+            if self._path[depth] + 1 < self._sizes[depth]:
+                return [*self._path[:depth], self._path[depth] + 1]
+        return []

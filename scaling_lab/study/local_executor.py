@@ -1,0 +1,32 @@
+"""Trials one after the other in this very process: for debugging, and for machines without Ray. It imports no ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from scaling_lab.study.bookkeeper import Bookkeeper
+from scaling_lab.study.proposals import Proposal
+from scaling_lab.study.trial import Objective, Stopped, run_trial
+
+
+def run_locally(bookkeeper: Bookkeeper, objective: Objective) -> None:
+    """Run all that the bookkeeper proposes. KeyboardInterrupt passes, in the middle of a trial."""
+    while (proposal := bookkeeper.next()) is not None:
+        _run(bookkeeper, objective, proposal)
+
+
+def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal) -> None:
+    def report(metrics: Mapping[str, Any]) -> None:
+        if not bookkeeper.reported(proposal.trial, metrics):
+            raise Stopped
+
+    bookkeeper.started(proposal)
+    outcome = run_trial(
+        objective,
+        spec=proposal.spec,
+        seed=proposal.seed,
+        folder=bookkeeper.folder.trial(proposal.trial),
+        report=report,
+    )
+    bookkeeper.ended(proposal.trial, outcome)

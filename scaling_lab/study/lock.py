@@ -1,0 +1,62 @@
+"""One driver for one run: a lock that the system takes back when its holder dies. It says who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scaling_lab.errors import UserError
+from scaling_lab.study.ledger import now
+
+
+class DriverLock:
+    """Hold a run's lock file until `release`. Raises UserError where another driver holds it.
+
+    `previous` is what the last driver wrote, which may have been killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read(path)
+            self._file.close()
+            raise UserError(
+                f"{path.parent} is being written by process {holder.get('pid', '?')} on {holder.get('host', '?')} "
+                f"since {holder.get('started', '?')}; wait until it ends or stop it, or give another folder with --out"
+            ) from None
+        except OSError as error:
+            self._file.close()
+            raise UserError(f"{path} cannot be locked: {error.strerror}") from None
+        self.previous = _read(path)
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Say who holds the lock, and what has to be cleaned up if it is killed."""
+        whole = {"pid": os.getpid(), "host": platform.node(), "started": now(), **values}
+        self._file.seek(0)
+        self._file.truncate()
+        json.dump(whole, self._file)
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let go of the lock; the file stays, or two drivers could hold locks on different files of one name."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.close()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return values if isinstance(values, dict) else {}

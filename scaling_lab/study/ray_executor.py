@@ -1,0 +1,155 @@
+"""Trials on Ray, on this machine or a cluster: start it, see that trials fit, stop it. What runs on it is tune_loop's.
+
+Nothing of Ray's is ever read back: after a stop it is started anew and asked for what the ledger lacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from scaling_lab.errors import UserError
+from scaling_lab.study.bookkeeper import Bookkeeper
+from scaling_lab.study.processes import temporary_folder, watched
+from scaling_lab.study.trial import Objective
+
+# Set before ray is imported, which reads some of them then.
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # its header is printed at every verbosity
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; without it a warning is printed
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths to data keep their meaning
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "SPT_NOENV": "1",  # or the titles that Ray gives its processes overwrite the mark in their environment
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the ledger is what is kept
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",  # checked before the start
+}
+# A Ray of our own listens on loopback alone, and asks for a token that is nowhere but in its processes' environment.
+_OWN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+_TOKEN = secrets.token_hex(32)
+
+# Nothing large goes through Ray's object store; Ray takes at least 75 MB, and by default 30 % of the memory.
+_OBJECT_STORE = 100 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial gets, and what there is: `cpus` of this machine (None: all), or the cluster at `address`."""
+
+    cpus_per_trial: float = 1
+    gpus_per_trial: float = 0
+    cpus: int | None = None
+    address: str | None = None
+
+    def trials_at_once(self, nodes: list[Mapping[str, float]]) -> int:
+        """Give how many trials fit the nodes. Raises UserError where none does."""
+        count = sum(self._fit(node) for node in nodes)
+        if count == 0:
+            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+            raise UserError(
+                f"a trial asks for {self.cpus_per_trial:g} CPUs and {self.gpus_per_trial:g} GPUs, but the largest "
+                f"machine has {largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs; "
+                "lower cpus_per_trial or gpus_per_trial in the study"
+            )
+        return count
+
+    def _fit(self, node: Mapping[str, float]) -> int:
+        fits = node.get("CPU", 0) / self.cpus_per_trial
+        if self.gpus_per_trial:
+            # A GPU is shared by whole trials: two of 0.6 do not fit one, three of 0.3 do.
+            per_gpu = max(1, int(1 / self.gpus_per_trial + 1e-9))
+            fits = min(fits, node.get("GPU", 0) * per_gpu / max(1, self.gpus_per_trial))
+        return int(fits + 1e-9)
+
+
+def run_with_ray(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    *,
+    resources: Resources,
+    mark: str,
+    is_interrupted: Callable[[], bool],
+) -> None:
+    """Run all that the bookkeeper proposes, as many at once as fit. `mark` names the processes that are started.
+
+    Raises KeyboardInterrupt soon after `is_interrupted` says so, and UserError where no trial fits.
+    """
+    with watched(mark), _ray(resources, mark) as ray:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        at_once = resources.trials_at_once(nodes)
+        bookkeeper.progress.concurrency = at_once
+        # Trials of a cluster need a folder that all machines see.
+        storage = bookkeeper.folder.path / "ray" if resources.address else temporary_folder(mark)
+
+        from scaling_lab.study.tune_loop import run_on_tune
+
+        run_on_tune(
+            bookkeeper,
+            objective,
+            name=f"trial_{mark}",
+            wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+            at_once=at_once,
+            storage=storage.resolve(),
+            is_interrupted=is_interrupted,
+        )
+
+
+@contextmanager
+def _ray(resources: Resources, mark: str) -> Iterator[Any]:
+    """Connect to the cluster, or start a Ray of our own; stop it, or leave it, at the end."""
+    os.environ.update(_ENVIRONMENT)
+    if resources.address is None:
+        # Workers import from where this process does, be it a test's folder.
+        os.environ.update(_OWN_RAY, RAY_AUTH_TOKEN=_TOKEN, PYTHONPATH=os.pathsep.join(_own_paths()))
+    import ray
+
+    from ray._private import worker
+
+    # What a lost worker has to say goes to Ray's logs; what became of its trial, to the ledger and the screen.
+    worker.print_to_stdstream = lambda *_, **__: None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if resources.address is None:
+        options |= {
+            "num_cpus": resources.cpus,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE,
+            "_temp_dir": str(temporary_folder(mark)),
+        }
+    try:
+        with _own_signal_handlers():
+            ray.init(address=resources.address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the cluster at {resources.address}" if resources.address else "Ray"
+        raise UserError(f"{where} cannot be reached or started: {str(error).strip().partition(chr(10))[0]}") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _own_signal_handlers() -> Iterator[None]:
+    """Undo that Ray takes SIGTERM, prints a stack and exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _own_paths() -> list[str]:
+    """Give the folders that this process imports from, without those of the installation, which workers have anyway."""
+    return [path for path in sys.path if path and not path.startswith((sys.prefix, sys.base_prefix))]

@@ -1,0 +1,158 @@
+"""Optuna's side of a study: what it is asked and what it is told. It knows no ledger, no limits and no seeds.
+
+Optuna's storage is never read back: it is made anew at each start from what the ledger says.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FixedTrial, TrialState, create_trial
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.study.loading import call_space
+from scaling_lab.study.study import Space, Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A point that Optuna proposed and waits to hear about."""
+
+    trial: optuna.Trial
+    params: dict[str, Any]
+    spec: DetectorSpec
+
+
+class Sampling:
+    """Ask and tell one Optuna study. `past` is how many points were asked in earlier sessions.
+
+    The sampler's seed depends on `past`, or a continued search would propose again what it proposed at first.
+    """
+
+    def __init__(self, study: Study, *, journal: Path | None, name: str, past: int = 0) -> None:
+        self._space = study.space
+        self._sampler = make_sampler(study.sampler, seed=study.seeds[0] + 1_000_003 * past, trials=study.trials)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=_make_storage(journal),
+            sampler=self._sampler,
+            directions=list(study.objectives.values()),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.set_metric_names(list(study.objectives))
+        self._remembered = 0
+
+    @property
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """What Optuna knows."""
+        return self._study.get_trials(deepcopy=False)
+
+    def ask(self, params: Mapping[str, Any] | None = None) -> Asked:
+        """Ask for a point, or have Optuna note that it proposed `params`. optuna.TrialPruned of the space passes."""
+        if params is not None:
+            self._study.enqueue_trial(dict(params))
+        trial = self._study.ask()
+        try:
+            spec = call_space(self._space, trial)
+        except (UserError, optuna.TrialPruned):
+            self._study.tell(trial, state=TrialState.PRUNED)
+            raise
+        return Asked(trial=trial, params=dict(trial.params), spec=spec)
+
+    def describe(self, asked: Asked, **attributes: Any) -> None:
+        """Attach what people want to see beside a trial in optuna-dashboard."""
+        for name, value in attributes.items():
+            asked.trial.set_user_attr(name, value)
+
+    def constrain(self, asked: Asked, excess: Mapping[str, float]) -> None:
+        """Tell by how much a point lies above each limit, before it is told how it ended."""
+        for name, value in excess.items():
+            asked.trial.set_constraint(name, value)
+
+    def complete(self, asked: Asked, values: Sequence[float]) -> None:
+        """Tell the objectives' values of a point."""
+        self._study.tell(asked.trial, list(values))
+
+    def prune(self, asked: Asked) -> None:
+        """Tell that a limit refused a point, or that its trial was stopped early: there is no value of full fidelity."""
+        self._study.tell(asked.trial, state=TrialState.PRUNED)
+
+    def fail(self, asked: Asked) -> None:
+        """Tell that a trial has no result."""
+        self._study.tell(asked.trial, state=TrialState.FAIL)
+
+    def remember(
+        self,
+        params: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        *,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        excess: Mapping[str, float],
+        **attributes: Any,
+    ) -> None:
+        """Tell of a point of an earlier session."""
+        system = {}
+        if state is TrialState.COMPLETE and isinstance(self._sampler, NSGAIISampler):
+            # Without its generation a trial is no parent to any other.
+            system = {self._sampler._get_generation_key(): self._remembered // self._sampler._population_size}
+            self._remembered += 1
+        self._study.add_trial(
+            create_trial(
+                state=state,
+                values=None if values is None else list(values),
+                params=dict(params),
+                distributions=dict(distributions),
+                user_attrs=attributes,
+                system_attrs=system,
+                constraints=dict(excess),
+            )
+        )
+
+
+def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:
+    """Make Optuna's sampler. A grid is enumerated by us, so that Optuna only hears of it."""
+    seed %= 2**32
+    if name == "tpe":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # group: conditional spaces are split into parts that are modelled jointly. constant_liar: what runs counts as
+            # bad meanwhile, or workers get the same point.
+            return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+    if name == "nsga2":
+        # Optuna's 50 would be random search in a study of 50; five generations are the least that is a search.
+        return NSGAIISampler(population_size=max(8, min(50, (trials or 50) // 5)), seed=seed)
+    return RandomSampler(seed=seed)
+
+
+def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[str, BaseDistribution]] | None:
+    """Give the spec and the distributions of a known point, or None where the space has it no more."""
+    trial = FixedTrial(dict(params))
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            spec = call_space(space, trial)
+    except (UserError, optuna.TrialPruned):
+        return None
+    # A number out of its range is only a warning to Optuna; a choice that is gone raises.
+    out_of_range = any("out of the range" in str(warning.message) for warning in warned)
+    same = set(trial.distributions) == set(params) and not out_of_range
+    return (spec, trial.distributions) if same else None
+
+
+def _make_storage(journal: Path | None) -> optuna.storages.BaseStorage:
+    if journal is None:
+        return optuna.storages.InMemoryStorage()
+    for path in (journal, journal.with_name(journal.name + ".lock")):
+        path.unlink(missing_ok=True)
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))

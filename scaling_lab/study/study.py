@@ -1,0 +1,149 @@
+"""A study as one plain value: a question, a space, data, a recipe and a budget. It proposes nothing and runs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from scaling_lab.data import Source
+
+SAMPLERS = ("grid", "random", "tpe", "nsga2")
+MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+COSTS = ("gmacs", "params_m")
+DIRECTIONS = ("maximize", "minimize")
+
+# Given an optuna trial, or what stands in for one: suggest_categorical, suggest_int and suggest_float are what it has.
+Space = Callable[[Any], DetectorSpec]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a study file's STUDY holds. Raises UserError for a field that makes no sense.
+
+    `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed, the
+    other samplers use the seeds after the first for architectures that they propose again. `objectives` maps each
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `baseline` is the point of the space
+    that reports compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
+    """
+
+    question: str
+    space: Space
+    data: Source
+    recipe: Recipe
+    sampler: str = "tpe"
+    trials: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    objectives: Mapping[str, str] = field(default_factory=lambda: {"ap": "maximize", "gmacs": "minimize"})
+    limits: Mapping[str, float] = field(default_factory=dict)
+    cpus_per_trial: float = 1
+    gpus_per_trial: float = 0
+    baseline: Mapping[str, Any] | None = None
+    report: str = "reports/frontier.py"
+    forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        for name in ("objectives", "limits", "forms"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        if not isinstance(self.question, str) or not self.question.strip():
+            raise UserError(f"question is {self.question!r}; allowed is a sentence")
+        if not callable(self.space):
+            raise UserError(f"space is {self.space!r}; allowed is a function from a trial to a DetectorSpec")
+        if not isinstance(self.recipe, Recipe):
+            raise UserError(f"recipe is {self.recipe!r}; allowed is a Recipe, such as Recipe.short()")
+        if not all(hasattr(self.data, name) for name in ("digest", "to_dict", "class_names")):
+            raise UserError(f"data is {self.data!r}; allowed is a data source, such as Shapes() or Coco(folder)")
+        self._check_search()
+        self._check_resources()
+        self._check_forms()
+
+    def _check_search(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"sampler is {self.sampler!r}; allowed are {', '.join(SAMPLERS)}")
+        if self.trials is None and self.sampler != "grid":
+            raise UserError(
+                f"trials is None; with sampler {self.sampler!r} it must be a number (only a grid has an end)"
+            )
+        if self.trials is not None and (not isinstance(self.trials, int) or self.trials < 1):
+            raise UserError(f"trials is {self.trials!r}; allowed are whole numbers from 1, and None for a whole grid")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not all(_is_seed(seed) for seed in self.seeds):
+            raise UserError(f"seeds is {self.seeds}; allowed are different whole numbers from 0, at least one")
+        if not self.objectives:
+            raise UserError('objectives is empty; it needs at least one, such as {"ap": "maximize"}')
+        for name, direction in self.objectives.items():
+            if name not in MEASURED + COSTS:
+                raise UserError(f"objective {name!r} is unknown; allowed are {', '.join(MEASURED + COSTS)}")
+            if direction not in DIRECTIONS:
+                raise UserError(f"objective {name!r} has direction {direction!r}; allowed are {', '.join(DIRECTIONS)}")
+        for name, limit in self.limits.items():
+            if name not in COSTS:
+                raise UserError(f"limit {name!r} is unknown; allowed are {', '.join(COSTS)}")
+            if not _is_number(limit) or not limit > 0:
+                raise UserError(f"limit {name!r} is {limit!r}; allowed are numbers above 0")
+
+    def _check_resources(self) -> None:
+        if not _is_number(self.cpus_per_trial) or not self.cpus_per_trial > 0:
+            raise UserError(f"cpus_per_trial is {self.cpus_per_trial!r}; allowed are numbers above 0")
+        if not _is_number(self.gpus_per_trial) or self.gpus_per_trial < 0:
+            raise UserError(f"gpus_per_trial is {self.gpus_per_trial!r}; allowed are numbers from 0")
+        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
+            raise UserError(f"gpus_per_trial is {self.gpus_per_trial}; above 1 only whole numbers are allowed")
+
+    def _check_forms(self) -> None:
+        allowed = [f.name for f in dataclasses.fields(self) if f.name != "forms"]
+        for form, changes in self.forms.items():
+            for name in changes:
+                if name not in allowed:
+                    raise UserError(
+                        f"form {form!r} sets {name!r}, which a study has not; allowed are {', '.join(allowed)}"
+                    )
+
+    def form(self, name: str | None) -> Study:
+        """Give the study with a form's fields; None gives the study itself. Raises UserError with the forms there are."""
+        if name is None:
+            return self
+        if name not in self.forms:
+            raise UserError(f"form {name!r} is unknown; allowed are {', '.join(self.forms) or 'none'}")
+        return dataclasses.replace(self, **self.forms[name])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values of all that has them: the space, which is a function, by its name."""
+        return {
+            "question": self.question,
+            "space": f"{self.space.__module__}.{getattr(self.space, '__qualname__', repr(self.space))}",
+            "data": self.data.to_dict(),
+            "recipe": self.recipe.to_dict(),
+            "sampler": self.sampler,
+            "trials": self.trials,
+            "seeds": list(self.seeds),
+            "objectives": dict(self.objectives),
+            "limits": dict(self.limits),
+            "cpus_per_trial": self.cpus_per_trial,
+            "gpus_per_trial": self.gpus_per_trial,
+            "baseline": None if self.baseline is None else dict(self.baseline),
+            "report": self.report,
+        }
+
+
+def protocol_digest(data_digest: str, recipe: Recipe) -> str:
+    """Give 12 hexadecimal digits that are equal where two trials' APs may be compared: same data, same recipe."""
+    text = json.dumps({"data": data_digest, "recipe": recipe.to_dict()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_seed(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,185 @@
+"""Ray Tune's loop between the bookkeeper and the workers, on a Ray that runs already. It keeps no state of its own.
+
+    bookkeeper.next   ->  _Proposed  ->  Tune  ->  a worker: run_trial(objective)
+    bookkeeper.ended  <-  _Events    <-  Tune  <-  tune.report
+
+Importing this imports ray; ray_executor.py does so when the environment is set.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.study.bookkeeper import Bookkeeper
+from scaling_lab.study.proposals import Proposal
+from scaling_lab.study.trial import Objective, Outcome, Stopped, run_trial
+
+_LOST_WORKER_RETRIES = 2
+
+
+def run_on_tune(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    *,
+    name: str,
+    wanted: Mapping[str, float],
+    at_once: int,
+    storage: Path,
+    is_interrupted: Callable[[], bool],
+) -> None:
+    """Run all that the bookkeeper proposes, `at_once` trials at a time, each with the `wanted` cpu and gpu.
+
+    A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with trials
+    still running: Ray is to be stopped then.
+    """
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
+    proposed = _Proposed(bookkeeper, at_once)
+    tuner = tune.Tuner(
+        tune.with_resources(_make_trainable(objective, name), dict(wanted)),
+        tune_config=tune.TuneConfig(search_alg=proposed, num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(storage),
+            verbose=0,
+            callbacks=[_Events(bookkeeper, proposed, is_interrupted)],
+            failure_config=tune.FailureConfig(max_failures=_LOST_WORKER_RETRIES),
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tuner.fit()
+        except _Leave as leave:
+            raise leave.cause from None
+
+
+def _make_trainable(objective: Objective, name: str) -> Callable[[dict[str, Any]], None]:
+    """Wrap the objective for a worker, which runs further trials as long as none has failed in it."""
+
+    def trial(config: dict[str, Any]) -> None:
+        def report(metrics: dict[str, Any]) -> None:
+            try:
+                tune.report({"event": json.dumps({"epoch": metrics})})
+            except SystemExit:  # how Tune stops a trial
+                raise Stopped from None
+
+        outcome = run_trial(
+            objective,
+            spec=DetectorSpec.from_dict(config["spec"]),
+            seed=config["seed"],
+            folder=Path(config["folder"]),
+            report=report,
+        )
+        # As text: Tune keeps statistics of every number that it is told.
+        tune.report({"event": json.dumps({"outcome": outcome.to_dict()})})
+        if outcome.state == "failed":
+            raise RuntimeError("a worker in which a trial has failed may be damaged, and is not used again")
+
+    trial.__name__ = name
+    return trial
+
+
+class _Proposed(Searcher):  # type: ignore[misc]
+    """Give Tune the bookkeeper's proposals, none before there is room for it: the sampler then knows all results."""
+
+    def __init__(self, bookkeeper: Bookkeeper, at_once: int) -> None:
+        super().__init__()
+        self.running: dict[int, Proposal] = {}
+        self._bookkeeper, self._at_once = bookkeeper, at_once
+
+    def suggest(self, trial_id: str) -> Any:
+        if len(self.running) >= self._at_once:
+            return None
+        with _leaving():
+            proposal = self._bookkeeper.next()
+        if proposal is None:
+            return Searcher.FINISHED
+        self.running[proposal.trial] = proposal
+        return {
+            "trial": proposal.trial,
+            "spec": proposal.spec.to_dict(),
+            "seed": proposal.seed,
+            "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
+        }
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Do nothing: the events have said it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the ledger has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refuse: the ledger is what is read back."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> Any:
+        return str, ()  # Tune pickles it for a restore that never comes
+
+
+class _Events(tune.Callback):  # type: ignore[misc]
+    """Tell the bookkeeper what Tune hears from its workers."""
+
+    def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed, is_interrupted: Callable[[], bool]) -> None:
+        self._bookkeeper, self._proposed, self._is_interrupted = bookkeeper, proposed, is_interrupted
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._is_interrupted():
+            raise _Leave(KeyboardInterrupt())
+        with _leaving():
+            self._bookkeeper.tick()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        with _leaving():
+            self._bookkeeper.started(self._proposed.running[trial.config["trial"]])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
+    ) -> None:
+        event = json.loads(result["event"])
+        with _leaving():
+            if "epoch" in event:
+                self._bookkeeper.reported(trial.config["trial"], event["epoch"])
+            else:
+                trial.max_failures = 0  # a worker ends itself after a failure, and is not lost
+                self._ended(trial, Outcome(**event["outcome"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        with _leaving():
+            if trial.config["trial"] in self._proposed.running:
+                message = f"its worker was lost {_LOST_WORKER_RETRIES + 1} times; was it killed for its memory?"
+                self._ended(trial, Outcome(state="failed", kind="lost_worker", message=message))
+
+    def _ended(self, trial: Trial, outcome: Outcome) -> None:
+        del self._proposed.running[trial.config["trial"]]
+        self._bookkeeper.ended(trial.config["trial"], outcome)
+
+    def __reduce__(self) -> Any:
+        return str, ()
+
+
+class _Leave(BaseException):
+    """Carries an error out of Tune's loop past its handlers, which would wait ten minutes for running trials."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        raise _Leave(error) from error

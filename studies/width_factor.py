@@ -1,0 +1,43 @@
+"""How fast should the width grow? The paper's grid of six width factors, every other slope as the paper has it.
+
+    scaling-lab run studies/width_factor.py                     6 trials, about 6 minutes on 2 CPU cores: a demonstration
+    scaling-lab run studies/width_factor.py --form seeds        the same with 5 seeds, about half an hour
+    scaling-lab run studies/width_factor.py --form paper --data coco:DIR            at phi 1, 2 and 3, on GPUs
+
+Published result to compare with: arXiv:1911.09070v7, section 4.2 chose 1.35 from {1.2, 1.25, 1.3, 1.35, 1.4, 1.45} and
+gives no AP for the others.
+"""
+
+from typing import Any
+
+from scaling_lab import CompoundScaling, DetectorSpec, Recipe, Shapes, Study
+from search_spaces.width_factor import space
+
+
+def _paper(trial: Any) -> DetectorSpec:
+    return space(trial, rule=CompoundScaling(), phis=(1.0, 2.0, 3.0))
+
+
+STUDY = Study(
+    question="By which factor should the width grow with phi: 1.2, 1.25, 1.3, 1.35, 1.4 or 1.45?",
+    space=space,
+    data=Shapes(train_images=2048),
+    recipe=Recipe.short(eval_every=5),
+    sampler="grid",
+    baseline={"width_factor": 1.35},
+    forms={
+        "smoke": {
+            "data": Shapes(train_images=16, val_images=8),
+            "recipe": Recipe.short(epochs=1, batch_size=8),
+            "trials": 2,
+        },
+        "seeds": {"seeds": (0, 1, 2, 3, 4)},
+        "paper": {
+            "space": _paper,
+            "recipe": Recipe.paper(),
+            "seeds": (0, 1, 2),
+            "gpus_per_trial": 8,
+            "cpus_per_trial": 64,
+        },
+    },
+)

@@ -1,0 +1,117 @@
+"""Specs: JSON, digests, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from scaling_lab import Anchors, DetectorSpec, Node, Topology, efficientdet, topologies
+from scaling_lab.architecture.efficientdet import NAMES
+from scaling_lab.errors import UserError
+
+D0 = efficientdet("d0")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_gives_back_the_same_spec(name: str) -> None:
+    spec = efficientdet(name)
+    assert DetectorSpec.from_json(spec.to_json()) == spec
+    assert DetectorSpec.from_json(spec.to_json()).digest == spec.digest
+
+
+def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not() -> None:
+    changes: dict[str, Any] = {
+        "backbone": "resnet18",
+        "topology": topologies.fpn(3, 7),
+        "width": 72,
+        "repeats": 4,
+        "head_repeats": 2,
+        "image_size": 640,
+        "num_classes": 80,
+        "anchors": Anchors(scale=3.0),
+        "activation": "relu",
+        "head_activation": "relu",
+        "padding": "symmetric",
+        "separable": False,
+        "bias_before_norm": False,
+        "norm_before_activation": True,
+        "downsampling": "bilinear",
+        "upsampling": "bilinear",
+        "backbone_options": {"drop_path_rate": 0.1},
+    }
+    assert set(changes) == {field.name for field in dataclasses.fields(DetectorSpec)}
+    digests = {dataclasses.replace(D0, **{name: value}).digest for name, value in changes.items()}
+    assert len(digests | {D0.digest}) == len(changes) + 1
+    backwards = tuple(dataclasses.replace(node, inputs=node.inputs[::-1]) for node in D0.topology.nodes)
+    assert dataclasses.replace(D0, topology=Topology(3, 7, backwards)).digest == D0.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 0}, "width is 0; allowed are whole numbers from 1"),
+        ({"width": 64.0}, "width is 64.0; allowed are whole numbers from 1"),
+        ({"repeats": True}, "repeats is True; allowed are whole numbers from 1"),
+        ({"image_size": (512, 0)}, "image_size is 0; allowed are whole numbers from 1"),
+        ({"image_size": (1, 2, 3)}, r"image_size is \(1, 2, 3\); allowed is one number, or \(height, width\)"),
+        ({"activation": "swish"}, "activation is 'swish'; allowed are silu"),
+        ({"padding": "valid"}, "padding is 'valid'; allowed are same, symmetric"),
+        ({"topology": "bifpn"}, "topology is 'bifpn'; allowed is a Topology"),
+        ({"backbone": ""}, "backbone is ''; allowed is the name of a timm model"),
+        ({"anchors": Anchors(scale=(3.0, 4.0))}, "anchors.scale has 2 numbers, the topology 5 levels"),
+        ({"backbone_options": {"x": object()}}, "backbone_options is .* allowed is a mapping of JSON values"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_value(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(D0, **changes)
+
+
+def test_a_dangling_node_is_refused_with_the_way_out() -> None:
+    topology = Topology(3, 4, (Node(3, (0, 1)), Node(3, (0, 1)), Node(4, (1, 3))))
+    with pytest.raises(UserError, match=r"node 2 \(P3\) is dangling: no output depends on it; remove it with"):
+        dataclasses.replace(D0, topology=topology)
+    assert dataclasses.replace(D0, topology=topology.without_dead_nodes()).topology.dead_nodes == ()
+
+
+def test_a_level_computed_for_nothing_is_refused() -> None:
+    topology = Topology(3, 4, (Node(3, (0,)), Node(4, (0,))))
+    with pytest.raises(UserError, match="no node reads the input P4, so with repeats=3 that level is computed for nothing"):
+        dataclasses.replace(D0, topology=topology)
+    assert dataclasses.replace(D0, topology=topology, repeats=1).repeats == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "a spec is a JSON object, not list"),
+        ('{"backbone": "resnet18"}', "a spec needs the field 'topology'"),
+        ('{"widht": 3}', "a spec has no field 'widht'; allowed are backbone, topology, width"),
+    ],
+)
+def test_what_is_no_spec_in_json_is_named(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        DetectorSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"scale": 0.0}, {"scale": ()}, {"octave_scales": 0}, {"aspects": ()}, {"aspects": ((1.0, -1.0),)}]
+)
+def test_wrong_anchors_are_named(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"anchors.{next(iter(changes))} is"):
+        Anchors(**changes)
+
+
+def test_the_architecture_and_the_public_names_import_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys, scaling_lab, scaling_lab.architecture\n"
+        "from scaling_lab import Coco, Recipe, Runs, Shapes, Study, count\n"
+        "print(sorted({'torch', 'ray', 'timm', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,75 @@
+"""Counts of the released models against the published numbers, and against fvcore on the built module."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from scaling_lab import build, count, efficientdet, topologies
+from search_spaces.compound import SMALL
+
+with (Path(__file__).parents[1] / "goldens" / "released_configs.csv").open() as file:
+    PUBLISHED = {row["model"].lower(): row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_released_models_have_the_published_counts(name: str) -> None:
+    """Parameters: google/automl efficientdet_arch_test.py, exact; GMACs: closed forms of the same, to the last digit given."""
+    row, spec = PUBLISHED[name], efficientdet(name)
+    cost = count(spec)
+    assert cost.params == int(row["params_exact"])
+    for part in ("backbone", "feature_network", "heads"):
+        if row[f"params_{part}"]:
+            assert cost.parts[part].params == int(row[f"params_{part}"])
+    if row["conv_gmacs"]:
+        assert f"{cost.gmacs:.3f}" == row["conv_gmacs"]
+    settings = (spec.image_size[0], spec.width, spec.repeats, spec.head_repeats, spec.topology.max_level)
+    names = ("image_size", "width", "cell_repeats", "head_repeats", "max_level")
+    assert settings == tuple(int(row[name]) for name in names)
+    assert spec.anchors.scale == float(row["anchor_scale"])
+    assert {node.fusion for node in spec.topology.nodes} == {row["fusion"]}
+    assert spec.backbone == f"tf_{row['backbone']}"
+
+
+def test_quad_fpn_and_idle_biases() -> None:
+    """effdet's README: q0 has 4.13M; effdet issue 13: D0 without biases before batch norm has 3,877,763."""
+    d0 = efficientdet("d0")
+    assert count(dataclasses.replace(d0, topology=topologies.quad_fpn(3, 7))).params == 4_131_418
+    assert count(dataclasses.replace(d0, bias_before_norm=False)).params == 3_877_763
+
+
+@pytest.mark.parametrize("topology", ["none", "nas_fpn", "fully_connected", "bifpn"])
+@pytest.mark.parametrize("separable", [True, False])
+def test_the_count_is_that_of_the_built_module(topology: str, separable: bool) -> None:
+    from fvcore.nn import FlopCountAnalysis
+
+    spec = dataclasses.replace(
+        SMALL.base, topology=getattr(topologies, topology)(3, 7), image_size=(96, 130), separable=separable
+    )
+    cost = count(spec)
+    detector = build(spec).eval()
+    assert cost.params == sum(p.numel() for p in detector.parameters())
+    counted = FlopCountAnalysis(detector, torch.zeros(1, 3, 96, 130))
+    counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    assert cost.macs == counted.by_operator()["conv"]
+    parts = counted.by_module_and_operator()
+    assert cost.backbone.macs == parts["backbone"]["conv"]
+    assert cost.feature_network.macs == parts["feature_network"]["conv"]
+    assert cost.heads.macs == parts["class_head"]["conv"] + parts["box_head"]["conv"]
+
+
+def test_latency_rows_say_what_was_measured() -> None:
+    from scaling_lab.cost.latency import measure_latency
+
+    specs = [SMALL.base, dataclasses.replace(SMALL.base, image_size=(64, 64))]
+    rows = list(measure_latency(specs, rounds=3))
+    assert [row["architecture"] for row in rows] == [spec.digest for spec in specs]
+    for row in rows:
+        assert 0 < row["median_ms"] <= row["p90_ms"]
+        assert row["runs"] == 9
+        assert (row["batch"], row["dtype"], row["backend"]) == (1, "float32", "eager")
+        assert row["device"]

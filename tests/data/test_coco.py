@@ -1,0 +1,197 @@
+"""Coco: what is on disk comes back, and what is wrong on disk is named in one message."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scaling_lab import Coco
+from scaling_lab.data import parse_source, source_from_dict
+from scaling_lab.data.loading import batches
+from scaling_lab.errors import UserError
+from tests.coco_files import CATEGORIES, write_coco
+
+Content = dict[str, Any]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Coco:
+    return write_coco(tmp_path / "set", train=6, val=5)
+
+
+def test_a_set_comes_back_as_it_was_written(source: Coco) -> None:
+    written = json.loads(source.annotation_file("val").read_text())
+    truth = source.ground_truth("val")
+    assert source.length("train") == 6
+    assert source.length("val") == 5
+    assert source.category_ids == (3, 7, 44)
+    assert source.class_names == ("small", "square", "disc")
+    assert truth["images"] == written["images"]
+    assert truth["categories"] == sorted(CATEGORIES, key=lambda category: category["id"])
+    assert [annotation | {"id": 0} for annotation in truth["annotations"]] == [
+        annotation | {"id": 0} for annotation in written["annotations"]
+    ]
+    assert [annotation["id"] for annotation in truth["annotations"]] == list(range(1, len(truth["annotations"]) + 1))
+
+
+def test_crowds_are_kept_as_truth_and_left_out_of_training(source: Coco) -> None:
+    crowds = [annotation for annotation in source.ground_truth("train")["annotations"] if annotation["iscrowd"]]
+    assert len(crowds) == 1
+    trained = sum(len(entry.labels) for entry in source.entries("train"))
+    assert trained == len(source.ground_truth("train")["annotations"]) - 1
+
+
+def test_labels_are_places_in_the_category_ids(source: Coco) -> None:
+    truth = source.ground_truth("val")
+    for entry in source.entries("val"):
+        own = [a for a in truth["annotations"] if a["image_id"] == entry.image_id and not a["iscrowd"]]
+        assert [source.category_ids[label] for label in entry.labels] == [a["category_id"] for a in own]
+        boxes = np.array([a["bbox"] for a in own]).reshape(-1, 4)
+        assert np.allclose(entry.boxes[:, 2:] - entry.boxes[:, :2], boxes[:, 2:], atol=0.02)
+
+
+def test_a_source_survives_its_dict_and_the_command_line(source: Coco) -> None:
+    assert source_from_dict(source.to_dict()) == source == parse_source(f"coco:{source.folder}")
+    assert source.describe().endswith("6 images of train2017 and 5 of val2017, 3 classes")
+
+
+def test_digest_is_of_the_annotations(source: Coco, tmp_path: Path) -> None:
+    before = source.digest()
+    assert write_coco(tmp_path / "same", train=6, val=5).digest() == before
+    assert write_coco(tmp_path / "other", train=6, val=5, seed=1).digest() != before
+    change(source, "val", lambda content: content["images"].reverse())
+    assert source.digest() != before
+
+
+def test_samples_show_objects_at_their_own_size(source: Coco) -> None:
+    samples = source.samples(3)
+    # Image 1007 shows none.
+    assert [image_id for image_id, _ in samples] == [1000, 1014, 1021]
+    for image_id, pixels in samples:
+        size = next(i for i in source.ground_truth("val")["images"] if i["id"] == image_id)
+        assert pixels.shape == (size["height"], size["width"], 3)
+        assert pixels.dtype == np.uint8
+
+
+def test_a_changed_file_is_read_again(source: Coco) -> None:
+    assert source.length("train") == 6
+    change(source, "train", lambda content: content["images"].pop(1))
+    assert source.length("train") == 5
+
+
+def test_a_study_loads_where_its_data_are_not() -> None:
+    assert Coco(folder="/nowhere/coco").to_dict()["folder"] == "/nowhere/coco"
+
+
+def change(source: Coco, split: str, edit: Callable[[Content], object]) -> None:
+    path = source.annotation_file(split)
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_boxes_without_area_are_truth_but_not_trained_on(source: Coco) -> None:
+    trained = sum(len(entry.labels) for entry in source.entries("train"))
+
+    def spoil(content: Content) -> None:
+        content["annotations"][0]["bbox"] = [5, 5, 0, 10]
+        content["annotations"][1]["bbox"] = [5000, 5, 10, 10]
+        content["annotations"][2]["bbox"][2] = 9999
+
+    change(source, "train", spoil)
+    entries = source.entries("train")
+    assert sum(len(entry.labels) for entry in entries) == trained - 2
+    assert all((entry.boxes[:, 2] <= entry.size[1]).all() for entry in entries)
+
+
+def test_area_and_iscrowd_may_be_left_out(source: Coco) -> None:
+    before = source.ground_truth("val")["annotations"][0]
+
+    def thin(content: Content) -> None:
+        del content["annotations"][0]["area"], content["annotations"][0]["iscrowd"]
+
+    change(source, "val", thin)
+    assert source.ground_truth("val")["annotations"][0] == before
+
+
+# Each is (what to do to the content, what the message says).
+BROKEN: list[tuple[Callable[[Content], object], str]] = [
+    (lambda c: c.pop("annotations"), "lacks 'annotations'; allowed is a list"),
+    (lambda c: c.update(images={}), "has a dict as 'images'; allowed is a list"),
+    (lambda c: c["images"].clear(), "'images' is empty; allowed is one or more"),
+    (lambda c: c["images"][2].pop("width"), "images[2] lacks 'width'; needed are id, file_name, width, height"),
+    (lambda c: c["images"][1].update(height=0), "images[1] has height 0; allowed is a whole number above 0"),
+    (lambda c: c["images"][1].update(id=1000), "images holds the id 1000 twice; allowed is once"),
+    (lambda c: c["annotations"][3].update(category_id=4), "annotations[3] has category_id 4; allowed are 3, 7, 44"),
+    (lambda c: c["annotations"][0].update(image_id=1), "annotations[0] has image_id 1; allowed are 1000, 1007, 1014"),
+    (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "has bbox [1, 2, 3]; allowed is four numbers"),
+    (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, None]), "allowed is four numbers: x, y, width, height"),
+    (lambda c: c["annotations"].append(7), "is 7; allowed is an object with image_id, category_id, bbox"),
+    (lambda c: c["categories"][0].update(name=""), "categories[0] has name ''; allowed is a text"),
+    (lambda c: c["categories"][0].update(name="small"), "categories holds the name 'small' twice"),
+    (lambda c: c["annotations"][0].update(area=None), "has area None; allowed is a number"),
+    (lambda c: c["annotations"][0].update(iscrowd="no"), "has iscrowd 'no'; allowed is 0 or 1"),
+]
+
+
+@pytest.mark.parametrize(("edit", "message"), BROKEN, ids=[message[:30] for _, message in BROKEN])
+def test_broken_annotations_are_named(source: Coco, edit: Callable[[Content], object], message: str) -> None:
+    change(source, "val", edit)
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        source.ground_truth("val")
+    assert "instances_val2017.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_with_other_categories_are_named(source: Coco) -> None:
+    change(source, "train", lambda content: content["categories"].append({"id": 50, "name": "more"}))
+    with pytest.raises(UserError, match=r"has the category ids \[3, 7, 44, 50\].* both must have the same"):
+        source.entries("train")
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[1]", "holds a list"), ("\xff", "is not JSON")])
+def test_a_broken_file_is_named(source: Coco, text: str, message: str) -> None:
+    source.annotation_file("val").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=message):
+        source.ground_truth("val")
+
+
+def test_missing_folders_and_files_are_named(source: Coco, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one that holds annotations/"):
+        Coco(folder=str(tmp_path / "none")).digest()
+    with pytest.raises(
+        UserError, match=r"instances_train2014\.json does not exist; allowed is a folder in COCO's layout"
+    ):
+        Coco(folder=source.folder, train="train2014").length("train")
+    with pytest.raises(UserError, match="Coco: folder is ''; allowed is a name"):
+        Coco(folder="")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("harm", ["missing", "truncated", "text", "size"])
+def test_a_broken_image_is_named(source: Coco, harm: str, workers: int) -> None:
+    path = Path(source.folder) / "val2017" / "000000000004.jpg"
+    if harm == "missing":
+        path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(path.read_bytes()[:-800])
+    elif harm == "text":
+        path.write_text("not a picture")
+    else:
+        change(source, "val", lambda content: content["images"][4].update(width=33))
+    messages = {
+        "missing": "does not exist, but the annotations name it",
+        "truncated": "cannot be read as an image: image file is truncated",
+        "text": "cannot be read as an image",
+        "size": "the annotations say 33 x",
+    }
+    with pytest.raises(UserError, match=messages[harm]) as caught:
+        list(batches(source, "val", image_size=64, batch_size=2, workers=workers))
+    assert "000000000004.jpg" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,103 @@
+"""Figures draw from their tables alone, legibly and with the same bytes each time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from scaling_lab.architecture import topologies
+from scaling_lab.errors import UserError
+from scaling_lab.report import Frontier, figures, style, svg
+from scaling_lab.report.topology_figure import topology_figure, topology_table
+
+
+def boxes_of_labels(figure: Figure) -> list[tuple[float, float, float, float]]:
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    texts = [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+    return [text.get_window_extent(renderer).extents for text in texts]
+
+
+@pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
+@pytest.mark.parametrize("cost", ["gmacs", "params_m"])
+def test_labels_of_the_frontier_do_not_overlap(frontier: Frontier, cost: str, width: float) -> None:
+    figure = figures.cost_figure(frontier.trials, width, cost=cost)
+    boxes = boxes_of_labels(figure)
+    assert len(boxes) == 3
+    for first, second in itertools.combinations(boxes, 2):
+        width_shared = min(first[2], second[2]) - max(first[0], second[0])
+        height_shared = min(first[3], second[3]) - max(first[1], second[1])
+        assert width_shared <= 0 or height_shared <= 0
+    assert all(box[2] <= figure.bbox.x1 for box in boxes)
+
+
+def test_frontier_of_one_trial(frontier: Frontier) -> None:
+    one = frontier.trials.head(1).assign(ap_low=math.nan, ap_high=math.nan, n=1)
+    axes = figures.cost_figure(one).axes[0]
+    low, high = axes.get_ylim()
+    assert high - low >= figures.LEAST_SPAN
+
+
+def test_a_cost_axis_is_logarithmic_with_plain_numbers(frontier: Frontier) -> None:
+    axes = figures.cost_figure(frontier.trials).axes[0]
+    assert axes.get_xscale() == "log"
+    assert all("$" not in tick.get_text() for tick in axes.get_xticklabels())
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.05, 0.12), (1.0, 1.05), (0.3, 40.0), (1e-3, 1e3), (2.4, 21.0)])
+def test_ticks_of_a_log_axis(low: float, high: float) -> None:
+    ticks = figures.log_ticks(low, high)
+    assert 2 <= len(ticks) <= 12
+    assert all(low <= tick <= high for tick in ticks)
+
+
+def test_curves_with_one_epoch_and_without_ap() -> None:
+    table = pd.DataFrame(
+        {"trial": [1], "label": ["BiFPN"], "series": [0], "epoch": [1], "loss": [2.0], "ap": [math.nan]}
+    )
+    loss, ap = figures.curves_figure(table).axes
+    assert list(loss.get_xticks()) == [1.0]
+    assert "no AP was recorded" in [text.get_text() for text in ap.texts]
+
+
+def test_differences_without_intervals() -> None:
+    table = pd.DataFrame(
+        {"label": ["A", "B"], "series": [0, -1], "difference": [1.0, -2.0], "low": math.nan, "high": math.nan}
+    )
+    assert len(figures.difference_figure(table, baseline="$C$").axes[0].collections) == 2
+
+
+@pytest.mark.parametrize("name", topologies.__all__)
+@pytest.mark.parametrize("levels", [(3, 7), (2, 5), (4, 4)])
+def test_every_topology_can_be_drawn(name: str, levels: tuple[int, int]) -> None:
+    try:
+        topology = getattr(topologies, name)(*levels)
+    except UserError:
+        pytest.skip(f"{name} has no cell for {levels}")
+    table = topology_table(topology)
+    assert len(table) == topology.num_inputs + len(topology.nodes)
+    assert table["output"].sum() == topology.num_inputs
+    figure = topology_figure(table)
+    assert len(figure.axes[0].patches) == topology.num_edges
+
+
+def test_the_same_figure_has_the_same_bytes(frontier: Frontier) -> None:
+    first, second = (figures.cost_figure(frontier.trials) for _ in range(2))
+    assert svg.svg_file(first) == svg.svg_file(second)
+    assert svg.png_file(first) == svg.png_file(second)
+    assert b"<dc:date>" not in svg.svg_file(first)
+
+
+def test_inline_figures_follow_the_theme_and_keep_their_ids_apart(frontier: Frontier) -> None:
+    text = svg.inline_svg(figures.cost_figure(frontier.trials), prefix="x-")
+    assert f"var(--series-0, {style.SERIES[0]})" in text
+    assert f"var(--ink, {style.INK})" in text
+    assert 'id="x-' in text
+    assert "#000000" not in text.replace("stroke: #000000", "")  # a colour of no theme would vanish on one of them
+    assert text.count("<svg") == 1
+    assert ">BiFPN</text>" in text  # text stays text

@@ -1,0 +1,83 @@
+"""Which trials are compared, and what is computed of each architecture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from scaling_lab.report import Frontier, compute_frontier, statistics
+from scaling_lab.report.frontier import MOST_SERIES
+from scaling_lab.runs import Runs
+from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run
+
+
+def computed(folder: Path, trials: list[Trial]) -> Frontier:
+    return compute_frontier(Runs(write_run(folder / "run", Fixture(trials=trials, samples=0))))
+
+
+def test_only_complete_trials_are_compared(frontier: Frontier) -> None:
+    assert set(frontier.trials["state"]) == {"complete"}
+    assert list(frontier.architectures["label"]) == ["BiFPN", "PANet", "FPN"]
+    assert list(frontier.architectures["n"]) == [3, 3, 3]
+
+
+def test_other_protocols_and_lengths_are_left_out(tmp_path: Path) -> None:
+    trials = topology_trials((0, 1), ("fpn", "bifpn"))
+    trials += [
+        Trial(topology="bifpn", seed=5, ap=99.0, protocol="bbbb00001111"),
+        Trial(topology="panet", ap=99.0, epochs=60),
+    ]
+    frontier = computed(tmp_path, trials)
+    assert len(frontier.trials) == 4
+    assert len(frontier.excluded) == 2
+    assert frontier.trials["ap"].max() < 99.0
+    assert "PANet" not in set(frontier.architectures["label"])
+
+
+def test_few_seeds_borrow_the_spread_of_all(tmp_path: Path) -> None:
+    values = {"fpn": (40.0, 42.0), "panet": (50.0, 50.5), "bifpn": (55.0,)}
+    trials = [Trial(topology=name, seed=seed, ap=ap) for name, aps in values.items() for seed, ap in enumerate(aps)]
+    frontier = computed(tmp_path, trials)
+    sd = math.sqrt((2.0 + 0.125) / 2)
+    assert frontier.sd == pytest.approx(sd)
+    assert frontier.degrees == 2
+    rows = frontier.architectures.set_index("label")
+    half = statistics.t_quantile(0.975, 2) * sd / math.sqrt(2)
+    assert rows.loc["FPN", "ap_high"] - 41.0 == pytest.approx(half)
+    assert rows.loc["PANet", "ap_high"] - 50.25 == pytest.approx(half)
+    assert math.isnan(rows.loc["BiFPN", "ap_low"])
+    assert rows.loc["BiFPN", "n"] == 1
+
+
+def test_many_seeds_keep_their_own_spread(tmp_path: Path) -> None:
+    aps = (50.0, 51.0, 52.0, 51.0)
+    trials = [Trial(topology="panet", seed=seed, ap=ap) for seed, ap in enumerate(aps)]
+    trials += [Trial(topology="fpn", seed=seed, ap=ap) for seed, ap in enumerate((10.0, 60.0))]
+    row = computed(tmp_path, trials).architectures.set_index("label").loc["PANet"]
+    assert row["ap_high"] == pytest.approx(statistics.estimate(aps).high)
+
+
+def test_front_marks_what_nothing_beats(frontier: Frontier) -> None:
+    rows = frontier.architectures.set_index("label")
+    assert bool(rows.loc["BiFPN", "on_front"])
+    assert bool(rows.loc["FPN", "on_front"])  # the cheapest
+
+
+def test_series_are_for_the_front_where_there_are_too_many(tmp_path: Path) -> None:
+    trials = [Trial(topology="bifpn", width=8 * k, ap=40.0 + (k if k < 4 else -k)) for k in range(1, 15)]
+    frontier = computed(tmp_path, trials)
+    coloured = frontier.architectures[frontier.architectures["series"] >= 0]
+    assert len(coloured) == MOST_SERIES
+    assert set(frontier.architectures.loc[frontier.architectures["on_front"], "series"]) <= set(range(MOST_SERIES))
+
+
+@pytest.mark.parametrize(
+    "trials", [[], [Trial(topology="fpn", state="failed")], [Trial(topology="fpn", state="planned")]]
+)
+def test_nothing_complete_gives_empty_tables(tmp_path: Path, trials: list[Trial]) -> None:
+    frontier = computed(tmp_path, trials)
+    assert frontier.trials.empty
+    assert frontier.architectures.empty
+    assert frontier.series == {}

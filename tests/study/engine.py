@@ -1,0 +1,141 @@
+"""What the engine's tests run: small spaces and objectives that take no training. They hold no tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
+from scaling_lab.cost import Cost, PartCost
+from scaling_lab.study.trial import Report
+from scaling_lab.training import Diverged
+
+DATA = Shapes(train_images=16, val_images=8)
+
+
+def space(trial: Any) -> DetectorSpec:
+    """Six points of two parameters."""
+    topology = trial.suggest_categorical("topology", ["none", "fpn", "bifpn"])
+    width = trial.suggest_int("width", 16, 32, step=16)
+    return spec(getattr(topologies, topology)(3, 7), width=width)
+
+
+def spec(topology: Any, *, width: int = 16) -> DetectorSpec:
+    return DetectorSpec(
+        backbone="mobilenetv3_small_050", topology=topology, width=width, repeats=1, head_repeats=1, image_size=(64, 64)
+    )
+
+
+def make_study(**changes: Any) -> Study:
+    values: dict[str, Any] = {
+        "question": "Does the engine work?",
+        "space": space,
+        "data": DATA,
+        "recipe": Recipe.short(epochs=3),
+        "sampler": "grid",
+    }
+    return Study(**{**values, **changes})
+
+
+def count(spec: DetectorSpec) -> Cost:
+    """A cost that depends on the spec and needs no backbone: what is tested is what becomes of it."""
+    part = PartCost(params=spec.width * 1000, macs=spec.width * 10**7 * (1 + len(spec.topology.nodes)))
+    return Cost(params=part.params, macs=part.macs, backbone=part, feature_network=part, heads=part)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """An objective that sleeps for each epoch, keeps a checkpoint, and fails on demand by a topology's name."""
+
+    seconds: float = 0.0
+    fail: Mapping[str, str] | None = None
+
+    def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
+        checkpoint = folder / "checkpoint.pt"
+        done = int(checkpoint.read_text()) if checkpoint.exists() else 0
+        _log(folder, f"start at {done}")
+        metrics: dict[str, Any] = {}
+        for epoch in range(done + 1, 4):
+            time.sleep(self.seconds)
+            metrics = result(spec, seed, epoch)
+            self._fail(spec, metrics)
+            _log(folder, f"epoch {epoch}")
+            report(metrics)
+            _write_whole(checkpoint, str(epoch))
+        return metrics or result(spec, seed, 3)
+
+    def _fail(self, spec: DetectorSpec, metrics: dict[str, Any]) -> None:
+        name = spec.topology.describe().split()[0]
+        how = (self.fail or {}).get(name)
+        if how == "nan":
+            metrics["loss"] = float("nan")
+        elif how == "none":
+            metrics["ap"] = None
+        elif how == "raise":
+            raise ZeroDivisionError("as asked for")
+        elif how == "diverged":
+            raise Diverged("the loss is not finite at epoch 1")
+        elif how == "memory":
+            raise MemoryError
+        elif how == "exit":
+            os._exit(1)
+
+
+def result(spec: DetectorSpec, seed: int, epoch: int) -> dict[str, Any]:
+    ap = spec.width + seed + epoch + len(spec.topology.nodes) / 10
+    classes = {"a": ap, "b": float("nan")}
+    return {
+        "epoch": epoch,
+        "epochs": 3,
+        "loss": 1.0 / epoch,
+        "ap": ap,
+        "ap50": ap + 1,
+        "ap_small": None,
+        "ap_by_class": classes,
+    }
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.02)
+    return value
+
+
+def log(folder: Path) -> list[str]:
+    return (folder / "log.txt").read_text().splitlines()
+
+
+def _log(folder: Path, line: str) -> None:
+    with (folder / "log.txt").open("a") as file:
+        file.write(f"{os.getpid()} {line}\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from scaling_lab.study.runner import run_study
+
+    options = json.loads(sys.argv[1])
+    try:
+        run_study(
+            make_study(**options.get("study", {})),
+            out=options["out"],
+            executor=options["executor"],
+            cpus=2,
+            count=count,
+            objective=Replayed(**options.get("objective", {})),
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,90 @@
+"""The arrows of the house: which part may import which, read from the imports in the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import scaling_lab
+
+PACKAGE = Path(scaling_lab.__file__).parent
+ROOT = PACKAGE.parent
+
+# What each part may import of the package, besides itself and errors.
+ALLOWED = {
+    "architecture": set(),
+    "model": {"architecture"},
+    "detection": {"architecture"},
+    "data": set(),
+    "cost": {"architecture", "model"},
+    "training": {"architecture", "model", "detection", "data"},
+    "runs": {"architecture"},
+    "study": {"architecture", "data", "training", "cost", "runs"},
+    "report": {"architecture", "runs", "starter"},
+    "starter": set(),
+    "errors": set(),
+}
+# Where a library may be imported at all.
+LIBRARIES = {
+    "torch": {"model", "detection", "data", "cost", "training", "study"},
+    "timm": {"model"},
+    "ray": {"study"},
+    "optuna": {"study"},
+    "matplotlib": {"report"},
+    "pandas": {"report", "runs"},
+}
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def _part(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def _imports(path: Path) -> set[str]:
+    """Give the full names of all modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_file_imports_only_what_its_part_may(path: Path) -> None:
+    part = _part(path)
+    imports = _imports(path)
+    assert not {name for name in imports if name.split(".")[0] in ("search_spaces", "studies", "reports", "tests")}
+    if part in ("__init__", "cli"):  # the public names and the command line see all
+        return
+    own = {name.split(".")[1] for name in imports if name.startswith("scaling_lab.")} - {part, "errors"}
+    assert own & set(ALLOWED) <= ALLOWED[part], f"{part} may import {sorted(ALLOWED[part])}"
+    for library, parts in LIBRARIES.items():
+        if any(name.split(".")[0] == library for name in imports):
+            assert part in parts, f"{library} may be imported in {sorted(parts)}"
+
+
+def test_every_part_is_known() -> None:
+    assert {_part(path) for path in FILES} - {"__init__", "cli"} == set(ALLOWED)
+
+
+def test_every_module_opens_with_a_sentence() -> None:
+    for path in FILES:
+        text = ast.get_docstring(ast.parse(path.read_text()))
+        assert text, f"{path} has no docstring"
+        assert text.split("\n")[0].rstrip().endswith((".", ":")) or "\n" in text, path
+
+
+def test_the_public_names_are_all_there() -> None:
+    for name in scaling_lab.__all__:
+        assert getattr(scaling_lab, name) is not None
+    promised = "Topology Node DetectorSpec CompoundScaling topologies efficientdet build count Study Shapes Coco Recipe"
+    assert set(promised.split()) <= set(scaling_lab.__all__) == set(scaling_lab._HOME)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        scaling_lab.nothing  # noqa: B018
