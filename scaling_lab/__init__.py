@@ -9,7 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaling_lab.architecture import Anchors, CompoundScaling, DetectorSpec, Node, Topology, efficientdet, topologies
+    from scaling_lab.architecture import (
+        Anchors,
+        CompoundScaling,
+        DetectorSpec,
+        Node,
+        Topology,
+        efficientdet,
+        topologies,
+    )
     from scaling_lab.cost import count
     from scaling_lab.data import Coco, Shapes
     from scaling_lab.model import build

@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     count.add_argument("detectors", nargs="+", metavar="detector", help=_DETECTOR_HELP)
     _add_changes(count)
 
-    report = _verb(verbs, "report", _report, "write a run's report", "examples:\n  scaling-lab report runs/width_factor")
+    report = _verb(
+        verbs, "report", _report, "write a run's report", "examples:\n  scaling-lab report runs/width_factor"
+    )
     report.add_argument("run", type=Path, help="a run's folder")
     report.add_argument("--report", type=Path, help="a report's file (the study's, or reports/frontier.py)")
     report.add_argument("--out", type=Path, help="where to write (<run>/report)")
@@ -181,7 +183,11 @@ def _count(options: argparse.Namespace) -> None:
     specs = {name: _detector(name, options) for name in options.detectors}
     costs = {name: count(spec) for name, spec in specs.items()}
     if options.json:
-        print(json.dumps({name: {**cost.to_dict(), "spec": specs[name].describe()} for name, cost in costs.items()}, indent=1))
+        print(
+            json.dumps(
+                {name: {**cost.to_dict(), "spec": specs[name].describe()} for name, cost in costs.items()}, indent=1
+            )
+        )
         return
     rows = [["detector", "part", "parameters", "GMACs"]]
     for name, cost in costs.items():
@@ -259,9 +265,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     table = Runs(folder).table()
     if "ap" in table:
         table = table.sort_values("ap", ascending=False, na_position="last", kind="stable")
-    return [
-        {str(name): _plain(value) for name, value in row.items()} for row in table.to_dict(orient="records")
-    ]
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def _plain(value: Any) -> Any:
@@ -289,11 +293,15 @@ def _cell(name: str, value: Any) -> str:
 def _text_table(rows: list[list[str]]) -> str:
     """Align words left and numbers right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    numeric = [all(row[place][:1].isdigit() or row[place] in ("-", "") for row in rows[1:]) for place in range(len(widths))]
+    numeric = [
+        all(row[place][:1].isdigit() or row[place] in ("-", "") for row in rows[1:]) for place in range(len(widths))
+    ]
     lines = []
     for row in rows:
         cells = zip(row, widths, numeric, strict=True)
-        lines.append("  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip())
+        lines.append(
+            "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
+        )
     return "\n".join(lines)
 
 

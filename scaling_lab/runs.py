@@ -1,4 +1,4 @@
-"""A run's folder as files: where things lie, the ledger's tables, and a reader of them. It writes nothing but empty tables.
+"""A run's folder as files: where things lie, the ledger's tables, and a reader of them. It writes nothing.
 
 The study engine writes a folder and reports read it; they meet here and nowhere else.
 
@@ -163,8 +163,8 @@ class Runs:
     def table(self) -> pd.DataFrame:
         """Give one row for each trial, with its architecture's costs.
 
-        A part's costs are columns such as gmacs_heads, the space's parameters columns such as param_width. latency_ms is
-        the median at batch 1, where all was measured on one device.
+        A part's costs are columns such as gmacs_heads, the space's parameters columns such as param_width. latency_ms
+        is the median at batch 1, where all was measured on one device.
         """
         rows = self._rows(_TRIALS)
         latencies = self._latency_ms()
@@ -173,7 +173,7 @@ class Runs:
                 row.update({f"{name}_{part}": value for name, value in costs.items()})
             row["latency_ms"] = latencies.get(row["architecture"])
             row.update({f"param_{name}": value for name, value in json.loads(row.pop("params")).items()})
-        table = _frame(rows, columns=_column_names(_TRIALS) + ["latency_ms"])
+        table = _frame(rows, columns=[*_column_names(_TRIALS), "latency_ms"])
         numbers = (*ACCURACIES, "params_m", "gmacs", "seconds", "latency_ms")
         return table.astype(dict.fromkeys(numbers, float))
 
@@ -249,7 +249,7 @@ class Runs:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database for reading, even where a killed writer left its journal beside it and the folder is read-only."""
+    """Open a database for reading, also where a killed writer left its journal and the folder is read-only."""
     try:
         connection = _open(path)
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()

@@ -17,7 +17,7 @@ SMALL = CompoundScaling(
         repeats=2,
         head_repeats=1,
         image_size=(128, 128),
-        anchors=Anchors(scale=1.5),
+        anchors=Anchors(scale=1.9),
         padding="symmetric",
         bias_before_norm=False,
     ),

@@ -45,6 +45,12 @@ STUDY = Study(
             "recipe": Recipe.short(epochs=1, batch_size=8),
         },
         "seeds": {"seeds": (0, 1, 2, 3, 4)},
-        "paper": {"space": _d3, "recipe": Recipe.paper(), "seeds": (0, 1, 2), "gpus_per_trial": 8, "cpus_per_trial": 64},
+        "paper": {
+            "space": _d3,
+            "recipe": Recipe.paper(),
+            "seeds": (0, 1, 2),
+            "gpus_per_trial": 8,
+            "cpus_per_trial": 64,
+        },
     },
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def canonical_order(topology: Topology) -> list[int]:
     """Give the node ids in canonical order; the topology has no dead nodes."""
-    colours = _refined(topology, {node_id: 0 for node_id in topology.node_ids})
+    colours = _refined(topology, dict.fromkeys(topology.node_ids, 0))
     return _best_order(topology, colours)[1]
 
 

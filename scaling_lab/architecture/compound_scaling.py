@@ -9,9 +9,10 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.architecture.topologies import bifpn
+from scaling_lab.architecture.topologies.bifpn import bifpn
 from scaling_lab.errors import UserError
 
 DIMENSIONS = ("backbone", "width", "depth", "heads", "image_size")
@@ -88,7 +89,7 @@ class CompoundScaling:
         exact = self.exact(phi)
         larger = exact["image_size"] / max(self.base.image_size)
         height, width = (_to_multiple(side * larger, self.image_size_multiple) for side in self.base.image_size)
-        sizes = {
+        sizes: dict[str, Any] = {
             "width": _to_multiple(exact["width"], self.width_multiple) if "width" in self.scaled else self.base.width,
             "repeats": _rounded(exact["repeats"], self.repeats_rounding),
             "head_repeats": _rounded(exact["head_repeats"], self.head_rounding),

@@ -10,7 +10,7 @@ def layout(topology: Topology) -> list[tuple[int, int, int]]:
 
     No two stand in one place: a level's ids keep their order from left to right.
     """
-    column: dict[int, int] = {index: 0 for index in range(topology.num_inputs)}
+    column: dict[int, int] = dict.fromkeys(range(topology.num_inputs), 0)
     newest = dict.fromkeys(topology.levels, 0)
     for node_id in topology.node_ids:
         node = topology.node(node_id)

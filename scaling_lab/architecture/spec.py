@@ -30,7 +30,11 @@ class Anchors:
 
     scale: float | tuple[float, ...] = 4.0
     octave_scales: int = 3
-    aspects: tuple[tuple[float, float], ...] = ((1.0, 1.0), (math.sqrt(2.0), math.sqrt(0.5)), (math.sqrt(0.5), math.sqrt(2.0)))
+    aspects: tuple[tuple[float, float], ...] = (
+        (1.0, 1.0),
+        (math.sqrt(2.0), math.sqrt(0.5)),
+        (math.sqrt(0.5), math.sqrt(2.0)),
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.scale, (int, float)):

@@ -58,7 +58,9 @@ class Node:
         if not self.inputs:
             raise UserError(f"a node at P{self.level} has no inputs; it needs at least one")
         if len(set(self.inputs)) < len(self.inputs):
-            raise UserError(f"a node at P{self.level} reads an id twice: {list(self.inputs)}; each input may occur once")
+            raise UserError(
+                f"a node at P{self.level} reads an id twice: {list(self.inputs)}; each input may occur once"
+            )
         if self.fusion in ATTENTION_FUSIONS and len(self.inputs) < 2:
             raise UserError(f"a node at P{self.level} with fusion {self.fusion!r} has one input; it needs at least two")
 
@@ -254,4 +256,6 @@ class Topology:
             nodes = tuple(Node(level, tuple(inputs), fusion) for level, inputs, fusion in values["nodes"])
             return cls(values["min_level"], values["max_level"], nodes)
         except (KeyError, TypeError) as error:
-            raise UserError(f"a topology needs min_level, max_level and nodes [level, inputs, fusion]: {error!r}") from None
+            raise UserError(
+                f"a topology needs min_level, max_level and nodes [level, inputs, fusion]: {error!r}"
+            ) from None

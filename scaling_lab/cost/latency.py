@@ -22,29 +22,41 @@ from scaling_lab.model import build
 # A model is warm once its last runs are this close to the ones before; many short runs then follow.
 WARM_DRIFT = 0.05
 WARM_ROUNDS = 8
-MOST_WARM_RUNS = 200
+MOST_WARM_RUNS = 40
+LEAST_ROUNDS = 3
+SECONDS = 5.0
 
 
-@torch.inference_mode()
 def measure_latency(
-    specs: Sequence[DetectorSpec], *, device: str = "cpu", batch: int = 1, rounds: int = 20
+    specs: Sequence[DetectorSpec], *, device: str = "cpu", batch: int = 1, threads: int = 1, rounds: int = 20
 ) -> Iterator[dict[str, Any]]:
     """Time the specs against each other at their own image sizes, with random weights; give a row for each.
 
     Keys: architecture, device, dtype, batch, threads, backend, median_ms, p90_ms, spread_ms (interquartile), runs, versions.
-    Times are of a whole batch. All models are held in memory at once.
+    Times are of a whole batch. All models are held in memory at once. `threads` is for a CPU; rounds stop after SECONDS for
+    each spec, for a slow model needs no more.
     """
-    place = torch.device(device)
-    models = [build(spec).eval().to(place, memory_format=torch.channels_last) for spec in specs]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield from _measure(specs, torch.device(device), batch, rounds)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(specs: Sequence[DetectorSpec], place: torch.device, batch: int, rounds: int) -> Iterator[dict[str, Any]]:
+    models = [build(spec).eval().to(place).to(memory_format=torch.channels_last) for spec in specs]
     images = [_images(spec, batch, place) for spec in specs]
     for model, image in zip(models, images, strict=True):
         _warm_up(model, image)
     times: list[list[float]] = [[] for _ in specs]
-    for place_in_order in range(rounds * len(specs)):
-        turn = place_in_order % len(specs)
-        # One run that is not counted brings the model's weights back into the caches.
-        _run(models[turn], images[turn])
-        times[turn] += [_run(models[turn], images[turn]) for _ in range(3)]
+    start = time.perf_counter()
+    for done in range(rounds):
+        if done >= LEAST_ROUNDS and time.perf_counter() - start > SECONDS * len(specs):
+            break
+        for model, image, runs in zip(models, images, times, strict=True):
+            _run(model, image)  # not counted: it brings the model's weights back into the caches
+            runs += [_run(model, image) for _ in range(3)]
     for spec, runs in zip(specs, times, strict=True):
         yield {
             "architecture": spec.digest,
@@ -73,6 +85,7 @@ def _images(spec: DetectorSpec, batch: int, device: torch.device) -> Tensor:
     return torch.randn(batch, 3, *spec.image_size, device=device).contiguous(memory_format=torch.channels_last)
 
 
+@torch.inference_mode()
 def _run(model: torch.nn.Module, images_BCHW: Tensor) -> float:
     """Run once; give milliseconds."""
     start = time.perf_counter()

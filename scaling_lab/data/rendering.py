@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from scaling_lab.data.augmentation import Placement, letterbox
-from scaling_lab.data.scenes import FRAME, GRID, PATCH, STRIPE, Scene, Thing
+from scaling_lab.data.scenes import GRID, PATCH, STRIPE, Scene, Thing
 from scaling_lab.data.shapes import NATIVE_SIZE
 
-FRAME_COLOURS = ((0.86, 0.16, 0.14), (0.14, 0.24, 0.86))
+BAR_COLOURS = ((0.86, 0.16, 0.14), (0.14, 0.24, 0.86))
 STRIPE_GREYS = (0.08, 0.92)
 NOISE = 0.03
 
@@ -48,7 +48,7 @@ def render(
     _draw_bodies(grey_BHW, scenes, view)
     _draw_textures(grey_BHW, scenes, view, max(placement.scale for placement in placements))
     _add_noise(grey_BHW, scenes)
-    image_BCHW = _with_frames(grey_BHW, scenes, view)
+    image_BCHW = _with_bar(grey_BHW, scenes, view)
     back = sorted(range(len(order)), key=order.__getitem__)
     return image_BCHW.index_select(0, torch.tensor(back, device=image_BCHW.device))
 
@@ -172,7 +172,7 @@ def _light_before(at_BW: Tensor) -> Tensor:
     return periods_BW * STRIPE + (at_BW - periods_BW * (2 * STRIPE)).clamp_(max=STRIPE)
 
 
-# --- noise and frames ------------------------------------------------------------------------------------------------
+# --- noise and bar -----------------------------------------------------------------------------------------------------
 
 
 def _add_noise(grey_BHW: Tensor, scenes: Sequence[Scene]) -> None:
@@ -186,23 +186,14 @@ def _add_noise(grey_BHW: Tensor, scenes: Sequence[Scene]) -> None:
     grey_BHW += hash_BHW.to(torch.float32).mul_(NOISE / 2**31)
 
 
-def _with_frames(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> Tensor:
-    red_BHW, blue_BHW = (_frames(scenes, colour, view) for colour in range(len(FRAME_COLOURS)))
+def _with_bar(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> Tensor:
+    x0, y0, x1, y1 = _columns([scene.bar.box for scene in scenes], grey_BHW.device)
+    across_BW, down_BH = _covered(view.x_BW, x0, x1, view.scale_B1), _covered(view.y_BH, y0, y1, view.scale_B1)
+    bar_BHW = across_BW[:, None, :] * down_BH[:, :, None]
+    colour_B3 = torch.tensor([BAR_COLOURS[scene.bar.colour] for scene in scenes], device=grey_BHW.device) * 255
     # Out of 255, and half a step more: bytes are cut off, not rounded.
-    rest_BHW = (1 - red_BHW).sub_(blue_BHW).mul_(grey_BHW.clamp_(0, 1).mul_(255)).add_(0.5)
+    rest_BHW = (1 - bar_BHW).mul_(grey_BHW.clamp_(0, 1).mul_(255)).add_(0.5)
     image_BCHW = torch.empty((len(scenes), 3, *grey_BHW.shape[1:]), dtype=torch.uint8, device=grey_BHW.device)
-    for channel, (red, blue) in enumerate(zip(*FRAME_COLOURS, strict=True)):
-        image_BCHW[:, channel] = (red_BHW * (red * 255)).add_(blue_BHW * (blue * 255)).add_(rest_BHW)
+    for channel in range(3):
+        image_BCHW[:, channel] = (bar_BHW * colour_B3[:, channel, None, None]).add_(rest_BHW)
     return image_BCHW
-
-
-def _frames(scenes: Sequence[Scene], colour: int, view: _View) -> Tensor:
-    """The share of each pixel that frames of one colour cover: an image has at most one of each."""
-    boxes = [next((p.box for p in scene.panels if p.colour == colour), (0, 0, 0, 0)) for scene in scenes]
-    x0, y0, x1, y1 = _columns(boxes, view.x_BW.device)
-    outer_x_BW = _covered(view.x_BW, x0, x1, view.scale_B1)
-    outer_y_BH = _covered(view.y_BH, y0, y1, view.scale_B1)
-    inner_x_BW = _covered(view.x_BW, x0 + FRAME, x1 - FRAME, view.scale_B1)
-    inner_y_BH = _covered(view.y_BH, y0 + FRAME, y1 - FRAME, view.scale_B1)
-    inner_BHW = inner_y_BH[:, :, None] * inner_x_BW[:, None, :]
-    return (outer_y_BH[:, :, None] * outer_x_BW[:, None, :]).sub_(inner_BHW)

@@ -40,8 +40,9 @@ def make_anchors(
         sides_y = (scale * stride_y * octaves[:, None] * aspects[None, :, 1]).flatten()
         centres_y = (torch.arange(height, dtype=torch.float64) + 0.5) * stride_y
         centres_x = (torch.arange(width, dtype=torch.float64) + 0.5) * stride_x
-        y, x, half_x = torch.broadcast_tensors(centres_y[:, None, None], centres_x[None, :, None], sides_x / 2)
-        half_y = (sides_y / 2).expand_as(half_x)
+        shape = (height, width, len(sides_x))
+        y, x = centres_y[:, None, None].expand(shape), centres_x[None, :, None].expand(shape)
+        half_x, half_y = (sides_x / 2).expand(shape), (sides_y / 2).expand(shape)
         levels.append(torch.stack([x - half_x, y - half_y, x + half_x, y + half_y], dim=-1).reshape(-1, 4))
     return torch.cat(levels).to(device=device, dtype=torch.float32)
 
@@ -58,7 +59,7 @@ def centres_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Give the deltas (..., 4) that lead from anchors to boxes, in float32 (google/automl, object_detection/faster_rcnn_box_coder.py)."""
+    """Give the deltas (..., 4) that lead from anchors to boxes, in float32 (google/automl, faster_rcnn_box_coder.py)."""
     x, y, width, height = centres_and_sides(boxes.float())
     anchor_x, anchor_y, anchor_width, anchor_height = centres_and_sides(anchors.float())
     ty, tx = (y - anchor_y) / anchor_height, (x - anchor_x) / anchor_width

@@ -127,7 +127,7 @@ class _BackgroundFocal(torch.autograd.Function):
 
 
 def _background_focal(logits: Tensor, alpha: float, gamma: float) -> Tensor:
-    return _BackgroundFocal.apply(logits, alpha, gamma)  # type: ignore[no-any-return,no-untyped-call]
+    return _BackgroundFocal.apply(logits, alpha, gamma)  # type: ignore[no-any-return]
 
 
 def _focal_correction(logits_P: Tensor, alpha: float, gamma: float) -> Tensor:

@@ -47,7 +47,9 @@ def _feature_levels(name: str, options: dict[str, Any]) -> dict[int, int]:
         with torch.device("meta"):
             info = timm.create_model(name, features_only=True, pretrained=False, **options).feature_info
     except Exception as error:  # timm raises many kinds for models without features
-        raise UserError(f"timm cannot make features of backbone {name!r}{_with(options)}: {_first_line(error)}") from None
+        raise UserError(
+            f"timm cannot make features of backbone {name!r}{_with(options)}: {_first_line(error)}"
+        ) from None
     indices = info.out_indices if hasattr(info, "out_indices") else range(len(info.reduction()))
     return {int(reduction).bit_length() - 1: index for index, reduction in zip(indices, info.reduction(), strict=True)}
 

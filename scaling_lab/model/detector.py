@@ -35,7 +35,8 @@ class Detector(nn.Module):
         for part in (self.feature_network, self.class_head, self.box_head):
             for module in part.modules():
                 _initialise(module, uniform=part is self.feature_network)
-        _last_convolution(self.class_head).bias.data.fill_(-math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+        predict = [module for module in self.class_head.modules() if isinstance(module, nn.Conv2d)][-1]
+        nn.init.constant_(predict.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))  # type: ignore[arg-type]
 
     def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Take (B, 3, H, W), normalised. Give class logits (B, A*K, h, w) and box deltas (B, A*4, h, w), finest level first.
@@ -69,6 +70,3 @@ def _initialise(module: nn.Module, *, uniform: bool) -> None:
         if module.bias is not None:
             module.bias.zero_()
 
-
-def _last_convolution(module: nn.Module) -> nn.Conv2d:
-    return [part for part in module.modules() if isinstance(part, nn.Conv2d)][-1]

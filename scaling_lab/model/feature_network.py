@@ -27,7 +27,9 @@ class FeatureNetwork(nn.Module):
         self.spec = spec
         self.num_given = len(backbone_channels)
         missing = spec.topology.num_inputs - self.num_given
-        self.extra = Projection(backbone_channels[-1], spec) if missing and backbone_channels[-1] != spec.width else None
+        self.extra = (
+            Projection(backbone_channels[-1], spec) if missing and backbone_channels[-1] != spec.width else None
+        )
         channels = [*backbone_channels, *[spec.width] * missing]
         self.cells = nn.ModuleList()
         for _ in range(spec.repeats):

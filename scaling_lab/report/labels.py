@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
@@ -107,7 +106,7 @@ def annotate(
     obstacles: Sequence[Box],
     size: float = 8.5,
     colour: str,
-) -> list[Any]:
+) -> None:
     """Write a text beside each data point of the axes, clear of the obstacles (boxes in data coordinates).
 
     Freezes the figure's layout: draw everything else first.
@@ -126,6 +125,14 @@ def annotate(
         bounds=(window.x0 + 2.0, window.y0 + 2.0, right, top),
         obstacles=[_padded(to_points.transform([box[:2], box[2:]]).ravel().tolist(), 3.5) for box in obstacles],
     )
+    for point, anchor, text, placement in zip(points, anchors, texts, placements, strict=True):
+        _write(axes, text, point, anchor, placement, size=size, colour=colour)
+
+
+def _write(
+    axes: Axes, text: str, point: Point, anchor: Sequence[float], placement: Placement, *, size: float, colour: str
+) -> None:
+    """Write one text at its place, with a line to its point where it is far."""
     style = {
         "textcoords": "offset points",
         "fontsize": size,
@@ -135,12 +142,14 @@ def annotate(
         "zorder": 6,
     }
     line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.55, "shrinkA": 1.0, "shrinkB": 3.0}
-    artists = []
-    for point, anchor, text, placement in zip(points, anchors, texts, placements, strict=True):
-        offset = (placement.box[0] - anchor[0], placement.box[1] - anchor[1])
-        arrow = {**line, "relpos": _nearest_corner(anchor, placement.box)} if placement.far else None
-        artists.append(axes.annotate(text, xy=point, xytext=offset, arrowprops=arrow, annotation_clip=False, **style))
-    return artists
+    offset = (placement.box[0] - anchor[0], placement.box[1] - anchor[1])
+    arrow = {**line, "relpos": _nearest_corner(anchor, placement.box)} if placement.far else None
+    axes.annotate(text, xy=point, xytext=offset, arrowprops=arrow, annotation_clip=False, **style)
+
+
+def wrap(text: str, most: int = 44) -> str:
+    """Cut a text that is too long for a label."""
+    return text if len(text) <= most else text[: most - 1].rstrip(" ,") + "…"
 
 
 def text_size(text: str, size: float) -> Point:

@@ -150,18 +150,21 @@ def detections_figure(boxes: pd.DataFrame, width: float = WIDE, *, folder: Path,
             one.set_title(panels[column], fontsize=7, color=INK, wrap=True)
         if row < len(paths):
             one.imshow(images[paths[row]], interpolation="nearest")
-            _draw_boxes(one, boxes[(boxes["path"] == paths[row]) & (boxes["panel"] == panels[column])])
+            here = boxes[(boxes["path"] == paths[row]) & (boxes["panel"] == panels[column])]
+            _draw_boxes(one, here, images[paths[row]].width)
     return figure
 
 
-def _draw_boxes(axes: Any, boxes: pd.DataFrame) -> None:
+def _draw_boxes(axes: Any, boxes: pd.DataFrame, width: int) -> None:
+    """Draw boxes with their words above, which grow towards the middle of the picture."""
     for row in boxes.to_dict("records"):
         colour = SERIES_DARK[int(row["series"]) % len(SERIES_DARK)]
         axes.add_patch(
             Rectangle((row["x"], row["y"]), row["width"], row["height"], fill=False, edgecolor=colour, linewidth=1.0)
         )
         text = str(row["class"]) if pd.isna(row["score"]) else f"{row['class']} {row['score']:.2f}"
+        x, side = (row["x"], "left") if row["x"] < 0.45 * width else (row["x"] + row["width"], "right")
         axes.text(
-            row["x"], row["y"], text, fontsize=4.0, color="#10151d", va="bottom", ha="left", clip_on=True,
+            x, row["y"], text, fontsize=4.0, color="#10151d", va="bottom", ha=side, clip_on=True,
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip

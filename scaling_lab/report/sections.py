@@ -9,6 +9,7 @@ import pandas as pd
 
 from scaling_lab.report import figures, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Details, Facts, Figure, Gallery, Section, Table, Text
+from scaling_lab.report.curves_figure import curves_figure
 from scaling_lab.report.frontier import ACCURACIES, Frontier
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.tables import has_values, mean, records
@@ -275,14 +276,14 @@ def curves(runs: Runs, frontier: Frontier) -> Section:
     trials = runs.table()[["trial", "architecture", "seed", "state"]]
     table = epochs.merge(trials, on="trial")
     table.insert(1, "label", [frontier.labels.get(digest, "") for digest in table["architecture"]])
-    table["series"] = [frontier.series.get(digest, -1) for digest in table["architecture"]]
+    table["series"] = table["architecture"].map(frontier.series).fillna(-1).astype(int)
     order = table.drop_duplicates("trial").sort_values("series", key=lambda series: series < 0, kind="stable")["trial"]
     shown = table[table["trial"].isin(set(order.head(MOST_CURVES)))]
     cut = f" {MOST_CURVES} of {len(order)} trials are shown." if len(order) > MOST_CURVES else ""
     figure = Figure(
         name="learning_curves",
         table=shown,
-        draw=figures.curves_figure,
+        draw=curves_figure,
         title="",
         caption="One line for each trial, also for those that stopped or failed (grey where no trial of the "
         f"architecture is complete). AP where an epoch was evaluated.{cut}",

@@ -166,10 +166,13 @@ def smallest_detectable(sd: float, n_first: int, n_second: int, *, power: float 
 
 def seeds_needed(difference: float, sd: float, *, most: int = 1000) -> int | None:
     """Give the seeds on each side with which a difference of this size would be found; None if more than `most`."""
-    for n in range(2, most + 1):
-        if smallest_detectable(sd, n, n) <= abs(difference):
-            return n
-    return None
+    if smallest_detectable(sd, most, most) > abs(difference):
+        return None
+    low, high = 1, most  # too few, enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if smallest_detectable(sd, middle, middle) <= abs(difference) else (middle, high)
+    return high
 
 
 def expected_best_of(k: int) -> float:

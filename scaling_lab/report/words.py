@@ -168,9 +168,9 @@ def accuracy_caption(frontier: Frontier) -> str:
     else:
         pooled = (
             f" With {SMALL_N} seeds or fewer their half-width uses the SD pooled over architectures."
-            if frontier.degrees
+            if frontier.degrees and int(frontier.architectures["n"].min()) <= SMALL_N
             else ""
         )
-        marks = f"Dots are seeds, marks their means, bars 95 % t-intervals.{pooled}"
+        marks = f"Marks are means over seeds, the dots beside them the seeds, bars 95 % t-intervals.{pooled}"
         marks += " Hollow marks have one seed and no interval." if int(frontier.architectures["n"].min()) == 1 else ""
     return marks

@@ -16,6 +16,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.report.blocks import Page
 from scaling_lab.report.page import write_page
 from scaling_lab.runs import Runs
+from scaling_lab.starter import starter_folder
 
 DEFAULT = "reports/frontier.py"
 PACKAGE = Path(scaling_lab.__file__).resolve().parent
@@ -41,7 +42,7 @@ def default_report(runs: Runs) -> Path:
     """Find the study's report file, or reports/frontier.py: here, beside the study's folder, or in the package."""
     named = Path(str(runs.meta.get("report") or DEFAULT))
     study_file = runs.meta.get("study_file")
-    homes = [Path(), *([Path(study_file).parent.parent] if study_file else []), PACKAGE / "starter", PACKAGE.parent]
+    homes = [Path(), *([Path(study_file).parent.parent] if study_file else []), starter_folder()]
     for home in homes:
         if (home / named).is_file():
             return home / named
@@ -90,11 +91,11 @@ def _naming_the_line(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except SyntaxError as error:
-        raise UserError(f"{error.filename or path}, line {error.lineno}: {error.msg}") from error
+        raise UserError(f"{error.filename or path}:{error.lineno}: SyntaxError: {error.msg}") from error
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         if Path(frames[-1].filename).resolve().is_relative_to(PACKAGE):
             raise
         own = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
-        where = f"{path}, line {own[-1].lineno}" if own else str(path)
+        where = f"{path}:{own[-1].lineno}" if own else str(path)
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling_lab.runs import RunFolder
+from scaling_lab.study.files import write_whole
 from scaling_lab.study.ledger import Ledger
 from scaling_lab.study.progress import Progress
 from scaling_lab.study.proposals import Proposal, Proposals
@@ -85,7 +86,7 @@ class Bookkeeper:
     def _write_spec(self, proposal: Proposal) -> None:
         path = self.folder.specs / f"{proposal.spec.digest}.json"
         if not path.exists():
-            path.write_text(proposal.spec.to_json(), encoding="utf-8")
+            write_whole(path, proposal.spec.to_json())
 
 
 class _Clock:

@@ -1,4 +1,4 @@
-"""What the architectures of a study cost, counted once each, and how far they lie beyond its limits. Nothing is trained."""
+"""What the architectures of a study cost, and how far they lie beyond its limits. It trains nothing."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ MOST_POINTS = 100_000
 def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
     """Give (params, spec) of every point, depth first in the order in which the space suggests.
 
-    A parameter that is suggested only under a condition is a branch of its own, so conditional spaces have no point twice.
-    Points for which the space raises optuna.TrialPruned are left out.
-    Raises UserError for a continuous parameter, and beyond MOST_POINTS.
+    A parameter that is suggested only under a condition is a branch of its own, so conditional spaces have no point
+    twice. Points for which the space raises optuna.TrialPruned are left out. Raises UserError for a continuous
+    parameter, and beyond MOST_POINTS.
     """
     path: list[int] = []
     for _ in range(MOST_POINTS):

@@ -1,4 +1,4 @@
-"""The one writer of a run's ledger: every change of a trial is one transaction. It decides nothing and reads back little.
+"""The one writer of a run's ledger: every change of a trial is one transaction. It decides nothing.
 
 Everything that a killed run needs to go on is in here; nothing else is asked about the past.
 """
@@ -181,8 +181,8 @@ class Ledger:
         """Note that a trial has ended without a result: stopped, or failed with a kind."""
         with self.transaction():
             self._connection.execute(
-                "UPDATE trials SET state = ?, failure_kind = ?, failure_message = ?, ended = ?, seconds = ?, device = ? "
-                "WHERE id = ?",
+                "UPDATE trials SET state = ?, failure_kind = ?, failure_message = ?, ended = ?, seconds = ?, "
+                "device = ? WHERE id = ?",
                 (state, kind, message, now(), seconds, device, trial),
             )
 

@@ -119,7 +119,7 @@ def _import_file(path: Path) -> Any:
 
 @contextmanager
 def _imports_from(root: Path) -> Iterator[None]:
-    """Put a folder first on sys.path; forget what an earlier folder's search_spaces and the like have left in memory."""
+    """Put a folder first on sys.path; forget the modules of an earlier folder."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("search_spaces", "studies", "reports")]:
         del sys.modules[name]
     sys.path.insert(0, str(root))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposals import Proposal
 from scaling_lab.study.trial import Objective, Stopped, run_trial
 
 
-def run_locally(bookkeeper: Bookkeeper, objective: Objective) -> None:
+def run_locally(bookkeeper: Bookkeeper, objective: Objective, *, gpus_per_trial: float = 0) -> None:
     """Run all that the bookkeeper proposes. KeyboardInterrupt passes, in the middle of a trial."""
+    if gpus_per_trial > 0:
+        _check_gpu(gpus_per_trial)
     while (proposal := bookkeeper.next()) is not None:
         _run(bookkeeper, objective, proposal)
 
@@ -30,3 +33,13 @@ def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal) -> No
         report=report,
     )
     bookkeeper.ended(proposal.trial, outcome)
+
+
+def _check_gpu(gpus_per_trial: float) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"a trial asks for {gpus_per_trial:g} GPUs, but torch sees none on this machine; "
+            "set gpus_per_trial=0 in the study, or install a driver and a torch that fit the GPU"
+        )

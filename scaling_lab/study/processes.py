@@ -1,13 +1,15 @@
 """Ending the processes that a run has started, and no others: they carry the run's mark in their environment.
 
-Ray's own stop leaves agents behind where the driver was killed, and goes by name; this goes by process id alone. It also
-runs as a watchdog, `python processes.py MARK`, that ends them when its driver is gone.
+Ray's own stop leaves agents behind where the driver was killed, and goes by name; this goes by process id alone. It
+also runs as a watchdog, `python processes.py MARK`, that ends them when its driver is gone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -24,6 +26,16 @@ MARK = "SCALING_LAB_RUN"
 _LONGEST_FOLDER = 40
 
 
+def make_mark() -> str:
+    """Give a mark that no other run has."""
+    return secrets.token_hex(6)
+
+
+def is_mark(value: object) -> bool:
+    """Say whether a value read from a file can be a mark: it becomes part of a folder's name that is removed."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{12}", value) is not None
+
+
 def temporary_folder(mark: str) -> Path:
     """Name the folder for a run's sockets and logs, which lives as long as its processes."""
     folder = Path(tempfile.gettempdir()) / f"scaling_lab_{mark}"
@@ -31,7 +43,7 @@ def temporary_folder(mark: str) -> Path:
 
 
 def marked(mark: str) -> list[int]:
-    """Give the ids of all other living processes that were started with this mark; none where the system does not tell."""
+    """Give the ids of all other living processes with this mark; none where the system does not tell."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -62,7 +74,7 @@ def clean_up(mark: str, *, patience: float = 5.0) -> list[int]:
 @contextmanager
 def watched(mark: str) -> Iterator[None]:
     """Mark all processes that are started within, and see to it that they end, even if this process is killed."""
-    # As a file, and not as a module, it imports nothing else of ours and starts in 30 ms; -P keeps this folder off its path.
+    # As a file it imports nothing else of ours and starts in 30 ms; -P keeps this folder off its path.
     command = [sys.executable, "-P", __file__, mark]
     # Its own session: Ctrl-C in a terminal goes to every process of the driver's.
     watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)

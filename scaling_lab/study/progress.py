@@ -1,6 +1,6 @@
 """What people see while a study runs: what each trial does, and how long it will take. It changes nothing.
 
-On a terminal a table that updates itself stands below the lines of ended trials; elsewhere the table is printed as lines
+On a terminal, what runs stands below the lines of ended trials and is updated in place; elsewhere it is printed anew
 every few seconds.
 """
 
@@ -107,14 +107,14 @@ class Progress:
         waiting = max(0, self.planned - sum(self._states.values()) - len(self._running))
         whole = sum(work) + waiting * self._epochs_per_trial * per_epoch
         # Not less than the longest that runs, however many run beside it.
-        return max([*work, whole / self.concurrency])
+        return float(max([*work, whole / self.concurrency]))
 
     def _trial_left(self, running: _Running, per_epoch: float) -> float:
         done = running.epochs_done - running.epochs_before
         elapsed = self._clock() - running.started
-        own: float = running.metrics["elapsed"] / done if done > 0 else per_epoch
+        own = running.metrics["elapsed"] / done if done > 0 else per_epoch
         since = elapsed - running.metrics.get("elapsed", 0.0)
-        return max(0.0, (running.proposal.epochs - running.epochs_done) * own - since)
+        return float(max(0.0, (running.proposal.epochs - running.epochs_done) * own - since))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -145,8 +145,7 @@ class Progress:
     def _line(self, running: _Running, state: str, *, left: str) -> str:
         proposal, metrics = running.proposal, running.metrics
         # What the trials share comes last.
-        backbone = proposal.spec.backbone
-        words = proposal.spec.describe().removeprefix(f"{backbone}, ")
+        backbone, _, words = proposal.spec.describe().partition(", ")
         parts = [
             f"trial {proposal.trial:>3} {state:<8}",
             f"epoch {running.epochs_done:>3}/{proposal.epochs}",
@@ -181,4 +180,3 @@ def _number(value: object, width: int, digits: int) -> str:
     if not isinstance(value, (int, float)) or not math.isfinite(value):
         return " " * (width - 1) + "-"
     return f"{value:{width}.{digits}f}"
-

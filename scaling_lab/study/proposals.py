@@ -3,8 +3,8 @@
     grid      every point with every seed is planned in the ledger at once, seeds outermost
     others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
 
-A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told what it
-gave), known with some seeds (its next seed is a trial), or new (the first seed is a trial).
+A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told
+what it gave), known with some seeds (its next seed is a trial), or new (the first seed is a trial).
 """
 
 from __future__ import annotations

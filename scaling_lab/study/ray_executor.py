@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
+import shutil
+import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.processes import temporary_folder, watched
+from scaling_lab.study.signals import handlers_kept
 from scaling_lab.study.trial import Objective
 
 # Set before ray is imported, which reads some of them then.
@@ -84,24 +85,40 @@ def run_with_ray(
 
     Raises KeyboardInterrupt soon after `is_interrupted` says so, and UserError where no trial fits.
     """
+    if resources.address is not None:
+        _check_reachable(resources.address)
     with watched(mark), _ray(resources, mark) as ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         at_once = resources.trials_at_once(nodes)
         bookkeeper.progress.concurrency = at_once
         # Trials of a cluster need a folder that all machines see.
-        storage = bookkeeper.folder.path / "ray" if resources.address else temporary_folder(mark)
+        storage = bookkeeper.folder.path / "ray" if resources.address else temporary_folder(mark) / "tune"
 
         from scaling_lab.study.tune_loop import run_on_tune
 
-        run_on_tune(
-            bookkeeper,
-            objective,
-            name=f"trial_{mark}",
-            wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
-            at_once=at_once,
-            storage=storage.resolve(),
-            is_interrupted=is_interrupted,
-        )
+        try:
+            run_on_tune(
+                bookkeeper,
+                objective,
+                name=f"trial_{mark}",
+                wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+                at_once=at_once,
+                storage=storage.resolve(),
+                is_interrupted=is_interrupted,
+            )
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+def _check_reachable(address: str) -> None:
+    """Say at once what Ray would say after minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit() or "/" in address:  # "auto", or an address in words of Ray's own
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -109,10 +126,8 @@ def _ray(resources: Resources, mark: str) -> Iterator[Any]:
     """Connect to the cluster, or start a Ray of our own; stop it, or leave it, at the end."""
     os.environ.update(_ENVIRONMENT)
     if resources.address is None:
-        # Workers import from where this process does, be it a test's folder.
-        os.environ.update(_OWN_RAY, RAY_AUTH_TOKEN=_TOKEN, PYTHONPATH=os.pathsep.join(_own_paths()))
+        os.environ.update(_OWN_RAY, RAY_AUTH_TOKEN=_TOKEN)
     import ray
-
     from ray._private import worker
 
     # What a lost worker has to say goes to Ray's logs; what became of its trial, to the ledger and the screen.
@@ -126,7 +141,7 @@ def _ray(resources: Resources, mark: str) -> Iterator[Any]:
             "_temp_dir": str(temporary_folder(mark)),
         }
     try:
-        with _own_signal_handlers():
+        with handlers_kept(), _shared_imports():
             ray.init(address=resources.address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at {resources.address}" if resources.address else "Ray"
@@ -138,18 +153,14 @@ def _ray(resources: Resources, mark: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _own_signal_handlers() -> Iterator[None]:
-    """Undo that Ray takes SIGTERM, prints a stack and exits."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.getsignal(signal.SIGTERM)
+def _shared_imports() -> Iterator[None]:
+    """Have workers import from where this process does, be it a study's folder or a test's."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, handler)
-
-
-def _own_paths() -> list[str]:
-    """Give the folders that this process imports from, without those of the installation, which workers have anyway."""
-    return [path for path in sys.path if path and not path.startswith((sys.prefix, sys.base_prefix))]
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before

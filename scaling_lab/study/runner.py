@@ -5,18 +5,12 @@ The same call continues a run that was stopped or killed: the ledger says what i
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import secrets
-import shutil
-import signal
 import sqlite3
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,15 +19,18 @@ from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
+from scaling_lab.study.files import write_whole
+from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
 from scaling_lab.study.ledger import Ledger
-from scaling_lab.study.loading import StudyFile, data_source, load_study
+from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.lock import DriverLock
-from scaling_lab.study.processes import clean_up
+from scaling_lab.study.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.progress import Progress
 from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.provenance import provenance
 from scaling_lab.study.samples import write_samples
-from scaling_lab.study.study import Study, protocol_digest
+from scaling_lab.study.signals import interruptible
+from scaling_lab.study.study import Study
 from scaling_lab.study.trial import Objective, Training
 
 EXECUTORS = ("ray", "local")
@@ -58,23 +55,25 @@ def run_study(
 ) -> Path:
     """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>].
 
-    `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `objective` and
-    `count` stand in for training and counting. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
-    SIGTERM, comes after a clean stop: the same call continues.
+    `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `objective`
+    and `count` stand in for training and counting. Raises UserError for what a user can mend. KeyboardInterrupt, on
+    Ctrl-C or SIGTERM, comes after a clean stop: the same call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
-    job = _prepare(study, out=out, form=form, data=data)
-    folder = _make_folder(job.folder)
+    job = prepare(study, out=out, form=form, data=data)
+    folder = make_folder(job.folder)
     lock = DriverLock(folder.lock)
     try:
         run = _Run(job, folder, lock, stream=stream, executor=executor)
         with run.closing():
-            chosen = objective or _training(job.study, executor)
+            chosen = objective or _training(job.study)
             if run.start(count=count):
                 run.execute(chosen, address=address, cpus=cpus)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
+    except BrokenPipeError:  # nobody reads what we say
+        raise
     except (sqlite3.OperationalError, OSError) as error:
         raise UserError(f"{folder.path}: {error}; what was finished is kept, the same command goes on") from error
     finally:
@@ -82,68 +81,14 @@ def run_study(
     return folder.path
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Job:
-    """A study with all that was chosen for it, before anything is written."""
-
-    study: Study
-    name: str
-    form: str | None
-    file: str
-    source: str
-    folder: Path
-    data_digest: str
-
-    @property
-    def protocol(self) -> str:
-        return protocol_digest(self.data_digest, self.study.recipe)
-
-    def meta(self) -> dict[str, Any]:
-        return {
-            **self.study.to_dict(),
-            "study": self.name,
-            "form": self.form,
-            "study_file": self.file,
-            "study_source": self.source,
-            "data_description": self.study.data.describe(),
-            "data_digest": self.data_digest,
-            "class_names": list(self.study.data.class_names),
-            "protocol": self.protocol,
-        }
-
-
-def _prepare(
-    study: Study | StudyFile | str | Path, *, out: str | Path | None, form: str | None, data: str | None
-) -> _Job:
-    if isinstance(study, (str, Path)):
-        study = load_study(study)
-    if isinstance(study, Study):
-        if out is None:
-            raise UserError("a Study that comes from no file has no name; give the run's folder with out=")
-        study = StudyFile(study=study, name=Path(out).name, path=Path(), source="")
-    chosen = study.study.form(form)
-    if data is not None:
-        chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
-    name = study.name if form is None else f"{study.name}-{form}"
-    return _Job(
-        study=chosen,
-        name=study.name,
-        form=form,
-        file=str(study.path),
-        source=study.source,
-        folder=Path("runs") / name if out is None else Path(out),
-        data_digest=chosen.data.digest(),
-    )
-
-
 class _Run:
     """One session of a run."""
 
-    def __init__(self, job: _Job, folder: RunFolder, lock: DriverLock, *, stream: TextIO | None, executor: str) -> None:
+    def __init__(self, job: Job, folder: RunFolder, lock: DriverLock, *, stream: TextIO | None, executor: str) -> None:
         self.job, self.folder, self.executor = job, folder, executor
-        self.mark = secrets.token_hex(6)
+        self.mark = make_mark()
         self.stream = stream
-        if "mark" in lock.previous:  # the last driver did not end by itself
+        if is_mark(lock.previous.get("mark")):  # the last driver did not end by itself
             clean_up(lock.previous["mark"], patience=0)
         lock.write({"mark": self.mark})
         self.ledger = Ledger(folder.ledger)
@@ -173,7 +118,7 @@ class _Run:
 
     def start(self, *, count: Count | None) -> bool:
         """Write down what is to be run; give whether there is anything."""
-        _check_same_protocol(self.ledger.meta(), self.job, self.folder)
+        check_same_protocol(self.ledger.meta(), self.job, self.folder)
         self.ledger.requeue_running()
         self.ledger.write_meta({**self.job.meta(), "planned_trials": self.job.study.trials})
         self.proposals = Proposals(
@@ -198,6 +143,7 @@ class _Run:
     def execute(self, objective: Objective, *, address: str | None, cpus: int | None) -> None:
         """Run all trials that are to be run."""
         assert self.session is not None
+        study = self.job.study
         states = Counter(row.state for row in self.ledger.trials())
         progress = Progress(self.stream, planned=self.proposals.planned, states=states)
         bookkeeper = Bookkeeper(
@@ -208,15 +154,14 @@ class _Run:
             session=self.session,
         )
         try:
-            with _signals(at_once=self.executor == "local") as is_interrupted:
+            with interruptible(at_once=self.executor == "local") as is_interrupted:
                 if self.executor == "local":
                     from scaling_lab.study.local_executor import run_locally
 
-                    run_locally(bookkeeper, objective)
+                    run_locally(bookkeeper, objective, gpus_per_trial=study.gpus_per_trial)
                 else:
                     from scaling_lab.study.ray_executor import Resources, run_with_ray
 
-                    study = self.job.study
                     resources = Resources(
                         cpus_per_trial=study.cpus_per_trial,
                         gpus_per_trial=study.gpus_per_trial,
@@ -237,8 +182,10 @@ class _Run:
         architectures = self.ledger.architectures()
         complete = {row.architecture for row in self.ledger.trials() if row.state == "complete"}
         missing = [architectures[digest].spec for digest in architectures if digest in complete - measured]
-        for row in measure(missing) if missing else ():
-            self.ledger.add_latency(row)
+        if missing:
+            self.say(f"measuring the latency of {len(missing)} architectures")
+            for row in measure(missing):
+                self.ledger.add_latency(row)
 
     def _say_done(self) -> None:
         rows = self.ledger.trials()
@@ -261,65 +208,13 @@ class _Run:
             "recipe": job.study.recipe.to_dict(),
             "protocol": job.protocol,
         }
-        self.folder.provenance.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        write_whole(self.folder.provenance, json.dumps(whole, indent=1) + "\n")
 
 
-def _training(study: Study, executor: str) -> Training:
+def _training(study: Study) -> Training:
     return Training(
         data=study.data.to_dict(),
         recipe=study.recipe.to_dict(),
         device="cuda" if study.gpus_per_trial > 0 else "cpu",
         threads=max(1, int(study.cpus_per_trial)),
     )
-
-
-def _make_folder(path: Path) -> RunFolder:
-    folder = RunFolder(path)
-    try:
-        for each in (folder.path, folder.specs, folder.trials, folder.samples):
-            each.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{error.filename or path} cannot be written: {error.strerror}; give another --out") from None
-    if not folder.ledger.exists() and any(folder.trials.iterdir()):
-        raise UserError(f"{path} holds trials but no {folder.ledger.name}; give another --out, or remove {path}")
-    return folder
-
-
-def _check_same_protocol(before: Mapping[str, Any], job: _Job, folder: RunFolder) -> None:
-    """Refuse to mix trials whose APs may not be compared."""
-    if not before or before["protocol"] == job.protocol:
-        return
-    now = job.meta()
-    changes = [
-        f"{what}.{name} was {before[what].get(name)!r} and is {now[what].get(name)!r}"
-        for what in ("data", "recipe")
-        for name in {**before[what], **now[what]}
-        if before[what].get(name) != now[what].get(name)
-    ]
-    if not changes:
-        changes = ["the data's files have changed"]
-    raise UserError(
-        f"{folder.path} holds trials of another protocol: {'; '.join(changes)}. "
-        f"Give another folder with --out, or remove {folder.path}"
-    )
-
-
-@contextmanager
-def _signals(*, at_once: bool) -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt: at once, or when asked, and at once at the second time."""
-    seen: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        seen.append(number)
-        if at_once or len(seen) > 1:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from scaling_lab.runs import RunFolder
+from scaling_lab.study.files import write_whole
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
@@ -29,4 +30,4 @@ def write_samples(source: Source, folder: RunFolder) -> None:
         "annotations": [annotation for annotation in truth["annotations"] if annotation["image_id"] in ids],
         "categories": truth["categories"],
     }
-    folder.ground_truth.write_text(json.dumps(chosen), encoding="utf-8")
+    write_whole(folder.ground_truth, json.dumps(chosen))  # the last file: it says that all are there

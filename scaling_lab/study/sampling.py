@@ -14,6 +14,9 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from scaling_lab.architecture.spec import DetectorSpec
@@ -45,12 +48,12 @@ class Sampling:
             study_name=name,
             storage=_make_storage(journal),
             sampler=self._sampler,
-            directions=list(study.objectives.values()),
+            directions=[StudyDirection[direction.upper()] for direction in study.objectives.values()],
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.set_metric_names(list(study.objectives))
-        self._remembered = 0
+        self._remembered, self._population = 0, population_size(study.trials)
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
@@ -84,7 +87,7 @@ class Sampling:
         self._study.tell(asked.trial, list(values))
 
     def prune(self, asked: Asked) -> None:
-        """Tell that a limit refused a point, or that its trial was stopped early: there is no value of full fidelity."""
+        """Tell that a limit refused a point, or that its trial was stopped: there is no value of full fidelity."""
         self._study.tell(asked.trial, state=TrialState.PRUNED)
 
     def fail(self, asked: Asked) -> None:
@@ -105,7 +108,7 @@ class Sampling:
         system = {}
         if state is TrialState.COMPLETE and isinstance(self._sampler, NSGAIISampler):
             # Without its generation a trial is no parent to any other.
-            system = {self._sampler._get_generation_key(): self._remembered // self._sampler._population_size}
+            system = {self._sampler._get_generation_key(): self._remembered // self._population}
             self._remembered += 1
         self._study.add_trial(
             create_trial(
@@ -126,13 +129,17 @@ def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:
     if name == "tpe":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # group: conditional spaces are split into parts that are modelled jointly. constant_liar: what runs counts as
-            # bad meanwhile, or workers get the same point.
+            # group: conditional spaces are split into parts that are modelled jointly. constant_liar: what runs
+            # counts as bad meanwhile, or workers get the same point.
             return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
     if name == "nsga2":
-        # Optuna's 50 would be random search in a study of 50; five generations are the least that is a search.
-        return NSGAIISampler(population_size=max(8, min(50, (trials or 50) // 5)), seed=seed)
+        return NSGAIISampler(population_size=population_size(trials), seed=seed)
     return RandomSampler(seed=seed)
+
+
+def population_size(trials: int | None) -> int:
+    """Optuna's 50 would be random search in a study of 50: five generations are the least that is a search."""
+    return max(8, min(50, (trials or 50) // 5))
 
 
 def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[str, BaseDistribution]] | None:
@@ -150,9 +157,9 @@ def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[
     return (spec, trial.distributions) if same else None
 
 
-def _make_storage(journal: Path | None) -> optuna.storages.BaseStorage:
+def _make_storage(journal: Path | None) -> BaseStorage:
     if journal is None:
-        return optuna.storages.InMemoryStorage()
+        return InMemoryStorage()
     for path in (journal, journal.with_name(journal.name + ".lock")):
         path.unlink(missing_ok=True)
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    return JournalStorage(JournalFileBackend(str(journal)))

@@ -1,4 +1,4 @@
-"""A study as one plain value: a question, a space, data, a recipe and a budget. It proposes nothing and runs nothing."""
+"""A study as one plain value: a question, a space, data, a recipe and a budget. It proposes and runs nothing."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Space = Callable[[Any], DetectorSpec]
 class Study:
     """What a study file's STUDY holds. Raises UserError for a field that makes no sense.
 
-    `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed, the
-    other samplers use the seeds after the first for architectures that they propose again. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `baseline` is the point of the space
-    that reports compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
+    `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
+    the other samplers use the seeds after the first for architectures that they propose again. `objectives` maps each
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `baseline` is the point of the
+    space that reports compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
     """
 
     question: str
@@ -61,7 +61,8 @@ class Study:
             raise UserError(f"space is {self.space!r}; allowed is a function from a trial to a DetectorSpec")
         if not isinstance(self.recipe, Recipe):
             raise UserError(f"recipe is {self.recipe!r}; allowed is a Recipe, such as Recipe.short()")
-        if not all(hasattr(self.data, name) for name in ("digest", "to_dict", "class_names")):
+        # Of the type: to ask the value for its classes would read files, and a study is read where its data are not.
+        if not all(hasattr(type(self.data), name) for name in ("digest", "to_dict", "class_names")):
             raise UserError(f"data is {self.data!r}; allowed is a data source, such as Shapes() or Coco(folder)")
         self._check_search()
         self._check_resources()
@@ -109,7 +110,7 @@ class Study:
                     )
 
     def form(self, name: str | None) -> Study:
-        """Give the study with a form's fields; None gives the study itself. Raises UserError with the forms there are."""
+        """Give the study with a form's fields; None gives itself. Raises UserError with the forms there are."""
         if name is None:
             return self
         if name not in self.forms:

@@ -77,7 +77,7 @@ def run_trial(
     folder: Path,
     report: Report,
 ) -> Outcome:
-    """Run one trial to its end. A traceback goes to error.txt in the trial's folder, for who wants it; none is raised."""
+    """Run one trial to its end. An error is not raised; its traceback goes to error.txt in the trial's folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         metrics = objective(spec, seed, folder, _Reports(folder, report))

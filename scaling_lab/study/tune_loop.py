@@ -28,6 +28,9 @@ from scaling_lab.study.trial import Objective, Outcome, Stopped, run_trial
 
 _LOST_WORKER_RETRIES = 2
 
+# After an error on a GPU every later call may fail, and memory may stay taken. Our own code raises the other kinds.
+DAMAGING = ("error", "out_of_memory")
+
 
 def run_on_tune(
     bookkeeper: Bookkeeper,
@@ -41,8 +44,8 @@ def run_on_tune(
 ) -> None:
     """Run all that the bookkeeper proposes, `at_once` trials at a time, each with the `wanted` cpu and gpu.
 
-    A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with trials
-    still running: Ray is to be stopped then.
+    A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with
+    trials still running: Ray is to be stopped then.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
@@ -67,7 +70,7 @@ def run_on_tune(
 
 
 def _make_trainable(objective: Objective, name: str) -> Callable[[dict[str, Any]], None]:
-    """Wrap the objective for a worker, which runs further trials as long as none has failed in it."""
+    """Wrap the objective for a worker, which runs further trials unless one has failed and may have damaged it."""
 
     def trial(config: dict[str, Any]) -> None:
         def report(metrics: dict[str, Any]) -> None:
@@ -85,8 +88,8 @@ def _make_trainable(objective: Objective, name: str) -> Callable[[dict[str, Any]
         )
         # As text: Tune keeps statistics of every number that it is told.
         tune.report({"event": json.dumps({"outcome": outcome.to_dict()})})
-        if outcome.state == "failed":
-            raise RuntimeError("a worker in which a trial has failed may be damaged, and is not used again")
+        if outcome.kind in DAMAGING:
+            raise RuntimeError(f"this worker is not used again: {outcome.message}")
 
     trial.__name__ = name
     return trial
@@ -153,7 +156,7 @@ class _Events(tune.Callback):  # type: ignore[misc]
             if "epoch" in event:
                 self._bookkeeper.reported(trial.config["trial"], event["epoch"])
             else:
-                trial.max_failures = 0  # a worker ends itself after a failure, and is not lost
+                trial.max_failures = 0  # a worker that ends itself is not lost
                 self._ended(trial, Outcome(**event["outcome"]))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

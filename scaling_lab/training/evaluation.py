@@ -37,9 +37,9 @@ def predict(
     categories = np.asarray(source.category_ids)
     rows: list[NDArray[np.float64]] = []
     for batch in batches:
-        outputs = detector(batch.images_BCHW)
+        class_logits, box_deltas = detector(batch.images_BCHW)
         size = (int(batch.images_BCHW.shape[2]), int(batch.images_BCHW.shape[3]))
-        found = detect(*outputs, detector.spec, size, candidates=candidates)
+        found = detect(class_logits, box_deltas, detector.spec, size, candidates=candidates)
         for image_id, scale, image in zip(batch.image_ids, batch.scales_B.tolist(), found, strict=True):
             boxes_D4 = image.boxes_D4.cpu().double().numpy() / scale
             boxes_D4[:, 2:] -= boxes_D4[:, :2]

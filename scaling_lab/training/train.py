@@ -22,7 +22,7 @@ from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import LossTerms, detection_loss, make_anchors, match
 from scaling_lab.detection.anchors import feature_sizes
-from scaling_lab.model import Detector, build
+from scaling_lab.model import build
 from scaling_lab.training.evaluation import average_precision, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
@@ -91,7 +91,7 @@ class Run:
         pretrained = recipe.pretrained is True
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
         self.model = build(spec, pretrained=pretrained, **options)
-        self.model = self.model.to(self.device, memory_format=torch.channels_last)
+        self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         self.optimizer = make_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
@@ -146,7 +146,7 @@ class Run:
         if not math.isfinite(float(terms.total.detach())):
             return terms
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(terms.total).backward()
+        self.scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
         self.scaler.step(self.optimizer)
@@ -199,7 +199,9 @@ class Run:
 
     def write_results(self, detections_D7: np.ndarray[Any, Any]) -> None:
         """Write the averaged weights, and the sample images' detections for the report."""
-        _write_whole(self.folder / "weights.pt", {"spec": self.spec.to_dict(), "state": self.average.model.state_dict()})
+        _write_whole(
+            self.folder / "weights.pt", {"spec": self.spec.to_dict(), "state": self.average.model.state_dict()}
+        )
         samples = []
         for image_id in (image_id for image_id, _ in self.source.samples(SAMPLES)):
             rows = detections_D7[detections_D7[:, 0] == image_id]

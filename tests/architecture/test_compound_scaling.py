@@ -15,7 +15,13 @@ from scaling_lab.errors import UserError
 @pytest.mark.parametrize(
     ("phi", "width", "repeats", "heads", "image_size"),
     # arXiv:1911.09070v7, equations 1 to 3, computed by hand: the width before rounding.
-    [(0, 64.0, 3, 3, 512), (1, 86.4, 4, 3, 640), (3, 157.464, 6, 4, 896), (6, 387.42, 9, 5, 1280), (-1, 47.407, 2, 2, 384)],
+    [
+        (0, 64.0, 3, 3, 512),
+        (1, 86.4, 4, 3, 640),
+        (3, 157.464, 6, 4, 896),
+        (6, 387.42, 9, 5, 1280),
+        (-1, 47.407, 2, 2, 384),
+    ],
 )
 def test_the_papers_equations(phi: int, width: float, repeats: int, heads: int, image_size: int) -> None:
     rule = CompoundScaling()

@@ -80,7 +80,9 @@ def test_a_dangling_node_is_refused_with_the_way_out() -> None:
 
 def test_a_level_computed_for_nothing_is_refused() -> None:
     topology = Topology(3, 4, (Node(3, (0,)), Node(4, (0,))))
-    with pytest.raises(UserError, match="no node reads the input P4, so with repeats=3 that level is computed for nothing"):
+    with pytest.raises(
+        UserError, match="no node reads the input P4, so with repeats=3 that level is computed for nothing"
+    ):
         dataclasses.replace(D0, topology=topology)
     assert dataclasses.replace(D0, topology=topology, repeats=1).repeats == 1
 

@@ -124,7 +124,9 @@ def test_every_topology_at_every_range_is_whole(name: str, levels: tuple[int, in
     assert {topology.level_of[output] for output in topology.outputs} == set(range(levels[0], levels[1] + 1))
     assert all(output >= topology.num_inputs for output in topology.outputs)
     # With two levels simplified PANet, BiFPN and others are one graph, which then has one name.
-    alike = {other for other, make in PUBLISHED.items() if other != "nas_fpn" and make(*levels).digest == topology.digest}
+    alike = {
+        other for other, make in PUBLISHED.items() if other != "nas_fpn" and make(*levels).digest == topology.digest
+    }
     words = topology.describe().split()
     assert words[0] in alike | {name}
     assert words[1] == f"P{levels[0]}-P{levels[1]}"

@@ -121,8 +121,14 @@ def test_the_papers_steps_from_panet_to_bifpn(levels: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Topology(3, 5, (Node(4, (0, 9)),)), r"node 3 \(P4\) reads id 9, which does not exist; the ids are 0 to 3"),
-        (lambda: Topology(3, 5, (Node(4, (1, 4)), Node(3, (0, 3)))), r"node 3 \(P4\) reads id 4, .* does not come before"),
+        (
+            lambda: Topology(3, 5, (Node(4, (0, 9)),)),
+            r"node 3 \(P4\) reads id 9, which does not exist; the ids are 0 to 3",
+        ),
+        (
+            lambda: Topology(3, 5, (Node(4, (1, 4)), Node(3, (0, 3)))),
+            r"node 3 \(P4\) reads id 4, .* does not come before",
+        ),
         (lambda: Topology(3, 5, (Node(4, (1, 3)),)), r"node 3 \(P4\) reads id 3, which does not come before it"),
         (lambda: Topology(3, 5, (Node(6, (1, 2)),)), r"node 3 \(P6\) lies outside the levels P3 to P5"),
         (lambda: Topology(5, 3), r"levels P5 to P3: allowed are P1 to P9, the finest first"),

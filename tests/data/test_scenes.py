@@ -27,7 +27,7 @@ def size(thing: Thing) -> float:
 def test_scenes_are_the_same_everywhere() -> None:
     some = [scene(seed, split, index) for seed in (0, 7) for split in ("train", "val") for index in (0, 1, 4095)]
     # A change here changes every trial on Shapes: raise shapes.VERSION with it.
-    assert hashlib.sha256(repr(some).encode()).hexdigest()[:16] == "c6b8c94265ab2e24"
+    assert hashlib.sha256(repr(some).encode()).hexdigest()[:16] == "90c0de6d8e609088"
 
 
 def test_streams_are_disjoint(many: list[Scene]) -> None:
@@ -49,50 +49,48 @@ def test_menus_hold_each_half_octave_equally_often() -> None:
     assert counts.tolist() == [4] * 6
 
 
-def test_images_hold_two_to_five_objects_of_all_classes(many: list[Scene]) -> None:
-    assert {len(one.things) for one in many} == {2, 3, 5}
+def test_images_hold_two_or_four_objects_of_all_classes(many: list[Scene]) -> None:
+    assert {len(one.things) for one in many} == {2, 4}
     counts = np.bincount([label for one in many for label in one.labels], minlength=8)
-    # A third of the objects are small, in four classes, and two thirds large, in four classes.
-    assert np.abs(counts / counts.sum() / np.array([1 / 12] * 4 + [1 / 6] * 4) - 1).max() < 0.2
+    # .915 of 3 octaves are small, in four classes, and the rest large, in four classes.
+    small = math.log2(scenes.SMALL / scenes.SMALLEST) / 3
+    assert np.abs(counts / counts.sum() / np.array([small / 4] * 4 + [(1 - small) / 4] * 4) - 1).max() < 0.2
 
 
-def test_nothing_overlaps_and_all_stands_in_its_panel(many: list[Scene]) -> None:
+def test_nothing_overlaps_and_all_is_inside_and_clear_of_the_bar(many: list[Scene]) -> None:
     for one in many:
         for number, thing in enumerate(one.things):
             x0, y0, x1, y1 = thing.box
-            for other in one.things[:number]:
-                apart = (x0 - other.box[2], other.box[0] - x1, y0 - other.box[3], other.box[1] - y1)
-                assert max(apart) >= scenes.GAP
-            left, top, right, bottom = one.panels[thing.panel].box
-            assert min(x0 - left, y0 - top, right - x1, bottom - y1) >= scenes.FRAME + scenes.GAP
+            assert min(x0, y0, scenes.GRID - x1, scenes.GRID - y1) >= scenes.GAP
+            for other in (*[other.box for other in one.things[:number]], one.bar.box):
+                assert max(x0 - other[2], other[0] - x1, y0 - other[3], other[1] - y1) >= scenes.GAP
             assert 0.74 < (x1 - x0) / (y1 - y0) < 1.35
 
 
 def test_context_is_far_from_small_objects(many: list[Scene]) -> None:
     for one in many:
+        left, top, right, bottom = one.bar.box
         for thing in one.things:
             assert (thing.texture is None) == (size(thing) < scenes.SMALL)
             if thing.texture is None:
-                left, top, right, bottom = one.panels[thing.panel].box
                 x0, y0, x1, y1 = thing.box
-                assert min(x0 - left, y0 - top, right - x1, bottom - y1) >= scenes.FRAME + scenes.CONTEXT_MARGIN
+                assert max(x0 - right, left - x1, y0 - bottom, top - y1) >= scenes.CONTEXT_MARGIN
 
 
-def test_context_is_local_to_the_panel(many: list[Scene]) -> None:
-    # Where an image has one colour of frame, or the small objects always stand in the wider panel, the class could be
-    # told from the image as a whole: that may happen, but not be the rule.
-    small = [(one, thing) for one in many for thing in one.things if thing.texture is None]
-    in_two = [(one, thing) for one, thing in small if len(one.panels) == 2]
-    assert all({panel.colour for panel in one.panels} == {0, 1} for one, _ in in_two)
-    assert len(in_two) > 0.65 * len(small)
-    colours = [one.panels[thing.panel].colour for one, thing in small]
-    assert 0.4 < np.mean(colours) < 0.6
+def test_neither_the_bars_place_nor_anything_else_tells_its_colour(many: list[Scene]) -> None:
+    sides = np.array([(one.bar.side, one.bar.colour) for one in many])
+    for side in range(4):
+        colours = sides[sides[:, 0] == side, 1]
+        assert len(colours) > COUNT / 4 * 0.8
+        assert 0.4 < colours.mean() < 0.6
+    backgrounds = np.array([one.background for one in many])
+    assert abs(np.corrcoef(backgrounds, sides[:, 1])[0, 1]) < 0.1
+    assert abs(np.corrcoef([len(one.things) for one in many], sides[:, 1])[0, 1]) < 0.1
 
 
 def test_only_the_cues_decide_the_class(many: list[Scene]) -> None:
     for one in many[:50]:
-        swapped = tuple(dataclasses.replace(panel, colour=1 - panel.colour) for panel in one.panels)
-        others = dataclasses.replace(one, panels=swapped).labels
+        others = dataclasses.replace(one, bar=dataclasses.replace(one.bar, colour=1 - one.bar.colour)).labels
         for thing, before, after in zip(one.things, one.labels, others, strict=True):
             before_name, after_name = scenes.CLASS_NAMES[before], scenes.CLASS_NAMES[after]
             if thing.texture is None:

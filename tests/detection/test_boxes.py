@@ -37,7 +37,9 @@ def test_anchors_of_odd_sizes_use_the_real_stride_of_each_axis() -> None:
 
 
 def test_each_level_may_have_a_scale_of_its_own() -> None:
-    anchors = make_anchors(Anchors(scale=(1.0, 3.0), octave_scales=1, aspects=((1.0, 1.0),)), 3, (8, 8), ((1, 1), (1, 1)), CPU)
+    anchors = make_anchors(
+        Anchors(scale=(1.0, 3.0), octave_scales=1, aspects=((1.0, 1.0),)), 3, (8, 8), ((1, 1), (1, 1)), CPU
+    )
     assert (anchors[:, 2] - anchors[:, 0]).tolist() == pytest.approx([8.0, 24.0])
 
 

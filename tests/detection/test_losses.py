@@ -33,7 +33,9 @@ def _by_anchor(outputs: list[Tensor], values: int) -> Tensor:
     return torch.cat([x.unflatten(1, (A, values)).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in outputs], dim=1)
 
 
-def _dense(case: tuple[list[Tensor], list[Tensor], Tensor, Matches, Tensor, Tensor], alpha: float, gamma: float) -> Tensor:
+def _dense(
+    case: tuple[list[Tensor], list[Tensor], Tensor, Matches, Tensor, Tensor], alpha: float, gamma: float
+) -> Tensor:
     logits, deltas, anchors, matches, boxes, labels = case
     x, d = _by_anchor(logits, K), _by_anchor(deltas, 4)
     target = torch.zeros_like(x)

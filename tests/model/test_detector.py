@@ -148,7 +148,10 @@ def test_any_timm_backbone(backbone: str) -> None:
         ({"backbone": "efficientnet_b99"}, "backbone 'efficientnet_b99' is unknown to timm .*; near it are "),
         ({"topology": topologies.bifpn(1, 5)}, r"backbone 'fasternet_t0' has no level P1; it has P2, P3, P4, P5"),
         ({"backbone": "vit_tiny_patch16_224", "backbone_options": {}}, "has no level P3; it has P4"),
-        ({"backbone_options": {"no_such": 1}}, "timm cannot make features of backbone 'fasternet_t0' with {'no_such': 1}"),
+        (
+            {"backbone_options": {"no_such": 1}},
+            "timm cannot make features of backbone 'fasternet_t0' with {'no_such': 1}",
+        ),
     ],
 )
 def test_a_backbone_that_cannot_be_had_is_named(changes: dict[str, object], message: str) -> None:

@@ -67,7 +67,7 @@ def test_pooled_sd_is_the_residual_of_the_analysis_of_variance() -> None:
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     random = np.random.default_rng(0)
     own = pooled = 0
-    rounds, groups = 400, 5
+    rounds, groups = 300, 5
     for _ in range(rounds):
         draws = random.normal(40.0, 1.5, size=(groups, 3))
         together = statistics.pooled_sd(draws.tolist())
@@ -104,10 +104,10 @@ def test_welch_without_any_spread() -> None:
 def test_welch_finds_a_difference_that_is_not_there_in_one_of_twenty() -> None:
     random = np.random.default_rng(1)
     found = 0
-    for _ in range(1500):
+    for _ in range(1000):
         first, second = random.normal(0, 1, 5), random.normal(0, 3, 8)
         found += statistics.welch(first.tolist(), second.tolist()).p < 0.05
-    assert found / 1500 == pytest.approx(0.05, abs=0.02)
+    assert found / 1000 == pytest.approx(0.05, abs=0.02)
 
 
 def test_holm() -> None:
@@ -126,9 +126,9 @@ def test_smallest_detectable_difference_as_simulated_elsewhere(n: int, expected:
 def test_smallest_detectable_difference_is_found_four_times_in_five() -> None:
     random = np.random.default_rng(2)
     delta = statistics.smallest_detectable(2.0, 10, 10)
-    draws = random.normal(0.0, 2.0, size=(1500, 2, 10))
+    draws = random.normal(0.0, 2.0, size=(1000, 2, 10))
     found = sum(statistics.welch((first + delta).tolist(), second.tolist()).p < 0.05 for first, second in draws)
-    assert found / 1500 == pytest.approx(0.8, abs=0.03)
+    assert found / 1000 == pytest.approx(0.8, abs=0.03)
 
 
 def test_seeds_needed_is_the_first_count_that_suffices() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +14,13 @@ from typing import Any
 
 from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
+from scaling_lab.errors import UserError
+from scaling_lab.runs import Runs
+from scaling_lab.study.runner import run_study
 from scaling_lab.study.trial import Report
 from scaling_lab.training import Diverged
 
+ROOT = Path(__file__).parents[2]
 DATA = Shapes(train_images=16, val_images=8)
 
 
@@ -100,6 +106,15 @@ def result(spec: DetectorSpec, seed: int, epoch: int) -> dict[str, Any]:
     }
 
 
+def start_driver(out: Path, *, executor: str, **options: Any) -> subprocess.Popen[str]:
+    """Run a driver in a session of its own, so that signals to its process group reach nobody else."""
+    arguments = json.dumps({"out": str(out), "executor": executor, **options})
+    command = [sys.executable, "-m", "tests.study.engine", arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=ROOT
+    )
+
+
 def wait_for(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -122,11 +137,25 @@ def _write_whole(path: Path, text: str) -> None:
     path.with_suffix(".new").replace(path)
 
 
-if __name__ == "__main__":
-    import sys
+def rows(run: Path) -> list[dict[str, Any]]:
+    """What must not depend on the executor, nor on how often the driver was killed."""
+    table = Runs(run).table()
+    names = [
+        "architecture",
+        "seed",
+        "state",
+        "failure_kind",
+        "failure_message",
+        "epochs_done",
+        "ap",
+        "ap50",
+        "ap_small",
+    ]
+    return json.loads(table[names].to_json(orient="records"))
 
-    from scaling_lab.study.runner import run_study
 
+def main() -> int:
+    """A driver to be killed: run what the first argument says, as JSON."""
     options = json.loads(sys.argv[1])
     try:
         run_study(
@@ -137,5 +166,13 @@ if __name__ == "__main__":
             count=count,
             objective=Replayed(**options.get("objective", {})),
         )
+    except UserError as error:
+        print(error)
+        return 2
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,7 +35,9 @@ def nas_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "sum", attenti
         P3 ────────── o ─────┴────┘
     """
     if max_level - min_level != 4:
-        raise UserError(f"nas_fpn is a cell of five levels; P{min_level} to P{max_level} are {max_level - min_level + 1}")
+        raise UserError(
+            f"nas_fpn is a cell of five levels; P{min_level} to P{max_level} are {max_level - min_level + 1}"
+        )
     if attention not in ("max", "avg"):
         raise UserError(f"attention {attention!r} is unknown; allowed are 'max' and 'avg'")
     nodes = []

@@ -1,0 +1,106 @@
+"""What one call is to run: a study with its form, its data and its folder, and whether they fit what the folder holds.
+
+It starts nothing, and writes nothing but empty folders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaling_lab.errors import UserError
+from scaling_lab.runs import RunFolder
+from scaling_lab.study.loading import StudyFile, data_source, load_study
+from scaling_lab.study.study import Study, protocol_digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A study with all that was chosen for it, before anything is written."""
+
+    study: Study
+    name: str
+    form: str | None
+    file: str
+    source: str
+    folder: Path
+    data_digest: str
+
+    @property
+    def protocol(self) -> str:
+        """The digest of data and recipe: APs of one protocol may be compared."""
+        return protocol_digest(self.data_digest, self.study.recipe)
+
+    def meta(self) -> dict[str, Any]:
+        """Give what the ledger keeps about the study."""
+        return {
+            **self.study.to_dict(),
+            "study": self.name,
+            "form": self.form,
+            "study_file": self.file,
+            "study_source": self.source,
+            "data_description": self.study.data.describe(),
+            "data_digest": self.data_digest,
+            "class_names": list(self.study.data.class_names),
+            "protocol": self.protocol,
+        }
+
+
+def prepare(
+    study: Study | StudyFile | str | Path, *, out: str | Path | None, form: str | None, data: str | None
+) -> Job:
+    """Read the study, choose its form and data, and look at the data. Raises UserError for what is wrong with them."""
+    if isinstance(study, (str, Path)):
+        study = load_study(study)
+    if isinstance(study, Study):
+        if out is None:
+            raise UserError("a Study that comes from no file has no name; give the run's folder with out=")
+        study = StudyFile(study=study, name=Path(out).name, path=Path(), source="")
+    chosen = study.study.form(form)
+    if data is not None:
+        chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
+    name = study.name if form is None else f"{study.name}-{form}"
+    return Job(
+        study=chosen,
+        name=study.name,
+        form=form,
+        file=str(study.path),
+        source=study.source,
+        folder=Path("runs") / name if out is None else Path(out),
+        data_digest=chosen.data.digest(),
+    )
+
+
+def make_folder(path: Path) -> RunFolder:
+    """Make a run's folder. Raises UserError where it cannot be written or holds something else."""
+    folder = RunFolder(path)
+    try:
+        for each in (folder.path, folder.specs, folder.trials, folder.samples):
+            each.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{error.filename or path} cannot be written: {error.strerror}; give another --out") from None
+    if not folder.ledger.exists() and any(folder.trials.iterdir()):
+        raise UserError(f"{path} holds trials but no {folder.ledger.name}; give another --out, or remove {path}")
+    return folder
+
+
+def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) -> None:
+    """Refuse to mix trials whose APs may not be compared."""
+    if not before or before["protocol"] == job.protocol:
+        return
+    now = job.meta()
+    changes = [
+        f"{what}.{name} was {before[what].get(name)!r} and is {now[what].get(name)!r}"
+        for what in ("data", "recipe")
+        for name in {**before[what], **now[what]}
+        if before[what].get(name) != now[what].get(name)
+    ]
+    if not changes:
+        changes = ["the data's files have changed"]
+    raise UserError(
+        f"{folder.path} holds trials of another protocol: {'; '.join(changes)}. "
+        f"Give another folder with --out, or remove {folder.path}"
+    )

@@ -1,0 +1,234 @@
+"""What is proposed: within the limits, nothing twice, and what Optuna hears of it, now and after a restart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from scaling_lab import DetectorSpec, Study, topologies
+from scaling_lab.study import proposals as module
+from scaling_lab.study.ledger import Ledger
+from scaling_lab.study.proposals import Proposal, Proposals
+from tests.study.engine import count, make_study, spec
+
+
+class Desk:
+    """A study with its ledger, as one session after the other sees them."""
+
+    def __init__(self, path: Path, **changes: Any) -> None:
+        self.path, self.study = path, make_study(**changes)
+        self.said: list[str] = []
+        self.restart()
+
+    def restart(self, study: Study | None = None) -> None:
+        self.study = study or self.study
+        self.ledger = Ledger(self.path / "ledger.sqlite")
+        self.proposals = Proposals(
+            self.study, self.ledger, name="s", protocol="p", count=count,
+            journal=self.path / "journal", say=self.said.append,
+        )  # fmt: skip
+
+    def run(self, proposal: Proposal, *, ap: float | None = None, state: str = "complete") -> None:
+        metrics = {"ap": float(proposal.spec.width) if ap is None else ap} if state == "complete" else {}
+        if state == "complete":
+            self.ledger.complete(proposal.trial, metrics, seconds=1.0, device=None)
+        else:
+            self.ledger.end_trial(proposal.trial, state, kind="error", message="m", seconds=1.0, device=None)
+        self.proposals.result(proposal.trial, state, metrics)
+
+    def run_all(self) -> list[Proposal]:
+        found = []
+        while (proposal := self.proposals.next()) is not None:
+            found.append(proposal)
+            self.run(proposal)
+        return found
+
+    def told(self) -> list[optuna.trial.FrozenTrial]:
+        return self.proposals.sampling.trials
+
+
+def wide(trial: Any) -> DetectorSpec:
+    """Twelve points, six architectures: the mirror changes nothing."""
+    topology = getattr(topologies, trial.suggest_categorical("topology", ["none", "fpn"]))
+    trial.suggest_categorical("mirror", [False, True])
+    return spec(topology(3, 7), width=trial.suggest_int("width", 8, 24, step=8))
+
+
+def test_a_grid_is_planned_whole_seeds_outermost(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, seeds=(5, 6))
+    assert desk.proposals.planned == len(desk.ledger.trials()) == 12
+    found = desk.run_all()
+    assert [p.seed for p in found] == [5] * 6 + [6] * 6
+    assert [p.params for p in found[:6]] == [p.params for p in found[6:]]
+    assert [p.trial for p in found] == list(range(1, 13))
+    assert all(p.spec.num_classes == len(desk.study.data.class_names) for p in found)
+
+
+def test_a_grid_has_each_architecture_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, space=wide)
+    digests = [p.spec.digest for p in desk.run_all()]
+    assert len(digests) == len(set(digests)) == 6
+
+
+def test_a_grid_may_be_cut(tmp_path: Path) -> None:
+    assert Desk(tmp_path, trials=4).proposals.planned == 4
+
+
+def test_limits_reject_before_anything_runs_and_teach_optuna(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, space=wide, sampler="random", trials=3, limits={"gmacs": 0.9}, seeds=tuple(range(9)))
+    found = desk.run_all()
+    assert len(found) == 3
+    assert all(count(p.spec).gmacs <= 0.9 for p in found)
+    rejections = desk.ledger.rejections()
+    assert rejections
+    assert all(costs["gmacs"] > 0.9 for _, costs in rejections)
+    pruned = [trial for trial in desk.told() if trial.state is TrialState.PRUNED]
+    assert pruned
+    assert all(trial.constraints["gmacs"] > 0 for trial in pruned)
+    complete = [trial for trial in desk.told() if trial.state is TrialState.COMPLETE]
+    assert all(trial.constraints["gmacs"] <= 0 for trial in complete)
+
+
+def test_a_known_architecture_becomes_a_further_seed_then_a_free_look_up(tmp_path: Path) -> None:
+    def tiny(trial: Any) -> DetectorSpec:
+        return spec(topologies.fpn(3, 7), width=trial.suggest_int("width", 8, 16, step=8))
+
+    desk = Desk(tmp_path, space=tiny, sampler="random", trials=50, seeds=(0, 1, 2))
+    found = desk.run_all()
+    assert Counter((p.spec.width, p.seed) for p in found) == {
+        (width, seed): 1 for width in (8, 16) for seed in (0, 1, 2)
+    }
+    assert desk.proposals.planned == 6
+    assert desk.said == [
+        "200 points in a row were known already or beyond the limits: the search ends with 6 trials of 50"
+    ]
+    values = {trial.params["width"]: trial.values[0] for trial in desk.told() if "known_trials" in trial.user_attrs}
+    assert values == {8: 8.0, 16: 16.0}
+
+
+def test_the_search_ends_where_limits_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_FUTILE", 20)
+    desk = Desk(tmp_path, sampler="tpe", trials=5, limits={"params_m": 0.001})
+    assert desk.proposals.next() is None
+    assert desk.proposals.next() is None
+    assert len(desk.said) == 1
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+def test_a_search_continues_after_a_restart_with_all_that_it_knew(tmp_path: Path, sampler: str) -> None:
+    desk = Desk(tmp_path, space=wide, sampler=sampler, trials=20, seeds=tuple(range(20)), limits={"gmacs": 1.5})
+    for _ in range(9):
+        proposal = desk.proposals.next()
+        assert proposal is not None
+        desk.run(proposal, state="failed" if proposal.trial == 3 else "complete")
+    running = [desk.proposals.next() for _ in range(2)]
+    before = _summary(desk.told())
+    desk.ledger.close()
+
+    desk.restart()
+    assert _summary(desk.told()) <= before
+    assert not [trial for trial in desk.told() if trial.state is TrialState.RUNNING]
+    again = [desk.proposals.next() for _ in range(2)]
+    assert [p.trial for p in again if p] == [p.trial for p in running if p]
+    assert len([trial for trial in desk.told() if trial.state is TrialState.RUNNING]) == 2
+    for proposal in again:
+        assert proposal is not None
+        desk.run(proposal)
+    desk.run_all()
+    rows = desk.ledger.trials()
+    assert len(rows) == 20
+    assert len({(row.architecture, row.seed) for row in rows}) == 20
+
+
+def _summary(trials: list[optuna.trial.FrozenTrial]) -> Counter[Any]:
+    ended = [trial for trial in trials if trial.state.is_finished() and "known_trials" not in trial.user_attrs]
+    return Counter(
+        (trial.state, tuple(sorted(trial.params.items())), tuple(trial.values or ()), tuple(trial.constraints.items()))
+        for trial in ended
+    )
+
+
+def test_a_genetic_search_has_parents_after_a_restart(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, space=wide, sampler="nsga2", trials=60, seeds=tuple(range(60)))
+    for _ in range(30):
+        proposal = desk.proposals.next()
+        assert proposal is not None
+        desk.run(proposal)
+    desk.restart()
+    proposal = desk.proposals.next()
+    assert proposal is not None
+    newest = max(desk.told(), key=lambda trial: trial.number)
+    assert newest.system_attrs["NSGAIISampler:generation"] == 30 // 12
+
+
+def test_no_search_repeats_itself_after_a_restart(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, space=wide, sampler="random", trials=12, seeds=tuple(range(99)))
+    first = []
+    for _ in range(6):
+        proposal = desk.proposals.next()
+        assert proposal is not None
+        desk.run(proposal)
+        first.append(proposal.params)
+    desk.restart()
+    assert [p.params for p in desk.run_all()] != first
+
+
+def test_a_grid_may_grow_and_shrink_between_sessions(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, trials=None)
+    first = desk.proposals.next()
+    assert first is not None
+    desk.run(first)
+
+    def wider(trial: Any) -> DetectorSpec:
+        return spec(topologies.none(3, 7), width=trial.suggest_int("width", 16, 48, step=16))
+
+    desk.restart(make_study(space=wider))
+    assert desk.said == ["1 earlier trials are not in the search space any more; they stay in the ledger"]
+    rows = desk.ledger.trials()
+    assert [(row.params, row.state) for row in rows] == [
+        ({"topology": "none", "width": 16}, "complete"),
+        ({"topology": "none", "width": 32}, "planned"),
+        ({"width": 48}, "planned"),
+    ]
+    assert [p.spec.width for p in desk.run_all()] == [32, 48]
+
+
+def test_a_raised_limit_lets_in_what_it_kept_out(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, limits={"gmacs": 1.0})
+    kept_out = len(desk.ledger.rejections())
+    assert desk.proposals.planned == 6 - kept_out
+    desk.restart(make_study(limits={"gmacs": 100.0}))
+    assert desk.proposals.planned == 6
+    assert desk.ledger.rejections() == []
+
+
+def test_a_point_that_the_space_refuses_is_asked_again(tmp_path: Path) -> None:
+    def refusing(trial: Any) -> DetectorSpec:
+        width = trial.suggest_int("width", 8, 16, step=8)
+        if width == 8:
+            raise optuna.TrialPruned
+        return spec(topologies.fpn(3, 7), width=width)
+
+    desk = Desk(tmp_path, space=refusing, sampler="random", trials=5, seeds=tuple(range(5)))
+    assert {p.spec.width for p in desk.run_all()} == {16}
+
+
+def test_the_journal_holds_what_optuna_knows(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, limits={"gmacs": 2.5})
+    for proposal, state in zip(
+        [desk.proposals.next() for _ in range(3)], ["complete", "failed", "stopped"], strict=True
+    ):
+        assert proposal is not None
+        desk.run(proposal, state=state)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal")))
+    study = optuna.load_study(study_name="s", storage=storage)
+    assert study.metric_names == ["ap", "gmacs"]
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
+    assert study.trials[0].values == [16.0, pytest.approx(0.96)]
+    assert study.trials[0].user_attrs["trial"] == 1
+    assert study.trials[0].constraints == {"gmacs": pytest.approx(0.96 - 2.5)}

@@ -1,0 +1,130 @@
+"""Studies on a real Ray: the same ledger as in one process, and no trial lost or run twice, whatever is killed."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling_lab.errors import UserError
+from scaling_lab.runs import Runs
+from scaling_lab.study.lock import _read
+from scaling_lab.study.processes import marked, temporary_folder
+from scaling_lab.study.ray_executor import Resources
+from scaling_lab.study.runner import run_study
+from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
+
+FAILING = {"fpn": "raise", "bifpn": "nan"}
+
+
+def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    stream = io.StringIO()
+    for executor in ("local", "ray"):
+        run_study(
+            make_study(),
+            out=tmp_path / executor,
+            executor=executor,
+            cpus=2,
+            count=count,
+            objective=Replayed(fail=FAILING),
+            stream=stream,
+        )
+    assert rows(tmp_path / "ray") == rows(tmp_path / "local")
+    kinds = [row["failure_kind"] for row in rows(tmp_path / "ray")]
+    assert kinds == [None, None, "error", "error", "diverged", "diverged"]
+    assert Runs(tmp_path / "ray").epochs().equals(Runs(tmp_path / "local").epochs())
+    assert not (tmp_path / "home").exists()
+    assert "Traceback" not in stream.getvalue()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options: dict[str, Any] = {"executor": "ray", "objective": {"seconds": 0.5}, "study": {"trials": 5}}
+    first = start_driver(out, **options)
+    wait_for(lambda: (out / "trials" / "1" / "checkpoint.pt").exists())
+    mark = _read(out / "driver.lock")["mark"]
+    processes = marked(mark)
+    assert len(processes) > 4
+    assert _listening(processes) == {"127.0.0.1"}
+
+    second = start_driver(out, executor="local")
+    said, _ = second.communicate(timeout=30)
+    assert (second.returncode, f"is being written by process {first.pid} on" in said) == (2, True)
+
+    first.kill()
+    first.communicate(timeout=20)
+    wait_for(lambda: not marked(mark), seconds=10)
+    assert not temporary_folder(mark).exists()
+
+    third = start_driver(out, **options)
+    wait_for(lambda: (out / "trials" / "3" / "checkpoint.pt").exists())
+    mark = _read(out / "driver.lock")["mark"]
+    os.killpg(third.pid, signal.SIGINT)
+    said, _ = third.communicate(timeout=10)
+    assert third.returncode == 130
+    assert said.splitlines()[-1].endswith("the same command continues")
+    assert "Traceback" not in said
+    assert not marked(mark)
+    assert {row["state"] for row in rows(out)} <= {"planned", "complete"}
+
+    # The rest, and a worker that dies: tried three times, and then a failure with its kind.
+    last = start_driver(out, executor="ray", objective={"fail": {"bifpn": "exit"}}, study={"trials": 5})
+    said, _ = last.communicate(timeout=60)
+    assert (last.returncode, said.splitlines()[-1]) == (0, "all 5 trials are done, 1 of them failed")
+    assert "Traceback" not in said
+    assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 3)] * 4 + [("failed", 0)]
+    assert rows(out)[4]["failure_kind"] == "lost_worker"
+    assert len(Runs(out).epochs()) == 12
+    assert [line.split(maxsplit=1)[1] for line in log(out / "trials" / "5")] == ["start at 0"] * 3
+    for trial in range(1, 5):
+        _assert_each_epoch_once(log(out / "trials" / str(trial)))
+
+
+def _assert_each_epoch_once(lines: list[str]) -> None:
+    """Each start goes on from a checkpoint; an epoch is run again only if the kill came before its checkpoint."""
+    words = [line.split(maxsplit=1)[1] for line in lines]
+    done = 0
+    for word in words:
+        number = int(word.split()[-1])
+        if word.startswith("start"):
+            assert number in (done, done - 1)
+            done = number
+        else:
+            assert number == done + 1
+            done = number
+    assert done == 3
+
+
+def _listening(processes: list[int]) -> set[str]:
+    """The addresses on which processes listen."""
+    lines = subprocess.check_output(["ss", "-ltnpH"], text=True).splitlines()
+    ours = [line.split()[3] for line in lines if any(f"pid={pid}," in line for pid in processes)]
+    assert ours
+    return {address.rpartition(":")[0].strip("[]").removeprefix("::ffff:") for address in ours}
+
+
+def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: Connection refused"):
+        run_study(make_study(), out=tmp_path, executor="ray", address="127.0.0.1:1", count=count, objective=Replayed())
+    assert [row["state"] for row in rows(tmp_path)] == ["planned"] * 6
+
+
+def test_what_fits() -> None:
+    node = {"CPU": 8.0, "GPU": 2.0, "memory": 1e9}
+    assert Resources(cpus_per_trial=2).trials_at_once([node, {"CPU": 3.0}]) == 5
+    assert Resources(cpus_per_trial=0.5).trials_at_once([{"CPU": 2.0}]) == 4
+    assert Resources(gpus_per_trial=0.6).trials_at_once([node]) == 2
+    assert Resources(gpus_per_trial=0.3).trials_at_once([node]) == 6
+    assert Resources(gpus_per_trial=2).trials_at_once([node]) == 1
+    with pytest.raises(UserError, match="asks for 16 CPUs and 0 GPUs, but the largest machine has 8 CPUs and 2 GPUs"):
+        Resources(cpus_per_trial=16).trials_at_once([node])
+    with pytest.raises(UserError, match="asks for 1 CPUs and 1 GPUs"):
+        Resources(gpus_per_trial=1).trials_at_once([{"CPU": 3.0}])

@@ -1,0 +1,184 @@
+"""Studies from start to end, in this process: what is written, what a second run does, what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from scaling_lab import DetectorSpec, Recipe, Shapes
+from scaling_lab.errors import UserError
+from scaling_lab.runs import Runs
+from scaling_lab.study.lock import DriverLock
+from scaling_lab.study.runner import run_study
+from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
+
+
+def run(out: Path, objective: Any = None, **options: Any) -> str:
+    study = {name: options.pop(name) for name in list(options) if name not in ("measure_latency", "executor")}
+    stream = io.StringIO()
+    run_study(
+        make_study(**study),
+        out=out,
+        count=count,
+        objective=objective or Replayed(),
+        stream=stream,
+        **{"executor": "local", **options},
+    )
+    return stream.getvalue()
+
+
+def never(*_: Any) -> dict[str, Any]:
+    raise AssertionError("nothing was to be run")
+
+
+def test_a_run_leaves_all_that_a_report_needs(tmp_path: Path) -> None:
+    said = run(tmp_path / "run")
+    assert said.endswith("all 6 trials are done\n")
+    runs = Runs(tmp_path / "run")
+    table = runs.table()
+    assert list(table["state"]) == ["complete"] * 6
+    assert list(table["epochs_done"]) == [3] * 6
+    assert table["ap"].tolist() == pytest.approx([19, 35, 19.4, 35.4, 19.8, 35.8], abs=0.5)
+    assert len(runs.epochs()) == 18
+    assert len(list((tmp_path / "run" / "specs").glob("*.json"))) == 6
+    for digest, spec in runs.specs().items():
+        assert DetectorSpec.from_json((tmp_path / "run" / "specs" / f"{digest}.json").read_text()) == spec
+    samples = runs.samples()
+    assert len(samples) == 8
+    with Image.open(samples[0][1]) as image:
+        assert image.mode == "RGB"
+    assert samples[0][2][0]["image_id"] == samples[0][0]
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert {"torch", "ray", "optuna", "timm", "python"} <= set(provenance["versions"])
+    assert provenance["data_digest"] == runs.meta["data_digest"]
+    assert runs.meta["planned_trials"] == 6
+    assert runs.sessions()["ended"].notna().all()
+
+
+def test_a_second_run_says_that_all_is_done_and_runs_nothing(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    before = rows(tmp_path / "run")
+    assert run(tmp_path / "run", never, executor="ray") == "all 6 trials are done\n"
+    assert rows(tmp_path / "run") == before
+    assert len(Runs(tmp_path / "run").sessions()) == 1
+
+
+def test_failures_have_kinds_and_messages_and_the_rest_goes_on(tmp_path: Path) -> None:
+    said = run(tmp_path / "run", Replayed(fail={"fpn": "raise", "bifpn": "none"}))
+    table = Runs(tmp_path / "run").table()
+    assert table["failure_kind"].fillna("").tolist() == ["", "", "error", "error", "diverged", "diverged"]
+    assert table["failure_message"][4] == "ap is None at the end"
+    assert said.endswith("all 6 trials are done, 4 of them failed\n")
+    assert "ZeroDivisionError: as asked for" in said
+    assert "Traceback" not in said
+
+
+def test_an_objective_without_the_objectives_value_fails(tmp_path: Path) -> None:
+    run(tmp_path / "run", lambda *_: {"loss": 1.0}, trials=1)
+    assert Runs(tmp_path / "run").table()["failure_message"][0] == "the objective gave no ap"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recipe": Recipe.short(epochs=4)}, "recipe.epochs was 3 and is 4"),
+        ({"data": Shapes(train_images=16, val_images=9)}, "data.val_images was 8 and is 9"),
+    ],
+)
+def test_another_protocol_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    run(tmp_path / "run", trials=1)
+    with pytest.raises(UserError) as error:
+        run(tmp_path / "run", never, **changes)
+    assert words in str(error.value)
+    assert "--out" in str(error.value)
+    assert Runs(tmp_path / "run").meta["recipe"]["epochs"] == 3
+
+
+def test_more_trials_than_before_train_only_the_new_ones(tmp_path: Path) -> None:
+    run(tmp_path / "run", trials=2)
+    run(tmp_path / "run", seeds=(0, 1))
+    assert [row["seed"] for row in rows(tmp_path / "run")] == [0] * 6 + [1] * 6
+    assert len(log(tmp_path / "run" / "trials" / "1")) == 4
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file.* cannot be written"):
+        run(tmp_path / "file" / "run")
+
+
+def test_trials_without_a_ledger_are_not_continued(tmp_path: Path) -> None:
+    run(tmp_path / "run", trials=1)
+    (tmp_path / "run" / "ledger.sqlite").unlink()
+    with pytest.raises(UserError, match=r"holds trials but no ledger\.sqlite"):
+        run(tmp_path / "run", never)
+
+
+def test_a_second_driver_is_refused_with_the_reason(tmp_path: Path) -> None:
+    run(tmp_path / "run", trials=1)
+    lock = DriverLock(tmp_path / "run" / "driver.lock")
+    lock.write({})
+    with pytest.raises(UserError, match=rf"is being written by process {os.getpid()} on .*; wait until it ends"):
+        run(tmp_path / "run")
+    lock.release()
+    run(tmp_path / "run")
+
+
+def test_a_study_without_a_file_needs_a_folder() -> None:
+    with pytest.raises(UserError, match="give the run's folder"):
+        run_study(make_study())
+    with pytest.raises(UserError, match="executor 'slurm' is unknown; allowed are ray, local"):
+        run_study(make_study(), executor="slurm")
+
+
+def test_an_error_in_the_space_leaves_a_run_that_can_go_on(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"test_runner\.py:\d+: KeyError: 'x' \(in the search space"):
+        run(tmp_path / "run", space=lambda trial: {}["x"])
+    run(tmp_path / "run", trials=1)
+
+
+def test_latencies_are_measured_once(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def measure(specs: list[DetectorSpec]) -> Iterator[dict[str, Any]]:
+        asked.append(len(specs))
+        for place, spec in enumerate(specs):
+            times = {"median_ms": 10.0 + place, "p90_ms": 12.0, "spread_ms": 1.0, "runs": 3}
+            where = {"device": "d", "dtype": "float32", "batch": 1, "threads": 2, "backend": "eager"}
+            yield {"architecture": spec.digest, **where, **times, "versions": {"torch": "1"}}
+
+    run(tmp_path / "run", trials=2, measure_latency=measure)
+    run(tmp_path / "run", trials=3, measure_latency=measure)
+    run(tmp_path / "run", trials=3, measure_latency=measure)
+    assert asked == [2, 1]
+    assert Runs(tmp_path / "run").table()["latency_ms"].tolist() == [10.0, 11.0, 10.0]
+
+
+def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    driver = start_driver(out, executor="local", objective={"seconds": 0.4}, study={"trials": 2})
+    wait_for(lambda: (out / "trials" / "1" / "checkpoint.pt").exists())
+    os.killpg(driver.pid, signal.SIGINT)
+    said, _ = driver.communicate(timeout=20)
+    assert (driver.returncode, said.splitlines()[-1]) == (
+        130,
+        "stopped with 0 trials ended; the same command continues",
+    )
+    assert [row["state"] for row in rows(out)] == ["planned"] * 2
+    run(out, trials=2)
+    assert [line.split(maxsplit=1)[1] for line in log(out / "trials" / "1")] == [
+        "start at 0",
+        "epoch 1",
+        "start at 1",
+        "epoch 2",
+        "epoch 3",
+    ]
+    assert Runs(out).table()["seconds"][0] > 0.4

@@ -1,0 +1,84 @@
+"""A study as a value: what it refuses, its forms, its JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from scaling_lab import Recipe, Shapes
+from scaling_lab.errors import UserError
+from scaling_lab.study.study import protocol_digest
+from tests.study.engine import make_study
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"question": " "}, "question is ' '"),
+        ({"space": 3}, "space is 3"),
+        ({"data": "shapes"}, "data is 'shapes'"),
+        ({"recipe": {"epochs": 3}}, "recipe is {'epochs': 3}"),
+        ({"sampler": "bayes"}, "sampler is 'bayes'; allowed are grid, random, tpe, nsga2"),
+        ({"sampler": "tpe"}, "trials is None; with sampler 'tpe' it must be a number"),
+        ({"trials": 0}, "trials is 0"),
+        ({"seeds": ()}, "seeds is ()"),
+        ({"seeds": (1, 1)}, "seeds is (1, 1)"),
+        ({"seeds": (True,)}, "seeds is (True,)"),
+        ({"objectives": {}}, "objectives is empty"),
+        ({"objectives": {"map": "maximize"}}, "objective 'map' is unknown"),
+        ({"objectives": {"ap": "max"}}, "objective 'ap' has direction 'max'"),
+        ({"limits": {"flops": 3}}, "limit 'flops' is unknown; allowed are gmacs, params_m"),
+        ({"limits": {"gmacs": 0}}, "limit 'gmacs' is 0"),
+        ({"cpus_per_trial": 0}, "cpus_per_trial is 0"),
+        ({"gpus_per_trial": -1}, "gpus_per_trial is -1"),
+        ({"gpus_per_trial": 1.5}, "gpus_per_trial is 1.5"),
+        ({"forms": {"smoke": {"epochs": 1}}}, "form 'smoke' sets 'epochs', which a study has not"),
+    ],
+)
+def test_refuses_what_makes_no_sense(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as error:
+        make_study(**changes)
+    assert words in str(error.value)
+
+
+def test_a_form_replaces_fields() -> None:
+    study = make_study(forms={"smoke": {"recipe": Recipe.short(epochs=1), "seeds": [3]}})
+    assert study.form(None) is study
+    assert study.form("smoke").recipe.epochs == 1
+    assert study.form("smoke").seeds == (3,)
+    with pytest.raises(UserError, match="form 'paper' is unknown; allowed are smoke"):
+        study.form("paper")
+
+
+def test_a_form_is_checked_as_a_study_is() -> None:
+    with pytest.raises(UserError, match="trials is -1"):
+        make_study(forms={"smoke": {"trials": -1}}).form("smoke")
+
+
+def test_to_dict_is_json() -> None:
+    values = make_study(baseline={"topology": "fpn"}).to_dict()
+    assert json.loads(json.dumps(values)) == values
+    assert values["space"] == "tests.study.engine.space"
+
+
+def test_protocol_is_data_and_recipe() -> None:
+    digest = protocol_digest("a", Recipe.short())
+    assert digest == protocol_digest("a", Recipe.short())
+    assert digest != protocol_digest("b", Recipe.short())
+    assert digest != protocol_digest("a", Recipe.short(lr=0.1))
+
+
+def test_neither_studies_nor_runs_import_what_is_heavy() -> None:
+    code = (
+        "import sys, scaling_lab.study, scaling_lab.runs, scaling_lab.study.study;"
+        "print([name for name in ('torch', 'ray', 'optuna', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_shapes_are_data() -> None:
+    assert make_study(data=Shapes(train_images=3)).to_dict()["data"]["train_images"] == 3

@@ -1,0 +1,110 @@
+"""One trial: every way to end is an outcome, and what was reported is told again after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling_lab import topologies
+from scaling_lab.errors import UserError
+from scaling_lab.runs import FAILURE_KINDS
+from scaling_lab.study.trial import Outcome, Stopped, run_trial
+from scaling_lab.training import Diverged
+from tests.study.engine import Replayed, spec
+
+FPN = spec(topologies.fpn(3, 7))
+
+
+def run(objective: Any, folder: Path, report: Callable[[dict[str, Any]], None] = lambda metrics: None) -> Outcome:
+    return run_trial(objective, spec=FPN, seed=0, folder=folder, report=report)
+
+
+def raising(error: BaseException) -> Any:
+    def objective(*_: Any) -> Mapping[str, Any]:
+        raise error
+
+    return objective
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (Diverged("the loss is not finite"), "diverged", "the loss is not finite"),
+        (UserError("image 3 is truncated"), "bad_input", "image 3 is truncated"),
+        (MemoryError(), "out_of_memory", "the machine's memory does not suffice"),
+        (OutOfMemoryError("CUDA out of memory.\nTried to"), "out_of_memory", "CUDA out of memory."),
+        (KeyError("x"), "error", "KeyError: 'x'"),
+        (RuntimeError("a\nb"), "error", "RuntimeError: a"),
+        (AssertionError(), "error", "AssertionError"),
+        (SystemExit(3), "error", "SystemExit: 3"),
+    ],
+)
+def test_an_error_is_a_failure_with_a_kind(tmp_path: Path, error: BaseException, kind: str, message: str) -> None:
+    outcome = run(raising(error), tmp_path / "new")
+    assert (outcome.state, outcome.kind, outcome.message) == ("failed", kind, message)
+    assert kind in FAILURE_KINDS
+    assert "Traceback" in (tmp_path / "new" / "error.txt").read_text()
+
+
+def test_ctrl_c_is_no_outcome(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(raising(KeyboardInterrupt()), tmp_path)
+
+
+def test_a_complete_trial(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    outcome = run(Replayed(), tmp_path, told.append)
+    assert outcome.state == "complete"
+    assert outcome.device
+    assert [metrics["epoch"] for metrics in told] == [1, 2, 3]
+    assert outcome.metrics["ap"] == told[-1]["ap"]
+    assert Outcome(**json.loads(json.dumps(outcome.to_dict()))).metrics["ap"] == outcome.metrics["ap"]
+
+
+def test_a_number_that_is_not_finite_ends_the_trial_before_it_is_told(tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    outcome = run(Replayed(fail={"fpn": "nan"}), tmp_path, told.append)
+    assert (outcome.kind, outcome.message, told) == ("diverged", "loss is nan at epoch 1", [])
+
+
+def test_final_metrics_are_checked_too(tmp_path: Path) -> None:
+    assert run(lambda *_: {"ap": float("inf")}, tmp_path).message == "ap is inf at the end"
+    assert run(lambda *_: None, tmp_path).message == "TypeError: the objective gave NoneType, not a dict of metrics"
+
+
+def test_a_report_may_stop_the_trial(tmp_path: Path) -> None:
+    def report(metrics: dict[str, Any]) -> None:
+        raise Stopped
+
+    assert run(Replayed(), tmp_path, report).state == "stopped"
+
+
+def test_what_was_reported_before_a_kill_is_told_again(tmp_path: Path) -> None:
+    def killed(metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Replayed(), tmp_path, killed)
+    with (tmp_path / "epochs.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "cut sho')
+    told: list[dict[str, Any]] = []
+    assert run(Replayed(), tmp_path, told.append).state == "complete"
+    assert [metrics["epoch"] for metrics in told] == [1, 2, 2, 3]
+
+
+def test_without_a_checkpoint_a_trial_begins_anew(tmp_path: Path) -> None:
+    run(Replayed(), tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()
+    told: list[dict[str, Any]] = []
+    run(Replayed(), tmp_path, told.append)
+    assert [metrics["epoch"] for metrics in told] == [1, 2, 3]
+    assert len((tmp_path / "epochs.jsonl").read_text().splitlines()) == 3
