@@ -21,7 +21,8 @@ from scaling_lab.data.augmentation import Placement, letterbox
 from scaling_lab.data.scenes import GRID, PATCH, STRIPE, Scene, Thing
 from scaling_lab.data.shapes import NATIVE_SIZE
 
-BAR_COLOURS = ((0.86, 0.16, 0.14), (0.14, 0.24, 0.86))
+# What is left of each channel's light.
+LIGHT_COLOURS = ((1.0, 0.35, 0.35), (0.35, 0.35, 1.0))
 STRIPE_GREYS = (0.08, 0.92)
 NOISE = 0.03
 
@@ -48,7 +49,7 @@ def render(
     _draw_bodies(grey_BHW, scenes, view)
     _draw_textures(grey_BHW, scenes, view, max(placement.scale for placement in placements))
     _add_noise(grey_BHW, scenes)
-    image_BCHW = _with_bar(grey_BHW, scenes, view)
+    image_BCHW = _with_light(grey_BHW, scenes, view)
     back = sorted(range(len(order)), key=order.__getitem__)
     return image_BCHW.index_select(0, torch.tensor(back, device=image_BCHW.device))
 
@@ -172,7 +173,7 @@ def _light_before(at_BW: Tensor) -> Tensor:
     return periods_BW * STRIPE + (at_BW - periods_BW * (2 * STRIPE)).clamp_(max=STRIPE)
 
 
-# --- noise and bar -----------------------------------------------------------------------------------------------------
+# --- noise and light ----------------------------------------------------------------------------------------------------
 
 
 def _add_noise(grey_BHW: Tensor, scenes: Sequence[Scene]) -> None:
@@ -186,14 +187,14 @@ def _add_noise(grey_BHW: Tensor, scenes: Sequence[Scene]) -> None:
     grey_BHW += hash_BHW.to(torch.float32).mul_(NOISE / 2**31)
 
 
-def _with_bar(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> Tensor:
-    x0, y0, x1, y1 = _columns([scene.bar.box for scene in scenes], grey_BHW.device)
+def _with_light(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> Tensor:
+    x0, y0, x1, y1 = _columns([scene.light.box for scene in scenes], grey_BHW.device)
     across_BW, down_BH = _covered(view.x_BW, x0, x1, view.scale_B1), _covered(view.y_BH, y0, y1, view.scale_B1)
-    bar_BHW = across_BW[:, None, :] * down_BH[:, :, None]
-    colour_B3 = torch.tensor([BAR_COLOURS[scene.bar.colour] for scene in scenes], device=grey_BHW.device) * 255
-    # Out of 255, and half a step more: bytes are cut off, not rounded.
-    rest_BHW = (1 - bar_BHW).mul_(grey_BHW.clamp_(0, 1).mul_(255)).add_(0.5)
+    light_BHW = across_BW[:, None, :] * down_BH[:, :, None]
+    less_B3 = torch.tensor([LIGHT_COLOURS[scene.light.colour] for scene in scenes], device=grey_BHW.device) - 1
+    grey_BHW = grey_BHW.clamp_(0, 1).mul_(255)
     image_BCHW = torch.empty((len(scenes), 3, *grey_BHW.shape[1:]), dtype=torch.uint8, device=grey_BHW.device)
     for channel in range(3):
-        image_BCHW[:, channel] = (bar_BHW * colour_B3[:, channel, None, None]).add_(rest_BHW)
+        # Half a step more: bytes are cut off, not rounded.
+        image_BCHW[:, channel] = (light_BHW * less_B3[:, channel, None, None]).add_(1).mul_(grey_BHW).add_(0.5)
     return image_BCHW

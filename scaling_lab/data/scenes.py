@@ -1,24 +1,24 @@
-"""The scenes of Shapes as plain numbers: a coloured bar, objects, greys. It draws no pixel and knows no image size.
+"""The scenes of Shapes as plain numbers: a coloured light, objects, greys. It draws no pixel and knows no image size.
 
 A scene lies on a grid of 1024 steps a side, all integers, so that it is the same on every machine and can be rendered at
 any size. In 128ths of the side:
 
-    +--+------------------------------------+     a bar, 24 wide, along one of the four sides, red or blue
-    |##|   +---------+                      |
-    |##|   |  large  |          ()  small   |     small: size 11.3-21.3, at least 56 from the bar
-    |##|   |   ###   |                      |
-    |##|   +---------+         [] small     |     large: size 21.3-90.5, a texture of period 4 in the middle
-    +--+------------------------------------+
+    +----------+----------------------------+     light, 40 wide, on one of the four sides, red or blue
+    |##########|--------+                   |
+    |##########| large  |     () small      |     small: size 11.3-21.3, at least 48 from the light
+    |##########|  ###   |                   |
+    |##########|--------+         [] small  |     large: size 21.3-90.5, a texture of period 4 in the middle
+    +----------+----------------------------+
 
 **Size** is the square root of width * height, COCO's own measure. It runs over 8:1 and is log-uniform: MENUS holds each
 half octave equally often, sizes are drawn first, and only aspects and places are drawn again until all fit, so that what
 fits badly is not left out.
 
-**Context.** The class of a small object is its shape and the colour of the bar, half an image away. That is beyond what
-a feature at P3 (stride 8) sees through a small backbone, two convolutions of a feature network and two of a head: at
-128 px, 48 from its centre. Coarser levels see it, but the object is too small for their anchors, where those of P4 begin
-at 30 px and more: so its class is to be had by bringing coarse levels to fine ones alone. Where the bar and the objects
-are tells nothing: the colour is drawn by itself.
+**Context.** The class of a small object is its shape and the colour of the light on the image's other side. That is
+beyond what a feature at P3 (stride 8) sees through a small backbone, two convolutions of a feature network and two of a
+head: at 128 px, 48 from its centre. Coarser levels see it, but the object is too small for their anchors, where those of
+P4 begin at 30 px and more: so its class is to be had by bringing coarse levels to fine ones alone. Where the light and
+the objects are tells nothing: the colour is drawn by itself.
 
 **Texture.** The patch is 12 wide (three periods) whatever the object's size: the largest objects, which only coarse
 levels cover, hang on a detail that only fine levels resolve.
@@ -34,8 +34,8 @@ from functools import lru_cache
 import numpy as np
 
 GRID = 1024
-BAR = 192
-CONTEXT_MARGIN = 448
+LIGHT = 320
+CONTEXT_MARGIN = 384
 GAP = 16
 PATCH = 96
 STRIPE = 16
@@ -51,7 +51,8 @@ CLASS_NAMES = tuple(f"{shape} by {colour}" for shape in SHAPES for colour in COL
     f"{shape} with {texture}" for shape in SHAPES for texture in TEXTURES
 )
 
-# The sizes of one image, as half octaves above SMALLEST; those of 0 are small objects, and most of 1. Each half octave stands here four times.
+# The sizes of one image, as half octaves above SMALLEST; all of 0 and most of 1 are small objects. Each half octave stands
+# here four times.
 MENUS = ((5, 1), (5, 1), (5, 2), (5, 2), (4, 3, 1, 0), (4, 3, 1, 0), (4, 3, 2, 0), (4, 3, 2, 0))
 
 # How often one object is tried before the whole image is placed anew.
@@ -61,7 +62,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class Light:
     """`side` is an index into SIDES, `colour` into COLOURS."""
 
     side: int
@@ -70,8 +71,8 @@ class Bar:
     @property
     def box(self) -> Box:
         """Where it lies."""
-        far = GRID - BAR
-        return ((0, 0, BAR, GRID), (0, 0, GRID, BAR), (far, 0, GRID, GRID), (0, far, GRID, GRID))[self.side]
+        far = GRID - LIGHT
+        return ((0, 0, LIGHT, GRID), (0, 0, GRID, LIGHT), (far, 0, GRID, GRID), (0, far, GRID, GRID))[self.side]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Thing:
 class Scene:
     """`background` is the grey at the centre, `slope` its change (x, y) over the image, `noise` a seed."""
 
-    bar: Bar
+    light: Light
     things: tuple[Thing, ...]
     background: float
     slope: tuple[float, float]
@@ -97,12 +98,12 @@ class Scene:
     @property
     def labels(self) -> tuple[int, ...]:
         """The class index of each thing, in CLASS_NAMES: nothing but its cues decides it."""
-        return tuple(_label(thing, self.bar) for thing in self.things)
+        return tuple(_label(thing, self.light) for thing in self.things)
 
 
-def _label(thing: Thing, bar: Bar) -> int:
+def _label(thing: Thing, light: Light) -> int:
     if thing.texture is None:
-        return thing.shape * len(COLOURS) + bar.colour
+        return thing.shape * len(COLOURS) + light.colour
     return len(SHAPES) * len(COLOURS) + thing.shape * len(TEXTURES) + thing.texture
 
 
@@ -111,12 +112,12 @@ def scene(seed: int, split: str, index: int) -> Scene:
     """Draw the scene of (seed, split, index). The splits are different streams of random numbers."""
     draws = _Draws((seed, SPLITS.index(split), index))
     sizes = [SMALLEST * 2.0 ** ((half_octave + draws.number()) / 2) for half_octave in draws.choice(MENUS)]
-    bar = Bar(draws.integer(0, len(SIDES) - 1), draws.integer(0, len(COLOURS) - 1))
-    boxes = _arrange(draws, bar, sizes)
+    light = Light(draws.integer(0, len(SIDES) - 1), draws.integer(0, len(COLOURS) - 1))
+    boxes = _arrange(draws, light, sizes)
     background = draws.between(0.40, 0.60)
     things = tuple(_thing(draws, background, box) for box in boxes)
     slope = (draws.between(-0.08, 0.08), draws.between(-0.08, 0.08))
-    return Scene(bar, things, background, slope, draws.integer(0, 2**30))
+    return Scene(light, things, background, slope, draws.integer(0, 2**30))
 
 
 def _thing(draws: _Draws, background: float, box: Box) -> Thing:
@@ -128,16 +129,16 @@ def _thing(draws: _Draws, background: float, box: Box) -> Thing:
 
 
 def is_small(box: Box) -> bool:
-    """Say whether an object of this box takes its class from the bar, and so stands far from it."""
+    """Say whether an object of this box takes its class from the light, and so stands far from it."""
     return (box[2] - box[0]) * (box[3] - box[1]) < SMALL * SMALL
 
 
-def _arrange(draws: _Draws, bar: Bar, sizes: list[float]) -> list[Box]:
+def _arrange(draws: _Draws, light: Light, sizes: list[float]) -> list[Box]:
     """Place all sizes, the largest first: it has the least room."""
     while True:
         placed: list[Box] = []
         for size in sizes:
-            box = _place(draws, bar, placed, size)
+            box = _place(draws, light, placed, size)
             if box is None:
                 break
             placed.append(box)
@@ -145,11 +146,11 @@ def _arrange(draws: _Draws, bar: Bar, sizes: list[float]) -> list[Box]:
             return placed
 
 
-def _place(draws: _Draws, bar: Bar, placed: list[Box], size: float) -> Box | None:
+def _place(draws: _Draws, light: Light, placed: list[Box], size: float) -> Box | None:
     for _ in range(_TRIES):
         stretch = 0.75 ** (draws.number() - 0.5)
         width, height = round(size * stretch), round(size / stretch)
-        left, top, right, bottom = _room(bar, is_small((0, 0, width, height)))
+        left, top, right, bottom = _room(light, is_small((0, 0, width, height)))
         x = left + draws.integer(0, right - left - width)
         y = top + draws.integer(0, bottom - top - height)
         box = (x, y, x + width, y + height)
@@ -158,10 +159,10 @@ def _place(draws: _Draws, bar: Bar, placed: list[Box], size: float) -> Box | Non
     return None
 
 
-def _room(bar: Bar, small: bool) -> Box:
-    """Where an object may stand: a gap from the image's sides, and clear of the bar or far from it."""
-    away = BAR + (CONTEXT_MARGIN if small else GAP)
-    left, top, right, bottom = (away if side == bar.side else GAP for side in range(len(SIDES)))
+def _room(light: Light, small: bool) -> Box:
+    """Where an object may stand: a gap from the image's sides, and a small one far from the light."""
+    away = LIGHT + CONTEXT_MARGIN if small else GAP
+    left, top, right, bottom = (away if side == light.side else GAP for side in range(len(SIDES)))
     return left, top, GRID - right, GRID - bottom
 
 

@@ -1,6 +1,6 @@
 """Shapes, the data set that is made on the fly: its settings and ground truth. It draws no pixel and imports no torch.
 
-Made so that classes can only be told by combining scales: the class of a small object is the colour of a bar far from
+Made so that classes can only be told by combining scales: the class of a small object is the colour of a light far from
 it, the class of a large object a fine texture in its middle. `scenes` says how, `rendering` draws it. On plain shapes a
 detector without any feature network beats BiFPN in short training, which would teach the opposite of the truth.
 """
@@ -33,7 +33,7 @@ class Shapes:
     """`train_images` and `val_images` scenes of two disjoint streams of random numbers, which `seed` chooses."""
 
     kind: ClassVar[str] = "shapes"
-    # Mirroring either way keeps every class: rows stay rows, and the bar its colour.
+    # Mirroring either way keeps every class: rows stay rows, and the light its colour.
     mirrors: ClassVar[str] = "xy"
 
     train_images: int = 4096

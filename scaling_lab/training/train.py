@@ -49,12 +49,14 @@ def train(
     """Train the spec on the source and give the last epoch's metrics; `report` gets each epoch's.
 
     `folder` receives checkpoint.pt each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder
-    with a checkpoint is continued from it. Raises Diverged where the loss is not finite, OutOfMemory where the device's
-    memory does not suffice.
+    with a checkpoint is continued from it, after its last report is told again. Raises Diverged where the loss is not
+    finite, OutOfMemory where the device's memory does not suffice.
     """
     run = Run(spec, source, recipe, seed=seed, folder=folder, device=device, workers=workers)
     try:
         metrics = run.metrics
+        if metrics:  # the stop may have come between the checkpoint and its report
+            report(metrics)
         for epoch in range(run.epoch + 1, recipe.epochs + 1):
             metrics = run.train_epoch(epoch)
             if epoch % recipe.eval_every == 0 or epoch == recipe.epochs:
