@@ -13,13 +13,13 @@ demo: .venv/installed
 	$(BIN)/scaling-lab run studies/topology_ablation.py
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

@@ -6,6 +6,7 @@ The outputs stay in the network's layout: only the positives are gathered from i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,13 +50,14 @@ def detection_loss(
     per_position = box_deltas[0].shape[1] // 4
     count = matches.image_P.numel() + 1.0
     labels_P = labels_BN[matches.image_P, matches.object_P]
-    places = _places(box_deltas, per_position, matches)
+    flat_logits, flat_deltas = _flat(class_logits), _flat(box_deltas)
 
-    background = sum(_background_focal(logits, alpha, gamma) for logits in class_logits)
-    logits_P = _gather(class_logits, per_position, places, labels_P[:, None])[:, 0]
+    logits_P = flat_logits[_places(class_logits, per_position, matches, labels_P[:, None])[:, 0]].float()
+    background = _background_focal(flat_logits, alpha, gamma)
     classes = (background + _focal_correction(logits_P, alpha, gamma)) / count
 
-    deltas_P4 = _gather(box_deltas, per_position, places, torch.arange(4, device=labels_P.device)[None])
+    coordinates = torch.arange(4, device=labels_P.device)[None]
+    deltas_P4 = flat_deltas[_places(box_deltas, per_position, matches, coordinates)].float()
     anchors_P4 = anchors_A4[matches.anchor_P]
     boxes_P4 = boxes_BN4[matches.image_P, matches.object_P].float()
     targets_P4 = encode(boxes_P4, anchors_P4)
@@ -65,45 +67,26 @@ def detection_loss(
     return LossTerms(total=classes + boxes, classes=classes.detach(), boxes=boxes.detach())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _LevelPlaces:
-    """The positives of one level: which of the batch's, and where in (B, A, values, h * w)."""
-
-    entry_Q: Tensor
-    image_Q: Tensor
-    anchor_Q: Tensor
-    position_Q: Tensor
+def _flat(outputs: Sequence[Tensor]) -> Tensor:
+    """Bring all levels' (B, A * values, h, w) into one row, level after level."""
+    return torch.cat([output.flatten() for output in outputs])
 
 
-def _places(outputs: Sequence[Tensor], per_position: int, matches: Matches) -> list[_LevelPlaces]:
-    places, start = [], 0
-    for output in outputs:
-        size = output.shape[2] * output.shape[3] * per_position
-        entry_Q = ((matches.anchor_P >= start) & (matches.anchor_P < start + size)).nonzero()[:, 0]
-        within_Q = matches.anchor_P[entry_Q] - start
-        places.append(
-            _LevelPlaces(
-                entry_Q=entry_Q,
-                image_Q=matches.image_P[entry_Q],
-                anchor_Q=within_Q % per_position,
-                position_Q=within_Q // per_position,
-            )
-        )
-        start += size
-    return places
-
-
-def _gather(outputs: Sequence[Tensor], per_position: int, places: list[_LevelPlaces], values_PV: Tensor) -> Tensor:
-    """Give (P, V) float32: for each positive the values numbered in its row (or in the one row for all)."""
-    parts = []
-    for output, place in zip(outputs, places, strict=True):
-        batch, channels, height, width = output.shape
-        grid = output.reshape(batch, per_position, channels // per_position, height * width)
-        values = values_PV if values_PV.shape[0] == 1 else values_PV[place.entry_Q]
-        index = (place.image_Q[:, None], place.anchor_Q[:, None], values, place.position_Q[:, None])
-        parts.append(grid[index].float())
-    order = torch.cat([place.entry_Q for place in places])
-    return torch.cat(parts)[torch.argsort(order)]
+def _places(outputs: Sequence[Tensor], per_position: int, matches: Matches, values_PV: Tensor) -> Tensor:
+    """Give (P, V): where in `_flat(outputs)` the values numbered in `values_PV` of each positive's anchor stand."""
+    device = matches.anchor_P.device
+    areas = [output.shape[2] * output.shape[3] for output in outputs]
+    first_anchors = [0, *itertools.accumulate(area * per_position for area in areas)]
+    first_places = [0, *itertools.accumulate(output.numel() for output in outputs)]
+    ends_L = torch.tensor(first_anchors[1:], device=device)
+    level_P = torch.bucketize(matches.anchor_P, ends_L, right=True)
+    table_L3 = torch.tensor([*zip(areas, first_anchors, first_places, strict=False)], device=device)
+    area_P, anchor_P, place_P = table_L3[level_P].unbind(1)
+    within_P = matches.anchor_P - anchor_P
+    image_and_anchor_P = matches.image_P * per_position + within_P % per_position
+    values = outputs[0].shape[1] // per_position
+    channel_PV = image_and_anchor_P[:, None] * values + values_PV
+    return place_P[:, None] + channel_PV * area_P[:, None] + (within_P // per_position)[:, None]
 
 
 class _BackgroundFocal(torch.autograd.Function):

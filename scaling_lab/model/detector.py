@@ -69,4 +69,3 @@ def _initialise(module: nn.Module, *, uniform: bool) -> None:
             module.weight.normal_(std=math.sqrt(1.0 / fan_in))
         if module.bias is not None:
             module.bias.zero_()
-
