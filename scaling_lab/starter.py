@@ -8,12 +8,13 @@ from pathlib import Path
 from scaling_lab.errors import UserError
 
 FOLDERS = ("search_spaces", "studies", "reports")
+SHIPPED = "starter_files"
 _PACKAGE = Path(__file__).resolve().parent
 
 
 def starter_folder() -> Path:
     """Give the folder that holds the three: within an installed package, or beside the package in a checkout."""
-    shipped = _PACKAGE / "starter_files"
+    shipped = _PACKAGE / SHIPPED
     return shipped if shipped.is_dir() else _PACKAGE.parent
 
 

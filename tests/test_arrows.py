@@ -21,9 +21,10 @@ ALLOWED = {
     "cost": {"architecture", "model"},
     "training": {"architecture", "model", "detection", "data"},
     "runs": {"architecture"},
-    "study": {"architecture", "data", "training", "cost", "runs"},
-    "report": {"architecture", "runs", "starter"},
+    "study": {"architecture", "data", "training", "cost", "runs", "user_files"},
+    "report": {"architecture", "runs", "starter", "user_files"},
     "starter": set(),
+    "user_files": {"starter"},
     "errors": set(),
 }
 # Where a library may be imported at all.

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import scaling_lab
 from scaling_lab.errors import UserError
 from scaling_lab.report.blocks import Page
 from scaling_lab.report.page import write_page
 from scaling_lab.runs import Runs
 from scaling_lab.starter import starter_folder
+from scaling_lab.user_files import import_file, is_ours, locate
 
 DEFAULT = "reports/frontier.py"
-PACKAGE = Path(scaling_lab.__file__).resolve().parent
 
 
 def write_report(run_path: str | Path, report_path: str | Path | None = None, out: str | Path | None = None) -> Path:
@@ -55,32 +50,12 @@ def load_report(path: Path) -> Callable[[Runs], Any]:
     """Load a report file and give its function. Raises UserError that names the file and the line at fault."""
     if not path.is_file():
         raise UserError(f"the report file {path} does not exist")
-    home = str(path.resolve().parent.parent)
-    with _on_path(home), _naming_the_line(path):
-        module = _execute(path)
+    with _naming_the_line(path):
+        module = import_file(path)
     report = getattr(module, "report", None)
     if not callable(report):
         raise UserError(f"{path} has no function report(runs); it needs one that gives a Page")
     return report  # type: ignore[no-any-return]
-
-
-def _execute(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"scaling_lab_report_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"the report file {path} is no Python file; its name should end in .py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@contextmanager
-def _on_path(folder: str) -> Iterator[None]:
-    """Let imports find what lies beside reports/, for as long as the file loads."""
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 @contextmanager
@@ -88,14 +63,7 @@ def _naming_the_line(path: Path) -> Iterator[None]:
     """Turn an error of the report file into a UserError with its line; leave errors of this package as they are."""
     try:
         yield
-    except UserError:
-        raise
-    except SyntaxError as error:
-        raise UserError(f"{error.filename or path}:{error.lineno}: SyntaxError: {error.msg}") from error
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        if Path(frames[-1].filename).resolve().is_relative_to(PACKAGE):
+        if is_ours(error):
             raise
-        own = [frame for frame in frames if Path(frame.filename).resolve() == path.resolve()]
-        where = f"{path}:{own[-1].lineno}" if own else str(path)
-        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+        raise UserError(locate(error, otherwise=path)) from error

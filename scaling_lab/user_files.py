@@ -1,0 +1,78 @@
+"""Python files that users write — studies, reports: importing one by path, and saying where in it an error lies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from scaling_lab.errors import UserError
+from scaling_lab.starter import FOLDERS, SHIPPED
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+_STDLIB = sysconfig.get_path("stdlib") + os.sep
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a file by its path; what lies beside its folder can be imported from while it loads.
+
+    So `from search_spaces.topology import space` works in studies/mine.py wherever the program is started. Raises what the
+    file raises: `locate` says where.
+    """
+    spec = importlib.util.spec_from_file_location(f"_user_file_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is no Python file; its name should end in .py")
+    module = importlib.util.module_from_spec(spec)
+    with _imports_from(path.resolve().parent.parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+def locate(error: BaseException, *, otherwise: Path | None = None) -> str:
+    """Say "file:line: what is wrong", with the last line that is the user's and not ours or a library's."""
+    if isinstance(error, SyntaxError):
+        return f"{_short(error.filename or str(otherwise))}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    if frames:
+        return f"{_short(frames[-1].filename)}:{frames[-1].lineno}: {message}"
+    return f"{_short(str(otherwise))}: {message}" if otherwise else message
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error was raised in this package: then it is our mistake, or a message of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_PACKAGE) and not _is_users(frames[-1].filename)
+
+
+def _is_users(filename: str) -> bool:
+    if filename.startswith(_PACKAGE):
+        return filename.startswith(_PACKAGE + SHIPPED + os.sep)
+    return not filename.startswith((_STDLIB, "<")) and "site-packages" not in filename
+
+
+def _short(filename: str) -> str:
+    """Name a file as seen from the working directory, where it lies in it."""
+    try:
+        return str(Path(filename).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return filename
+
+
+@contextmanager
+def _imports_from(root: Path) -> Iterator[None]:
+    """Put a folder first on sys.path; forget the modules of an earlier folder."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in FOLDERS]:
+        del sys.modules[name]
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
