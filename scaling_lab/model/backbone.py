@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import pickle
 from typing import Any
 
 import timm
@@ -13,12 +14,13 @@ from scaling_lab.errors import UserError
 
 
 def make_backbone(
-    name: str, min_level: int, max_level: int, *, pretrained: bool = False, **options: Any
+    name: str, min_level: int, max_level: int, *, pretrained: bool | str = False, **options: Any
 ) -> tuple[nn.Module, list[int]]:
     """Make timm's `features_only` model that gives the levels from `min_level` on, and the channels of each.
 
-    The coarsest level it gives is `max_level` or the last that the backbone has. `options` go to timm.create_model. Raises
-    UserError for a name that timm does not know, a backbone without these levels, and weights that cannot be fetched.
+    The coarsest level it gives is `max_level` or the last that the backbone has. `pretrained` True fetches timm's weights, a
+    path reads a file in timm's format. `options` go to timm.create_model. Raises UserError for a name that timm does not
+    know, a backbone without these levels, and weights that cannot be had.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -32,12 +34,15 @@ def make_backbone(
     last = min_level + len(taps) - 1
     if any(level not in reductions for level in range(min_level, last + 1)):
         raise UserError(f"backbone {name!r} has a gap between P{min_level} and P{max_level}; it has {has}")
+    if isinstance(pretrained, str):
+        options = {**options, "pretrained_cfg_overlay": {"file": pretrained}}
     try:
-        backbone = timm.create_model(name, features_only=True, out_indices=taps, pretrained=pretrained, **options)
-    except (OSError, RuntimeError) as error:
+        backbone = timm.create_model(name, features_only=True, out_indices=taps, pretrained=bool(pretrained), **options)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
         if not pretrained:
             raise
-        raise UserError(f"the pretrained weights of backbone {name!r} cannot be had: {_first_line(error)}") from None
+        where = f"in {pretrained} " if isinstance(pretrained, str) else ""
+        raise UserError(f"the pretrained weights of backbone {name!r} {where}cannot be had: {_first_line(error)}") from None
     return backbone, list(backbone.feature_info.channels())
 
 

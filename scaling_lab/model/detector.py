@@ -23,7 +23,7 @@ CLASS_PRIOR = 0.01
 class Detector(nn.Module):
     """Images to class logits and box deltas at every level. Works at any image size, whatever the spec's."""
 
-    def __init__(self, spec: DetectorSpec, *, pretrained: bool = False, **backbone_options: Any) -> None:
+    def __init__(self, spec: DetectorSpec, *, pretrained: bool | str = False, **backbone_options: Any) -> None:
         super().__init__()
         self.spec = spec
         levels = (spec.topology.min_level, spec.topology.max_level)
@@ -47,8 +47,10 @@ class Detector(nn.Module):
         return self.class_head(features), self.box_head(features)
 
 
-def build(spec: DetectorSpec, *, pretrained: bool = False, **backbone_options: Any) -> Detector:
-    """Build the detector of a spec, with weights from torch's random generator; `pretrained` fetches timm's for the backbone.
+def build(spec: DetectorSpec, *, pretrained: bool | str = False, **backbone_options: Any) -> Detector:
+    """Build the detector of a spec, with weights from torch's random generator.
+
+    `pretrained` True fetches timm's weights for the backbone, a path reads them from a file.
 
     Raises UserError for a backbone that timm does not know, or that lacks the topology's finest level.
     """

@@ -90,9 +90,8 @@ class Run:
         self.spec, self.source, self.recipe, self.seed, self.folder = spec, source, recipe, seed, folder
         self.device, self.workers = torch.device(device), workers
         torch.manual_seed(seed)
-        pretrained = recipe.pretrained is True
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
-        self.model = build(spec, pretrained=pretrained, **options)
+        self.model = build(spec, pretrained=recipe.pretrained, **options)
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         self.optimizer = make_optimizer(self.model, recipe)
