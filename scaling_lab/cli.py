@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.console import text_table, trial_rows, trial_table
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ def _run(options: argparse.Namespace) -> None:
     )
     page = write_report(folder)
     if options.json:
-        print(json.dumps({"run": str(folder), "report": str(page), "trials": _rows(folder)}, indent=1))
+        print(json.dumps({"run": str(folder), "report": str(page), "trials": trial_rows(folder)}, indent=1))
     else:
-        print(f"\n{_trial_table(folder)}\n\nreport: {page}")
+        print(f"\n{trial_table(folder)}\n\nreport: {page}")
 
 
 def _measure_latency(specs: list[DetectorSpec]) -> Any:
@@ -160,8 +161,8 @@ def _init(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     if Path(options.thing).is_dir():
-        rows = _rows(Path(options.thing))
-        print(json.dumps(rows, indent=1) if options.json else _trial_table(Path(options.thing)))
+        rows = trial_rows(Path(options.thing))
+        print(json.dumps(rows, indent=1) if options.json else trial_table(Path(options.thing)))
         return
     from scaling_lab.architecture.drawing import ascii_drawing
 
@@ -193,7 +194,7 @@ def _count(options: argparse.Namespace) -> None:
     for name, cost in costs.items():
         rows.append([name, "all", f"{cost.params:,}", f"{cost.gmacs:.3f}"])
         rows += [["", part, f"{share.params:,}", f"{share.gmacs:.3f}"] for part, share in cost.parts.items()]
-    print(_text_table(rows))
+    print(text_table(rows))
     print("GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9")
 
 
@@ -239,70 +240,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-_COLUMNS = {
-    "topology": "topology",
-    "seed": "seed",
-    "state": "state",
-    "epochs_done": "epochs",
-    "ap": "AP",
-    "ap50": "AP50",
-    "params_m": "params M",
-    "gmacs": "GMACs",
-    "latency_ms": "ms",
-    "seconds": "seconds",
-}
-_DECIMALS = {"ap": 1, "ap50": 1, "params_m": 3, "gmacs": 4, "latency_ms": 1, "seconds": 0}
-
-
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    """Give a run's trials as plain values, the best AP first."""
-    from scaling_lab.runs import Runs
-
-    table = Runs(folder).table()
-    if "ap" in table:
-        table = table.sort_values("ap", ascending=False, na_position="last", kind="stable")
-    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and value != value else value
-
-
-def _trial_table(folder: Path) -> str:
-    rows = _rows(folder)
-    if not rows:
-        return f"{folder}: no trials"
-    columns = [name for name in _COLUMNS if any(row.get(name) is not None for row in rows)]
-    lines = [["trial", *(_COLUMNS[name] for name in columns)]]
-    lines += [[str(row["trial"]), *(_cell(name, row.get(name)) for name in columns)] for row in rows]
-    return _text_table(lines)
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else str(value)
-
-
-def _text_table(rows: list[list[str]]) -> str:
-    """Align words left and numbers right."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    numeric = [
-        all(row[place][:1].isdigit() or row[place] in ("-", "") for row in rows[1:]) for place in range(len(widths))
-    ]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, numeric, strict=True)
-        lines.append(
-            "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ ALLOWED = {
     "study": {"architecture", "data", "training", "cost", "runs", "user_files"},
     "report": {"architecture", "runs", "starter", "user_files"},
     "starter": set(),
+    "console": {"runs"},
     "user_files": {"starter"},
     "errors": set(),
 }

@@ -42,7 +42,9 @@ def make_backbone(
         if not pretrained:
             raise
         where = f"in {pretrained} " if isinstance(pretrained, str) else ""
-        raise UserError(f"the pretrained weights of backbone {name!r} {where}cannot be had: {_first_line(error)}") from None
+        raise UserError(
+            f"the pretrained weights of backbone {name!r} {where}cannot be had: {_first_line(error)}"
+        ) from None
     return backbone, list(backbone.feature_info.channels())
 
 

@@ -62,7 +62,9 @@ class Training:
 
         torch.set_num_threads(self.threads)
         source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
-        return train(spec, source, recipe, seed=seed, folder=folder, report=report, device=self.device, workers=self.threads - 1)
+        return train(
+            spec, source, recipe, seed=seed, folder=folder, report=report, device=self.device, workers=self.threads - 1
+        )
 
 
 class Stopped(Exception):
