@@ -111,7 +111,7 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
 # --- run, report, init -----------------------------------------------------------------------------------------------
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from scaling_lab.report import write_report
     from scaling_lab.study.runner import run_study
 
@@ -131,6 +131,9 @@ def _run(options: argparse.Namespace) -> None:
         print(json.dumps({"run": str(folder), "report": str(page), "trials": trial_rows(folder)}, indent=1))
     else:
         print(f"\n{trial_table(folder)}\n\nreport: {page}")
+    # A script must see that something is missing; what was trained is kept and reported all the same.
+    states = [row["state"] for row in trial_rows(folder)]
+    return 1 if "failed" in states or "complete" not in states else 0
 
 
 def _measure_latency(specs: list[DetectorSpec]) -> Any:

@@ -5,8 +5,8 @@
     scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       EfficientDet-D3's setting, on GPUs
 
 Published result to compare with: arXiv:1911.09070v7, Table 5 (COCO val AP of repeated FPN 42.3, FPN + PANet 44.1,
-NAS-FPN 43.2, fully-connected 43.1, BiFPN 44.4, at EfficientDet-D3's size). The demonstration is a proxy with one seed: it
-shows that cross-scale edges matter, and no difference between the networks that have them.
+NAS-FPN 43.2, fully-connected 43.1, BiFPN 44.4, at EfficientDet-D3's size). The demonstration is a proxy with one seed
+and supports no claim about any of the networks (LOG.md says what decides its order).
 """
 
 from typing import Any

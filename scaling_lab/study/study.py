@@ -63,7 +63,7 @@ class Study:
             raise UserError(f"recipe is {self.recipe!r}; allowed is a Recipe, such as Recipe.short()")
         # Of the type: to ask the value for its classes would read files, and a study is read where its data are not.
         if not all(hasattr(type(self.data), name) for name in ("digest", "to_dict", "class_names")):
-            raise UserError(f"data is {self.data!r}; allowed is a data source, such as Shapes() or Coco(folder)")
+            raise UserError(f"data is {self.data!r}; allowed is a data source, such as Shapes() or Coco(folder=...)")
         self._check_search()
         self._check_resources()
         self._check_forms()
