@@ -127,12 +127,13 @@ def _run(options: argparse.Namespace) -> int:
         stream=sys.stderr if options.json else sys.stdout,
     )
     page = write_report(folder)
+    rows = trial_rows(folder)
     if options.json:
-        print(json.dumps({"run": str(folder), "report": str(page), "trials": trial_rows(folder)}, indent=1))
+        print(json.dumps({"run": str(folder), "report": str(page), "trials": rows}, indent=1))
     else:
-        print(f"\n{trial_table(folder)}\n\nreport: {page}")
+        print(f"\n{trial_table(folder, rows)}\n\nreport: {page}")
     # A script must see that something is missing; what was trained is kept and reported all the same.
-    states = [row["state"] for row in trial_rows(folder)]
+    states = [row["state"] for row in rows]
     return 1 if "failed" in states or "complete" not in states else 0
 
 
@@ -165,7 +166,7 @@ def _init(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     if Path(options.thing).is_dir():
         rows = trial_rows(Path(options.thing))
-        print(json.dumps(rows, indent=1) if options.json else trial_table(Path(options.thing)))
+        print(json.dumps(rows, indent=1) if options.json else trial_table(Path(options.thing), rows))
         return
     from scaling_lab.architecture.drawing import ascii_drawing
 

@@ -36,9 +36,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def trial_table(folder: Path) -> str:
-    """Write a run's trials, the best AP first, without the columns that no trial has."""
-    rows = trial_rows(folder)
+def trial_table(folder: Path, rows: list[dict[str, Any]]) -> str:
+    """Write what `trial_rows` gave of a run, without the columns that no trial has."""
     if not rows:
         return f"{folder}: no trials"
     columns = [name for name in _COLUMNS if any(row.get(name) is not None for row in rows)]
