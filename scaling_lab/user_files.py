@@ -38,11 +38,15 @@ def locate(error: BaseException, *, otherwise: Path | None = None) -> str:
     """Say "file:line: what is wrong", with the last line that is the user's and not ours or a library's."""
     if isinstance(error, SyntaxError):
         return f"{_short(error.filename or str(otherwise))}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {_first_line(error)}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
     if frames:
         return f"{_short(frames[-1].filename)}:{frames[-1].lineno}: {message}"
     return f"{_short(str(otherwise))}: {message}" if otherwise else message
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def is_ours(error: BaseException) -> bool:

@@ -2,8 +2,20 @@
 
 from scaling_lab.architecture import topologies
 from scaling_lab.architecture.compound_scaling import CompoundScaling
+from scaling_lab.architecture.effdet import effdet_spec
 from scaling_lab.architecture.efficientdet import efficientdet
-from scaling_lab.architecture.spec import Anchors, DetectorSpec
+from scaling_lab.architecture.spec import Anchors, DetectorSpec, Pixels
 from scaling_lab.architecture.topology import FUSIONS, Node, Topology
 
-__all__ = ["FUSIONS", "Anchors", "CompoundScaling", "DetectorSpec", "Node", "Topology", "efficientdet", "topologies"]
+__all__ = [
+    "FUSIONS",
+    "Anchors",
+    "CompoundScaling",
+    "DetectorSpec",
+    "Node",
+    "Pixels",
+    "Topology",
+    "effdet_spec",
+    "efficientdet",
+    "topologies",
+]

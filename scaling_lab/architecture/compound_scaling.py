@@ -13,6 +13,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topologies.bifpn import bifpn
+from scaling_lab.checks import Fields, check_choice, check_items, check_number, check_text, check_whole, is_number
 from scaling_lab.errors import UserError
 
 DIMENSIONS = ("backbone", "width", "depth", "heads", "image_size")
@@ -30,7 +31,7 @@ PAPER_BASE = DetectorSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompoundScaling:
+class CompoundScaling(Fields):
     """Scale the detector `base`, which phi = 0 gives, in every dimension by phi.
 
         width        = base width * width_factor**phi, to the nearest multiple of `width_multiple`          (equation 1)
@@ -56,14 +57,23 @@ class CompoundScaling:
     scaled: tuple[str, ...] = DIMENSIONS
 
     def __post_init__(self) -> None:
-        for name in ("width_factor", "width_multiple", "image_size_multiple"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} is {getattr(self, name)}; allowed are numbers above 0")
+        if not isinstance(self.base, DetectorSpec):
+            raise UserError(f"base is {self.base!r}; allowed is a DetectorSpec, which phi = 0 is to give")
+        check_number("width_factor", self.width_factor, above=0)
+        for name in ("width_multiple", "image_size_multiple"):
+            check_whole(name, getattr(self, name), least=1)
+        for name in ("repeats_slope", "head_repeats_slope", "image_size_slope"):
+            check_number(name, getattr(self, name))
         for name in ("repeats_rounding", "head_rounding"):
-            if getattr(self, name) not in ROUNDINGS:
-                raise UserError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(ROUNDINGS)}")
+            check_choice(name, getattr(self, name), tuple(ROUNDINGS))
+        allowed = "a list of timm models' names, at least one"
+        object.__setattr__(self, "backbones", check_items("backbones", self.backbones, allowed))
         if not self.backbones:
-            raise UserError("backbones is empty; allowed is one name of a timm model or more")
+            raise UserError(f"backbones is empty; allowed is {allowed}")
+        for backbone in self.backbones:
+            check_text("backbones", backbone, allowed)
+        allowed = f"a list of any of {', '.join(DIMENSIONS)}"
+        object.__setattr__(self, "scaled", check_items("scaled", self.scaled, allowed))
         for dimension in self.scaled:
             if dimension not in DIMENSIONS:
                 raise UserError(f"dimension {dimension!r} cannot be scaled; allowed are {', '.join(DIMENSIONS)}")
@@ -73,19 +83,29 @@ class CompoundScaling:
         return dataclasses.replace(self, scaled=dimensions)
 
     def exact(self, phi: float) -> dict[str, float]:
-        """Give the rule's numbers at phi before any rounding; image_size is the longer side's."""
+        """Give the rule's numbers at phi before any rounding; image_size is the longer side's.
+
+        Raises UserError where phi makes one of them larger than any float.
+        """
+        check_number("phi", phi)
         at = {dimension: phi if dimension in self.scaled else 0.0 for dimension in DIMENSIONS}
-        return {
-            "width": self.base.width * self.width_factor ** at["width"],
+        try:
+            growth = self.width_factor ** at["width"]
+        except OverflowError:
+            growth = math.inf
+        exact = {
+            "width": self.base.width * growth,
             "repeats": self.base.repeats + self.repeats_slope * at["depth"],
             "head_repeats": self.base.head_repeats + self.head_repeats_slope * at["heads"],
             "image_size": max(self.base.image_size) + self.image_size_slope * at["image_size"],
         }
+        for name, value in exact.items():
+            if not is_number(value):
+                raise UserError(f"phi = {phi} gives {name} = {value}; choose a phi nearer to 0")
+        return exact
 
     def spec(self, phi: float) -> DetectorSpec:
         """Give the detector at phi. Raises UserError where phi makes a dimension vanish."""
-        if not math.isfinite(phi):
-            raise UserError(f"phi is {phi}; allowed are finite numbers")
         exact = self.exact(phi)
         larger = exact["image_size"] / max(self.base.image_size)
         height, width = (_to_multiple(side * larger, self.image_size_multiple) for side in self.base.image_size)

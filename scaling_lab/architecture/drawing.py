@@ -34,6 +34,17 @@ def ascii_drawing(topology: Topology) -> str:
     return "\n".join(rows)
 
 
+def legend(topology: Topology) -> str:
+    """Say how to read `ascii_drawing`, by one of its nodes: the first with several inputs, where there is one."""
+    ids = sorted(topology.node_ids, key=lambda index: len(topology.node(index).inputs) < 2)
+    words = "* the output of its level"
+    if not ids:
+        return words
+    inputs = [str(source) for source in topology.node(ids[0]).inputs]
+    read = f"reads {', '.join(inputs[:-1])} and {inputs[-1]}" if len(inputs) > 1 else f"reads {inputs[0]}"
+    return f"{_cell(topology, ids[0]).rstrip('*')}: node {ids[0]} {read}; {words}"
+
+
 def _cell(topology: Topology, index: int) -> str:
     mark = "*" if index in topology.outputs else ""
     if index < topology.num_inputs:

@@ -58,7 +58,7 @@ NAMES = tuple(_RELEASED)
 
 def efficientdet(name: str) -> DetectorSpec:
     """Give a released model's spec by its short name, such as "d0". Raises UserError with the names there are."""
-    if name not in _RELEASED:
+    if name not in NAMES:
         raise UserError(f"efficientdet {name!r} is unknown; allowed are {', '.join(NAMES)}")
     row = _RELEASED[name]
     return DetectorSpec(

@@ -1,4 +1,4 @@
-"""Names for topologies that have one. For people's eyes only: nothing is looked up by these names except the commands' words."""
+"""Names for topologies and detectors that have one: what the commands take and print. Nothing else is looked up by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from scaling_lab.architecture import topologies
+from scaling_lab.architecture.effdet import effdet_models, effdet_spec
+from scaling_lab.architecture.efficientdet import NAMES, efficientdet
+from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
+from scaling_lab.checks import near
 from scaling_lab.errors import UserError
 
 PUBLISHED: dict[str, Callable[..., Topology]] = {
@@ -21,6 +25,23 @@ def topology_by_name(name: str, min_level: int = 3, max_level: int = 7, fusion: 
         raise UserError(f"topology {name!r} is unknown; allowed are {', '.join(PUBLISHED)}")
     chosen = {} if fusion is None else {"fusion": fusion}
     return PUBLISHED[name](min_level, max_level, **chosen)
+
+
+def spec_by_name(name: str) -> DetectorSpec:
+    """Give a detector by its name: a released model ("d0"), one of effdet's ("tf_efficientdet_d0"), a spec's JSON file.
+
+    Raises UserError with the names there are.
+    """
+    if name.endswith(".json"):
+        return DetectorSpec.load(name)
+    if name in NAMES:
+        return efficientdet(name)
+    if name in effdet_models():
+        return effdet_spec(name)
+    raise UserError(
+        f"detector {name!r} is unknown{near(name, [*NAMES, *effdet_models()])}; allowed are {', '.join(NAMES)}, one of "
+        f"effdet's {len(effdet_models())} models, such as tf_efficientdet_d0, or a spec's .json file"
+    )
 
 
 @lru_cache(maxsize=4096)

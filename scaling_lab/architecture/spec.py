@@ -9,19 +9,32 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from scaling_lab.architecture.topology import Topology
+from scaling_lab.checks import (
+    Fields,
+    check_choice,
+    check_fields,
+    check_flag,
+    check_items,
+    check_json,
+    check_number,
+    check_text,
+    check_whole,
+)
 from scaling_lab.errors import UserError
 
 ACTIVATIONS = ("silu", "relu", "relu6", "leaky_relu", "hard_swish", "mish")
 PADDINGS = ("same", "symmetric")
 DOWNSAMPLINGS = ("max", "bilinear")
 UPSAMPLINGS = ("nearest", "bilinear")
+FILLS = ("mean", "black")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anchors:
+class Anchors(Fields):
     """The boxes at every position: `octave_scales` sizes for each aspect ratio.
 
     A size is `scale` * stride * 2**(k / octave_scales); `scale` may be one number for each level. An aspect is (width,
@@ -37,16 +50,18 @@ class Anchors:
     )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scale, (int, float)):
-            object.__setattr__(self, "scale", tuple(float(scale) for scale in self.scale))
-        object.__setattr__(self, "aspects", tuple((float(width), float(height)) for width, height in self.aspects))
-        scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)
-        if not scales or min(scales) <= 0:
-            raise UserError(f"anchors.scale is {self.scale}; allowed are numbers above 0")
-        if self.octave_scales < 1:
-            raise UserError(f"anchors.octave_scales is {self.octave_scales}; allowed are 1 and more")
-        if not self.aspects or min(min(aspect) for aspect in self.aspects) <= 0:
-            raise UserError(f"anchors.aspects is {self.aspects}; allowed are pairs (width, height) above 0")
+        if isinstance(self.scale, (int, float)):
+            check_number("anchors.scale", self.scale, above=0)
+        else:
+            scales = _numbers("anchors.scale", self.scale, "one number, or one for each level", above=0)
+            object.__setattr__(self, "scale", scales)
+        check_whole("anchors.octave_scales", self.octave_scales, least=1)
+        allowed = "a list of pairs (width, height), at least one"
+        pairs = check_items("anchors.aspects", self.aspects, allowed)
+        if not pairs:
+            raise UserError(f"anchors.aspects is {self.aspects}; allowed is {allowed}")
+        aspects = tuple(_numbers("anchors.aspects", pair, allowed, length=2, above=0) for pair in pairs)
+        object.__setattr__(self, "aspects", aspects)
 
     @property
     def per_position(self) -> int:
@@ -55,7 +70,30 @@ class Anchors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorSpec:
+class Pixels(Fields):
+    """How an image becomes the network's input: value / 255, minus `mean`, over `std`, for red, green and blue.
+
+    What the image does not cover is filled with "mean", which is 0 after that, or "black". The defaults are ImageNet's,
+    as in timm.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    fill: str = "mean"
+
+    def __post_init__(self) -> None:
+        for name, above in (("mean", None), ("std", 0)):
+            values = _numbers(f"pixels.{name}", getattr(self, name), "a list of three numbers", length=3, above=above)
+            object.__setattr__(self, name, values)
+        check_choice("pixels.fill", self.fill, FILLS)
+
+
+# The fields of a spec that are values with fields of their own.
+_PARTS: dict[str, type[Anchors] | type[Pixels]] = {"anchors": Anchors, "pixels": Pixels}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorSpec(Fields):
     """Everything that decides a detector's graph and weights' shapes. Raises UserError for what cannot be built.
 
     `backbone` is any timm model that offers `features_only`; `width` the channels of feature network and heads; `repeats`
@@ -83,30 +121,42 @@ class DetectorSpec:
     downsampling: str = "max"
     upsampling: str = "nearest"
     backbone_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    pixels: Pixels = field(default_factory=Pixels)
 
     def __post_init__(self) -> None:
         if isinstance(self.image_size, int):
             object.__setattr__(self, "image_size", (self.image_size, self.image_size))
-        object.__setattr__(self, "image_size", tuple(self.image_size))
+        sides = check_items("image_size", self.image_size, "one number, or (height, width)")
+        object.__setattr__(self, "image_size", sides)
+        object.__setattr__(self, "backbone_options", check_json("backbone_options", self.backbone_options))
         if not isinstance(self.topology, Topology):
             raise UserError(f"topology is {self.topology!r}; allowed is a Topology, such as topologies.bifpn(3, 7)")
-        if not isinstance(self.backbone, str) or not self.backbone:
-            raise UserError(f"backbone is {self.backbone!r}; allowed is the name of a timm model")
+        for name, kind in _PARTS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise UserError(f"{name} is {getattr(self, name)!r}; allowed is {kind.__name__}(...)")
+        self._check_sizes()
+        self._check_choices()
+        self._check_anchors()
+        self._check_dangling()
+
+    def _check_sizes(self) -> None:
         for name in ("width", "repeats", "head_repeats", "num_classes"):
-            _check_count(name, getattr(self, name), least=0 if name == "head_repeats" else 1)
+            check_whole(name, getattr(self, name), least=0 if name == "head_repeats" else 1)
         if len(self.image_size) != 2:
             raise UserError(f"image_size is {self.image_size}; allowed is one number, or (height, width)")
         for side in self.image_size:
-            _check_count("image_size", side, least=1)
-        object.__setattr__(self, "backbone_options", _json_values("backbone_options", self.backbone_options))
-        _check_choice("activation", self.activation, ACTIVATIONS)
+            check_whole("image_size", side, least=1)
+
+    def _check_choices(self) -> None:
+        check_text("backbone", self.backbone, "the name of a timm model")
+        check_choice("activation", self.activation, ACTIVATIONS)
         if self.head_activation is not None:
-            _check_choice("head_activation", self.head_activation, ACTIVATIONS)
-        _check_choice("padding", self.padding, PADDINGS)
-        _check_choice("downsampling", self.downsampling, DOWNSAMPLINGS)
-        _check_choice("upsampling", self.upsampling, UPSAMPLINGS)
-        self._check_anchors()
-        self._check_dangling()
+            check_choice("head_activation", self.head_activation, ACTIVATIONS)
+        check_choice("padding", self.padding, PADDINGS)
+        check_choice("downsampling", self.downsampling, DOWNSAMPLINGS)
+        check_choice("upsampling", self.upsampling, UPSAMPLINGS)
+        for name in ("separable", "bias_before_norm", "norm_before_activation"):
+            check_flag(name, getattr(self, name))
 
     def _check_anchors(self) -> None:
         scale = self.anchors.scale
@@ -153,26 +203,23 @@ class DetectorSpec:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["topology"] = self.topology.to_dict()
         values["anchors"] = dataclasses.asdict(self.anchors)
+        values["pixels"] = dataclasses.asdict(self.pixels)
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DetectorSpec:
         """Read what `to_dict` gave. Raises UserError that names a missing or unknown field."""
         known = {f.name: f for f in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise UserError(f"a spec has no field {unknown[0]!r}; allowed are {', '.join(known)}")
+        check_fields("a spec", values, list(known))
         required = (name for name, f in known.items() if f.default is f.default_factory is dataclasses.MISSING)
         missing = [name for name in required if name not in values]
         if missing:
             raise UserError(f"a spec needs the field {missing[0]!r}; it has {', '.join(sorted(values)) or 'none'}")
         read = dict(values)
         read["topology"] = Topology.from_dict(read["topology"])
-        if "anchors" in read:
-            try:
-                read["anchors"] = Anchors(**read["anchors"])
-            except TypeError as error:
-                raise UserError(f"anchors: {error}; allowed are scale, octave_scales, aspects") from None
+        for name, kind in _PARTS.items():
+            if name in read:
+                read[name] = kind(**check_json(name, read[name]))
         return cls(**read)
 
     def to_json(self) -> str:
@@ -181,7 +228,7 @@ class DetectorSpec:
 
     @classmethod
     def from_json(cls, text: str) -> DetectorSpec:
-        """Read JSON text. Raises UserError with the place of an error."""
+        """Read JSON text. Raises UserError with the place of an error; `load` also names the file."""
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
@@ -190,19 +237,24 @@ class DetectorSpec:
             raise UserError(f"a spec is a JSON object, not {type(values).__name__}")
         return cls.from_dict(values)
 
-
-def _check_count(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{name} is {value!r}; allowed are whole numbers from {least}")
-
-
-def _json_values(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return dict(json.loads(json.dumps(dict(values))))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} is {values!r}; allowed is a mapping of JSON values ({error})") from None
+    @classmethod
+    def load(cls, path: str | Path) -> DetectorSpec:
+        """Read a file of JSON text. Raises UserError that names the file."""
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        except ValueError as error:  # a UserError, or bytes that are no text
+            raise UserError(f"{path}: {error}") from None
 
 
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+def _numbers(
+    name: str, values: object, allowed: str, *, length: int | None = None, above: float | None = None
+) -> tuple[float, ...]:
+    """Read several numbers, `length` of them where it is given. Raises UserError with `allowed` for another number of them."""
+    items = check_items(name, values, allowed)
+    if not items or length not in (None, len(items)):
+        raise UserError(f"{name} is {values!r}; allowed is {allowed}")
+    for item in items:
+        check_number(name, item, above=above)
+    return tuple(float(item) for item in items)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from scaling_lab.architecture.canonical import canonical_order
+from scaling_lab.checks import Fields, check_items, check_whole
 from scaling_lab.errors import UserError
 
 FINEST_LEVEL, COARSEST_LEVEL = 1, 9
@@ -41,7 +42,7 @@ ATTENTION_FUSIONS = ("attention_max", "attention_avg")
 
 
 @dataclass(frozen=True)
-class Node:
+class Node(Fields):
     """Fuse the features with ids `inputs` at `level` (stride 2**level).
 
     The order of inputs matters to the attention fusions alone: the first gates the second, all others are added.
@@ -52,7 +53,11 @@ class Node:
     fusion: str = "fast"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", tuple(self.inputs))
+        check_whole("a node's level", self.level)
+        inputs = check_items(f"a node at P{self.level}: inputs", self.inputs, "a list of ids, such as (0, 1)")
+        object.__setattr__(self, "inputs", inputs)
+        for source in inputs:
+            check_whole(f"a node at P{self.level}: an input", source)
         if self.fusion not in FUSIONS:
             raise UserError(f"fusion {self.fusion!r} is unknown; allowed are {', '.join(FUSIONS)}")
         if not self.inputs:
@@ -71,7 +76,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Topology:
+class Topology(Fields):
     """One cell from `min_level` to `max_level`. Raises UserError where a node reads what does not come before it."""
 
     min_level: int
@@ -79,12 +84,12 @@ class Topology:
     nodes: tuple[Node, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", tuple(self.nodes))
-        if not FINEST_LEVEL <= self.min_level <= self.max_level <= COARSEST_LEVEL:
-            raise UserError(
-                f"levels P{self.min_level} to P{self.max_level}: allowed are "
-                f"P{FINEST_LEVEL} to P{COARSEST_LEVEL}, the finest first"
-            )
+        check_levels(self.min_level, self.max_level)
+        allowed = "a list of Nodes, such as (Node(4, (1, 2)),)"
+        object.__setattr__(self, "nodes", check_items("topology: nodes", self.nodes, allowed))
+        for place, node in enumerate(self.nodes):
+            if not isinstance(node, Node):
+                raise UserError(f"topology: nodes[{place}] is {node!r}; allowed is a Node, such as Node(4, (1, 2))")
         for node_id, node in enumerate(self.nodes, start=self.num_inputs):
             self._check_node(node_id, node)
 
@@ -229,8 +234,7 @@ class Topology:
 
     def repeated(self, times: int) -> Topology:
         """Unroll a stack of `times` cells into one graph: the outputs of one are the inputs of the next."""
-        if times < 1:
-            raise UserError(f"repeated({times}): allowed are 1 and more")
+        check_whole("times in repeated(times)", times, least=1)
         nodes: list[Node] = []
         stands_for = list(range(self.num_inputs))
         for _ in range(times):
@@ -250,12 +254,24 @@ class Topology:
         return {"min_level": self.min_level, "max_level": self.max_level, "nodes": nodes}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Topology:
+    def from_dict(cls, values: Mapping[str, Any]) -> Topology:
         """Read what `to_dict` gave. Raises UserError for anything else."""
-        try:
-            nodes = tuple(Node(level, tuple(inputs), fusion) for level, inputs, fusion in values["nodes"])
-            return cls(values["min_level"], values["max_level"], nodes)
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"a topology needs min_level, max_level and nodes [level, inputs, fusion]: {error!r}"
-            ) from None
+        if not isinstance(values, Mapping) or set(values) != {"min_level", "max_level", "nodes"}:
+            raise UserError(f"a topology is {values!r}; allowed is a mapping with min_level, max_level and nodes")
+        nodes = []
+        for place, written in enumerate(check_items("topology: nodes", values["nodes"], "a list of nodes")):
+            if not isinstance(written, (list, tuple)) or len(written) != 3:
+                allowed = "[level, inputs, fusion]"
+                raise UserError(f"topology: nodes[{place}] is {written!r}; allowed is {allowed}")
+            nodes.append(Node(*written))
+        return cls(values["min_level"], values["max_level"], tuple(nodes))
+
+
+def check_levels(min_level: int, max_level: int) -> None:
+    """Refuse what is no range of levels."""
+    check_whole("min_level", min_level)
+    check_whole("max_level", max_level)
+    if not FINEST_LEVEL <= min_level <= max_level <= COARSEST_LEVEL:
+        raise UserError(
+            f"levels P{min_level} to P{max_level}: allowed are P{FINEST_LEVEL} to P{COARSEST_LEVEL}, the finest first"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_lab.checks import is_number, is_whole
 from scaling_lab.errors import UserError
 
 Record = dict[str, Any]
@@ -49,7 +49,7 @@ def read_annotations(path: Path, stamp: tuple[int, int]) -> Annotations:
     sizes = {"width": _is_side, "height": _is_side}
     images = _records(path, content, "images", {"id": _is_whole, "file_name": _is_text, **sizes})
     needed = {"image_id": _is_whole, "category_id": _is_whole, "bbox": _is_box}
-    annotations = _records(path, content, "annotations", needed, {"area": _is_number, "iscrowd": _is_flag})
+    annotations = _records(path, content, "annotations", needed, {"area": _is_size, "iscrowd": _is_flag})
     categories.sort(key=lambda category: category["id"])
     _check_unique(path, "categories", "id", categories)
     _check_unique(path, "categories", "name", categories)
@@ -80,20 +80,19 @@ def _content(path: Path) -> Record:
 
 
 def _is_whole(value: Any) -> str:
-    return "" if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    return "" if is_whole(value) else "a whole number"
 
 
 def _is_side(value: Any) -> str:
-    return "" if not _is_whole(value) and value > 0 else "a whole number above 0"
+    return "" if is_whole(value) and value > 0 else "a whole number above 0"
 
 
 def _is_text(value: Any) -> str:
     return "" if isinstance(value, str) and value else "a text"
 
 
-def _is_number(value: Any) -> str:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return "" if is_number else "a number"
+def _is_size(value: Any) -> str:
+    return "" if is_number(value) and value >= 0 else "a finite number from 0"
 
 
 def _is_flag(value: Any) -> str:
@@ -101,8 +100,8 @@ def _is_flag(value: Any) -> str:
 
 
 def _is_box(value: Any) -> str:
-    fits = isinstance(value, list) and len(value) == 4 and not any(map(_is_number, value))
-    return "" if fits else "four numbers: x, y, width, height"
+    fits = isinstance(value, list) and len(value) == 4 and all(map(is_number, value)) and min(value[2:]) >= 0
+    return "" if fits else "four finite numbers: x, y, and width and height from 0"
 
 
 def _records(path: Path, content: Record, part: str, needed: Checks, optional: Checks | None = None) -> list[Record]:
@@ -115,11 +114,14 @@ def _records(path: Path, content: Record, part: str, needed: Checks, optional: C
             raise UserError(f"{path}: {part}[{number}] is {record!r}; allowed is an object with {', '.join(needed)}")
         missing = [key for key in needed if key not in record]
         if missing:
-            raise UserError(f"{path}: {part}[{number}] lacks {missing[0]!r}; needed are {', '.join(needed)}")
+            raise UserError(
+                f"{path}: {_name(part, number, record)} lacks {missing[0]!r}; needed are {', '.join(needed)}"
+            )
         for key, check in {**needed, **(optional or {})}.items():
             allowed = check(record[key]) if key in record else ""
             if allowed:
-                raise UserError(f"{path}: {part}[{number}] has {key} {record[key]!r}; allowed is {allowed}")
+                name = _name(part, number, record)
+                raise UserError(f"{path}: {name} has {key} {record[key]!r}; allowed is {allowed}")
     if not records and part != "annotations":
         raise UserError(f"{path}: {part!r} is empty; allowed is one or more")
     return list(records)
@@ -138,8 +140,13 @@ def _check_references(path: Path, annotations: list[Record], targets: dict[str, 
         known = {record["id"] for record in records}
         for number, annotation in enumerate(annotations):
             if annotation[key] not in known:
-                found = f"annotations[{number}] has {key} {annotation[key]}"
-                raise UserError(f"{path}: {found}; allowed are {_listed(known)}")
+                name = _name("annotations", number, annotation)
+                raise UserError(f"{path}: {name} has {key} {annotation[key]}; allowed are {_listed(known)}")
+
+
+def _name(part: str, number: int, record: Record) -> str:
+    """Name a record by its place, and by its id where it has one, as in "annotations[3] (id 17)"."""
+    return f"{part}[{number}]" + (f" (id {record['id']!r})" if "id" in record else "")
 
 
 def _listed(ids: set[int]) -> str:

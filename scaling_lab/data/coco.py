@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from scaling_lab.checks import Fields, check_text
 from scaling_lab.data.annotations import Annotations, Entry, read_annotations
 from scaling_lab.errors import UserError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coco:
+class Coco(Fields):
     """FOLDER/annotations/instances_SPLIT.json and FOLDER/SPLIT/ with the images, for the two splits named here.
 
     Nothing is read before it is asked for, so that a study can be loaded where its data are not. Every reading property
@@ -35,11 +36,10 @@ class Coco:
     val: str = "val2017"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", str(self.folder))
+        if isinstance(self.folder, Path):
+            object.__setattr__(self, "folder", str(self.folder))
         for name in ("folder", "train", "val"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise UserError(f"Coco: {name} is {value!r}; allowed is a name")
+            check_text(f"Coco: {name}", getattr(self, name), "a name")
 
     @property
     def class_names(self) -> tuple[str, ...]:

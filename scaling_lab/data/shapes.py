@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from scaling_lab.checks import Fields, check_whole
 from scaling_lab.data import scenes
 from scaling_lab.data.scenes import Scene
-from scaling_lab.errors import UserError
 
 # Raise it with every change after which the same settings give other images: trials before and after do not compare.
 VERSION = 1
@@ -29,7 +29,7 @@ NATIVE_SIZE = 192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shapes:
+class Shapes(Fields):
     """`train_images` and `val_images` scenes of two disjoint streams of random numbers, which `seed` chooses."""
 
     kind: ClassVar[str] = "shapes"
@@ -42,9 +42,7 @@ class Shapes:
 
     def __post_init__(self) -> None:
         for name, least in (("train_images", 1), ("val_images", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"Shapes: {name} is {value!r}; allowed are whole numbers from {least}")
+            check_whole(f"Shapes: {name}", getattr(self, name), least=least)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,39 +40,63 @@ def _point(space: Space, trial: _Replay) -> tuple[dict[str, Any], DetectorSpec]:
     return trial.params, spec
 
 
-class _Replay:
-    """Stands in for an optuna trial: suggests what `path` says, and the first choice beyond its end."""
+class Suggestions(ABC):
+    """Stands in for an optuna trial, to look at a space without searching it: makes each suggestion a choice of few."""
 
-    def __init__(self, path: Sequence[int]) -> None:
-        self._path = list(path)
-        self._sizes: list[int] = []
+    def __init__(self) -> None:
         self.params: dict[str, Any] = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._choose(name, choices)
+        """Choose one of several values."""
+        return self._value(name, choices)
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
-        return self._choose(name, range(low, high + 1, step))
+        """Choose a whole number."""
+        return self._value(name, range(low, high + 1, step))
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
+        """Choose a number."""
         if step is None:
-            raise UserError(
-                f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
-                "give it a step, suggest_categorical, or the study another sampler"
-            )
+            if name not in self.params:
+                self.params[name] = self._choose_between(name, low, high)
+            return self.params[name]
         # Rounded as 0.1 + 2 * 0.1 is not 0.3; a step has fewer than 10 digits.
-        return self._choose(name, [round(low + i * step, 10) for i in range(int((high - low) / step + 1e-9) + 1)])
+        return self._value(name, [round(low + i * step, 10) for i in range(int((high - low) / step + 1e-9) + 1)])
 
-    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+    def _value(self, name: str, choices: Sequence[Any]) -> Any:
         if name not in self.params:
             if not choices:
                 raise UserError(f"parameter {name!r} has no values to choose from")
-            depth = len(self._sizes)
-            if depth == len(self._path):
-                self._path.append(0)
-            self._sizes.append(len(choices))
-            self.params[name] = choices[self._path[depth]]
+            self.params[name] = self._choose(name, choices)
         return self.params[name]
+
+    @abstractmethod
+    def _choose(self, name: str, choices: Sequence[Any]) -> Any: ...
+
+    @abstractmethod
+    def _choose_between(self, name: str, low: float, high: float) -> float: ...
+
+
+class _Replay(Suggestions):
+    """Suggests what `path` says, and the first choice beyond its end."""
+
+    def __init__(self, path: Sequence[int]) -> None:
+        super().__init__()
+        self._path = list(path)
+        self._sizes: list[int] = []
+
+    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+        depth = len(self._sizes)
+        if depth == len(self._path):
+            self._path.append(0)
+        self._sizes.append(len(choices))
+        return choices[self._path[depth]]
+
+    def _choose_between(self, name: str, low: float, high: float) -> float:
+        raise UserError(
+            f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
+            "give it a step, suggest_categorical, or the study another sampler"
+        )
 
     def next_path(self) -> list[int]:
         """Give the path of the next point, or an empty one after the last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ class StudyFile:
 
 
 def load_study(path: str | Path) -> StudyFile:
-    """Import a study file. Raises UserError with file and line for whatever is wrong in it."""
+    """Import a study file. Raises UserError with file and line for whatever is wrong in it, also for its baseline."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no study file {path}{_others(path)}")
@@ -39,6 +40,13 @@ def load_study(path: str | Path) -> StudyFile:
     if not isinstance(study, Study):
         what = "has no STUDY" if study is None else f"has a STUDY that is a {type(study).__name__}"
         raise UserError(f"{path} {what}; a study file ends with STUDY = Study(question=..., space=..., ...)")
+    if study.baseline or any("baseline" in changes for changes in study.forms.values()):
+        from scaling_lab.study.baseline import check_baselines
+
+        try:
+            check_baselines(study)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     return StudyFile(study=study, name=path.stem, path=path, source=source)
 
 
@@ -59,13 +67,18 @@ def call_space(space: Space, trial: Any) -> DetectorSpec:
     except optuna.TrialPruned:
         raise
     except Exception as error:
-        params = ", ".join(f"{name}={value!r}" for name, value in getattr(trial, "params", {}).items())
-        message = locate(error, otherwise=Path(space.__code__.co_filename) if hasattr(space, "__code__") else None)
-        raise UserError(f"{message} (in the search space{', at ' + params if params else ''})") from None
+        raise point_error(error, space, getattr(trial, "params", {})) from None
     if not isinstance(spec, DetectorSpec):
         name = getattr(space, "__qualname__", space)
         raise UserError(f"the search space {name} gave a {type(spec).__name__}; it must give a DetectorSpec")
     return spec
+
+
+def point_error(error: Exception, space: Space, params: Mapping[str, Any]) -> UserError:
+    """Say what is wrong at a point of a space, with the space's file and, where the error passed through it, the line."""
+    file = Path(space.__code__.co_filename) if hasattr(space, "__code__") else None
+    point = ", ".join(f"{name}={value!r}" for name, value in params.items())
+    return UserError(f"{locate(error, otherwise=file)} (in the search space{', at ' + point if point else ''})")
 
 
 def _others(path: Path) -> str:

@@ -21,11 +21,14 @@ import optuna
 from optuna.trial import TrialState
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
 from scaling_lab.study.costs import Costs, Count
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
+from scaling_lab.study.loading import point_error
 from scaling_lab.study.sampling import Asked, Sampling, replay
 from scaling_lab.study.study import Study
+from scaling_lab.user_files import is_ours
 
 # So many points in a row without a new trial mean that the space has no more, or that finding one takes for ever.
 MOST_FUTILE = 200
@@ -62,6 +65,7 @@ class Proposals:
         say: Callable[[str], None] = print,
     ) -> None:
         self.study, self._ledger, self._protocol, self._say = study, ledger, protocol, say
+        self._name = name
         self._costs = Costs(
             limits=study.limits,
             num_classes=len(study.data.class_names),
@@ -149,7 +153,7 @@ class Proposals:
         return None
 
     def _judge(self, asked: Asked) -> Proposal | None:
-        architecture = self._costs.measure(asked.spec)
+        architecture = self._measure(asked.spec, asked.params)
         if self._is_refused(architecture, asked.params):
             self._sampling.constrain(asked, self._costs.excess(architecture.costs))
             self._sampling.prune(asked)
@@ -162,6 +166,15 @@ class Proposals:
         row = self._plan(architecture, unused[0], asked.params)
         self._attach(asked, row)
         return self._proposal(row)
+
+    def _measure(self, spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture:
+        """Count what a point costs. Raises UserError with study, file and point where its detector cannot be built."""
+        try:
+            return self._costs.measure(spec)
+        except Exception as error:
+            if is_ours(error) and not isinstance(error, UserError):
+                raise
+            raise UserError(f"study {self._name}: {point_error(error, self.study.space, params)}") from None
 
     def _is_refused(self, architecture: Architecture, params: Mapping[str, Any]) -> bool:
         reason = self._costs.refusal(architecture.costs)
@@ -226,7 +239,7 @@ class Proposals:
         """Plan what the grid has and the ledger has not; forget what was planned and the grid has no more."""
         points: dict[str, tuple[Architecture, dict[str, Any]]] = {}
         for params, spec in enumerate_space(self.study.space):
-            architecture = self._costs.measure(spec)
+            architecture = self._measure(spec, params)
             if not self._is_refused(architecture, params):
                 points.setdefault(architecture.digest, (architecture, params))
         wanted = [(digest, seed) for seed in self.study.seeds for digest in points][: self.study.trials]

@@ -11,6 +11,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import (
+    Fields,
+    check_choice,
+    check_fields,
+    check_items,
+    check_json,
+    check_number,
+    check_text,
+    check_whole,
+)
 from scaling_lab.errors import UserError
 from scaling_lab.training.recipe import Recipe
 
@@ -22,12 +32,15 @@ MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 COSTS = ("gmacs", "params_m")
 DIRECTIONS = ("maximize", "minimize")
 
+# Fields that are mappings, each with an example.
+_MAPPINGS = {"objectives": '{"ap": "maximize"}', "limits": '{"gmacs": 2.5}', "forms": '{"smoke": {"trials": 2}}'}
+
 # Given an optuna trial, or what stands in for one: suggest_categorical, suggest_int and suggest_float are what it has.
 Space = Callable[[Any], DetectorSpec]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Fields):
     """What a study file's STUDY holds. Raises UserError for a field that makes no sense.
 
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
@@ -52,11 +65,13 @@ class Study:
     forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", tuple(self.seeds))
-        for name in ("objectives", "limits", "forms"):
+        object.__setattr__(self, "seeds", check_items("seeds", self.seeds, "a list of whole numbers, such as (0, 1)"))
+        for name, example in _MAPPINGS.items():
+            if not isinstance(getattr(self, name), Mapping):
+                raise UserError(f"{name} is {getattr(self, name)!r}; allowed is a mapping, such as {example}")
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        if not isinstance(self.question, str) or not self.question.strip():
-            raise UserError(f"question is {self.question!r}; allowed is a sentence")
+        check_text("question", self.question, "a sentence")
+        check_text("report", self.report, "the path of a report's file, as text")
         if not callable(self.space):
             raise UserError(f"space is {self.space!r}; allowed is a function from a trial to a DetectorSpec")
         if not isinstance(self.recipe, Recipe):
@@ -64,20 +79,23 @@ class Study:
         # Of the type: to ask the value for its classes would read files, and a study is read where its data are not.
         if not all(hasattr(type(self.data), name) for name in ("digest", "to_dict", "class_names")):
             raise UserError(f"data is {self.data!r}; allowed is a data source, such as Shapes() or Coco(folder=...)")
+        if self.baseline is not None:
+            check_json("baseline", self.baseline)
         self._check_search()
         self._check_resources()
         self._check_forms()
 
     def _check_search(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise UserError(f"sampler is {self.sampler!r}; allowed are {', '.join(SAMPLERS)}")
+        check_choice("sampler", self.sampler, SAMPLERS)
         if self.trials is None and self.sampler != "grid":
             raise UserError(
                 f"trials is None; with sampler {self.sampler!r} it must be a number (only a grid has an end)"
             )
-        if self.trials is not None and (not isinstance(self.trials, int) or self.trials < 1):
-            raise UserError(f"trials is {self.trials!r}; allowed are whole numbers from 1, and None for a whole grid")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or not all(_is_seed(seed) for seed in self.seeds):
+        if self.trials is not None:
+            check_whole("trials", self.trials, least=1)
+        for seed in self.seeds:
+            check_whole("a seed", seed, least=0)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds is {self.seeds}; allowed are different whole numbers from 0, at least one")
         if not self.objectives:
             raise UserError('objectives is empty; it needs at least one, such as {"ap": "maximize"}')
@@ -89,25 +107,26 @@ class Study:
         for name, limit in self.limits.items():
             if name not in COSTS:
                 raise UserError(f"limit {name!r} is unknown; allowed are {', '.join(COSTS)}")
-            if not _is_number(limit) or not limit > 0:
-                raise UserError(f"limit {name!r} is {limit!r}; allowed are numbers above 0")
+            check_number(f"limit {name!r}", limit, above=0)
 
     def _check_resources(self) -> None:
-        if not _is_number(self.cpus_per_trial) or not self.cpus_per_trial > 0:
-            raise UserError(f"cpus_per_trial is {self.cpus_per_trial!r}; allowed are numbers above 0")
-        if not _is_number(self.gpus_per_trial) or self.gpus_per_trial < 0:
-            raise UserError(f"gpus_per_trial is {self.gpus_per_trial!r}; allowed are numbers from 0")
+        check_number("cpus_per_trial", self.cpus_per_trial, above=0)
+        check_number("gpus_per_trial", self.gpus_per_trial, least=0)
         if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
             raise UserError(f"gpus_per_trial is {self.gpus_per_trial}; above 1 only whole numbers are allowed")
 
     def _check_forms(self) -> None:
         allowed = [f.name for f in dataclasses.fields(self) if f.name != "forms"]
         for form, changes in self.forms.items():
-            for name in changes:
-                if name not in allowed:
-                    raise UserError(
-                        f"form {form!r} sets {name!r}, which a study has not; allowed are {', '.join(allowed)}"
-                    )
+            if not isinstance(changes, Mapping):
+                raise UserError(
+                    f"form {form!r} is {changes!r}; allowed is a mapping of fields, such as {{'trials': 2}}"
+                )
+            check_fields(f"form {form!r}", changes, allowed)
+            try:
+                dataclasses.replace(self, **{**changes, "forms": {}})
+            except UserError as error:
+                raise UserError(f"form {form!r}: {error}") from None
 
     def form(self, name: str | None) -> Study:
         """Give the study with a form's fields; None gives itself. Raises UserError with the forms there are."""
@@ -140,11 +159,3 @@ def protocol_digest(data_digest: str, recipe: Recipe) -> str:
     """Give 12 hexadecimal digits that are equal where two trials' APs may be compared: same data, same recipe."""
     text = json.dumps({"data": data_digest, "recipe": recipe.to_dict()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_seed(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

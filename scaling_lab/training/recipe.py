@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scaling_lab.checks import Fields, check_choice, check_flag, check_items, check_number, check_whole, is_number
 from scaling_lab.errors import UserError
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -14,7 +15,7 @@ PRECISIONS = ("float32", "bf16", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Fields):
     """The settings of one training run; `paper()` and `short()` are the two that have a reason behind every number.
 
     `lr` is the peak, reached after `warmup_epochs` from 0, then a cosine to 0; it belongs to `batch_size` and is not scaled.
@@ -46,25 +47,28 @@ class Recipe:
     eval_every: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "jitter", tuple(self.jitter))
+        self._check_numbers({"least": 0}, "warmup_epochs", "weight_decay", "focal_gamma", "box_weight", "iou_weight")
+        self._check_numbers({"above": 0}, "lr", "clip_norm", "huber_delta")
+        self._check_numbers({"least": 0, "below": 1}, "momentum", "ema_decay", "drop_path")
+        self._check_numbers({"least": 0, "most": 1}, "focal_alpha", "match_threshold")
         for name in ("epochs", "batch_size", "eval_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}; allowed are whole numbers from 1")
-        for name in ("lr", "clip_norm", "huber_delta"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}; allowed are numbers above 0")
-        for name in ("momentum", "ema_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}; allowed are 0 to below 1")
-        for name in ("warmup_epochs", "weight_decay", "box_weight", "iou_weight", "drop_path"):
-            if getattr(self, name) < 0:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}; allowed are numbers from 0")
-        if self.optimizer not in OPTIMIZERS:
-            raise UserError(f"recipe.optimizer is {self.optimizer!r}; allowed are {', '.join(OPTIMIZERS)}")
-        if self.precision not in PRECISIONS:
-            raise UserError(f"recipe.precision is {self.precision!r}; allowed are {', '.join(PRECISIONS)}")
-        if len(self.jitter) != 2 or not 0 < self.jitter[0] <= self.jitter[1]:
-            raise UserError(f"recipe.jitter is {self.jitter}; allowed is (low, high) with 0 < low <= high")
+            check_whole(f"recipe.{name}", getattr(self, name), least=1)
+        check_choice("recipe.optimizer", self.optimizer, OPTIMIZERS)
+        check_choice("recipe.precision", self.precision, PRECISIONS)
+        check_flag("recipe.flip", self.flip)
+        if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
+            raise UserError(
+                f"recipe.pretrained is {self.pretrained!r}; allowed are True, False and a file's path as text"
+            )
+        allowed = "(low, high) with 0 < low <= high"
+        jitter = check_items("recipe.jitter", self.jitter, allowed)
+        object.__setattr__(self, "jitter", jitter)
+        if len(jitter) != 2 or not all(map(is_number, jitter)) or not 0 < jitter[0] <= jitter[1]:
+            raise UserError(f"recipe.jitter is {jitter}; allowed is {allowed}")
+
+    def _check_numbers(self, bounds: dict[str, float], *names: str) -> None:
+        for name in names:
+            check_number(f"recipe.{name}", getattr(self, name), **bounds)
 
     @classmethod
     def paper(cls, **changes: Any) -> Recipe:
@@ -99,9 +103,5 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Read what `to_dict` gave. Raises UserError that names an unknown field."""
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise UserError(f"a recipe has no field {name!r}; allowed are {', '.join(known)}")
+        """Read what `to_dict` gave."""
         return cls(**values)

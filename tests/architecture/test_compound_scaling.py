@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -88,10 +89,27 @@ def test_every_part_of_the_rule_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CompoundScaling(width_factor=0), "width_factor is 0; allowed are numbers above 0"),
+        (lambda: CompoundScaling(width_factor=0), "width_factor is 0; allowed are finite numbers above 0"),
         (lambda: CompoundScaling(head_rounding="floor"), "head_rounding is 'floor'; allowed are nearest, down, up"),
         (lambda: CompoundScaling().only("resolution"), "dimension 'resolution' cannot be scaled; allowed are backbone"),
         (lambda: CompoundScaling(backbones=()), "backbones is empty"),
+        (lambda: CompoundScaling(backbones="resnet18"), "backbones is 'resnet18'; allowed is a list of timm models'"),
+        (lambda: CompoundScaling(backbones=(18,)), "backbones is 18; allowed is a list of timm models' names"),
+        (lambda: CompoundScaling(scaled="width"), "scaled is 'width'; allowed is a list of any of backbone, width"),
+        (lambda: CompoundScaling(base="d0"), "base is 'd0'; allowed is a DetectorSpec"),
+        (lambda: CompoundScaling(width_factor="1.3"), "width_factor is '1.3'; allowed are finite numbers above 0"),
+        (lambda: CompoundScaling(width_factor=math.inf), "width_factor is inf; allowed are finite numbers above 0"),
+        (lambda: CompoundScaling(width_multiple=0.5), "width_multiple is 0.5; allowed are whole numbers from 1"),
+        (lambda: CompoundScaling(repeats_slope=None), "repeats_slope is None; allowed are finite numbers"),
+        (lambda: CompoundScaling(head_rounding=["up"]), r"head_rounding is \['up'\]; allowed are nearest"),
+        (
+            lambda: CompoundScaling(widthfactor=3),
+            r"CompoundScaling has no field 'widthfactor' \(did you mean 'width_factor'",
+        ),
+        (lambda: CompoundScaling().spec("x"), "phi is 'x'; allowed are finite numbers"),
+        (lambda: CompoundScaling().spec(True), "phi is True; allowed are finite numbers"),
+        (lambda: CompoundScaling().spec(2360), "phi = 2360 gives width = inf; choose a phi nearer to 0"),
+        (lambda: CompoundScaling().exact(1e6), "phi = 1000000.0 gives width = inf; choose a phi nearer to 0"),
         (lambda: CompoundScaling().spec(-4), "phi = -4 gives repeats = -1"),
         (lambda: CompoundScaling().spec(float("nan")), "phi is nan; allowed are finite numbers"),
         (lambda: efficientdet("d8"), "efficientdet 'd8' is unknown; allowed are d0, d1"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import json
+import math
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scaling_lab import Anchors, DetectorSpec, Node, Topology, efficientdet, topologies
+from scaling_lab import Anchors, DetectorSpec, Node, Pixels, Topology, efficientdet, topologies
 from scaling_lab.architecture.efficientdet import NAMES
 from scaling_lab.errors import UserError
 
@@ -42,6 +48,7 @@ def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not
         "downsampling": "bilinear",
         "upsampling": "bilinear",
         "backbone_options": {"drop_path_rate": 0.1},
+        "pixels": Pixels(fill="black"),
     }
     assert set(changes) == {field.name for field in dataclasses.fields(DetectorSpec)}
     digests = {dataclasses.replace(D0, **{name: value}).digest for name, value in changes.items()}
@@ -64,6 +71,23 @@ def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not
         ({"backbone": ""}, "backbone is ''; allowed is the name of a timm model"),
         ({"anchors": Anchors(scale=(3.0, 4.0))}, "anchors.scale has 2 numbers, the topology 5 levels"),
         ({"backbone_options": {"x": object()}}, "backbone_options is .* allowed is a mapping of JSON values"),
+        ({"backbone_options": {"x": math.nan}}, "backbone_options is .* allowed is a mapping of JSON values"),
+        ({"backbone_options": [1]}, r"backbone_options is \[1\]; allowed is a mapping of JSON values"),
+        ({"backbone": 18}, "backbone is 18; allowed is the name of a timm model"),
+        ({"width": "64"}, "width is '64'; allowed are whole numbers from 1"),
+        ({"num_classes": None}, "num_classes is None; allowed are whole numbers from 1"),
+        ({"image_size": "512"}, r"image_size is '512'; allowed is one number, or \(height, width\)"),
+        ({"image_size": 512.5}, "image_size is 512.5; allowed is one number"),
+        ({"image_size": (512, "x")}, "image_size is 'x'; allowed are whole numbers from 1"),
+        ({"anchors": 4.0}, r"anchors is 4.0; allowed is Anchors\(...\)"),
+        ({"separable": 1}, "separable is 1; allowed are True and False"),
+        ({"bias_before_norm": "no"}, "bias_before_norm is 'no'; allowed are True and False"),
+        ({"norm_before_activation": None}, "norm_before_activation is None; allowed are True and False"),
+        ({"activation": ["silu"]}, r"activation is \['silu'\]; allowed are silu"),
+        (
+            {"widht": 64},
+            r"DetectorSpec has no field 'widht' \(did you mean 'width'\?\); allowed are backbone, topology",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_value(changes: dict[str, Any], message: str) -> None:
@@ -87,13 +111,25 @@ def test_a_level_computed_for_nothing_is_refused() -> None:
     assert dataclasses.replace(D0, topology=topology, repeats=1).repeats == 1
 
 
+def with_(name: str, value: object) -> str:
+    """D0 in JSON, one field changed."""
+    return json.dumps({**D0.to_dict(), name: value})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "not JSON"),
         ("[]", "a spec is a JSON object, not list"),
         ('{"backbone": "resnet18"}', "a spec needs the field 'topology'"),
-        ('{"widht": 3}', "a spec has no field 'widht'; allowed are backbone, topology, width"),
+        ('{"widht": 3}', r"a spec has no field 'widht' \(did you mean 'width'\?\); allowed are backbone, topology"),
+        (with_("topology", 3), "a topology is 3; allowed is a mapping with min_level, max_level and nodes"),
+        (with_("anchors", None), "anchors is None; allowed is a mapping"),
+        (
+            with_("anchors", {"scales": 3}),
+            r"Anchors has no field 'scales' \(did you mean 'scale'\?\); allowed are scale",
+        ),
+        (with_("width", None), "width is None; allowed are whole numbers from 1"),
     ],
 )
 def test_what_is_no_spec_in_json_is_named(text: str, message: str) -> None:
@@ -102,7 +138,57 @@ def test_what_is_no_spec_in_json_is_named(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"scale": 0.0}, {"scale": ()}, {"octave_scales": 0}, {"aspects": ()}, {"aspects": ((1.0, -1.0),)}]
+    ("content", "message"),
+    [
+        (b'{"backbone": ', "not JSON: Expecting value: line 1"),
+        (b"\xff\xfe", "'utf-8' codec can't decode"),
+        (with_("width", 0).encode(), "width is 0; allowed are whole numbers from 1"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_what_is_no_spec_in_a_file_is_named_with_the_file(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "mine.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"mine\.json.*" + message):
+        DetectorSpec.load(path)
+
+
+def test_a_spec_comes_back_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(D0.to_json())
+    assert DetectorSpec.load(path) == D0
+
+
+def test_whole_numbers_do_where_numbers_are_meant_and_stay_what_they_are() -> None:
+    assert Anchors(scale=4).scale == 4
+    assert isinstance(Anchors(scale=4).scale, int)
+    assert Anchors(scale=[3, 4]).scale == (3.0, 4.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_specs_can_be_copied_and_sent(copied: Callable[[DetectorSpec], DetectorSpec]) -> None:
+    assert copied(D0) == D0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale": 0.0},
+        {"scale": ()},
+        {"scale": "4"},
+        {"scale": True},
+        {"scale": (4.0, None)},
+        {"scale": math.inf},
+        {"octave_scales": 0},
+        {"octave_scales": 1.5},
+        {"aspects": ()},
+        {"aspects": 1.0},
+        {"aspects": (1.0, 1.0)},
+        {"aspects": ((1.0, 1.0, 1.0),)},
+        {"aspects": ((1.0, -1.0),)},
+        {"aspects": ((1.0, math.nan),)},
+    ],
 )
 def test_wrong_anchors_are_named(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=f"anchors.{next(iter(changes))} is"):

@@ -118,6 +118,10 @@ def test_the_papers_steps_from_panet_to_bifpn(levels: tuple[int, int]) -> None:
     assert simplified.with_same_level_skips() == topologies.bifpn(*levels)
 
 
+def written(*nodes: object) -> dict[str, object]:
+    return {"min_level": 3, "max_level": 4, "nodes": list(nodes)}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -136,15 +140,46 @@ def test_the_papers_steps_from_panet_to_bifpn(levels: tuple[int, int]) -> None:
         (lambda: Node(3, (1, 1)), r"a node at P3 reads an id twice: \[1, 1\]"),
         (lambda: Node(3, (0, 1), "fastest"), r"fusion 'fastest' is unknown; allowed are sum, mean, fast"),
         (lambda: Node(3, (0,), "attention_max"), r"fusion 'attention_max' has one input; it needs at least two"),
-        (lambda: topologies.bifpn(3, 5).repeated(0), r"repeated\(0\): allowed are 1 and more"),
+        (
+            lambda: topologies.bifpn(3, 5).repeated(0),
+            r"times in repeated\(times\) is 0; allowed are whole numbers from 1",
+        ),
         (lambda: topologies.nas_fpn(3, 6), r"nas_fpn is a cell of five levels; P3 to P6 are 4"),
         (lambda: topologies.nas_fpn(attention="min"), r"attention 'min' is unknown; allowed are 'max' and 'avg'"),
-        (lambda: Topology.from_dict({"min_level": 3}), r"a topology needs min_level, max_level and nodes"),
+        (lambda: Topology(3.5, 5), "min_level is 3.5; allowed are whole numbers"),
+        (lambda: Topology(3, "5"), "max_level is '5'; allowed are whole numbers"),
+        (lambda: Topology(3, 5, ((4, (1, 2)),)), r"topology: nodes\[0\] is \(4, \(1, 2\)\); allowed is a Node"),
+        (lambda: Topology(3, 5, 7), "topology: nodes is 7; allowed is a list of Nodes"),
+        (lambda: Topology(3, 5, node=()), r"no field 'node' \(did you mean 'nodes'\?\); allowed are min_level, max_l"),
+        (lambda: Node(4, 3), r"a node at P4: inputs is 3; allowed is a list of ids, such as \(0, 1\)"),
+        (lambda: Node(4, "12"), "a node at P4: inputs is '12'; allowed is a list of ids"),
+        (lambda: Node(4, (1, "a")), "a node at P4: an input is 'a'; allowed are whole numbers"),
+        (lambda: Node(4, (1, True)), "a node at P4: an input is True; allowed are whole numbers"),
+        (lambda: Node(4.0, (0, 1)), "a node's level is 4.0; allowed are whole numbers"),
+        (lambda: Node(4, (0, 1), None), "fusion None is unknown; allowed are sum"),
+        (lambda: topologies.bifpn(3, 5).repeated("2"), "is '2'; allowed are whole numbers from 1"),
+        (lambda: topologies.fully_connected(stages=0), "stages is 0; allowed are whole numbers from 1"),
+        (lambda: Topology.from_dict({"min_level": 3}), "allowed is a mapping with min_level, max_level and nodes"),
+        (
+            lambda: Topology.from_dict(written([3, [0, 1]])),
+            r"nodes\[0\] is \[3, \[0, 1\]\]; allowed is \[level, inputs",
+        ),
+        (lambda: Topology.from_dict(written([3, 0, "sum"])), "a node at P3: inputs is 0; allowed is a list of ids"),
+        (lambda: Topology.from_dict({**written(), "x": 1}), "'x': 1.*allowed is a mapping with min_level, max_level"),
     ],
 )
 def test_what_is_not_a_topology_is_named(make: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", topologies.__all__)
+@pytest.mark.parametrize("levels", [("3", 7), (3.5, 7), (None, 7), (3, True), (7, 3), (0, 4), (6, 10)])
+def test_every_published_topology_names_levels_that_are_none(name: str, levels: tuple[object, object]) -> None:
+    with pytest.raises(
+        UserError, match=r"(min|max)_level is .*; allowed are whole numbers|levels P\d+ to P\d+: allowed"
+    ):
+        getattr(topologies, name)(*levels)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

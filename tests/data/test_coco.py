@@ -125,17 +125,58 @@ BROKEN: list[tuple[Callable[[Content], object], str]] = [
     (lambda c: c.pop("annotations"), "lacks 'annotations'; allowed is a list"),
     (lambda c: c.update(images={}), "has a dict as 'images'; allowed is a list"),
     (lambda c: c["images"].clear(), "'images' is empty; allowed is one or more"),
-    (lambda c: c["images"][2].pop("width"), "images[2] lacks 'width'; needed are id, file_name, width, height"),
-    (lambda c: c["images"][1].update(height=0), "images[1] has height 0; allowed is a whole number above 0"),
+    (
+        lambda c: c["images"][2].pop("width"),
+        "images[2] (id 1014) lacks 'width'; needed are id, file_name, width, height",
+    ),
+    (lambda c: c["images"][1].update(height=0), "images[1] (id 1007) has height 0; allowed is a whole number above 0"),
     (lambda c: c["images"][1].update(id=1000), "images holds the id 1000 twice; allowed is once"),
-    (lambda c: c["annotations"][3].update(category_id=4), "annotations[3] has category_id 4; allowed are 3, 7, 44"),
-    (lambda c: c["annotations"][0].update(image_id=1), "annotations[0] has image_id 1; allowed are 1000, 1007, 1014"),
-    (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "has bbox [1, 2, 3]; allowed is four numbers"),
-    (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, None]), "allowed is four numbers: x, y, width, height"),
+    (
+        lambda c: c["annotations"][3].update(category_id=4),
+        "annotations[3] (id 3) has category_id 4; allowed are 3, 7, 44",
+    ),
+    (
+        lambda c: c["annotations"][0].update(image_id=1),
+        "annotations[0] (id 0) has image_id 1; allowed are 1000, 1007, 1014",
+    ),
+    (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "has bbox [1, 2, 3]; allowed is four finite numbers"),
+    (
+        lambda c: c["annotations"][0].update(bbox=[1, 2, 3, None]),
+        "four finite numbers: x, y, and width and height from 0",
+    ),
+    (
+        lambda c: c["annotations"][5].update(bbox=[1, 2, -3, 4]),
+        "annotations[5] (id 5) has bbox [1, 2, -3, 4]; allowed is",
+    ),
+    (
+        lambda c: c["annotations"][5].update(bbox=[1, 2, 3, -4.5]),
+        "annotations[5] (id 5) has bbox [1, 2, 3, -4.5]; allow",
+    ),
+    (
+        lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]),
+        "has bbox [1, 2, nan, 4]; allowed is four fin",
+    ),
+    (lambda c: c["annotations"][0].update(bbox=[1, 2, 10**400, 4]), "allowed is four finite numbers"),
+    (lambda c: c["annotations"][0].update(bbox=["1", 2, 3, 4]), "has bbox ['1', 2, 3, 4]; allowed is four finite"),
+    (lambda c: c["annotations"][0].pop("bbox"), "annotations[0] (id 0) lacks 'bbox'; needed are image_id, category_id"),
+    (
+        lambda c: c["annotations"][0].pop("category_id"),
+        "annotations[0] (id 0) lacks 'category_id'; needed are image_id",
+    ),
+    (lambda c: [c["annotations"][0].pop(key) for key in ("id", "bbox")], "annotations[0] lacks 'bbox'"),
+    (
+        lambda c: c["annotations"][0].update(area=-1),
+        "annotations[0] (id 0) has area -1; allowed is a finite number from",
+    ),
+    (lambda c: c["images"][3].update(width=0), "images[3] (id 1021) has width 0; allowed is a whole number above 0"),
+    (
+        lambda c: c["images"][3].update(width=64.5),
+        "images[3] (id 1021) has width 64.5; allowed is a whole number above",
+    ),
     (lambda c: c["annotations"].append(7), "is 7; allowed is an object with image_id, category_id, bbox"),
-    (lambda c: c["categories"][0].update(name=""), "categories[0] has name ''; allowed is a text"),
+    (lambda c: c["categories"][0].update(name=""), "categories[0] (id 44) has name ''; allowed is a text"),
     (lambda c: c["categories"][0].update(name="small"), "categories holds the name 'small' twice"),
-    (lambda c: c["annotations"][0].update(area=None), "has area None; allowed is a number"),
+    (lambda c: c["annotations"][0].update(area=None), "has area None; allowed is a finite number from 0"),
     (lambda c: c["annotations"][0].update(iscrowd="no"), "has iscrowd 'no'; allowed is 0 or 1"),
 ]
 
@@ -171,6 +212,13 @@ def test_missing_folders_and_files_are_named(source: Coco, tmp_path: Path) -> No
         Coco(folder=source.folder, train="train2014").length("train")
     with pytest.raises(UserError, match="Coco: folder is ''; allowed is a name"):
         Coco(folder="")
+    with pytest.raises(UserError, match="Coco: folder is None; allowed is a name"):
+        Coco(folder=None)  # type: ignore[arg-type]
+    with pytest.raises(
+        UserError, match=r"Coco has no field 'trian' \(did you mean 'train'\?\); allowed are folder, train"
+    ):
+        Coco(folder="x", trian="y")  # type: ignore[call-arg]
+    assert Coco(folder=tmp_path).folder == str(tmp_path)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [0, 1])

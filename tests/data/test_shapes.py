@@ -34,8 +34,12 @@ def test_an_unknown_source_is_refused(text: str) -> None:
 def test_unknown_kinds_and_fields_are_refused() -> None:
     with pytest.raises(UserError, match="'voc'; allowed are shapes, coco"):
         source_from_dict({"kind": "voc"})
-    with pytest.raises(UserError, match="colour"):
+    with pytest.raises(UserError, match="Shapes has no field 'colour'; allowed are train_images, val_images, seed"):
         source_from_dict({"kind": "shapes", "colour": 3})
+    with pytest.raises(UserError, match=r"no field 'train_image' \(did you mean 'train_images'\?\)"):
+        Shapes(train_image=3)  # type: ignore[call-arg]
+    with pytest.raises(UserError, match="Shapes has no field 'kind'"):
+        Shapes(kind="shapes")  # type: ignore[call-arg]
 
 
 def test_digest_names_the_images() -> None:

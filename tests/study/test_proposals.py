@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, Study, topologies
+from scaling_lab.architecture.naming import published_name
+from scaling_lab.errors import UserError
 from scaling_lab.study import proposals as module
 from scaling_lab.study.ledger import Ledger
 from scaling_lab.study.proposals import Proposal, Proposals
@@ -73,6 +76,43 @@ def test_a_grid_has_each_architecture_once(tmp_path: Path) -> None:
     desk = Desk(tmp_path, space=wide)
     digests = [p.spec.digest for p in desk.run_all()]
     assert len(digests) == len(set(digests)) == 6
+
+
+@pytest.mark.parametrize("search", [{"sampler": "grid"}, {"sampler": "random", "trials": 3}])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backbone": "resnt18"}, "backbone 'resnt18' is unknown to timm"),
+        (
+            {"topology": topologies.fpn(1, 3), "backbone": "convnext_atto"},
+            "backbone 'convnext_atto' has no level P1; it",
+        ),
+        ({"backbone": "fasternet_t0", "image_size": (8, 8)}, "RuntimeError: Calculated padded input size per channel"),
+    ],
+)
+def test_a_detector_that_cannot_be_built_is_named_with_study_file_and_point(
+    tmp_path: Path, changes: dict[str, Any], words: str, search: dict[str, Any]
+) -> None:
+    def broken(trial: Any) -> DetectorSpec:
+        width = trial.suggest_int("width", 8, 8)
+        return dataclasses.replace(spec(topologies.fpn(3, 7), width=width), **changes)
+
+    study = make_study(space=broken, **search)
+    with pytest.raises(UserError) as error:
+        Proposals(study, Ledger(tmp_path / "ledger.sqlite"), name="mine", protocol="p").next()
+    message = str(error.value)
+    assert message.startswith("study mine: ")
+    assert f"test_proposals.py: {words}" in message
+    assert message.endswith("(in the search space, at width=8)")
+    assert "\n" not in message
+
+
+def test_a_mistake_of_ours_in_counting_stays_one(tmp_path: Path) -> None:
+    def wrong(spec: DetectorSpec) -> Any:
+        return published_name(spec)  # type: ignore[arg-type]
+
+    with pytest.raises(AttributeError):
+        Proposals(make_study(), Ledger(tmp_path / "ledger.sqlite"), name="s", protocol="p", count=wrong)
 
 
 def test_a_grid_may_be_cut(tmp_path: Path) -> None:

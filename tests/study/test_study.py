@@ -27,7 +27,27 @@ from tests.study.engine import make_study
         ({"trials": 0}, "trials is 0"),
         ({"seeds": ()}, "seeds is ()"),
         ({"seeds": (1, 1)}, "seeds is (1, 1)"),
-        ({"seeds": (True,)}, "seeds is (True,)"),
+        ({"seeds": (True,)}, "a seed is True; allowed are whole numbers from 0"),
+        ({"seeds": 3}, "seeds is 3; allowed is a list of whole numbers"),
+        ({"seeds": "01"}, "seeds is '01'; allowed is a list of whole numbers"),
+        ({"seeds": (0, 1.5)}, "a seed is 1.5; allowed are whole numbers from 0"),
+        ({"seeds": ([0],)}, "a seed is [0]; allowed are whole numbers from 0"),
+        ({"trials": True}, "trials is True; allowed are whole numbers from 1"),
+        ({"trials": 2.0}, "trials is 2.0; allowed are whole numbers from 1"),
+        ({"objectives": ["ap"]}, "objectives is ['ap']; allowed is a mapping, such as"),
+        ({"limits": 3}, "limits is 3; allowed is a mapping, such as"),
+        ({"limits": {"gmacs": "1"}}, "limit 'gmacs' is '1'; allowed are finite numbers above 0"),
+        ({"limits": {"gmacs": float("inf")}}, "limit 'gmacs' is inf; allowed are finite numbers above 0"),
+        ({"cpus_per_trial": "1"}, "cpus_per_trial is '1'; allowed are finite numbers above 0"),
+        ({"baseline": "fpn"}, "baseline is 'fpn'; allowed is a mapping"),
+        ({"baseline": {"x": object()}}, "allowed is a mapping of JSON values"),
+        ({"report": 3}, "report is 3; allowed is the path of a report's file, as text"),
+        ({"forms": ["smoke"]}, "forms is ['smoke']; allowed is a mapping, such as"),
+        ({"forms": {"smoke": 3}}, "form 'smoke' is 3; allowed is a mapping of fields"),
+        (
+            {"samplr": "grid"},
+            "Study has no field 'samplr' (did you mean 'sampler'?); allowed are question, space, data",
+        ),
         ({"objectives": {}}, "objectives is empty"),
         ({"objectives": {"map": "maximize"}}, "objective 'map' is unknown"),
         ({"objectives": {"ap": "max"}}, "objective 'ap' has direction 'max'"),
@@ -36,7 +56,7 @@ from tests.study.engine import make_study
         ({"cpus_per_trial": 0}, "cpus_per_trial is 0"),
         ({"gpus_per_trial": -1}, "gpus_per_trial is -1"),
         ({"gpus_per_trial": 1.5}, "gpus_per_trial is 1.5"),
-        ({"forms": {"smoke": {"epochs": 1}}}, "form 'smoke' sets 'epochs', which a study has not"),
+        ({"forms": {"smoke": {"epochs": 1}}}, "form 'smoke' has no field 'epochs'; allowed are question, space, data"),
     ],
 )
 def test_refuses_what_makes_no_sense(changes: dict[str, Any], words: str) -> None:
@@ -54,9 +74,9 @@ def test_a_form_replaces_fields() -> None:
         study.form("paper")
 
 
-def test_a_form_is_checked_as_a_study_is() -> None:
-    with pytest.raises(UserError, match="trials is -1"):
-        make_study(forms={"smoke": {"trials": -1}}).form("smoke")
+def test_a_form_is_checked_as_a_study_is_and_at_once() -> None:
+    with pytest.raises(UserError, match="form 'smoke': trials is -1"):
+        make_study(forms={"smoke": {"trials": -1}})
 
 
 def test_to_dict_is_json() -> None:

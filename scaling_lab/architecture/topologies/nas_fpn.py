@@ -6,7 +6,7 @@ also adds every feature of its level that nothing has read is written out here a
 
 from __future__ import annotations
 
-from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.architecture.topology import Node, Topology, check_levels
 from scaling_lab.errors import UserError
 
 # (level, gate source or None, inputs): ids 0-4 are P3-P7. With a gate the first input gates the second, the coarser one
@@ -34,6 +34,7 @@ def nas_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "sum", attenti
         P4 ─── o ── o ────── o ─┘ ↑
         P3 ────────── o ─────┴────┘
     """
+    check_levels(min_level, max_level)
     if max_level - min_level != 4:
         raise UserError(
             f"nas_fpn is a cell of five levels; P{min_level} to P{max_level} are {max_level - min_level + 1}"

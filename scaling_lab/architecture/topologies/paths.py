@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.architecture.topology import Node, Topology, check_levels
 
 
 class Paths:
     """The nodes so far, and the ids at each level in the order of their making (the level's input first)."""
 
     def __init__(self, min_level: int, max_level: int, fusion: str) -> None:
+        check_levels(min_level, max_level)
         self.min_level, self.max_level, self.fusion = min_level, max_level, fusion
         self.nodes: list[Node] = []
         self.ids: dict[int, list[int]] = {}

@@ -15,8 +15,8 @@ def quad_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> To
                                 o   at every level
         BiFPN upside down ──────┘
     """
-    levels = range(min_level, max_level + 1)
     paths = Paths(min_level, max_level, fusion)
+    levels = range(min_level, max_level + 1)
     for level in levels[-2::-1]:
         paths.add(level, [paths.last(level), paths.last(level + 1)])
     for level in levels[1:]:

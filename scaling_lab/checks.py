@@ -1,0 +1,109 @@
+"""Checks of single values that people write: each names the thing, its value and what is allowed. No class's own rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import operator
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, TypeGuard
+
+from scaling_lab.errors import UserError
+
+
+class Fields:
+    """What a settings dataclass inherits: a keyword that is none of its fields gets a UserError with those there are."""
+
+    def __new__(cls, *values: object, **named: object) -> Self:
+        """Check the names before __init__ does, whose TypeError names neither the fields nor the nearest one."""
+        check_fields(cls.__name__, named, [f.name for f in dataclasses.fields(cls)])  # type: ignore[arg-type]
+        return super().__new__(cls)
+
+
+def check_fields(thing: str, names: Iterable[str], allowed: Sequence[str]) -> None:
+    """Refuse a name that is not allowed."""
+    for name in names:
+        if name not in allowed:
+            raise UserError(f"{thing} has no field {name!r}{near(name, allowed)}; allowed are {', '.join(allowed)}")
+
+
+def near(name: object, allowed: Iterable[object]) -> str:
+    """Give " (did you mean 'x'?)" for the allowed text that is most like this one, nothing where none is."""
+    words = [each for each in allowed if isinstance(each, str)]
+    found = difflib.get_close_matches(name, words, n=1) if isinstance(name, str) else []
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def check_whole(name: str, value: object, *, least: int | None = None) -> None:
+    """Refuse what is no whole number; True and False are none."""
+    if not is_whole(value) or (least is not None and value < least):
+        raise UserError(f"{name} is {value!r}; allowed are whole numbers" + ("" if least is None else f" from {least}"))
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Refuse what is no finite number within the bounds; True and False are none."""
+    bounds = (
+        (above, "above", operator.gt),
+        (least, "from", operator.ge),
+        (below, "to below", operator.lt),
+        (most, "to", operator.le),
+    )
+    given = [(bound, words, holds) for bound, words, holds in bounds if bound is not None]
+    if not is_number(value) or not all(holds(value, bound) for bound, _, holds in given):
+        words = "".join(f" {words} {bound}" for bound, words, _ in given)
+        raise UserError(f"{name} is {value!r}; allowed are finite numbers{words}")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse what is not one of a few words."""
+    if value not in allowed:
+        raise UserError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}; allowed are True and False")
+
+
+def check_text(name: str, value: object, allowed: str) -> None:
+    """Refuse what is no text, and a blank one; `allowed` says what it should be."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{name} is {value!r}; allowed is {allowed}")
+
+
+def check_items(name: str, value: object, allowed: str) -> tuple[Any, ...]:
+    """Give the items of a list or the like, unchecked; refuse a single value, and a text, whose items are letters."""
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+        raise UserError(f"{name} is {value!r}; allowed is {allowed}")
+    return tuple(value)
+
+
+def check_json(name: str, value: object) -> dict[str, Any]:
+    """Give a mapping as JSON would give it back; refuse what JSON cannot hold."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"{name} is {value!r}; allowed is a mapping of JSON values")
+    try:
+        return dict(json.loads(json.dumps(dict(value), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} is {value!r}; allowed is a mapping of JSON values ({error})") from None
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite number; True and False are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -1,0 +1,124 @@
+"""run, report, init: a study from its file to its report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.cli.parsing import add_verb
+from scaling_lab.console import trial_rows, trial_table
+
+if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add them to the parser."""
+    run = add_verb(
+        verbs,
+        "run",
+        _run,
+        "run a study, or go on with it, and write its report",
+        "run studies/topology_ablation.py",
+        "run studies/width_factor.py --form smoke --executor local",
+        "run studies/topology_ablation.py --data coco:/data/coco --out runs/on_coco",
+    )
+    run.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
+    run.add_argument("--form", help="one of the study's named forms, such as smoke")
+    run.add_argument("--data", help="in place of the study's data: shapes, or coco:DIR")
+    run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
+    run.add_argument(
+        "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"
+    )
+    run.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
+    run.add_argument("--cpus", type=int, help="how many of this machine's cores Ray may use (all)")
+    run.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="run failed trials again: from their checkpoint where the machine was at fault, else anew",
+    )
+
+    report = add_verb(
+        verbs,
+        "report",
+        _report,
+        "write a run's report",
+        "report runs/width_factor",
+        "report runs/width_factor --report reports/frontier.py --out frontier",
+    )
+    report.add_argument("run", type=Path, help="a run's folder")
+    report.add_argument("--report", type=Path, help="a report's file (the study's, or reports/frontier.py)")
+    report.add_argument("--out", type=Path, help="where to write (<run>/report)")
+
+    init = add_verb(
+        verbs,
+        "init",
+        _init,
+        "copy studies, search spaces and reports to start from",
+        "init my_project && cd my_project && scaling-lab run studies/topology_ablation.py",
+    )
+    init.add_argument("folder", type=Path, help="a folder that is new or empty")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from scaling_lab.report import write_report
+    from scaling_lab.study.runner import run_study
+
+    stream = sys.stderr if options.json else sys.stdout
+    folder = run_study(
+        options.study,
+        out=options.out,
+        executor=options.executor,
+        form=options.form,
+        data=options.data,
+        address=options.address,
+        cpus=options.cpus,
+        retry_failed=options.retry_failed,
+        measure_latency=_measure_latency,
+        check=_check_report,
+        stream=stream,
+    )
+    print("writing the report", file=stream, flush=True)
+    page = write_report(folder)
+    rows = trial_rows(folder)
+    if options.json:
+        print(json.dumps({"run": str(folder), "report": str(page), "trials": rows}, indent=1))
+    else:
+        print(f"\n{trial_table(folder, rows)}\n\nreport: {page}")
+    # A script must see that something is missing; what was trained is kept and reported all the same.
+    states = [row["state"] for row in rows]
+    return 1 if "failed" in states or "complete" not in states else 0
+
+
+def _measure_latency(specs: list[DetectorSpec]) -> Any:
+    from scaling_lab.cost.latency import measure_latency
+
+    return measure_latency(specs)
+
+
+def _check_report(folder: Path) -> None:
+    """Load the study's report file: what is wrong with it is to be known before hours of training."""
+    from scaling_lab.report.writing import default_report, load_report
+    from scaling_lab.runs import Runs
+
+    load_report(default_report(Runs(folder)))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from scaling_lab.report import write_report
+
+    page = write_report(options.run, options.report, options.out)
+    print(json.dumps({"report": str(page)}) if options.json else f"report: {page}")
+
+
+def _init(options: argparse.Namespace) -> None:
+    from scaling_lab.starter import copy_starter
+
+    copied = copy_starter(options.folder)
+    if options.json:
+        print(json.dumps({"folder": str(options.folder), "files": copied}, indent=1))
+    else:
+        print("\n".join([*copied, "", f"next: cd {options.folder} && scaling-lab run studies/topology_ablation.py"]))
