@@ -20,7 +20,11 @@ def starter_folder() -> Path:
 
 def copy_starter(folder: Path) -> list[str]:
     """Copy the three folders' Python files into `folder` and give their paths in it. Raises UserError if it is not empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from None
+    if taken:
         raise UserError(f"{folder} is not an empty folder; give one that is new or empty")
     copied = []
     for name in FOLDERS:
@@ -30,6 +34,6 @@ def copy_starter(folder: Path) -> list[str]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
             except OSError as error:
-                raise UserError(f"{target} cannot be written: {error.strerror}") from None
+                raise UserError(f"{error.filename or target} cannot be written: {error.strerror}") from None
             copied.append(f"{name}/{file.name}")
     return copied

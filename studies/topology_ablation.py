@@ -11,7 +11,7 @@ and supports no claim about any of the networks (LOG.md says what decides its or
 
 from typing import Any
 
-from scaling_lab import DetectorSpec, Recipe, Shapes, Study, efficientdet
+from scaling_lab import Coco, DetectorSpec, Recipe, Shapes, Study, efficientdet
 from search_spaces.compound import SMALL
 from search_spaces.topology import space
 
@@ -44,10 +44,12 @@ STUDY = Study(
             "space": _smoke,
             "data": Shapes(train_images=32, val_images=8),
             "recipe": Recipe.short(epochs=1, batch_size=8),
+            "baseline": {"topology": "none"},
         },
         "seeds": {"seeds": (0, 1, 2, 3, 4)},
         "paper": {
             "space": _d3,
+            "data": Coco(folder="coco"),  # or where --data says
             "recipe": Recipe.paper(),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,

@@ -10,7 +10,7 @@ gives no AP for the others.
 
 from typing import Any
 
-from scaling_lab import CompoundScaling, DetectorSpec, Recipe, Shapes, Study
+from scaling_lab import Coco, CompoundScaling, DetectorSpec, Recipe, Shapes, Study
 from search_spaces.width_factor import space
 
 
@@ -34,6 +34,7 @@ STUDY = Study(
         "seeds": {"seeds": (0, 1, 2, 3, 4)},
         "paper": {
             "space": _paper,
+            "data": Coco(folder="coco"),  # or where --data says
             "recipe": Recipe.paper(),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,

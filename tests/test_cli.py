@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from scaling_lab import Runs, efficientdet
+from scaling_lab import DetectorSpec, Runs, build, efficientdet, topologies
+from scaling_lab.architecture.naming import PUBLISHED
 from scaling_lab.cli import main
+from scaling_lab.console import WIDTH
 from scaling_lab.starter import FOLDERS, starter_folder
+from scaling_lab.study.runner import run_study
+from scaling_lab.training.evaluation import SUMMARY
+from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
+from tests.study.engine import Replayed, count, make_study, spec
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.py"))
+NAMED = ", ".join(str(path.relative_to(ROOT)) for path in STUDIES)
+
+# A study of seconds with a report of its own, for what becomes of its trials.
+TINY = """
+from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
+def space(trial):
+    width = trial.suggest_categorical("width", [8, 16])
+    return DetectorSpec(backbone="mobilenetv3_small_050", topology=topologies.fpn(3, 7), width=width, repeats=1,
+                        head_repeats=1, image_size=64)
+STUDY = Study(question="Is it so?", space=space, data=Shapes(train_images=8, val_images=4),
+              recipe=Recipe.short(epochs=1, batch_size=4), sampler="grid", report="reports/tiny.py", CHANGES)
+"""
+REPORT = """
+from scaling_lab.report import Page
+def report(runs):
+    return Page(title="Tiny", question=runs.meta["question"], sections=())
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Run the tiny study, with changes of its fields, in a project's folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("studies", "reports"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "reports" / "tiny.py").write_text(REPORT)
+
+    def run(*arguments: str, changes: str = "") -> int:
+        (tmp_path / "studies" / "tiny.py").write_text(TINY.replace("CHANGES", changes))
+        return main(["run", "studies/tiny.py", "--executor", "local", *arguments])
+
+    return run
 
 
 def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -35,6 +77,21 @@ def test_show_draws_a_topology_and_its_json_is_a_spec(capsys: pytest.CaptureFixt
     assert re.search(r"^P5  2  6<2,5 +10<2,6,9\*$", shown, re.MULTILINE)
     assert main(["show", "d3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == efficientdet("d3").to_dict()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_drawings_legend_is_of_the_drawing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", name]) == 0
+    shown = capsys.readouterr().out
+    legend = re.search(r"^\(((\d+)<(\d+)[\d,]*): node \2 reads \3", shown, re.MULTILINE)
+    assert legend is not None
+    assert re.search(rf"^P\d .*  {legend[1]}(\*| |$)", shown, re.MULTILINE)
+
+
+def test_small_detectors_are_counted_with_three_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ["--width", "8", "--image-size", "64", "--repeats", "1", "--topology", "none"]
+    assert main(["count", "d0", *changes]) == 0
+    assert re.search(r"feature_network +[\d,]+ +0\.0*[1-9]\d\d", capsys.readouterr().out)
 
 
 def test_count_prints_the_parts_and_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,11 +115,37 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "d9"], "'d9' is no detector; allowed are a released model (d0, "),
+        (["show", "d9"], "detector 'd9' is unknown"),
+        (["evaluate", "--weights", "x.pth", "--data", "voc"], "--data is 'voc'; allowed are shapes and coco:DIR"),
+        (["evaluate", "--weights", "x.pth", "--data", "shapes"], "the weights x.pth do not exist"),
+        (
+            ["evaluate", "--weights", "x.pth", "--data", "shapes", "--device", "tpu"],
+            "--device is 'tpu', which cannot be used: ",
+        ),
+        (["export", "x.tflite", "--model", "d0"], "x.tflite ends in '.tflite'; allowed are .onnx and .pt2"),
+        (["export", "x.onnx"], "nothing to export; give --weights, or --model"),
+        (["export", "nowhere/x.pt2", "--model", "d0"], "nowhere/x.pt2 cannot be written: there is no folder nowhere"),
         (["count", "d0", "--topology", "bipfn"], "topology 'bipfn' is unknown; allowed are none, bifpn"),
         (["count", "missing.json"], "missing.json cannot be read: No such file or directory"),
         (["count", "d0", "--width", "-3"], "width is -3; allowed are whole numbers from 1"),
-        (["run", "studies/missing.py"], "studies/missing.py"),
+        (["count", "d0", "--min-level", "0"], "levels P0 to P7"),
+        (["show", "studies", "--width", "3"], "--width changes a detector, and studies is a folder"),
+        (["run", "studies/missing.py"], f"there is no study file studies/missing.py; there are {NAMED}"),
+        (["run", "nowhere/missing.py"], f"there is no study file nowhere/missing.py; there are {NAMED}"),
+        (["run", "studies"], f"studies is a folder; give a study's file; there are {NAMED}"),
+        (["run", "tests/data"], f"tests/data is a folder; give a study's file; there are {NAMED}"),
+        (["run", "studies/width_factor.py", "--cpus", "0"], "--cpus is 0; allowed are 1 to "),
+        (["run", "studies/width_factor.py", "--form", "paper"], "the folder coco does not exist"),
+        (["run", "studies/width_factor.py", "--form", "paper"], "--data coco:DIR says where the data are"),
+        (["run", "studies/width_factor.py", "--out", "studies"], "studies is no run: it has no ledger.sqlite, but "),
+        (
+            ["run", "studies/width_factor.py", "--out", "/proc/x"],
+            "/proc/x cannot be written: No such file or directory",
+        ),
+        (["run", "studies/width_factor.py", "--out", "x" * 300], "xxx cannot be written: File name too long"),
+        (["init", "/proc/x"], "/proc/x cannot be written: No such file or directory"),
+        (["init", "x" * 300], "xxx cannot be read: File name too long"),
+        (["init", "README.md/x"], "README.md/x/search_spaces cannot be written: Not a directory"),
         (["run", "studies/topology_ablation.py", "--form", "huge"], "form 'huge' is unknown; allowed are smoke, seeds"),
         (["run", "studies/topology_ablation.py", "--data", "voc:x"], "voc:x"),
         (["report", "runs/missing"], "runs/missing"),
@@ -73,6 +156,40 @@ def test_bad_input_gets_one_line_and_exit_code_two(
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert message in _fails(arguments, capsys)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Weights of a small detector of three classes, as training writes them."""
+    detector = build(dataclasses.replace(SMALL.base, num_classes=3, repeats=1, image_size=(64, 64)))
+    torch.save({"spec": detector.spec.to_dict(), "state": detector.state_dict()}, tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+def test_evaluate_prints_the_twelve_numbers(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_coco(weights.parent / "coco")
+    arguments = ["evaluate", "--weights", str(weights), "--data", f"coco:{weights.parent / 'coco'}", "--workers", "0"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    for name in (*SUMMARY, "disc", "small", "square"):
+        assert re.search(rf"^{name} +(\d+\.\d\d|-)$", shown, re.MULTILINE), name
+    assert main([*arguments, "--json", "--image-size", "64x96"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {*SUMMARY, "ap_by_class"} <= set(result)
+    assert list(result["ap_by_class"]) == ["small", "square", "disc"]
+
+
+def test_evaluate_refuses_data_of_other_classes(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--weights", str(weights), "--data", "shapes"]) == 2
+    assert "the detector has 3 classes, the data have 8 categories" in capsys.readouterr().err
+
+
+def test_export_writes_what_torch_can_load(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = weights.parent / "detector.pt2"
+    assert main(["export", str(out), "--weights", str(weights), "--image-size", "64x96", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["num_classes"] == 3
+    class_logits, _ = torch.export.load(out).module()(torch.zeros(1, 3, 64, 96))
+    assert class_logits[0].shape == (1, 27, 8, 12)
 
 
 @pytest.mark.parametrize(
@@ -103,26 +220,79 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
     assert str(tmp_path / "file") in line
 
 
+def test_a_script_sees_that_a_trial_has_failed_and_can_have_it_run_again(
+    tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tiny(changes="trials=1") == 0
+    assert (
+        "the only trial is done\nmeasuring the latency of 1 architecture\nwriting the report\n"
+        in capsys.readouterr().out
+    )
+    in_the_way = Path("runs/tiny/trials/2")
+    in_the_way.write_text("")
+    assert tiny() == 1
+    shown = capsys.readouterr().out
+    assert "all 2 trials are done, 1 of them failed; --retry-failed runs those again\n" in shown
+    assert re.search(r"^trial 2 failed: error: FileExistsError: ", shown, re.MULTILINE)
+    assert "\nreport: runs/tiny/report/tiny.html\n" in shown
+    assert tiny() == 1
+    capsys.readouterr()
+    assert tiny("--retry-failed") == 0
+    shown = capsys.readouterr().out
+    assert "all 2 trials are done\n" in shown
+    heading, *trials = [line.split() for line in shown.splitlines() if line.split()[1:2] in (["width"], ["8"], ["16"])]
+    assert " ".join(heading) == "trial width topology seed state epochs AP AP50 params M GMACs ms seconds"
+    assert sorted(line[:2] for line in trials) == [["1", "8"], ["2", "16"]]
+    assert "one seed each: differences may be chance\n" in shown
+
+
+def test_a_script_sees_that_no_trial_is_complete(tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert tiny(changes="limits={'gmacs': 1e-6}") == 1
+    shown = capsys.readouterr().out
+    assert "no trial: the limits refuse all of 2 points; the least gmacs is " in shown
+    assert "runs/tiny: no trials\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "the report file reports/tiny.py is not there"),
+        ("def report(", "reports/tiny.py:1: SyntaxError"),
+        ("x = 1", "reports/tiny.py has no function report(runs)"),
+    ],
+)
+def test_a_report_file_is_checked_before_anything_is_trained(
+    text: str | None, message: str, tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("reports/tiny.py").unlink()
+    if text is not None:
+        Path("reports/tiny.py").write_text(text)
+    assert tiny() == 2
+    assert message in capsys.readouterr().err
+    assert list(Path("runs/tiny/trials").iterdir()) == []
+
+
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_every_shipped_study_runs_in_its_smoke_form_and_reports(
-    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["run", str(study), "--form", "smoke", "--executor", "local", "--out", str(tmp_path / "run")]
-    assert main(arguments) == 0
-    shown = capsys.readouterr().out
-    page = Path(re.search(r"^report: (.+)$", shown, re.MULTILINE)[1])  # type: ignore[index]
-    assert page.is_file()
-    assert "<html" in page.read_text()
+    executor = "ray" if study is STUDIES[0] else "local"
+    arguments = ["run", str(study), "--form", "smoke", "--executor", executor, "--out", str(tmp_path / "run")]
+    assert main([*arguments, "--json"]) == 0
+    captured = capfd.readouterr()
+    assert len(json.loads(captured.out)["trials"]) == 2
+    assert captured.err.startswith(f"study:  {study.stem} (form smoke)\n")
+    assert captured.err.endswith("writing the report\n")
     table = Runs(tmp_path / "run").table()
     assert list(table["state"]) == ["complete"] * len(table)
-    assert len(table) == 2
     assert table["latency_ms"].notna().all()
     trained = sorted((tmp_path / "run" / "trials").rglob("weights.pt"))
     stamps = [path.stat().st_mtime_ns for path in trained]
-    assert main([*arguments, "--json"]) == 0
-    captured = capsys.readouterr()
-    assert "done" in captured.err
-    assert len(json.loads(captured.out)["trials"]) == 2
+    assert main(arguments) == 0
+    shown = capfd.readouterr().out
+    assert "all 2 trials are done\n" in shown
+    page = Path(re.search(r"^report: (.+)$", shown, re.MULTILINE)[1])  # type: ignore[index]
+    assert "<html" in page.read_text()
     assert [path.stat().st_mtime_ns for path in trained] == stamps
 
 
@@ -137,6 +307,39 @@ def test_a_study_runs_on_a_folder_in_cocos_layout(tmp_path: Path, capsys: pytest
     assert runs.meta["data"]["kind"] == "coco"
     (tmp_path / "coco" / "annotations" / "instances_val2017.json").write_text("{")
     assert "instances_val2017.json" in _fails([*arguments, "--data", f"coco:{tmp_path / 'coco'}"], capsys)
+
+
+def _many(trial: Any) -> DetectorSpec:
+    """Twelve parameters with long names, of which one has one value and one is not always there."""
+    values = [trial.suggest_int(f"a_parameter_{number}", 1, 2) for number in range(10)]
+    trial.suggest_categorical("always_the_same", ["x"])
+    if values[0] == 1:
+        trial.suggest_categorical("sometimes", [3])
+    return spec(topologies.fpn(3, 7), width=sum(2**place * value for place, value in enumerate(values)))
+
+
+def test_trials_are_told_apart_by_their_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_study(make_study(), out=tmp_path, executor="local", objective=Replayed(), count=count, stream=None)
+    assert main(["show", str(tmp_path)]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split()[:4] == ["trial", "topology", "width", "seed"]
+    assert len({tuple(line.split()[1:3]) for line in lines[:6]}) == 6
+    assert lines[6:] == ["one seed each: differences may be chance"]
+
+
+def test_a_table_fits_the_screen_and_says_what_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(space=_many, sampler="random", trials=6, seeds=(0, 1))
+    run_study(study, out=tmp_path, executor="local", objective=Replayed(), count=count, stream=None)
+    assert main(["show", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines[:7]) <= WIDTH
+    assert lines[0].split()[:3] == ["trial", "a_parameter_0", "a_parameter_1"]
+    assert lines[-1].startswith("not shown, for lack of room: ")
+    assert "a_parameter_9" in lines[-1]
+    assert "always_the_same" not in lines[-1]
+    assert "state" not in lines[-1]
 
 
 def test_init_copies_the_three_folders_which_then_run(

@@ -110,10 +110,8 @@ def _export(options: argparse.Namespace) -> None:
         raise UserError(f"{options.out} ends in {options.out.suffix!r}; allowed are {' and '.join(kinds)}")
     if options.weights is None and options.model is None:
         raise UserError("nothing to export; give --weights, or --model for random weights")
-    if options.weights is None:
-        detector = build(spec_by_name(options.model))
-    else:
-        detector = load_checkpoint(options.model, options.weights)
+    random = options.weights is None
+    detector = build(spec_by_name(options.model)) if random else load_checkpoint(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
     kinds[options.out.suffix](
         detector,
@@ -127,9 +125,8 @@ def _export(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"file": str(options.out), "megabytes": megabytes, "spec": detector.spec.to_dict()}, indent=1))
     else:
-        random = "" if options.weights else ", random weights"
         batch = "any number of" if options.dynamic_batch else options.batch
-        print(f"{options.out}: {megabytes:.1f} MB, {detector.spec.describe()}{random}")
+        print(f"{options.out}: {megabytes:.1f} MB, {detector.spec.describe()}{', random weights' * random}")
         print(f"takes {batch} images of {size[0]} x {size[1]} (B, 3, H, W), normalised as the spec in the file says")
 
 

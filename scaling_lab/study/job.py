@@ -6,6 +6,7 @@ It starts nothing, and writes nothing but empty folders.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,12 @@ from typing import Any
 
 from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
+from scaling_lab.study.baseline import check_baselines
 from scaling_lab.study.loading import StudyFile, data_source, load_study
 from scaling_lab.study.study import Study, protocol_digest
+
+# An error message names no more files than these.
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +59,25 @@ def prepare(
 ) -> Job:
     """Read the study, choose its form and data, and look at the data. Raises UserError for what is wrong with them."""
     if isinstance(study, (str, Path)):
+        _check_is_file(Path(study))
         study = load_study(study)
     if isinstance(study, Study):
         if out is None:
             raise UserError("a Study that comes from no file has no name; give the run's folder with out=")
+        check_baselines(study)
         study = StudyFile(study=study, name=Path(out).name, path=Path(), source="")
+    if form is not None and not study.study.forms:
+        raise UserError(f"the study {study.name} has no forms, so there is no form {form!r}")
     chosen = study.study.form(form)
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
     name = study.name if form is None else f"{study.name}-{form}"
+    try:
+        digest = chosen.data.digest()
+    except UserError as error:
+        if data is None and chosen.data.kind == "coco":
+            raise UserError(f"{error}; --data coco:DIR says where the data are") from None
+        raise
     return Job(
         study=chosen,
         name=study.name,
@@ -70,21 +85,58 @@ def prepare(
         file=str(study.path),
         source=study.source,
         folder=Path("runs") / name if out is None else Path(out),
-        data_digest=chosen.data.digest(),
+        data_digest=digest,
     )
+
+
+def _check_is_file(path: Path) -> None:
+    """Raise UserError where there is no study file, with some that are there."""
+    if path.is_file():
+        return
+    is_folder = path.is_dir()
+    what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
+    found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
+    raise UserError(what + (f"; there are {_some(found)}" if found else ""))
+
+
+def _studies(folder: Path) -> list[str]:
+    files = sorted(file for file in folder.glob("*.py") if file.is_file()) if folder.is_dir() else []
+    texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    return [str(file) for file, text in texts.items() if re.search(r"^STUDY\b", text, re.MULTILINE)]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def make_folder(path: Path) -> RunFolder:
     """Make a run's folder. Raises UserError where it cannot be written or holds something else."""
     folder = RunFolder(path)
     try:
+        strange = _strange(folder)
+        if strange:
+            raise UserError(
+                f"{path} is no run: it has no {folder.ledger.name}, but {_some(strange)}; "
+                "give --out a folder that is new or empty"
+            )
         for each in (folder.path, folder.specs, folder.trials, folder.samples):
             each.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{error.filename or path} cannot be written: {error.strerror}; give another --out") from None
-    if not folder.ledger.exists() and any(folder.trials.iterdir()):
-        raise UserError(f"{path} holds trials but no {folder.ledger.name}; give another --out, or remove {path}")
     return folder
+
+
+def _strange(folder: RunFolder) -> list[str]:
+    """Name what a folder without a ledger holds beyond what a driver makes first and may have left, killed."""
+    if not folder.path.is_dir() or folder.ledger.exists():
+        return []
+    first = (folder.specs, folder.trials, folder.samples)
+    return sorted(
+        entry.name
+        for entry in folder.path.iterdir()
+        if entry != folder.lock and not (entry in first and entry.is_dir() and not any(entry.iterdir()))
+    )
 
 
 def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) -> None:

@@ -48,6 +48,7 @@ class TrialRow:
     state: str
     seconds: float
     metrics: dict[str, Any]
+    failure_kind: str | None = None
 
 
 class Ledger:
@@ -194,6 +195,19 @@ class Ledger:
             cursor = self._connection.execute("UPDATE trials SET state = 'planned' WHERE state = 'running'")
         return cursor.rowcount
 
+    def requeue_failed(self, *, anew: Iterable[int]) -> None:
+        """Set what failed back to planned; the trials in `anew` lose their epochs, the others go on after them."""
+        trials = [(trial,) for trial in anew]
+        with self.transaction():
+            self._connection.executemany("DELETE FROM epochs WHERE trial = ?", trials)
+            self._connection.executemany(
+                "UPDATE trials SET epochs_done = 0, seconds = 0, started = NULL WHERE id = ?", trials
+            )
+            self._connection.execute(
+                "UPDATE trials SET state = 'planned', failure_kind = NULL, failure_message = NULL, ended = NULL, "
+                "device = NULL WHERE state = 'failed'"
+            )
+
     def add_latency(self, row: Mapping[str, Any]) -> None:
         """Note a measured latency; `row` has the columns of `latencies`."""
         values = {**row, "versions": _json(row["versions"])}
@@ -218,6 +232,7 @@ class Ledger:
                 state=row["state"],
                 seconds=row["seconds"],
                 metrics=json.loads(row["metrics"] or "{}"),
+                failure_kind=row["failure_kind"],
             )
             for row in self._connection.execute("SELECT * FROM trials ORDER BY id")
         ]

@@ -25,6 +25,7 @@ def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal) -> No
             raise Stopped
 
     bookkeeper.started(proposal)
+    bookkeeper.tick()  # nothing else is said before the first epoch has ended
     outcome = run_trial(
         objective,
         spec=proposal.spec,
@@ -40,6 +41,6 @@ def _check_gpu(gpus_per_trial: float) -> None:
 
     if not torch.cuda.is_available():
         raise UserError(
-            f"a trial asks for {gpus_per_trial:g} GPUs, but torch sees none on this machine; "
+            f"gpus_per_trial is {gpus_per_trial:g}, but torch sees no GPU on this machine; "
             "set gpus_per_trial=0 in the study, or install a driver and a torch that fit the GPU"
         )

@@ -137,7 +137,7 @@ class Progress:
         """Say in one line how far the study is."""
         ended = sum(self._states.values())
         counts = ", ".join(f"{count} {state}" for state, count in self._states.items() if count and state != "complete")
-        words = f"{ended} of {self.planned} trials ended" + (f" ({counts})" if counts else "")
+        words = f"{ended} of {counted(self.planned, 'trial')} ended" + (f" ({counts})" if counts else "")
         words += f", {len(self._running)} running" if self._running else ""
         left = self.seconds_left()
         return words + (f", about {duration(left)} left" if left is not None and ended < self.planned else "")
@@ -167,6 +167,11 @@ class Progress:
         if self._stream is not None:
             self._stream.write(line + "\n")
             self._stream.flush()
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many: 1 trial, 6 trials."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

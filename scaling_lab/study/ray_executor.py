@@ -5,6 +5,7 @@ Nothing of Ray's is ever read back: after a stop it is started anew and asked fo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scaling_lab.errors import UserError
@@ -58,8 +60,8 @@ class Resources:
         if count == 0:
             largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
             raise UserError(
-                f"a trial asks for {self.cpus_per_trial:g} CPUs and {self.gpus_per_trial:g} GPUs, but the largest "
-                f"machine has {largest.get('CPU', 0):g} CPUs and {largest.get('GPU', 0):g} GPUs; "
+                f"a trial asks for {_words(self.cpus_per_trial, self.gpus_per_trial)}, but the largest machine has "
+                f"{_words(largest.get('CPU', 0), largest.get('GPU', 0))}; "
                 "lower cpus_per_trial or gpus_per_trial in the study"
             )
         return count
@@ -71,6 +73,32 @@ class Resources:
             per_gpu = max(1, int(1 / self.gpus_per_trial + 1e-9))
             fits = min(fits, node.get("GPU", 0) * per_gpu / max(1, self.gpus_per_trial))
         return int(fits + 1e-9)
+
+
+def cores() -> int:
+    """Give how many cores this process may use: its affinity, or a container's quota where that is less."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no quota
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
+
+
+def check_choices(*, executor: str, address: str | None, cpus: int | None) -> None:
+    """Refuse what would have no effect, and cores that this machine has not. Raises UserError."""
+    for name, value in (("address", address), ("cpus", cpus)):
+        if value is not None and executor == "local":
+            raise UserError(
+                f"--{name} {value} is for Ray; the local executor runs one trial at a time, in this process"
+            )
+    if cpus is not None and address is not None:
+        raise UserError(f"--cpus {cpus} is for a Ray on this machine; the cluster at {address} has cores of its own")
+    if cpus is not None and not 1 <= cpus <= cores():
+        raise UserError(f"--cpus is {cpus}; allowed are 1 to {cores()}, the cores that this machine lets us use")
+
+
+def _words(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU{'' if cpus == 1 else 's'} and {gpus:g} GPU{'' if gpus == 1 else 's'}"
 
 
 def run_with_ray(
@@ -135,7 +163,7 @@ def _ray(resources: Resources, mark: str) -> Iterator[Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if resources.address is None:
         options |= {
-            "num_cpus": resources.cpus,
+            "num_cpus": resources.cpus or cores(),
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE,
             "_temp_dir": str(temporary_folder(mark)),

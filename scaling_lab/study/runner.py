@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,15 +26,20 @@ from scaling_lab.study.ledger import Ledger
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.processes import clean_up, is_mark, make_mark
-from scaling_lab.study.progress import Progress
+from scaling_lab.study.progress import Progress, counted
 from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.provenance import provenance
+from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_with_ray
 from scaling_lab.study.samples import write_samples
 from scaling_lab.study.signals import interruptible
 from scaling_lab.study.study import Study
 from scaling_lab.study.trial import Objective, Training
 
 EXECUTORS = ("ray", "local")
+
+# Failures of the machine: such a trial goes on from its checkpoint. After the others its code or data will have been
+# mended, or its training would fail again: it starts anew.
+MACHINES_FAULT = ("lost_worker", "out_of_memory")
 
 # Given the specs without a measured latency: gives rows of the ledger's `latencies`, one spec after the other.
 MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
@@ -48,19 +54,23 @@ def run_study(
     data: str | None = None,
     address: str | None = None,
     cpus: int | None = None,
+    retry_failed: bool = False,
     objective: Objective | None = None,
     count: Count | None = None,
     measure_latency: MeasureLatency | None = None,
+    check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
     """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>].
 
-    `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `objective`
-    and `count` stand in for training and counting. Raises UserError for what a user can mend. KeyboardInterrupt, on
-    Ctrl-C or SIGTERM, comes after a clean stop: the same call continues.
+    `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `retry_failed`
+    runs failed trials again; `objective` and `count` stand in for training and counting; `check` is called with the
+    folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
+    SIGTERM, comes after a clean stop: the same call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
+    check_choices(executor=executor, address=address, cpus=cpus)
     job = prepare(study, out=out, form=form, data=data)
     folder = make_folder(job.folder)
     lock = DriverLock(folder.lock)
@@ -68,7 +78,7 @@ def run_study(
         run = _Run(job, folder, lock, stream=stream, executor=executor)
         with run.closing():
             chosen = objective or _training(job.study)
-            if run.start(count=count):
+            if run.start(count=count, check=check, retry_failed=retry_failed):
                 run.execute(chosen, address=address, cpus=cpus)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
@@ -88,6 +98,7 @@ class _Run:
         self.job, self.folder, self.executor = job, folder, executor
         self.mark = make_mark()
         self.stream = stream
+        self.progress: Progress | None = None
         if is_mark(lock.previous.get("mark")):  # the last driver did not end by itself
             clean_up(lock.previous["mark"], patience=0)
         lock.write({"mark": self.mark})
@@ -96,7 +107,9 @@ class _Run:
 
     def say(self, text: str) -> None:
         """Write a line for people."""
-        if self.stream is not None:
+        if self.progress is not None:
+            self.progress.say(text)
+        elif self.stream is not None:
             print(text, file=self.stream, flush=True)
 
     @contextmanager
@@ -107,8 +120,8 @@ class _Run:
         except KeyboardInterrupt:
             self.ledger.requeue_running()
             states = Counter(row.state for row in self.ledger.trials())
-            ended = sum(states.values()) - states["planned"]
-            self.say(f"stopped with {ended} trials ended; the same command continues")
+            ended = counted(sum(states.values()) - states["planned"], "trial")
+            self.say(f"stopped with {ended} ended; the same command continues")
             raise
         finally:
             self.ledger.requeue_running()
@@ -116,11 +129,18 @@ class _Run:
                 self.ledger.end_session(self.session)
             self.ledger.close()
 
-    def start(self, *, count: Count | None) -> bool:
+    def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
         """Write down what is to be run; give whether there is anything."""
-        check_same_protocol(self.ledger.meta(), self.job, self.folder)
+        job = self.job
+        check_same_protocol(self.ledger.meta(), job, self.folder)
+        self.say(f"study:  {job.name}" + (f" (form {job.form})" if job.form else ""))
+        self.say(f"data:   {job.study.data.describe()}\nfolder: {self.folder.path}")
         self.ledger.requeue_running()
+        if retry_failed:
+            self._retry_failed()
         self.ledger.write_meta({**self.job.meta(), "planned_trials": self.job.study.trials})
+        if check is not None:
+            check(self.folder.path)
         self.proposals = Proposals(
             self.job.study,
             self.ledger,
@@ -136,6 +156,8 @@ class _Run:
             self._say_done()
             return False
         self.proposals.put_back(first)
+        ended = sum(row.state != "planned" for row in self.ledger.trials())
+        self.say(f"trials: {self.proposals.planned}" + (f", {ended} of them done" if ended else ""))
         self._write_provenance()
         write_samples(self.job.study.data, self.folder)
         return True
@@ -145,6 +167,7 @@ class _Run:
         assert self.session is not None
         study = self.job.study
         states = Counter(row.state for row in self.ledger.trials())
+        self.say(f"{self._where(address, cpus)}; Ctrl-C stops cleanly, and the same command continues")
         progress = Progress(self.stream, planned=self.proposals.planned, states=states)
         bookkeeper = Bookkeeper(
             folder=self.folder,
@@ -153,15 +176,14 @@ class _Run:
             progress=progress,
             session=self.session,
         )
+        self.progress = progress
         try:
-            with interruptible(at_once=self.executor == "local") as is_interrupted:
+            with interruptible(self.say, at_once=self.executor == "local") as is_interrupted:
                 if self.executor == "local":
                     from scaling_lab.study.local_executor import run_locally
 
                     run_locally(bookkeeper, objective, gpus_per_trial=study.gpus_per_trial)
                 else:
-                    from scaling_lab.study.ray_executor import Resources, run_with_ray
-
                     resources = Resources(
                         cpus_per_trial=study.cpus_per_trial,
                         gpus_per_trial=study.gpus_per_trial,
@@ -173,6 +195,7 @@ class _Run:
                     )
         finally:
             progress.close()
+            self.progress = None
         self.ledger.write_meta({**self.job.meta(), "planned_trials": self.proposals.planned})
         self._say_done()
 
@@ -183,14 +206,48 @@ class _Run:
         complete = {row.architecture for row in self.ledger.trials() if row.state == "complete"}
         missing = [architectures[digest].spec for digest in architectures if digest in complete - measured]
         if missing:
-            self.say(f"measuring the latency of {len(missing)} architectures")
+            self.say(f"measuring the latency of {counted(len(missing), 'architecture')}")
             for row in measure(missing):
                 self.ledger.add_latency(row)
 
     def _say_done(self) -> None:
         rows = self.ledger.trials()
         failed = sum(row.state == "failed" for row in rows)
-        self.say(f"all {len(rows)} trials are done" + (f", {failed} of them failed" if failed else ""))
+        if not rows:
+            words = self._nothing()
+        elif len(rows) == 1:
+            words = "the only trial " + ("failed; --retry-failed runs it again" if failed else "is done")
+        else:
+            words = f"all {len(rows)} trials are done"
+            words += f", {failed} of them failed; --retry-failed runs those again" if failed else ""
+        self.say(words)
+
+    def _nothing(self) -> str:
+        """Say why a study has no trial."""
+        refused = [costs for _, costs in self.ledger.rejections()]
+        if not refused:
+            return "no trial: the search space has no point"
+        least = [
+            f"the least {name} is {min(costs[name] for costs in refused):.3g}, the limit {limit:g}"
+            for name, limit in self.job.study.limits.items()
+        ]
+        return f"no trial: the limits refuse all of {counted(len(refused), 'point')}; {', '.join(least)}"
+
+    def _where(self, address: str | None, cpus: int | None) -> str:
+        if self.executor == "local":
+            return "running in this process, one trial at a time"
+        if address is not None:
+            return f"connecting to Ray at {address}"
+        return f"starting Ray on {counted(cpus or cores(), 'core')}"
+
+    def _retry_failed(self) -> None:
+        failed = [row for row in self.ledger.trials() if row.state == "failed"]
+        anew = [row.id for row in failed if row.failure_kind not in MACHINES_FAULT]
+        for trial in anew:
+            _set_aside(self.folder.trial(trial))
+        self.ledger.requeue_failed(anew=anew)
+        if failed:
+            self.say(f"{counted(len(failed), 'failed trial')} to be run again")
 
     def _write_provenance(self) -> None:
         values = provenance()
@@ -209,6 +266,13 @@ class _Run:
             "protocol": job.protocol,
         }
         write_whole(self.folder.provenance, json.dumps(whole, indent=1) + "\n")
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep what a failed trial left, its error.txt above all, in a folder beside its own."""
+    if folder.exists():
+        names = (folder.with_name(f"{folder.name}.failed-{number}") for number in count_from(1))
+        folder.rename(next(name for name in names if not name.exists()))
 
 
 def _training(study: Study) -> Training:

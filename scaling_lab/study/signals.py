@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,15 +12,20 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def interruptible(*, at_once: bool) -> Iterator[Callable[[], bool]]:
+def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Callable[[], bool]]:
     """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt at once, or give what tells that one has come.
 
-    The second signal interrupts in any case. Outside the main thread, which alone can handle signals, nothing changes.
+    The first signal is answered with a line, for a clean stop takes seconds; the second interrupts in any case. Outside
+    the main thread, which alone can handle signals, nothing changes.
     """
     seen: list[int] = []
 
     def handle(number: int, frame: object) -> None:
         seen.append(number)
+        if len(seen) == 1:
+            # It may come in the middle of another write to the same stream, or when nobody reads what we say.
+            with contextlib.suppress(RuntimeError, OSError):
+                say("stopping …")
         if at_once or len(seen) > 1:
             raise KeyboardInterrupt
 

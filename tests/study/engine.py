@@ -16,6 +16,7 @@ from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
+from scaling_lab.study.ray_executor import cores
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.trial import Report
 from scaling_lab.training import Diverged
@@ -56,9 +57,12 @@ def count(spec: DetectorSpec) -> Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """An objective that sleeps for each epoch, keeps a checkpoint, and fails on demand by a topology's name."""
+    """An objective that keeps a checkpoint, and fails on demand by a topology's name.
 
-    seconds: float = 0.0
+    Trials from the number `hold` on wait for ever after the first epoch of each start: they are to be stopped there.
+    """
+
+    hold: int | None = None
     fail: Mapping[str, str] | None = None
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
@@ -67,12 +71,13 @@ class Replayed:
         _log(folder, f"start at {done}")
         metrics: dict[str, Any] = {}
         for epoch in range(done + 1, 4):
-            time.sleep(self.seconds)
             metrics = result(spec, seed, epoch)
             self._fail(spec, metrics)
             _log(folder, f"epoch {epoch}")
             report(metrics)
             _write_whole(checkpoint, str(epoch))
+            while self.hold is not None and int(folder.name) >= self.hold:
+                time.sleep(0.02)
         return metrics or result(spec, seed, 3)
 
     def _fail(self, spec: DetectorSpec, metrics: dict[str, Any]) -> None:
@@ -115,12 +120,18 @@ def start_driver(out: Path, *, executor: str, **options: Any) -> subprocess.Pope
     )
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
+    """Wait for what is to come; the limit is for a test that fails, far beyond what a stalled machine takes."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
     return value
+
+
+def some_cores(executor: str) -> int | None:
+    """Give two cores for Ray where there are two: a worker for each of many would take long to start."""
+    return min(2, cores()) if executor == "ray" else None
 
 
 def log(folder: Path) -> list[str]:
@@ -162,7 +173,7 @@ def main() -> int:
             make_study(**options.get("study", {})),
             out=options["out"],
             executor=options["executor"],
-            cpus=2,
+            cpus=some_cores(options["executor"]),
             count=count,
             objective=Replayed(**options.get("objective", {})),
         )

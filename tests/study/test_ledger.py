@@ -68,6 +68,23 @@ def test_what_runs_is_queued_again_and_keeps_its_epochs(tmp_path: Path) -> None:
     assert (ledger.trials()[0].state, ledger.trials()[0].epochs_done) == ("planned", 2)
 
 
+def test_what_failed_is_queued_again_with_or_without_its_epochs(tmp_path: Path) -> None:
+    ledger, digest = make(tmp_path / "x")
+    for trial in (plan(ledger, digest), plan(ledger, digest, seed=1)):
+        ledger.add_epoch(trial, 1, {"loss": 1.0}, seconds=2.0)
+        ledger.end_trial(trial, "failed", kind="lost_worker", message="m", seconds=3.0, device="cpu")
+    done = plan(ledger, digest, seed=2)
+    ledger.complete(done, {"ap": 1.0}, seconds=1.0, device="cpu")
+    assert [row.failure_kind for row in ledger.trials()] == ["lost_worker", "lost_worker", None]
+    ledger.requeue_failed(anew=[2])
+    assert [(row.state, row.epochs_done, row.seconds, row.failure_kind) for row in ledger.trials()] == [
+        ("planned", 1, 3.0, None),
+        ("planned", 0, 0.0, None),
+        ("complete", 0, 1.0, None),
+    ]
+    assert ledger._connection.execute("SELECT trial FROM epochs").fetchall()[0][0] == 1
+
+
 def test_a_group_of_changes_is_whole_or_not_at_all(tmp_path: Path) -> None:
     ledger, digest = make(tmp_path / "x")
     with contextlib.suppress(KeyboardInterrupt), ledger.transaction():
