@@ -5,7 +5,7 @@ scaling-lab report runs/<study> --report reports/frontier.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, compute_frontier, pictures, provenance, sections
+from scaling_lab.report import Page, architectures, compute_frontier, pictures, provenance, sections
 from scaling_lab.runs import Runs
 
 
@@ -19,7 +19,7 @@ def report(runs: Runs) -> Page:
         sections=(
             sections.conclusions(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),
-            sections.architectures(runs, frontier),
+            architectures.architectures(runs, frontier),
             sections.topologies(runs, frontier),
             sections.curves(runs, frontier),
             pictures.detections(runs, frontier),

@@ -5,7 +5,7 @@ scaling-lab report runs/<study> --report reports/topology_ablation.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, ablation, compute_frontier, pictures, provenance, sections
+from scaling_lab.report import Page, ablation, architectures, compute_frontier, pictures, provenance, sections
 from scaling_lab.runs import Runs
 
 
@@ -20,7 +20,7 @@ def report(runs: Runs) -> Page:
             sections.conclusions(runs, frontier),
             ablation.ablation(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),
-            sections.architectures(runs, frontier),
+            architectures.architectures(runs, frontier),
             sections.topologies(runs, frontier),
             ablation.beside_the_paper(runs, frontier),
             sections.curves(runs, frontier),

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.report import figures, published, statistics, words
+from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.names import topology_fusion, topology_name
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import has_values, records
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -27,41 +28,20 @@ MOST_EXACT = 7  # 7! orders are enumerated for the p of Kendall's tau
 def ablation(runs: Runs, frontier: Frontier) -> Section:
     """Compare every architecture with the study's baseline."""
     baseline, why_not = find_baseline(runs, frontier)
+    if frontier.trials.empty:
+        return Section(title="Against the baseline", blocks=())
     if baseline is None:
         return Section(title="Against the baseline", blocks=(Text(text=why_not, tone="warning"),))
     differences = compare(frontier, baseline)
     name = str(frontier.labels[baseline])
     if differences.empty:
         text = f"{name} is the baseline, and no other architecture has a complete trial to compare with it."
-        return Section(title="Against the baseline", blocks=(Text(text=text, tone="warning"),))
-    blocks: list[Block] = [_verdict(differences), Bullets(items=tuple(("", text) for text in differences["sentence"]))]
+        return Section(title="Against the baseline", blocks=(Text(text=text, tone="note"),))
+    blocks: list[Block] = [_verdict(differences)]
+    if differences["p"].notna().any():
+        blocks += [Bullets(items=tuple(("", text) for text in differences["sentence"]))]
     blocks += [_figure(differences, name), _table(differences, name)]
     return Section(title="Against the baseline", blocks=tuple(blocks))
-
-
-def find_baseline(runs: Runs, frontier: Frontier) -> tuple[str | None, str]:
-    """Give the digest of the study's baseline, or None and the reason."""
-    point = runs.meta.get("baseline")
-    if not point:
-        return (
-            None,
-            "The study names no baseline. Give it one (Study(baseline={...}), a point of its space) to compare with.",
-        )
-    wanted = ", ".join(f"{name} = {value}" for name, value in point.items())
-    trials = frontier.trials
-    for name, value in point.items():
-        column = f"param_{name}"
-        matches = [str(found) == str(value) for found in trials[column]] if column in trials else [False] * len(trials)
-        trials = trials[pd.Series(matches, index=trials.index, dtype=bool)]
-    digests = list(dict.fromkeys(trials["architecture"]))
-    if len(digests) == 1:
-        return str(digests[0]), ""
-    if not digests:
-        return None, f"The baseline ({wanted}) has no complete trial, so nothing can be compared with it yet."
-    text = (
-        f"The baseline ({wanted}) fits {len(digests)} architectures; name every parameter of its point to choose one."
-    )
-    return None, text
 
 
 def compare(frontier: Frontier, baseline: str) -> pd.DataFrame:
@@ -105,8 +85,7 @@ def sentence(row: dict[str, Any], baseline: str) -> str:
     n, n_base = int(row["n"]), int(row["n_baseline"])
     seeds = words.plural(n, "seed") if n == n_base else f"{n} and {words.plural(n_base, 'seed')}"
     if row["verdict"] == "no claim":
-        each = "1 seed each" if n == n_base == 1 else seeds
-        return f"{beginning}, {each}: no difference can be claimed."
+        return f"{beginning}, {seeds}: no claim."
     text = f"{beginning} [{words.signed(row['low'])}, {words.signed(row['high'])}], {seeds}: {row['verdict']}"
     if row["verdict"] == "not distinguishable":
         if row["low"] > 0 or row["high"] < 0:
@@ -122,8 +101,8 @@ def sentence(row: dict[str, Any], baseline: str) -> str:
 def _verdict(differences: pd.DataFrame) -> Text:
     if (differences["verdict"] == "no claim").all():
         return Text(
-            text="No difference can be claimed: with one seed on a side nothing shows how far two trainings of one "
-            "architecture lie apart. The differences below are those of these trained models only.",
+            text="These are differences between trained models, not between architectures: with one seed on a side no "
+            "difference can be claimed.",
             tone="warning",
         )
     told = int((differences["verdict"] == "distinguishable").sum())
@@ -149,34 +128,39 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
 
 
 def _interval(low: float, high: float) -> str:
-    return "1 seed: no interval" if math.isnan(low) else f"[{words.signed(low)}, {words.signed(high)}]"
+    return "–" if math.isnan(low) else f"[{words.signed(low)}, {words.signed(high)}]"
 
 
 def _table(differences: pd.DataFrame, baseline: str) -> Table:
+    """Give the table of differences, with columns for what was tested where anything was."""
     frame = differences.copy()
     frame["interval"] = [_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
+    frame["p"] = ["< 0.001" if p < 0.001 else "–" if math.isnan(p) else f"{p:.3f}" for p in frame["p_holm"]]
     frame["cost"] = 100.0 * (frame["gmacs_ratio"] - 1.0)
-    columns = (
+    tested = bool(frame["p_holm"].notna().any())
+    columns = [
         Column(key="label", label="Architecture", swatch="series"),
-        Column(key="difference", label="Difference", digits=1, signed=True),
-        Column(key="interval", label="95 % interval", sort="low"),
-        Column(
-            key="p_holm", label="p (Holm)", digits=3, help="Welch's t-test, corrected for the number of comparisons"
-        ),
-        Column(
-            key="detectable", label="Detectable", digits=1, help="smallest true difference that these seeds would show"
-        ),
+        Column(key="difference", label="ΔAP", digits=1, signed=True),
+    ]
+    if tested:
+        columns += [
+            Column(key="interval", label="95 % interval", sort="low"),
+            Column(key="p", label="p", sort="p_holm"),
+            Column(key="detectable", label="Detectable", digits=1, help="smallest difference that these seeds show"),
+        ]
+    columns += [
         Column(key="n", label="Seeds", digits=0),
-        Column(key="cost", label="GMACs, %", digits=0, signed=True, help=f"relative to {baseline}"),
-        Column(key="verdict", label="Verdict"),
-    )
-    caption = (
-        "Detectable: the smallest true difference that a test with these seeds finds four times in five "
-        "(5 %, two-sided, SD pooled over architectures)."
-        if frame["detectable"].notna().any()
-        else ""
-    )
-    return Table(name="differences", frame=frame, columns=columns, caption=caption)
+        Column(key="cost", label="ΔGMACs, %", digits=0, signed=True),
+    ]
+    columns += [Column(key="verdict", label="Verdict")] if tested else []
+    caption = f"Δ is the difference to {baseline}, which has {words.plural(int(frame['n_baseline'].iloc[0]), 'seed')}."
+    if tested:
+        caption += (
+            " p: Welch's t-test with Holm's correction for being one of several. Detectable: the smallest true "
+            "difference that a test with these seeds finds four times in five (5 %, two-sided, SD pooled over "
+            "architectures)."
+        )
+    return Table(name="differences", frame=frame, columns=tuple(columns), caption=caption)
 
 
 # --- beside the paper ------------------------------------------------------------------------------------------------
@@ -185,6 +169,8 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
 def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
     """Show the paper's comparison of feature networks beside this run's, and how far their orders agree."""
     baseline, _ = find_baseline(runs, frontier)
+    if frontier.trials.empty:
+        return Section(title="Beside the paper", blocks=())
     table = published_table(runs, frontier, baseline)
     source = str(published.feature_networks()["source"].iloc[0])
     if table.empty:
@@ -193,24 +179,31 @@ def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
     if table["feature_network"].duplicated().any():
         text = f"{source} has one detector for each feature network; this run has several, so they cannot be paired."
         return Section(title="Beside the paper", blocks=(Text(text=text),))
-    columns = (
-        Column(key="label", label="Here", swatch="series"),
-        Column(key="feature_network", label="Row of the paper"),
+    columns = [
+        Column(key="label", label="Architecture", swatch="series"),
+        Column(key="feature_network", label="In the paper"),
         Column(key="ap_val", label="AP, paper", digits=2),
-        Column(key="difference_paper", label="to baseline, paper", digits=2, signed=True),
         Column(key="ap_mean", label="AP, here", digits=1),
-        Column(key="difference_here", label="to baseline, here", digits=1, signed=True),
-        Column(key="n", label="Seeds here", digits=0),
-        Column(key="gmacs_ratio", label="GMACs ratio, paper", digits=2),
-    )
-    caption = (
+    ]
+    caption = ""
+    if has_values(table, "difference_here"):
+        caption = f"ΔAP is the difference to {frontier.labels[str(baseline)]}. "
+        columns += [
+            Column(key="difference_paper", label="ΔAP, paper", digits=2, signed=True),
+            Column(key="difference_here", label="ΔAP, here", digits=1, signed=True),
+        ]
+    columns += [Column(key="gmacs_ratio", label="Cost, paper", digits=2)]
+    caption += (
         f"The paper's numbers are {source}: COCO val, full-length training. They were not measured here, and the APs "
         "of the two sides do not compare; only the order and the sign of differences do."
     )
+    if has_values(table, "gmacs_ratio_here"):
+        columns += [Column(key="gmacs_ratio_here", label="Cost, here", digits=2)]
+        caption += " Cost: multiply-adds relative to FPN, in the paper as printed there, here of the feature network."
     return Section(
         title="Beside the paper",
         blocks=(
-            Table(name="beside_the_paper", frame=table, columns=columns, caption=caption),
+            Table(name="beside_the_paper", frame=table, columns=tuple(columns), caption=caption),
             Text(text=agreement(table)),
         ),
     )
@@ -226,13 +219,16 @@ def published_table(runs: Runs, frontier: Frontier, baseline: str | None) -> pd.
         name = published.table_5_row(topology_name(topology), topology_fusion(topology))
         if name is not None:
             ours = {key: row[key] for key in ("architecture", "label", "series", "n", "ap_mean")}
-            rows.append({**ours, "feature_network": name, **paper[name]})
+            cost = {"gmacs_feature_network": row.get("gmacs_feature_network", math.nan)}
+            rows.append({**ours, **cost, "feature_network": name, **paper[name]})
     table = pd.DataFrame(rows)
     if table.empty:
         return table
     for column, value in (("difference_here", "ap_mean"), ("difference_paper", "ap_val")):
         base = table.loc[table["architecture"] == baseline, value]
         table[column] = table[value] - base.iloc[0] if len(base) else math.nan
+    fpn = table.loc[table["feature_network"] == published.COST_ONE, "gmacs_feature_network"]
+    table["gmacs_ratio_here"] = table["gmacs_feature_network"] / fpn.iloc[0] if len(fpn) else math.nan
     return table.sort_values("ap_val", ascending=False, kind="stable").reset_index(drop=True)
 
 
@@ -244,9 +240,8 @@ def agreement(table: pd.DataFrame) -> str:
     ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
     tau = statistics.kendall_tau_b(ours, theirs)
     text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f} over {n} feature networks".replace("-0", "−0")
+    text += ", with one seed here" if int(table["n"].min()) == 1 else ""
     if n <= MOST_EXACT:
         p = statistics.kendall_exact_p(ours, theirs)
-        text += f"; of all orders {100 * p:.0f} % agree or disagree as strongly by chance"
-    if int(table["n"].min()) == 1:
-        text += ". With one seed the order here is itself uncertain"
+        text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
     return text + "."

@@ -67,13 +67,14 @@ class Gallery:
 class Column:
     """A column of a table: the frame's column `key`, shown under `label`, sorted by the column `sort` (or itself).
 
-    `digits` is for numbers, `signed` gives them a sign;
-    `help` explains the heading; `swatch` names a column with the row's series colour.
+    `digits` is for numbers: digits after the point, or significant ones; `signed` gives them a sign. `help` explains the
+    heading; `swatch` names a column with the row's series colour.
     """
 
     key: str
     label: str
     digits: int | None = None
+    significant: bool = False
     signed: bool = False
     help: str = ""
     sort: str | None = None
@@ -92,13 +93,30 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Label:
+    """Words in a picture and the box that they fill: x, y, width, height in pixels of the picture."""
+
+    text: str
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Box:
-    """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score."""
+    """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score.
+
+    `label` is what is written beside it, nothing where there is no room.
+    """
 
     bbox: tuple[float, float, float, float]
     name: str
     series: int
     score: float | None = None
+    label: Label | None = None
+
+    @property
+    def text(self) -> str:
+        """The class and the score."""
+        return self.name if self.score is None else f"{self.name} {self.score:.2f}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +165,7 @@ Block = Text | Bullets | Facts | Figure | Gallery | Table | Pictures | Code | De
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and what stands under it; a page leaves out a section without blocks."""
 
     title: str
     blocks: tuple[Block, ...]

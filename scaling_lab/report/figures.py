@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from scaling_lab.report import labels
+from scaling_lab.report import labels, words
 from scaling_lab.report.style import (
     GRID,
     INK,
@@ -128,7 +128,7 @@ def _draw_architecture(
     first = trials.iloc[0]
     colour, marker = series_colour(int(first["series"])), series_marker(int(first["series"]))
     x, mean = float(first[cost]), float(first["ap_mean"])
-    size = 46 if first["series"] >= 0 else 28
+    size = 60 if first["series"] >= 0 else 28
     boxes: list[Box] = [(x, mean, x, mean)]
     if len(trials) > 1:
         values = trials["ap"].astype(float).tolist()
@@ -145,7 +145,7 @@ def _draw_architecture(
         axes.hlines(mean, x, float(first["p90_ms"]), color=colour, linewidth=1.2, alpha=0.7, zorder=3)
         axes.plot([float(first["p90_ms"])], [mean], marker="|", color=colour, markersize=6, zorder=3)
         boxes.append((x, mean, float(first["p90_ms"]), mean))
-    face, edge, line = (PAPER, colour, 1.6) if len(trials) == 1 else (colour, PAPER, 1.0)
+    face, edge, line = (PAPER, colour, 1.6) if len(trials) == 1 else (colour, PAPER, 0.8)
     axes.scatter(
         [x], [mean], s=size, marker=marker, facecolor=face, edgecolor=edge, linewidths=line, zorder=5,
         rasterized=many, label=label,
@@ -189,9 +189,17 @@ def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
         axes.barh(positions, values, left=left, height=0.62, color=colour, label=name, linewidth=0)
         left = left + values
     axes.set_xlim(0.0, float(left.max()) * 1.16 or 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(4 if narrow else 8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     for position, total in zip(positions, left, strict=True):
         axes.annotate(
-            f"{total:.3g}", (total, position), (4, 0), textcoords="offset points", va="center", fontsize=8, color=MUTED
+            words.significant(total),
+            (total, position),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=MUTED,
         )
     axes.set_yticks(positions, [labels.wrap(str(label), 20 if narrow else 40) for label in table["label"]], color=INK)
     figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=8, handlelength=1.0, handleheight=1.0,
@@ -215,8 +223,8 @@ def difference_figure(differences: pd.DataFrame, width: float = WIDE, *, baselin
         hollow = math.isnan(float(row["low"]))
         face, edge = (PAPER, colour) if hollow else (colour, PAPER)
         axes.scatter(
-            [float(row["difference"])], [position], s=46, marker=series_marker(int(row["series"])),
-            facecolor=face, edgecolor=edge, linewidths=1.6, zorder=3,
+            [float(row["difference"])], [position], s=64, marker=series_marker(int(row["series"])),
+            facecolor=face, edgecolor=edge, linewidths=1.6 if hollow else 1.0, zorder=3,
         )  # fmt: skip
     axes.set_ylim(-0.6, len(table) - 0.4)
     axes.set_yticks(

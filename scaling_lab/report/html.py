@@ -16,16 +16,24 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from scaling_lab.report import blocks
+from scaling_lab.report import blocks, words
 from scaling_lab.report.style import NARROW
 from scaling_lab.report.svg import drawn, inline_svg
 
 Draw = Callable[[blocks.Figure, float], MatplotlibFigure]
 
+DENSE = 6  # columns: so many keep their numbers close together, and their words get the room
+MOST_UNFILTERED = 8  # rows: a shorter table is read faster than it is filtered
+
 
 def escape(text: object) -> str:
     """Make any value harmless as text and as an attribute's value."""
     return html.escape(str(text), quote=True)
+
+
+def _prose(text: str) -> str:
+    """Make sentences harmless and keep percent signs on the line of their numbers."""
+    return re.sub(r"(?<=\d) %", "&nbsp;%", escape(text))
 
 
 def identifier(text: str) -> str:
@@ -42,7 +50,7 @@ def render(block: blocks.Block, draw: Draw = drawn) -> str:
     """Render one block; `draw` draws a figure at a width."""
     match block:
         case blocks.Text():
-            return f'<p class="text {escape(block.tone)}">{escape(block.text)}</p>'
+            return f'<p class="text {escape(block.tone)}">{_prose(block.text)}</p>'
         case blocks.Bullets():
             return f'<ul class="bullets">{"".join(_bullet(lead, text) for lead, text in block.items)}</ul>'
         case blocks.Facts():
@@ -63,7 +71,7 @@ def render(block: blocks.Block, draw: Draw = drawn) -> str:
 
 
 def _bullet(lead: str, text: str) -> str:
-    return f"<li>{f'<strong>{escape(lead)}</strong> ' if lead else ''}{escape(text)}</li>"
+    return f"<li>{f'<strong>{escape(lead)}</strong> ' if lead else ''}{_prose(text)}</li>"
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -77,7 +85,7 @@ def _figure(figure: blocks.Figure, draw: Draw) -> str:
         f'<figure id="figure-{identifier(figure.name)}">{title}'
         f'<div class="wide" role="img" aria-label="{escape(figure.alt)}">{wide}</div>'
         f'<div class="narrow" role="img" aria-label="{escape(figure.alt)}">{narrow}</div>'
-        f"<figcaption>{escape(figure.caption)} {_files(figure.name)}</figcaption></figure>"
+        f"<figcaption>{_prose(figure.caption)} {_files(figure.name)}</figcaption></figure>"
     )
 
 
@@ -89,7 +97,7 @@ def _small_figure(figure: blocks.Figure, draw: Draw) -> str:
     return (
         f'<figure class="small"><h3>{escape(figure.title)}</h3>'
         f'<div role="img" aria-label="{escape(figure.alt)}" style="{style}">{svg}</div>'
-        f"<figcaption>{escape(figure.caption)} {_files(figure.name)}</figcaption></figure>"
+        f"<figcaption>{_prose(figure.caption)} {_files(figure.name)}</figcaption></figure>"
     )
 
 
@@ -109,17 +117,18 @@ def _table(table: blocks.Table) -> str:
         f"<tr>{''.join(_cell(column, row, numeric=_is_numeric(table, column)) for column in table.columns)}</tr>"
         for row in shown.to_dict("records")
     )
+    kind = ' class="dense"' if len(table.columns) >= DENSE else ""
     more = f"The first {len(shown)} of {len(table.frame)} rows. " if len(shown) < len(table.frame) else ""
     filtering = (
         f'<label class="filter">Filter <input type="search" placeholder="any word">'
         f'<output>{len(shown)} rows</output></label>'
-        if len(shown) > 5
+        if len(shown) > MOST_UNFILTERED
         else ""
     )  # fmt: skip
     return (
         f'<div class="table" id="table-{identifier(table.name)}">{filtering}<div class="scroll" tabindex="0">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="caption">{escape(table.caption)} {escape(more)}<span class="files">'
+        f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="caption">{_prose(table.caption)} {escape(more)}<span class="files">'
         f'<a href="tables/{escape(table.name)}.csv">CSV</a></span></p></div>'
     )
 
@@ -140,7 +149,7 @@ def _cell(column: blocks.Column, row: dict[Any, Any], *, numeric: bool) -> str:
     value = row[column.key]
     ordering = row[column.sort] if column.sort else value
     key = f' data-v="{float(ordering):.9g}"' if numeric and not _missing(ordering) else ""
-    text = shown(value, column.digits, signed=column.signed)
+    text = shown(value, column.digits, signed=column.signed, significant=column.significant)
     kind = ' class="number"' if numeric else ' class="long"' if len(text) > 80 else ""
     return f"<td{kind}{key}>{_swatch(row[column.swatch]) if column.swatch else ''}{escape(text)}</td>"
 
@@ -155,12 +164,14 @@ def series_variable(series: object) -> str:
     return f"series-{number % 8}" if number >= 0 else "rest"
 
 
-def shown(value: object, digits: int | None, *, signed: bool = False) -> str:
-    """Write a value for people; nothing where there is nothing."""
+def shown(value: object, digits: int | None, *, signed: bool = False, significant: bool = False) -> str:
+    """Write a value for people; nothing where there is nothing. `digits` are those after the point, or significant."""
     if _missing(value):
         return "–" if digits is not None else ""
     if digits is None or not isinstance(value, (int, float)):
         return str(value)
+    if significant:
+        return words.significant(value, digits)
     text = f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
     return text if text.strip("+−0.") else text.strip("+−")
 
@@ -175,7 +186,7 @@ def _missing(value: object) -> bool:
 def _pictures(pictures: blocks.Pictures) -> str:
     rows = "".join(_picture(row, index) for index, row in enumerate(pictures.rows))
     figure = pictures.figure
-    return f'<div class="pictures">{rows}<p class="caption">{escape(figure.caption)} {_files(figure.name)}</p></div>'
+    return f'<div class="pictures"><p class="caption">{_prose(figure.caption)} {_files(figure.name)}</p>{rows}</div>'
 
 
 def _picture(picture: blocks.Picture, index: int) -> str:
@@ -187,8 +198,9 @@ def _picture(picture: blocks.Picture, index: int) -> str:
     panels = []
     for number, panel in enumerate(picture.panels):
         first = image if number == 0 else f'<use href="#picture-{index}"/>'
-        boxes = "".join(_box(box, picture.size) for box in panel.boxes)
-        label = f"{picture.name}, {panel.title}: " + (", ".join(_box_text(box) for box in panel.boxes) or "no boxes")
+        large_first = sorted(panel.boxes, key=lambda box: -box.bbox[2] * box.bbox[3])
+        boxes = "".join([*(_box(box, picture.size) for box in large_first), *map(_label, panel.boxes)])
+        label = f"{picture.name}, {panel.title}: " + (", ".join(box.text for box in panel.boxes) or "no boxes")
         panels.append(
             f'<figure class="panel"><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
             f"{first}{boxes}</svg>"
@@ -197,24 +209,23 @@ def _picture(picture: blocks.Picture, index: int) -> str:
     return f'<div class="picture-row">{"".join(panels)}</div>'
 
 
-def _box_text(box: blocks.Box) -> str:
-    return box.name if box.score is None else f"{box.name} {box.score:.2f}"
-
-
 def _box(box: blocks.Box, size: tuple[int, int]) -> str:
-    """Draw a box with its words above it, or inside where the picture ends; sizes are in pixels of the picture."""
+    """Draw a box; its class and score show when it is pointed at."""
     x, y, width, height = box.bbox
-    unit = max(size) / 100.0
-    text = _box_text(box)
-    text_width = 2.7 * unit * len(text) + 1.4 * unit
-    left = min(max(0.0, x), max(0.0, size[0] - text_width))
-    top = y - 5.8 * unit if y >= 5.8 * unit else y
-    colour = f"var(--box-{box.series % 8})"
     return (
-        f"<g><title>{escape(text)}</title>"
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="none" '
-        f'stroke="{colour}" stroke-width="{1.1 * unit:.2f}"/>'
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{text_width:.1f}" height="{5.8 * unit:.1f}" fill="{colour}"/>'
-        f'<text x="{left + 0.7 * unit:.1f}" y="{top + 4.4 * unit:.1f}" font-size="{4.8 * unit:.2f}" '
-        f'textLength="{text_width - 1.4 * unit:.1f}" lengthAdjust="spacingAndGlyphs">{escape(text)}</text></g>'
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="none" pointer-events="all" '
+        f'stroke="var(--box-{box.series % 8})" stroke-width="{0.011 * max(size):.2f}">'
+        f"<title>{escape(box.text)}</title></rect>"
+    )
+
+
+def _label(box: blocks.Box) -> str:
+    """Write a box's label where it was placed; the words fill their place whatever the reader's typeface."""
+    if box.label is None:
+        return ""
+    x, y, width, height = box.label.bbox
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="var(--box-{box.series % 8})"/>'
+        f'<text x="{x + 0.12 * height:.1f}" y="{y + 0.77 * height:.1f}" font-size="{0.82 * height:.2f}" '
+        f'textLength="{width - 0.24 * height:.1f}" lengthAdjust="spacingAndGlyphs">{escape(box.label.text)}</text>'
     )

@@ -22,11 +22,12 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def render_page(page: blocks.Page, draw: Draw = svg.drawn) -> str:
     """Give the whole HTML document; `draw` draws a figure at a width."""
-    links = "".join(f'<a href="#{identifier(s.title)}">{escape(s.title)}</a>' for s in page.sections)
+    shown = [section for section in page.sections if section.blocks]
+    links = "".join(f'<a href="#{identifier(s.title)}">{escape(s.title)}</a>' for s in shown)
     sections = "\n".join(
         f'<section id="{identifier(section.title)}"><h2>{escape(section.title)}</h2>\n'
         f"{render_all(section.blocks, draw)}\n</section>"
-        for section in page.sections
+        for section in shown
     )
     subtitle = f'<p class="subtitle">{escape(page.subtitle)}</p>' if page.subtitle else ""
     return f"""<!doctype html>

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from scaling_lab.report.blocks import Box, Figure, Panel, Picture, Pictures, Section, Text
+from scaling_lab.report import labels
+from scaling_lab.report.blocks import Box, Figure, Label, Panel, Picture, Pictures, Section, Text
 from scaling_lab.report.style import INK, NARROW, SERIES_DARK, WIDE, new_figure
 
 if TYPE_CHECKING:
@@ -21,9 +25,11 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 THRESHOLD = 0.3
-MOST_IMAGES = 6
+MOST_IMAGES = 4
 MOST_ARCHITECTURES = 7
 LONGEST_SIDE = 480  # pixels; larger pictures go into the page as smaller JPEGs
+LABEL_HEIGHT = 0.058  # of a picture's longer side
+MOST_COVERED = 0.4  # of a label may lie on a box before it is shortened
 TRUTH = "Ground truth"
 
 
@@ -31,21 +37,20 @@ def detections(runs: Runs, frontier: Frontier, *, threshold: float = THRESHOLD) 
     """Show what the lowest seed of each architecture detects on the sample images."""
     samples = [sample for sample in runs.samples() if sample[1].is_file()][:MOST_IMAGES]
     chosen = _chosen_trials(frontier)
-    if not samples or chosen.empty:
-        why = (
-            "The run holds no sample images."
-            if not samples
-            else "No trial is complete, so there are no detections to show."
-        )
-        return Section(title="Detections", blocks=(Text(text=why),))
+    if chosen.empty:
+        return Section(title="Detections", blocks=())
+    if not samples:
+        return Section(title="Detections", blocks=(Text(text="The run holds no sample images."),))
     table = boxes_table(runs, chosen, samples, threshold)
     rows = tuple(
         _picture(image, path, table[table["image"] == image], list(chosen["label"])) for image, path, _ in samples
     )
     left = len(frontier.architectures) - len(chosen)
     caption = (
-        f"Boxes with a score of at least {threshold:.2f}, on held-out images. Of each architecture the complete trial "
-        f"with the lowest seed is shown, whatever its AP.{f' {left} more architectures are not shown.' if left else ''}"
+        f"Boxes with a score of at least {threshold:.2f}, on held-out images, with class and score, or the score alone where "
+        "there is little room. "
+        "Of each architecture the complete trial with the lowest seed is shown, whatever its AP."
+        f"{f' {left} more architectures are not shown.' if left else ''}"
     )
     figure = Figure(
         name="sample_detections",
@@ -112,14 +117,17 @@ def _picture(image: int, path: Path, boxes: pd.DataFrame, labels: list[str]) -> 
     panels = []
     for panel in [TRUTH, *labels]:
         here = boxes[boxes["panel"] == panel]
-        panels.append(Panel(title=panel, boxes=tuple(_box(row, scale) for row in here.to_dict("records"))))
+        panels.append(Panel(title=panel, boxes=labelled(_boxes(here, scale), size)))
     return Picture(name=f"image {image}", data=data, size=size, panels=tuple(panels))
 
 
-def _box(row: dict[Any, Any], scale: float) -> Box:
-    bbox = (row["x"] * scale, row["y"] * scale, row["width"] * scale, row["height"] * scale)
-    score = None if pd.isna(row["score"]) else float(row["score"])
-    return Box(bbox=bbox, name=str(row["class"]), series=int(row["series"]), score=score)
+def _boxes(rows: pd.DataFrame, scale: float = 1.0) -> list[Box]:
+    boxes = []
+    for row in rows.to_dict("records"):
+        bbox = (row["x"] * scale, row["y"] * scale, row["width"] * scale, row["height"] * scale)
+        score = None if pd.isna(row["score"]) else float(row["score"])
+        boxes.append(Box(bbox=bbox, name=str(row["class"]), series=int(row["series"]), score=score))
+    return boxes
 
 
 def _shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
@@ -133,6 +141,69 @@ def _shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
     buffer = io.BytesIO()
     image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, format="JPEG", quality=85)
     return buffer.getvalue(), size, scale
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def labelled(boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Box, ...]:
+    """Give each box a label in the picture that covers no other label, the highest scores first.
+
+    It is the score alone where the words would cover much of other objects, and nothing where that has no room.
+    """
+    placed: dict[int, Label] = {}
+    for index in sorted(range(len(boxes)), key=lambda index: -(boxes[index].score or 0.0)):
+        label = _label(boxes[index], boxes, list(placed.values()), size)
+        if label is not None:
+            placed[index] = label
+    return tuple(dataclasses.replace(box, label=placed.get(index)) for index, box in enumerate(boxes))
+
+
+def _label(box: Box, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int]) -> Label | None:
+    """Choose among the words and the score alone the first that covers little, or that which covers less."""
+    best: tuple[float, Label] | None = None
+    for text in [box.text] if box.score is None else [box.text, f"{box.score:.2f}"]:
+        found = _place(box, text, boxes, taken, size)
+        if found is not None and (best is None or found[0] < best[0]):
+            best = found
+        if best is not None and best[0] < MOST_COVERED:
+            break
+    return best[1] if best else None
+
+
+def _place(
+    box: Box, text: str, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int]
+) -> tuple[float, Label] | None:
+    """Find the place beside or in a box that is free of labels and covers the smallest share of itself with boxes."""
+    height = LABEL_HEIGHT * max(size)
+    width = labels.text_size(text, 0.82 * height)[0] + 0.24 * height
+    best: tuple[float, Label] | None = None
+    for left, top in _places(box, width, height, size):
+        place = (left, top, left + width, top + height)
+        if any(labels.overlap(place, _corners(label.bbox)) > 0.0 for label in taken):
+            continue
+        covered = max(labels.overlap(place, _corners(other.bbox)) for other in boxes) / (width * height)
+        if best is None or covered < best[0] - 1e-6:
+            best = (covered, Label(text=text, bbox=(left, top, width, height)))
+    return best
+
+
+def _places(box: Box, width: float, height: float, size: tuple[int, int]) -> list[tuple[float, float]]:
+    """List where a label of that size may stand (left, top), the best first: above, below, beside, inside a box."""
+    x, y, box_width, box_height = box.bbox
+    right, bottom = x + box_width, y + box_height
+    lefts = [min(max(0.0, left), size[0] - width) for left in (x, right - width)]
+    places = [(left, top) for top in (y - height, bottom) for left in lefts]
+    places += [(left, top) for top in (y, bottom - height) for left in (right, x - width)]
+    places += [(left, top) for top in (y, bottom - height) for left in lefts]
+    return [(a, b) for a, b in places if 0.0 <= a <= size[0] - width and 0.0 <= b <= size[1] - height]
+
+
+def _corners(bbox: tuple[float, float, float, float]) -> labels.Box:
+    return bbox[0], bbox[1], bbox[0] + bbox[2], bbox[1] + bbox[3]
+
+
+# --- the figure for files --------------------------------------------------------------------------------------------
 
 
 def detections_figure(boxes: pd.DataFrame, width: float = WIDE, *, folder: Path, panels: list[str]) -> MatplotlibFigure:
@@ -150,21 +221,32 @@ def detections_figure(boxes: pd.DataFrame, width: float = WIDE, *, folder: Path,
             one.set_title(panels[column], fontsize=7, color=INK, wrap=True)
         if row < len(paths):
             one.imshow(images[paths[row]], interpolation="nearest")
-            here = boxes[(boxes["path"] == paths[row]) & (boxes["panel"] == panels[column])]
-            _draw_boxes(one, here, images[paths[row]].width)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for index, one in enumerate(axes[: len(paths) * len(panels)]):
+        row, column = divmod(index, len(panels))
+        here = boxes[(boxes["path"] == paths[row]) & (boxes["panel"] == panels[column])]
+        _draw_boxes(one, labelled(_boxes(here), images[paths[row]].size))
     return figure
 
 
-def _draw_boxes(axes: Any, boxes: pd.DataFrame, width: int) -> None:
-    """Draw boxes with their words above, which grow towards the middle of the picture."""
-    for row in boxes.to_dict("records"):
-        colour = SERIES_DARK[int(row["series"]) % len(SERIES_DARK)]
-        axes.add_patch(
-            Rectangle((row["x"], row["y"]), row["width"], row["height"], fill=False, edgecolor=colour, linewidth=1.0)
-        )
-        text = str(row["class"]) if pd.isna(row["score"]) else f"{row['class']} {row['score']:.2f}"
-        x, side = (row["x"], "left") if row["x"] < 0.45 * width else (row["x"] + row["width"], "right")
+def _draw_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
+    """Draw boxes and, over them, their labels; the axes have their final size."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    low, high = axes.get_xlim()
+    points = axes.get_window_extent().width * 72.0 / figure.dpi / (high - low)  # for one pixel of the picture
+    for box in boxes:
+        x, y, width, height = box.bbox
+        colour = SERIES_DARK[box.series % len(SERIES_DARK)]
+        axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.0, zorder=2))
+    for box in boxes:
+        if box.label is None:
+            continue
+        x, y, width, height = box.label.bbox
+        colour = SERIES_DARK[box.series % len(SERIES_DARK)]
+        axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0, zorder=3))
         axes.text(
-            x, row["y"], text, fontsize=4.0, color="#10151d", va="bottom", ha=side, clip_on=True,
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6},
+            x + 0.12 * height, y + 0.77 * height, box.label.text, fontsize=0.82 * height * points, color="#10151d",
+            va="baseline", ha="left", zorder=4,
         )  # fmt: skip

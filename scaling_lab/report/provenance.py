@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,13 +16,10 @@ if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
     from scaling_lab.runs import Runs
 
-KINDS = {
-    "diverged": "the loss was not finite",
-    "out_of_memory": "the device's memory was too small",
-    "bad_input": "an image or annotation was unusable",
-    "lost_worker": "the process that trained it was lost",
-    "error": "an error in the program",
-}
+MOST_FAILURES = 8  # more of them are counted by kind and listed on demand
+COSTS = {"gmacs": "GMACs", "params_m": "million parameters"}
+NAMES = {"cpu": "CPU", "gpus": "GPUs", "memory_gb": "memory, GB", "lr": "learning rate", "ema_decay": "EMA decay"}
+WAYS = {"maximize": "high", "minimize": "low"}
 
 
 def failures(runs: Runs, frontier: Frontier) -> Section:
@@ -30,7 +28,7 @@ def failures(runs: Runs, frontier: Frontier) -> Section:
     found: list[Block] = [Text(text=f"{words.states(trials)}.")]
     failed = trials[trials["state"] == "failed"]
     if len(failed):
-        found += _failure_tables(failed, frontier)
+        found += _failure_tables(runs, failed, frontier)
     elif len(trials):
         found.append(Text(text="No trial failed.", tone="note"))
     if (trials["state"] == "stopped").any():
@@ -39,32 +37,31 @@ def failures(runs: Runs, frontier: Frontier) -> Section:
     return Section(title="Failures", blocks=(*found, *_rejections(runs)))
 
 
-def _failure_tables(failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
-    kinds = [
-        {"kind": kind, "meaning": KINDS.get(str(kind), ""), "trials": len(group)}
-        for kind, group in failed.groupby("failure_kind", dropna=False)
-    ]
-    by_kind = Table(
-        name="failures_by_kind",
-        frame=pd.DataFrame(kinds).sort_values(["trials", "kind"], ascending=[False, True]),
-        columns=(
-            Column(key="kind", label="Kind"),
-            Column(key="meaning", label="Meaning"),
-            Column(key="trials", label="Trials", digits=0),
-        ),
-    )
-    frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]])
+def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
+    """Give the failed trials, and before many of them how many there are of each kind."""
+    whys = [words.FAILURES.get(str(kind), str(kind)) for kind in failed["failure_kind"]]
+    frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]], why=whys)
+    logged = any((runs.folder.trial(int(trial)) / "error.txt").is_file() for trial in frame["trial"])
     each = Table(
         name="failures",
-        frame=frame[["label", "trial", "seed", "failure_kind", "failure_message", "epochs_done"]],
+        frame=frame[["label", "trial", "seed", "epochs_done", "failure_kind", "why", "failure_message"]],
         columns=(
             Column(key="label", label="Architecture"),
             Column(key="trial", label="Trial", digits=0),
             Column(key="seed", label="Seed", digits=0),
             Column(key="epochs_done", label="Epochs", digits=0),
-            Column(key="failure_kind", label="Kind"),
+            Column(key="why", label="Why"),
             Column(key="failure_message", label="Message"),
         ),
+        caption="More is in the run's folder, in trials/<trial>/error.txt." if logged else "",
+    )
+    if len(frame) <= MOST_FAILURES:
+        return [each]
+    counts = frame["why"].value_counts().rename_axis("why").reset_index(name="trials")
+    by_kind = Table(
+        name="failures_by_kind",
+        frame=counts.sort_values(["trials", "why"], ascending=[False, True]),
+        columns=(Column(key="why", label="Why"), Column(key="trials", label="Trials", digits=0)),
     )
     return [by_kind, Details(title=f"{words.plural(len(frame), 'failed trial')}, one by one", blocks=(each,))]
 
@@ -86,22 +83,20 @@ def _rejections(runs: Runs) -> list[Block]:
 def provenance(runs: Runs) -> Section:
     """Show what is needed to run it again: study file, command, versions, commit, seeds, data, devices, dates."""
     meta, sessions, trials = runs.meta, runs.sessions(), runs.table()
-    data = f"{meta.get('data_description') or 'not recorded'} (digest {meta.get('data_digest') or 'not recorded'})"
     protocols = sorted({str(value) for value in trials["protocol"]}) if len(trials) else []
     facts = [
         ("Study", str(meta.get("study", runs.path.name)) + (f", form {meta['form']}" if meta.get("form") else "")),
         ("Study file", str(meta.get("study_file") or "not recorded")),
-        ("Data", data),
+        ("Data", str(meta.get("data_description") or "not recorded")),
+        ("Digest of the data", str(meta.get("data_digest") or "not recorded")),
+        ("Training protocol", f"{', '.join(protocols) or 'none'} (a digest of data and recipe)"),
         ("Seeds", ", ".join(str(seed) for seed in meta.get("seeds") or []) or "not recorded"),
-        ("Protocol digests", ", ".join(protocols) or "none"),
-        ("Trained on", ", ".join(sorted({str(d) for d in trials["device"].dropna()})) or "not recorded"),
+        ("Trained on", ", ".join(sorted({_device(d) for d in trials["device"].dropna()})) or "not recorded"),
     ]
     facts += _objectives(meta) + _last_session(sessions)
     found: list[Block] = [Facts(items=tuple(facts))]
     if len(sessions):
-        found.append(
-            Details(title=f"All {words.plural(len(sessions), 'session')}", blocks=(_sessions_table(sessions),))
-        )
+        found.append(Details(title=words.plural(len(sessions), "session"), blocks=(_sessions_table(sessions),)))
         found.append(Details(title="Versions and host", blocks=tuple(_versions(records(sessions)[-1]))))
     if meta.get("recipe"):
         found.append(Details(title="Training recipe", blocks=(Facts(items=_flat(meta["recipe"])),)))
@@ -113,12 +108,21 @@ def provenance(runs: Runs) -> Section:
 def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
     found = []
     if meta.get("objectives"):
-        found.append(("Objectives", ", ".join(f"{way} {name}" for name, way in meta["objectives"].items())))
+        wishes = (f"{_quantity(name)} as {WAYS.get(way, way)} as possible" for name, way in meta["objectives"].items())
+        found.append(("Objectives", ", ".join(wishes)))
     if meta.get("limits"):
-        found.append(("Limits", ", ".join(f"{name} ≤ {limit:g}" for name, limit in meta["limits"].items())))
+        found.append(("Limits", ", ".join(f"{_quantity(name)} ≤ {limit:g}" for name, limit in meta["limits"].items())))
     if meta.get("baseline"):
         found.append(("Baseline", ", ".join(f"{name} = {value}" for name, value in meta["baseline"].items())))
     return found
+
+
+def _quantity(name: str) -> str:
+    return COSTS.get(name, name.replace("_", " ").replace("ap", "AP"))
+
+
+def _device(name: object) -> str:
+    return "CPU" if name == "cpu" else str(name)
 
 
 def _last_session(sessions: pd.DataFrame) -> list[tuple[str, str]]:
@@ -128,9 +132,16 @@ def _last_session(sessions: pd.DataFrame) -> list[tuple[str, str]]:
     return [
         ("Last command", str(last["command"])),
         ("Commit", _commit(last)),
-        ("First started", str(sessions["started"].iloc[0])),
-        ("Last ended", str(last["ended"]) if pd.notna(last["ended"]) else "not ended: still running, or it was killed"),
+        ("First started", _time(sessions["started"].iloc[0])),
+        ("Last ended", _time(last["ended"]) or "not ended: still running, or it was killed"),
     ]
+
+
+def _time(text: object) -> str:
+    """Write a time for people, to the minute; nothing where there is none."""
+    if text is None or text is pd.NaT:
+        return ""
+    return datetime.fromisoformat(str(text)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _commit(session: dict[str, Any]) -> str:
@@ -140,16 +151,18 @@ def _commit(session: dict[str, Any]) -> str:
 
 
 def _sessions_table(sessions: pd.DataFrame) -> Table:
-    shown = sessions.assign(commit=[_commit(row) for row in records(sessions)])
-    shown = shown.assign(
-        **{name: [json.dumps(value, sort_keys=True) for value in shown[name]] for name in ("versions", "host")}
+    shown = sessions.assign(
+        commit=[_commit(row) for row in records(sessions)],
+        began=[_time(value) for value in sessions["started"]],
+        stopped=[_time(value) for value in sessions["ended"]],
+        **{name: [json.dumps(value, sort_keys=True) for value in sessions[name]] for name in ("versions", "host")},
     )
     return Table(
         name="sessions",
         frame=shown,
         columns=(
-            Column(key="started", label="Started"),
-            Column(key="ended", label="Ended"),
+            Column(key="began", label="Started"),
+            Column(key="stopped", label="Ended"),
             Column(key="executor", label="Executor"),
             Column(key="command", label="Command"),
             Column(key="commit", label="Commit"),
@@ -162,8 +175,16 @@ def _versions(session: dict[str, Any]) -> list[Block]:
 
 
 def _flat(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Write a dictionary as names and values, a nested one as its JSON."""
-    return tuple(
-        (name.replace("_", " "), value if isinstance(value, str) else json.dumps(value, sort_keys=True))
-        for name, value in values.items()
-    )
+    """Write a dictionary as names and values."""
+    return tuple((NAMES.get(name, name.replace("_", " ")), _plainly(value)) for name, value in values.items())
+
+
+def _plainly(value: object) -> str:
+    """Write a JSON value for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_plainly(item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_plainly(item)}" for name, item in value.items()) or "none"
+    return "none" if value is None else str(value)

@@ -27,7 +27,7 @@ DARK = {"ink": INK_DARK, "muted": MUTED_DARK, "grid": GRID_DARK, "paper": PAPER_
 }
 
 WIDE, NARROW = 8.0, 3.7  # inches: a page's column on a desk (770 px) and on a phone (355 px)
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
+MARKERS = ("o", "s", "D", "^", "v", "<", ">", "h")
 
 PARAMETERS: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],  # ships with matplotlib, so that files are the same everywhere

@@ -18,7 +18,7 @@ from scaling_lab.report.tables import records
 GALLERY = 3.5  # inches: the width of a drawing in a gallery
 _ROW, _COLUMN = 0.46, 0.70  # inches between levels and between columns
 _RADIUS = 0.115  # inches
-_BOTTOM = 0.24  # inches below the finest level and above the coarsest
+_TOP, _BOTTOM = 0.24, 0.40  # inches above the coarsest level and below the finest, where curves may pass
 _DOWN, _UP, _SAME = SERIES[0], SERIES[1], REST  # to a finer level, to a coarser one, along a level
 _BENDS = (0.0, 0.10, -0.10, 0.14, -0.14, 0.20, -0.20, 0.30, -0.30, 0.45, -0.45, 0.6, -0.6)
 
@@ -44,14 +44,13 @@ def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
     levels = sorted(set(nodes["level"]))
     columns = int(nodes["column"].max()) + 1
     step = min(_COLUMN, (width - 0.85) / max(1, columns - 1))
-    bottom = _BOTTOM + (0.16 if _skips(nodes, levels[0]) else 0.0)
     places = {
-        row["id"]: (0.55 + step * row["column"], bottom + _ROW * levels.index(row["level"])) for row in records(nodes)
+        row["id"]: (0.55 + step * row["column"], _BOTTOM + _ROW * levels.index(row["level"])) for row in records(nodes)
     }
     right = 0.55 + step * (columns - 1) + 0.3
-    figure, axes = _canvas(right, bottom + _BOTTOM + _ROW * (len(levels) - 1))
+    figure, axes = _canvas(right, _BOTTOM + _TOP + _ROW * (len(levels) - 1))
     for index, level in enumerate(levels):
-        y = bottom + _ROW * index
+        y = _BOTTOM + _ROW * index
         axes.plot([0.32, right], [y, y], color=GRID, linewidth=1.0, zorder=0)
         axes.text(0.04, y, f"P{level}", va="center", ha="left", fontsize=8.5, color=MUTED)
     for row in records(nodes):
@@ -72,14 +71,6 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
     return figure, axes
-
-
-def _skips(nodes: pd.DataFrame, level: int) -> bool:
-    """Say whether an edge along the level passes over a node, and so needs room for its curve."""
-    column = dict(zip(nodes["id"], nodes["column"], strict=True))
-    here = nodes[nodes["level"] == level]
-    edges = [(int(source), row["id"]) for row in records(here) for source in str(row["inputs"]).split()]
-    return any(source in set(here["id"]) and column[target] - column[source] > 1 for source, target in edges)
 
 
 def _draw_edge(axes: Axes, places: dict[int, Place], source: int, target: int) -> None:

@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scaling_lab.architecture.naming import published_name
 from scaling_lab.report import statistics
 from scaling_lab.report.frontier import SMALL_N, Frontier
+from scaling_lab.report.names import SPELLINGS
+from scaling_lab.report.tables import has_values
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 Bullet = tuple[str, str]
 
-NUMBER_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+FAILURES = {
+    "diverged": "the loss was not finite",
+    "out_of_memory": "the device's memory was too small",
+    "bad_input": "an image or annotation was unusable",
+    "lost_worker": "the process that trained it was lost",
+    "error": "an error in the program",
+}
 
 
 def plural(count: int, thing: str, things: str | None = None) -> str:
@@ -33,18 +42,20 @@ def listed(names: Sequence[str], *, most: int = 8) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """Write an interval, nothing where there is none."""
-    return "" if math.isnan(low) else f"[{low:.1f}, {high:.1f}]"
-
-
-def interval_or_why(n: int, low: float, high: float) -> str:
-    """Write an interval, or why there is none."""
-    return "1 seed: no interval" if n == 1 else interval(low, high)
+    """Write an interval, a dash where there is none."""
+    return "–" if math.isnan(low) else f"[{low:.1f}, {high:.1f}]"
 
 
 def signed(value: float) -> str:
     """Write a difference with its sign."""
     return f"{value:+.1f}".replace("-", "−")
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, never as a power of ten: 0.0110, 2.49, 1,230."""
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    rounded = round(value, digits - 1 - exponent)
+    return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
 
 
 def states(trials: pd.DataFrame) -> str:
@@ -60,20 +71,43 @@ def states(trials: pd.DataFrame) -> str:
 
 def seeds_each(architectures: pd.DataFrame) -> str:
     """Say how many seeds an architecture has: "3 seeds each", or "1 to 3 seeds each"."""
+    return f"{seed_counts(architectures)} {'seed' if architectures['n'].max() == 1 else 'seeds'} each"
+
+
+def seed_counts(architectures: pd.DataFrame) -> str:
+    """Give how many seeds an architecture has: "3", or "1 to 3"."""
     least, most = int(architectures["n"].min()), int(architectures["n"].max())
-    return f"{plural(most, 'seed')} each" if least == most else f"{least} to {most} seeds each"
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet, ...]:
     """Say what was trained, what came out and how far it can be believed."""
     table = frontier.architectures
     if table.empty:
-        return (("Nothing to compare.", f"{states(trials)}, so there is no AP to show or to compare."),)
-    found = [_trained(runs, frontier, trials), _best(table)]
+        found = [("Nothing to compare.", f"{states(trials)}, so there is no AP to show or to compare.")]
+        return (*found, *_why_failed(trials))
+    found = [_trained(runs, frontier, trials), *_unconnected(runs, frontier), _best(table)]
     found += [_front(table)] if len(table) > 1 else []
-    found += [_told_apart(frontier)] if len(table) > 1 else []
+    found += _by_size(runs, table)
+    found += [_told_apart(frontier)] if len(table) > 1 and frontier.degrees > 0 else []
     found += _luck(frontier)
-    return (*found, _reach(runs))
+    return (*found, _reach(runs, frontier))
+
+
+def _why_failed(trials: pd.DataFrame) -> list[Bullet]:
+    counts = trials.loc[trials["state"] == "failed", "failure_kind"].value_counts()
+    reasons = [f"{plural(count, 'trial')}: {FAILURES.get(str(kind), str(kind))}" for kind, count in counts.items()]
+    return [("Why.", f"{'; '.join(reasons)}.")] if reasons else []
+
+
+def no_claim(frontier: Frontier) -> str:
+    """Say that architectures with one seed each cannot be told apart; nothing where there are more seeds."""
+    if len(frontier.architectures) < 2 or frontier.degrees > 0:
+        return ""
+    return (
+        "Whether any of these architectures is better than another cannot be said: one seed each gives no measure of "
+        "how far apart two trainings of one architecture lie. More seeds can tell."
+    )
 
 
 def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
@@ -88,32 +122,50 @@ def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
     return "What was trained.", text
 
 
+def _unconnected(runs: Runs, frontier: Frontier) -> list[Bullet]:
+    """Say what a detector without a feature network is, where there is one."""
+    specs = runs.specs()
+    if not any(published_name(specs[digest].topology) == "none" for digest in frontier.architectures["architecture"]):
+        return []
+    text = (
+        "It still has a node (a convolution) on each level of each cell, so it has a cost; "
+        "what it lacks is every edge between levels."
+    )
+    return [(f"{SPELLINGS['none']}.", text)]
+
+
 def _best(table: pd.DataFrame) -> Bullet:
     best = table.iloc[0]
-    cost, n = f"at {best['gmacs']:.3g} GMACs", int(best["n"])
+    cost, n = f"at {significant(best['gmacs'])} GMACs", int(best["n"])
     lead = "Highest AP." if len(table) > 1 else "Its AP."
     if n == 1:
-        return lead, f"{best['label']} with AP {best['ap_mean']:.1f} {cost} (1 seed: no interval)."
+        return lead, f"{best['label']} with AP {best['ap_mean']:.1f} {cost} (1 seed)."
     found = f"AP {best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"
     return lead, f"{best['label']} with {found}, mean and 95 % interval over {n} seeds, {cost}."
 
 
 def _front(table: pd.DataFrame) -> Bullet:
     front = table[table["on_front"]].sort_values("gmacs")
-    text = f"{listed(list(front['label']))}: nothing else trained here has more AP for as few GMACs."
-    if int(table["n"].max()) == 1:
-        text += " With one seed each this is the front of these trained models, not of their architectures."
-    return "On the front.", text
+    return "On the front.", f"{listed(list(front['label']))}: nothing else trained here has more AP for as few GMACs."
+
+
+def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
+    """Say on which sizes of object the architectures differ."""
+    sizes = [size for size in ("small", "medium", "large") if has_values(table, f"ap_{size}")]
+    if len(table) < 2 or len(sizes) < 2:
+        return []
+    ranges = [f"{table[f'ap_{size}'].min():.1f} to {table[f'ap_{size}'].max():.1f} on {size}" for size in sizes]
+    text = f"Over the architectures AP goes from {listed(ranges)} objects."
+    if (runs.meta.get("data") or {}).get("kind") == "shapes":
+        text += (
+            " On Shapes a small object's class is told by the colour of a light far from it, "
+            "a larger one's by a fine texture in its middle."
+        )
+    return [("Where they differ.", text)]
 
 
 def _told_apart(frontier: Frontier) -> Bullet:
     table = frontier.architectures
-    if frontier.degrees == 0:
-        return (
-            "What cannot be said.",
-            "Whether any of these architectures is better than another. One seed each gives no measure of how far "
-            "apart two trainings of one architecture lie, so no difference here can be claimed; more seeds can tell.",
-        )
     repeated = table[table["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
     values = {digest: list(group["ap"]) for digest, group in frontier.trials.groupby("architecture")}
@@ -149,13 +201,15 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
 
 
-def _reach(runs: Runs) -> Bullet:
+def _reach(runs: Runs, frontier: Frontier) -> Bullet:
     data = runs.meta.get("data") or {}
     text = "AP is COCO AP (0–100) on held-out images; the same images chose what is called best here."
     if data.get("kind") == "shapes":
+        epochs = plural(int(frontier.trials["epochs"].iloc[0]), "epoch")
         text = (
-            "AP is COCO AP (0–100) on held-out made-up scenes, after a short training. It shows how these networks "
-            "combine scales on this task; an order found here need not hold on photographs or after long training."
+            f"AP is COCO AP (0–100) on held-out made-up scenes: how much of the task was learned in {epochs} of "
+            f"{plural(int(data['train_images']), 'image')}. An order found here need not hold on photographs or after "
+            "longer training."
         )
     return "How far it carries.", text
 
@@ -164,7 +218,7 @@ def accuracy_caption(frontier: Frontier) -> str:
     """Explain the marks of a figure of AP against a cost."""
     most = int(frontier.architectures["n"].max())
     if most == 1:
-        marks = "Each hollow mark is the one seed trained: no interval."
+        marks = "Hollow marks are single trainings."
     else:
         pooled = (
             f" With {SMALL_N} seeds or fewer their half-width uses the SD pooled over architectures."

@@ -45,6 +45,9 @@ addEventListener("load", () => {
   theme.click(); found.light = colours(); theme.click(); found.dark = colours();
   const display = (kind) => getComputedStyle(document.querySelector("#figure-ap-against-gmacs ." + kind)).display;
   found.wide = display("wide"); found.narrow = display("narrow");
+  found.scrolling = [...document.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth)
+    .map((box) => box.parentElement.id);
+  found.bar = document.querySelector("nav").getBoundingClientRect().height;
   found.overflow = document.documentElement.scrollWidth - innerWidth;
   found.pictures = [...document.querySelectorAll(".panel svg")].map((svg) => svg.getBoundingClientRect().width > 50);
   const result = document.createElement("pre");
@@ -117,6 +120,11 @@ def test_a_desk_and_a_phone_have_their_own_figures(desk: dict[str, Any], phone: 
     assert (phone["wide"], phone["narrow"]) == ("none", "block")
     assert desk["overflow"] <= 0
     assert phone["overflow"] <= 0
+
+
+def test_all_fits_a_desk(desk: dict[str, Any]) -> None:
+    assert desk["scrolling"] == []
+    assert desk["bar"] < 50  # one line of links
 
 
 def test_pictures_are_shown(desk: dict[str, Any], phone: dict[str, Any]) -> None:

@@ -61,10 +61,25 @@ def test_curves_with_one_epoch_and_without_ap() -> None:
     table = pd.DataFrame(
         {"trial": [1], "label": ["BiFPN"], "series": [0], "epoch": [1], "loss": [2.0], "ap": [math.nan]}
     )
-    loss, ap = curves_figure(table).axes
+    (loss,) = curves_figure(table).axes
     low, high = loss.get_xlim()
     assert [tick for tick in loss.get_xticks() if low <= tick <= high] == [1.0]
-    assert "no AP was recorded" in [text.get_text() for text in ap.texts]
+    assert [text.get_text() for text in loss.texts] == ["BiFPN"]
+    assert "no loss was recorded" in [t.get_text() for t in curves_figure(table.assign(loss=math.nan)).axes[0].texts]
+
+
+@pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
+def test_curves_of_loss_and_ap(width: float) -> None:
+    rows = [
+        {"trial": trial, "label": label, "series": trial, "epoch": epoch, "loss": 2.0 / epoch, "ap": 10.0 * epoch}
+        for trial, label in enumerate(("BiFPN", "FPN"))
+        for epoch in range(1, 6)
+    ]
+    rows += [{"trial": 2, "label": "none", "series": -1, "epoch": 1, "loss": math.inf, "ap": math.nan}]
+    loss, ap = curves_figure(pd.DataFrame(rows), width).axes
+    assert loss.get_yscale() == "log"
+    assert len(loss.lines) == len(ap.lines) == 2  # an infinite loss has no place on an axis
+    assert sorted(text.get_text() for text in ap.texts) == ["BiFPN", "FPN"]
 
 
 def test_differences_without_intervals() -> None:

@@ -104,7 +104,10 @@ def test_what_can_be_concluded_is_said(elements: Elements) -> None:
     assert "9 of 12 trials complete (1 stopped, 1 failed, 1 running)" in elements.text
     assert "3 seeds each" in elements.text
     assert "cannot be relied on to show" in elements.text
-    assert "an order found here need not hold on photographs" in elements.text
+    assert "how much of the task was learned in 6 epochs of 4,096 images" in elements.text
+    assert "An order found here need not hold on photographs" in elements.text
+    assert "AP goes from" in elements.text
+    assert "No feature network. It still has" not in elements.text  # its only trial failed
 
 
 def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path) -> None:
@@ -122,13 +125,25 @@ def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path
         (ABLATION, [], "The run has no trials yet, so there is no AP"),
         (ABLATION, [Trial(topology="bifpn", state="failed")], "0 of 1 trial complete (1 failed), so there is no AP"),
         (FRONTIER, [Trial(topology="bifpn", state="planned")], "0 of 1 trial complete (1 planned), so there is no AP"),
-        (FRONTIER, [Trial(topology="bifpn")], "(1 seed: no interval)"),
+        (FRONTIER, [Trial(topology="bifpn")], "BiFPN with AP"),
+        (ABLATION, [Trial(topology="panet")], "no other architecture has a complete trial"),
+        (ABLATION, [Trial(topology="none")], "It still has a node (a convolution) on each level"),
+        (ABLATION, [Trial(topology="none", state="failed")], "Why. 1 trial: the loss was not finite."),
     ],
-    ids=["empty", "empty ablation", "failed", "planned", "one"],
+    ids=["empty", "empty ablation", "failed", "planned", "one", "one ablation", "none", "why"],
 )
 def test_a_run_with_little_in_it_gives_a_page(tmp_path: Path, trials: list[Trial], words: str, report: Path) -> None:
     path = write_run(tmp_path / "run", Fixture(trials=trials, samples=1 if trials else 0))
     assert words in Elements(write_report(path, report).read_text()).text
+
+
+def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "run", Fixture(trials=[Trial(topology="bifpn", state="failed")], samples=1))
+    elements = Elements(write_report(path, ABLATION).read_text())
+    ids = [attributes.get("id") for tag, attributes in elements.tags if tag == "section"]
+    assert ids == ["conclusions", "architectures", "topologies", "learning-curves", "failures", "provenance"]
+    links = [attributes["href"] for tag, attributes in elements.tags if tag == "a" and attributes["href"][0] == "#"]
+    assert links == [f"#{name}" for name in ids]
 
 
 def test_blocks_that_no_report_of_ours_nests() -> None:
@@ -162,6 +177,9 @@ def test_numbers_for_people() -> None:
     assert shown(2.0, 1, signed=True) == "+2.0"
     assert shown(float("nan"), 1) == "–"
     assert shown(None, None) == ""
+    assert [shown(value, 3, significant=True) for value in (0.01096, 0.0999999, 2.492, 12.0, 325.4, 12345.6, 0.0)] == [
+        "0.0110", "0.100", "2.49", "12.0", "325", "12,300", "0.00",
+    ]  # fmt: skip
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
