@@ -14,13 +14,14 @@ if TYPE_CHECKING:
         CompoundScaling,
         DetectorSpec,
         Node,
+        Pixels,
         Topology,
         efficientdet,
         topologies,
     )
     from scaling_lab.cost import count
     from scaling_lab.data import Coco, Shapes
-    from scaling_lab.model import build
+    from scaling_lab.model import build, load_checkpoint
     from scaling_lab.runs import Runs
     from scaling_lab.study import Study
     from scaling_lab.training.recipe import Recipe
@@ -33,6 +34,7 @@ _HOME = {
     "CompoundScaling": "scaling_lab.architecture",
     "DetectorSpec": "scaling_lab.architecture",
     "Node": "scaling_lab.architecture",
+    "Pixels": "scaling_lab.architecture",
     "Recipe": "scaling_lab.training.recipe",
     "Runs": "scaling_lab.runs",
     "Shapes": "scaling_lab.data",
@@ -41,6 +43,7 @@ _HOME = {
     "build": "scaling_lab.model",
     "count": "scaling_lab.cost",
     "efficientdet": "scaling_lab.architecture",
+    "load_checkpoint": "scaling_lab.model",
     "topologies": "scaling_lab.architecture",
 }
 
@@ -50,6 +53,7 @@ __all__ = [
     "CompoundScaling",
     "DetectorSpec",
     "Node",
+    "Pixels",
     "Recipe",
     "Runs",
     "Shapes",
@@ -58,6 +62,7 @@ __all__ = [
     "build",
     "count",
     "efficientdet",
+    "load_checkpoint",
     "topologies",
 ]
 

@@ -13,14 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab.architecture.spec import Pixels
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation, Placement, augmented, letterbox
 from scaling_lab.data.shapes import Shapes
 from scaling_lab.errors import UserError
-
-# ImageNet's, which every timm backbone expects; out of 255.
-MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 # The streams of random numbers of one seed.
 _ORDER, _PLACEMENT = 0, 1
@@ -61,16 +58,20 @@ def batches(
     seed: int = 0,
     epoch: int = 0,
     augmentation: Augmentation | None = None,
+    pixels: Pixels | None = None,
     workers: int = 0,
     device: str | torch.device = "cpu",
 ) -> Batches:
     """Prepare one pass over a split: "train" shuffled, augmented, without a last smaller batch; "val" whole, in order.
 
-    `workers` processes read the images of a Coco source; Shapes are drawn in this process, on `device`. Raises
-    UserError for a file that cannot be read, and for a training split smaller than one batch.
+    `pixels` says how values are normalised (as ImageNet's if not told). `workers` processes read the images of a Coco
+    source; Shapes are drawn in this process, on `device`. Raises UserError for a file that cannot be read, and for a
+    training split smaller than one batch.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return Batches(source, split, size, batch_size, seed, epoch, augmentation, workers, torch.device(device))
+    return Batches(
+        source, split, size, batch_size, seed, epoch, augmentation, pixels or Pixels(), workers, torch.device(device)
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class Batches:
     seed: int
     epoch: int
     augmentation: Augmentation | None
+    pixels: Pixels
     workers: int
     device: torch.device
 
@@ -141,7 +143,7 @@ class Batches:
             labels_BN[b, : len(example.labels)] = example.labels
         placements = [example.placement for example in examples]
         return Batch(
-            images_BCHW=_normalised(pixels_BCHW, placements, self.device),
+            images_BCHW=_normalised(pixels_BCHW, placements, self.pixels, self.device),
             boxes_BN4=torch.from_numpy(boxes_BN4).to(self.device),
             labels_BN=torch.from_numpy(labels_BN).to(self.device),
             image_ids=[example.image_id for example in examples],
@@ -150,14 +152,15 @@ class Batches:
         )
 
 
-def _normalised(pixels_BCHW: Tensor, placements: list[Placement], device: torch.device) -> Tensor:
+def _normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
     images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
-    mean_C11 = torch.tensor(MEAN, device=device)[:, None, None]
-    std_C11 = torch.tensor(STD, device=device)[:, None, None]
+    mean_C11 = 255 * torch.tensor(pixels.mean, device=device)[:, None, None]
+    std_C11 = 255 * torch.tensor(pixels.std, device=device)[:, None, None]
     images_BCHW.sub_(mean_C11).div_(std_C11)
-    for image_CHW, placement in zip(images_BCHW, placements, strict=True):
-        height, width = placement.filled
-        if (height, width) != tuple(image_CHW.shape[1:]):
-            image_CHW[:, height:].zero_()
-            image_CHW[:, :, width:].zero_()
+    if pixels.fill == "mean":
+        for image_CHW, placement in zip(images_BCHW, placements, strict=True):
+            height, width = placement.filled
+            if (height, width) != tuple(image_CHW.shape[1:]):
+                image_CHW[:, height:].zero_()
+                image_CHW[:, :, width:].zero_()
     return images_BCHW

@@ -35,10 +35,12 @@ def detect(
     candidates: int = 5000,
     iou_threshold: float = 0.5,
     most: int = 100,
+    limits_B2: Tensor | None = None,
 ) -> list[Detections]:
     """Keep each image's `candidates` best (anchor, class) pairs, suppress overlaps class by class, keep the `most` best.
 
-    Source: google/automl efficientdet, tf2/postprocess.py, with hard suppression.
+    `limits_B2` is the (height, width) that each image covers of the input: boxes are cut off there before suppression.
+    Source: google/automl efficientdet, tf2/postprocess.py, with hard suppression; so does effdet.
     """
     num_classes = spec.num_classes
     sizes = feature_sizes(box_deltas)
@@ -48,9 +50,11 @@ def detect(
     flat = logits_BAK.flatten(1).float()
     logits_BC, index_BC = flat.topk(min(candidates, flat.shape[1]), dim=1)
     found = []
-    for logits_C, index_C, deltas_A4 in zip(logits_BC, index_BC, deltas_BA4, strict=True):
+    for b, (logits_C, index_C, deltas_A4) in enumerate(zip(logits_BC, index_BC, deltas_BA4, strict=True)):
         anchor_C, label_C = index_C // num_classes, index_C % num_classes
         boxes_C4 = decode(deltas_A4[anchor_C], anchors_A4[anchor_C])
+        if limits_B2 is not None:
+            boxes_C4 = boxes_C4.clamp(min=0).minimum(limits_B2[b].flip(0).repeat(2))
         scores_C = torch.sigmoid(logits_C)
         kept = batched_nms(boxes_C4, scores_C, label_C, iou_threshold)[:most]
         found.append(Detections(boxes_D4=boxes_C4[kept], scores_D=scores_C[kept], labels_D=label_C[kept]))

@@ -1,5 +1,6 @@
 """A spec made into a torch module. It decides nothing: every choice stands in the spec."""
 
+from scaling_lab.model.checkpoints import load_checkpoint
 from scaling_lab.model.detector import Detector, build
 
-__all__ = ["Detector", "build"]
+__all__ = ["Detector", "build", "load_checkpoint"]

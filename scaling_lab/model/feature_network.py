@@ -81,18 +81,17 @@ class FusionNode(nn.Module):
         self.spec = spec
         self.projections = _projections(in_channels, spec)
         self.fusion = make_fusion(node.fusion, len(node.inputs), spec.width)
-        activation = ACTIVATION_MODULES[spec.activation]()
-        if spec.norm_before_activation:
-            steps = [convolution(spec, spec.width, bias=False), batch_norm(spec.width), activation]
-        else:
-            steps = [activation, convolution(spec, spec.width, bias=spec.bias_before_norm), batch_norm(spec.width)]
-        self.convolve = nn.Sequential(*steps)
+        self.convolution = convolution(spec, spec.width, bias=spec.bias_before_norm and not spec.norm_before_activation)
+        self.norm = batch_norm(spec.width)
+        self.activation = ACTIVATION_MODULES[spec.activation]()
 
     def forward(self, inputs: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Take inputs of any size; give (B, width, *size)."""
         projected = [project(x_BCHW) for project, x_BCHW in zip(self.projections, inputs, strict=True)]
         fused_BCHW = self.fusion([resample(x_BCHW, size, self.spec) for x_BCHW in projected])
-        return self.convolve(fused_BCHW)  # type: ignore[no-any-return]
+        if self.spec.norm_before_activation:
+            return self.activation(self.norm(self.convolution(fused_BCHW)))  # type: ignore[no-any-return]
+        return self.norm(self.convolution(self.activation(fused_BCHW)))  # type: ignore[no-any-return]
 
 
 def _projections(in_channels: Sequence[int], spec: DetectorSpec) -> nn.ModuleList:

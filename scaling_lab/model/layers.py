@@ -16,7 +16,7 @@ ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
-    "leaky_relu": lambda: nn.LeakyReLU(0.1),  # timm's slope
+    "leaky_relu": nn.LeakyReLU,  # slope .01, as in timm and effdet
     "hard_swish": nn.Hardswish,
     "mish": nn.Mish,
 }
@@ -80,10 +80,9 @@ def _downsample(x_BCHW: Tensor, size: tuple[int, int], spec: DetectorSpec) -> Te
     kernels = [stride + 1 if stride > 1 else 1 for stride in strides]
     axes = list(zip(sides, target, strides, kernels, strict=True))
     # TensorFlow pads the odd pixel at the end: its start is half the need rounded down, and ceil_mode supplies the end.
+    # The need exceeds the kernel where a backbone rounds its sizes down; torch pads by half a kernel at most.
     needed = [(out - 1) * stride + kernel - side for side, out, stride, kernel in axes]
-    starts = [need // 2 if same else kernel // 2 for need, kernel in zip(needed, kernels, strict=True)]
-    if min(needed) < 0:  # a backbone whose levels are not each half of the one before
-        return F.adaptive_max_pool2d(x_BCHW, target)
+    starts = [(min(need, kernel) if same else kernel) // 2 for need, kernel in zip(needed, kernels, strict=True)]
     return F.max_pool2d(x_BCHW, kernels, strides, padding=starts, ceil_mode=same)
 
 

@@ -5,7 +5,7 @@ Shapes: D detections of all images. APs are 0 to 100, averaged over IoU .50:.95 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,32 +14,83 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from scaling_lab.data import Source
-from scaling_lab.data.loading import Batch
+from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import detect
+from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
 
-# The first numbers that COCO's summary holds, by its order.
-_SUMMARY = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+# What COCO's summary holds, in its order: AP, and recall with 1, 10 and 100 detections an image.
+SUMMARY = (
+    *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
+    *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
+)
 
 
-def evaluate(detector: Detector, source: Source, batches: Iterable[Batch], *, candidates: int = 5000) -> dict[str, Any]:
-    """Give ap, ap50, ap75, ap_small, ap_medium, ap_large (None where no object is of that size) and ap_by_class, on val."""
-    return average_precision(source.ground_truth("val"), predict(detector, source, batches, candidates=candidates))
+def evaluate(
+    detector: Detector,
+    source: Source,
+    *,
+    image_size: tuple[int, int] | None = None,
+    batch_size: int = 8,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Give COCO's twelve numbers (None where there is no such object) and ap_by_class on a source's held-out images.
+
+    At the spec's image size unless told. `progress` is called with the batches done and all of them. Raises UserError
+    where the detector's classes cannot be the source's, and for files that cannot be read.
+    """
+    loader = batches(
+        source,
+        "val",
+        image_size=image_size or detector.spec.image_size,
+        batch_size=batch_size,
+        pixels=detector.spec.pixels,
+        workers=workers,
+        device=device,
+    )
+
+    def counted() -> Iterator[Batch]:
+        for done, batch in enumerate(loader):
+            progress(done, len(loader))
+            yield batch
+        progress(len(loader), len(loader))
+
+    return average_precision(source.ground_truth("val"), predict(detector.to(device), source, counted()))
+
+
+def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
+    """Give the category id that each of a detector's classes stands for, (K,).
+
+    As many classes as categories: in the order of their ids. More, up to the largest id and beyond: class i is the id i + 1,
+    as in the released models, whose 90 classes are COCO's ids with its gaps. Raises UserError for any other number.
+    """
+    ids = source.category_ids
+    if num_classes == len(ids):
+        return np.asarray(ids)
+    if num_classes >= max(ids):
+        return np.arange(1, num_classes + 1)
+    raise UserError(
+        f"the detector has {num_classes} classes, the data have {len(ids)} categories with ids up to {max(ids)}; "
+        f"allowed are {len(ids)}, one for each category, or at least {max(ids)}, one for each id"
+    )
 
 
 @torch.inference_mode()
 def predict(
-    detector: Detector, source: Source, batches: Iterable[Batch], *, candidates: int = 5000
+    detector: Detector, source: Source, loader: Iterable[Batch], *, candidates: int = 5000
 ) -> NDArray[np.float64]:
     """Give (D, 7): image id, x, y, width, height in pixels of the original image, score, category id."""
     training = detector.training
     detector.eval()
-    categories = np.asarray(source.category_ids)
+    categories = class_categories(detector.spec.num_classes, source)
     rows: list[NDArray[np.float64]] = []
-    for batch in batches:
+    for batch in loader:
         class_logits, box_deltas = detector(batch.images_BCHW)
         size = (int(batch.images_BCHW.shape[2]), int(batch.images_BCHW.shape[3]))
-        found = detect(class_logits, box_deltas, detector.spec, size, candidates=candidates)
+        limits_B2 = batch.sizes_B2 * batch.scales_B[:, None]
+        found = detect(class_logits, box_deltas, detector.spec, size, candidates=candidates, limits_B2=limits_B2)
         for image_id, scale, image in zip(batch.image_ids, batch.scales_B.tolist(), found, strict=True):
             boxes_D4 = image.boxes_D4.cpu().double().numpy() / scale
             boxes_D4[:, 2:] -= boxes_D4[:, :2]
@@ -57,7 +108,7 @@ def average_precision(ground_truth: dict[str, Any], detections_D7: NDArray[np.fl
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    result: dict[str, Any] = {name: _percent(value) for name, value in zip(_SUMMARY, evaluation.stats, strict=False)}
+    result: dict[str, Any] = {name: _percent(value) for name, value in zip(SUMMARY, evaluation.stats, strict=False)}
     precision = evaluation.eval["precision"]  # IoU threshold, recall, class, size, number of detections
     result["ap_by_class"] = {
         truth.cats[category]["name"]: _percent(_mean_of_valid(precision[:, :, place, 0, -1]))

@@ -194,6 +194,7 @@ class Run:
             seed=self.seed,
             epoch=epoch,
             augmentation=Augmentation(jitter=recipe.jitter, flip=recipe.flip),
+            pixels=self.spec.pixels,
             workers=self.workers,
             device=self.device,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scaling_lab import build, count, efficientdet, topologies
+from scaling_lab import DetectorSpec, build, count, efficientdet, topologies
 from search_spaces.compound import SMALL
 
 with (Path(__file__).parents[1] / "goldens" / "released_configs.csv").open() as file:
@@ -42,18 +42,23 @@ def test_quad_fpn_and_idle_biases() -> None:
     assert count(dataclasses.replace(d0, bias_before_norm=False)).params == 3_877_763
 
 
-@pytest.mark.parametrize("topology", ["none", "nas_fpn", "fully_connected", "bifpn"])
-@pytest.mark.parametrize("separable", [True, False])
-def test_the_count_is_that_of_the_built_module(topology: str, separable: bool) -> None:
+SMALL_SPECS = {
+    f"{name}{'' if separable else ', dense'}": dataclasses.replace(
+        SMALL.base, topology=getattr(topologies, name)(3, 7), image_size=(96, 130), separable=separable
+    )
+    for name in ("none", "nas_fpn", "fully_connected", "bifpn")
+    for separable in (True, False)
+}
+
+
+@pytest.mark.parametrize("spec", [*SMALL_SPECS.values(), efficientdet("d0")], ids=[*SMALL_SPECS, "d0"])
+def test_the_count_is_that_of_the_built_module(spec: DetectorSpec) -> None:
     from fvcore.nn import FlopCountAnalysis
 
-    spec = dataclasses.replace(
-        SMALL.base, topology=getattr(topologies, topology)(3, 7), image_size=(96, 130), separable=separable
-    )
     cost = count(spec)
     detector = build(spec).eval()
     assert cost.params == sum(p.numel() for p in detector.parameters())
-    counted = FlopCountAnalysis(detector, torch.zeros(1, 3, 96, 130))
+    counted = FlopCountAnalysis(detector, torch.zeros(1, 3, *spec.image_size))
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     assert cost.macs == counted.by_operator()["conv"]
     parts = counted.by_module_and_operator()

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from scaling_lab import Coco, Shapes
+from scaling_lab.architecture.spec import Pixels
 from scaling_lab.data import Source, drawn
 from scaling_lab.data.augmentation import Augmentation
-from scaling_lab.data.loading import MEAN, STD, Batch, batches
+from scaling_lab.data.loading import Batch, batches
 from scaling_lab.errors import UserError
 from tests.coco_files import write_coco
 
@@ -75,7 +76,10 @@ def test_padding_is_zero(source: Source) -> None:
 
 def test_pixels_are_normalised() -> None:
     batch = next(iter(batches(SHAPES, "val", image_size=192, batch_size=1)))
-    pixels = batch.images_BCHW[0] * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    pixels = (
+        batch.images_BCHW[0] * 255 * torch.tensor(Pixels().std)[:, None, None]
+        + 255 * torch.tensor(Pixels().mean)[:, None, None]
+    )
     assert (pixels.permute(1, 2, 0) - torch.from_numpy(SHAPES.samples(1)[0][1])).abs().max() < 0.001
 
 

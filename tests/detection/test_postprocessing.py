@@ -52,3 +52,10 @@ def test_the_number_of_candidates_and_detections_is_bounded() -> None:
     assert len(found.scores_D) <= 7
     (found,) = detect(logits, deltas, SPEC, (32, 32), most=3)
     assert len(found.scores_D) == 3
+
+
+def test_boxes_are_cut_off_where_the_image_ends() -> None:
+    logits, deltas = _outputs()
+    logits[1][0, 0, 0, 1] = 1.0  # the box of the first test, (8, -8, 40, 24)
+    (found,) = detect(logits, deltas, SPEC, (32, 32), most=1, limits_B2=torch.tensor([[20.0, 30.0]]))
+    assert found.boxes_D4[0].tolist() == pytest.approx([8, 0, 30, 20])

@@ -13,7 +13,7 @@ import torch
 
 from scaling_lab import Coco, Recipe, Shapes
 from scaling_lab.errors import UserError
-from scaling_lab.training.evaluation import average_precision
+from scaling_lab.training.evaluation import SUMMARY, average_precision
 from scaling_lab.training.failures import Diverged, OutOfMemory
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
 from scaling_lab.training.train import Run, train
@@ -175,7 +175,7 @@ def test_the_evaluator_gives_pycocotools_numbers(tmp_path: Path) -> None:
     reference.evaluate()
     reference.accumulate()
     reference.summarize()
-    for name, value in zip(["ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"], reference.stats, strict=False):
+    for name, value in zip(SUMMARY, reference.stats, strict=True):
         assert (-1 if ours[name] is None else ours[name] / 100) == pytest.approx(value, abs=1e-6), name
 
 
@@ -187,13 +187,27 @@ def test_no_detections_at_all_is_an_ap_of_zero() -> None:
     ("changes", "message"),
     [
         ({"epochs": 0}, "recipe.epochs is 0; allowed are whole numbers from 1"),
-        ({"lr": 0.0}, "recipe.lr is 0.0; allowed are numbers above 0"),
-        ({"lr": float("nan")}, "recipe.lr is nan"),
-        ({"ema_decay": 1.0}, "recipe.ema_decay is 1.0; allowed are 0 to below 1"),
+        ({"epochs": "3"}, "recipe.epochs is '3'; allowed are whole numbers from 1"),
+        ({"epochs": 1.5}, "recipe.epochs is 1.5; allowed are whole numbers from 1"),
+        ({"batch_size": True}, "recipe.batch_size is True; allowed are whole numbers from 1"),
+        ({"lr": 0.0}, "recipe.lr is 0.0; allowed are finite numbers above 0"),
+        ({"lr": "fast"}, "recipe.lr is 'fast'; allowed are finite numbers above 0"),
+        ({"lr": float("nan")}, "recipe.lr is nan; allowed are finite numbers above 0"),
+        ({"lr": float("inf")}, "recipe.lr is inf; allowed are finite numbers above 0"),
+        ({"ema_decay": 1.0}, "recipe.ema_decay is 1.0; allowed are finite numbers from 0 to below 1"),
+        ({"momentum": None}, "recipe.momentum is None; allowed are finite numbers from 0 to below 1"),
+        ({"drop_path": 1.0}, "recipe.drop_path is 1.0; allowed are finite numbers from 0 to below 1"),
+        ({"focal_alpha": 1.5}, "recipe.focal_alpha is 1.5; allowed are finite numbers from 0 to 1"),
+        ({"match_threshold": -0.1}, "recipe.match_threshold is -0.1; allowed are finite numbers from 0 to 1"),
+        ({"flip": "no"}, "recipe.flip is 'no'; allowed are True and False"),
+        ({"pretrained": 1}, "recipe.pretrained is 1; allowed are True, False and a file's path as text"),
+        ({"jitter": 1.0}, r"recipe.jitter is 1.0; allowed is \(low, high\)"),
+        ({"jitter": ("a", "b")}, r"recipe.jitter is \('a', 'b'\); allowed is \(low, high\)"),
+        ({"epoch": 3}, r"Recipe has no field 'epoch' \(did you mean 'epochs'\?\); allowed are epochs, batch_size"),
         ({"optimizer": "adam"}, "recipe.optimizer is 'adam'; allowed are sgd, adamw"),
         ({"precision": "half"}, "recipe.precision is 'half'; allowed are float32, bf16, fp16"),
         ({"jitter": (2.0, 1.0)}, r"recipe.jitter is \(2.0, 1.0\)"),
-        ({"weight_decay": -1.0}, "recipe.weight_decay is -1.0; allowed are numbers from 0"),
+        ({"weight_decay": -1.0}, "recipe.weight_decay is -1.0; allowed are finite numbers from 0"),
     ],
 )
 def test_a_wrong_recipe_is_named(changes: dict[str, Any], message: str) -> None:
@@ -204,7 +218,7 @@ def test_a_wrong_recipe_is_named(changes: dict[str, Any], message: str) -> None:
 def test_recipes_round_trip_and_the_papers_holds_the_papers_numbers() -> None:
     for recipe in (Recipe.paper(), Recipe.short(epochs=9)):
         assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
-    with pytest.raises(UserError, match="a recipe has no field 'epoch'"):
+    with pytest.raises(UserError, match="Recipe has no field 'epoch'"):
         Recipe.from_dict({"epoch": 3})
     paper = Recipe.paper()  # arXiv:1911.09070v7, section 5.1
     assert (paper.epochs, paper.batch_size, paper.lr, paper.optimizer, paper.momentum) == (300, 128, 0.16, "sgd", 0.9)

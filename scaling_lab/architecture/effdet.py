@@ -1,0 +1,150 @@
+"""The models that the effdet package defines, as specs. It needs no effdet, and holds no weights.
+
+Source: rwightman/efficientdet-pytorch (effdet 0.4.1), effdet/config/model_config.py. effdet_models.json keeps, by name,
+what each model sets otherwise than the defaults there, under effdet's own keys, and the name of its weights' file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from scaling_lab.architecture import topologies
+from scaling_lab.architecture.spec import Anchors, DetectorSpec, Pixels
+from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.errors import UserError
+
+_DEFAULTS: dict[str, Any] = {
+    "num_classes": 90,
+    "min_level": 3,
+    "max_level": 7,
+    "num_scales": 3,
+    "aspect_ratios": [[1.0, 1.0], [1.4, 0.7], [0.7, 1.4]],
+    "anchor_scale": 4.0,
+    "pad_type": "same",
+    "act_type": "swish",
+    "head_act_type": None,
+    "separable_conv": True,
+    "apply_resample_bn": True,
+    "conv_bn_relu_pattern": False,
+    "downsample_type": "max",
+    "upsample_type": "nearest",
+    "redundant_bias": True,
+    "fpn_name": None,
+    "fpn_config": None,
+    "norm_layer": None,
+    "backbone_args": None,
+    "mean": None,
+    "std": None,
+    "fill_color": "mean",
+}
+_TOPOLOGIES: dict[str, Callable[..., Topology]] = {
+    "bifpn": topologies.bifpn,
+    "pan": topologies.panet,
+    "qufpn": topologies.quad_fpn,
+}
+_FUSIONS = {"sum": "sum", "attn": "softmax", "fa": "fast", "fastattn": "fast"}
+_NORM = {"eps": 0.001, "momentum": 0.01}
+
+
+@lru_cache(maxsize=1)
+def effdet_models() -> Mapping[str, Mapping[str, Any]]:
+    """Give what effdet sets for each of its models, by name."""
+    text = (resources.files("scaling_lab.architecture") / "effdet_models.json").read_text(encoding="utf-8")
+    models: dict[str, dict[str, Any]] = json.loads(text)
+    return models
+
+
+def effdet_spec(name: str) -> DetectorSpec:
+    """Give the spec of one of effdet's models, such as "tf_efficientdet_d0". Raises UserError with the names there are."""
+    if name not in effdet_models():
+        raise UserError(f"effdet has no model {name!r}; allowed are {', '.join(effdet_models())}")
+    return spec_from_effdet(effdet_models()[name])
+
+
+def effdet_name(file_name: str) -> str | None:
+    """Give the model that a weights' file is of, by its name: effdet's own file, or <model>[-_.]<anything>."""
+    for name, values in effdet_models().items():
+        if values.get("weights_file") == file_name:
+            return name
+    longest_first = sorted(effdet_models(), key=len, reverse=True)
+    return next((name for name in longest_first if file_name.startswith(tuple(name + end for end in "-_."))), None)
+
+
+def spec_from_effdet(config: Mapping[str, Any]) -> DetectorSpec:
+    """Give the spec of an effdet configuration: a mapping with effdet's keys; those that lack have effdet's defaults.
+
+    Raises UserError for a choice that has no counterpart here.
+    """
+    values = {**_DEFAULTS, **{str(key): value for key, value in config.items()}}
+    _check_supported(values)
+    min_level, max_level = int(values["min_level"]), int(values["max_level"])
+    scale = values["anchor_scale"]
+    return DetectorSpec(
+        backbone=values["backbone_name"],
+        topology=_topology(values, min_level, max_level),
+        width=values["fpn_channels"],
+        repeats=values["fpn_cell_repeats"],
+        head_repeats=values["box_class_repeats"],
+        image_size=tuple(values["image_size"]),
+        num_classes=values["num_classes"],
+        anchors=Anchors(
+            scale=tuple(scale) if isinstance(scale, Sequence) else float(scale),
+            octave_scales=values["num_scales"],
+            aspects=tuple(_aspect(aspect) for aspect in values["aspect_ratios"]),
+        ),
+        activation=_activation(values["act_type"]),
+        head_activation=_activation(values["head_act_type"]) if values["head_act_type"] else None,
+        padding=values["pad_type"] or "symmetric",
+        separable=values["separable_conv"],
+        bias_before_norm=values["redundant_bias"],
+        norm_before_activation=values["conv_bn_relu_pattern"],
+        downsampling=values["downsample_type"],
+        upsampling=values["upsample_type"],
+        backbone_options=dict(values["backbone_args"] or {}),
+        pixels=_pixels(values),
+    )
+
+
+def _check_supported(values: Mapping[str, Any]) -> None:
+    if not values["apply_resample_bn"]:
+        raise UserError("apply_resample_bn is False; allowed is True: projections here always have a batch norm")
+    if values["norm_layer"] is not None or dict(values.get("norm_kwargs", _NORM)) != _NORM:
+        raise UserError(f"norm_layer or norm_kwargs is set; allowed is a batch norm with {_NORM}")
+
+
+def _topology(values: Mapping[str, Any], min_level: int, max_level: int) -> Topology:
+    if values["fpn_config"] is not None:
+        nodes = values["fpn_config"]["nodes"]
+        return Topology(
+            min_level,
+            max_level,
+            tuple(Node(n["feat_level"], tuple(n["inputs_offsets"]), _FUSIONS[n["weight_method"]]) for n in nodes),
+        )
+    kind, _, fusion = (values["fpn_name"] or "bifpn_fa").rpartition("_")
+    if kind not in _TOPOLOGIES or fusion not in _FUSIONS:
+        raise UserError(f"fpn_name is {values['fpn_name']!r}; allowed are bifpn, pan or qufpn with _sum, _attn or _fa")
+    return _TOPOLOGIES[kind](min_level, max_level, fusion=_FUSIONS[fusion])
+
+
+def _aspect(value: float | Sequence[float]) -> tuple[float, float]:
+    """A pair (width, height), or a ratio r that stands for (sqrt r, 1 / sqrt r)."""
+    if isinstance(value, Sequence):
+        return float(value[0]), float(value[1])
+    return float(value) ** 0.5, 1.0 / float(value) ** 0.5
+
+
+def _activation(name: str) -> str:
+    return "silu" if name == "swish" else name
+
+
+def _pixels(values: Mapping[str, Any]) -> Pixels:
+    pixels = Pixels() if values["mean"] is None else Pixels(mean=tuple(values["mean"]), std=tuple(values["std"]))
+    if values["fill_color"] == "mean":
+        return pixels
+    if values["fill_color"] != 0:
+        raise UserError(f"fill_color is {values['fill_color']!r}; allowed are 'mean' and 0")
+    return Pixels(mean=pixels.mean, std=pixels.std, fill="black")

@@ -1,0 +1,116 @@
+"""Evaluation of a detector on files: effdet's detections from effdet's weights, and which class is which category."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.effdet_equality import randomise
+from scaling_lab import Coco, Recipe, Shapes, build, load_checkpoint
+from scaling_lab.data.loading import batches
+from scaling_lab.errors import UserError
+from scaling_lab.training.evaluation import SUMMARY, class_categories, evaluate, predict
+from scaling_lab.training.train import train
+from search_spaces.compound import SMALL
+from tests.coco_files import write_coco
+
+with warnings.catch_warnings():  # torch.jit.script, which effdet uses, is deprecated
+    warnings.simplefilter("ignore")
+    from effdet import DetBenchPredict, EfficientDet, get_efficientdet_config
+    from effdet.data.transforms import ResizePad
+
+# (width, height) of images whose scale to 192 px is a whole number: no rounding in which two programs could differ.
+SQUARE, ALL = [(96, 96), (48, 48)], [(96, 96), (96, 64), (48, 64), (192, 100)]
+
+
+def _write_images(folder: Path, sizes: list[tuple[int, int]]) -> Coco:
+    """Write noise in COCO's layout, with one object of each of three categories; ids as COCO's, with gaps up to 90."""
+    (folder / "annotations").mkdir()
+    (folder / "val2017").mkdir()
+    chance = np.random.default_rng(0)
+    images, annotations = [], []
+    for number, (width, height) in enumerate(sizes):
+        coarse = Image.fromarray(chance.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / "val2017" / f"{number}.jpg")
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": width, "height": height})
+        for category in (1, 18, 90):
+            box = [5.0, 6.0, 30.0, 20.0]
+            own = {"image_id": number, "category_id": category, "bbox": box, "area": 600.0, "iscrowd": 0}
+            annotations.append({"id": len(annotations) + 1, **own})
+    categories = [{"id": number, "name": f"class {number}"} for number in (1, 18, 90)]
+    text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    (folder / "annotations" / "instances_val2017.json").write_text(text)
+    return Coco(folder=str(folder))
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("tf_efficientdet_lite0", SQUARE), ("tf_efficientdet_d0_ap", ALL)])
+def test_detections_on_files_are_effdets(name: str, sizes: list[tuple[int, int]], tmp_path: Path) -> None:
+    """From JPEG to boxes in the original's pixels: resizing, padding, normalising, network, cutting off, suppressing."""
+    source = _write_images(tmp_path, sizes)
+    config = get_efficientdet_config(name)
+    config.image_size = (192, 192)
+    torch.manual_seed(0)
+    model = EfficientDet(config, pretrained_backbone=False)
+    randomise(model, torch.Generator().manual_seed(0))
+    torch.save(model.state_dict(), tmp_path / f"{name}.pth")
+    ours = load_checkpoint(None, tmp_path / f"{name}.pth")
+    rows_D7 = predict(ours, source, batches(source, "val", image_size=192, batch_size=4, pixels=ours.spec.pixels))
+
+    bench, resize = DetBenchPredict(model.eval()), ResizePad((192, 192))
+    for entry in source.entries("val"):
+        with Image.open(tmp_path / "val2017" / entry.file_name) as file:
+            image, information = resize(file.convert("RGB"), {})
+        images_BCHW = (torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255 - 0.5) / 0.5
+        sizes_B2 = torch.tensor([entry.size[::-1]], dtype=torch.float32)
+        with torch.inference_mode():
+            expected_D6 = bench(
+                images_BCHW, {"img_scale": torch.tensor([information["img_scale"]]), "img_size": sizes_B2}
+            )
+        own_D7 = rows_D7[rows_D7[:, 0] == entry.image_id]
+        own_D7[:, 3:5] += own_D7[:, 1:3]
+        # Rows, not their order: two of nearly one score may change places.
+        apart_DD = np.abs(own_D7[:, None, 1:] - expected_D6[0].numpy()[None]).max(axis=2)
+        assert apart_DD.shape == (100, 100)
+        assert apart_DD.min(axis=0).max() < 0.05
+        assert apart_DD.min(axis=1).max() < 0.05
+
+
+def test_a_trained_detectors_weights_give_the_ap_that_training_gave(tmp_path: Path) -> None:
+    data, spec = (
+        Shapes(train_images=24, val_images=8),
+        dataclasses.replace(SMALL.base, num_classes=8, image_size=(64, 64)),
+    )
+    recipe = Recipe.short(epochs=3, batch_size=8)
+    metrics = train(spec, data, recipe, seed=0, folder=tmp_path, report=lambda _: None)
+    result = evaluate(load_checkpoint(None, tmp_path / "weights.pt"), data)
+    assert result["ar100"] > 0
+    assert {name: metrics[name] for name in result} == result
+
+
+def test_it_gives_the_twelve_numbers_and_says_how_far_it_is(tmp_path: Path) -> None:
+    source = write_coco(tmp_path)
+    detector = build(dataclasses.replace(SMALL.base, num_classes=3, repeats=1, image_size=(64, 64)))
+    seen: list[tuple[int, int]] = []
+    result = evaluate(detector, source, batch_size=5, progress=lambda done, total: seen.append((done, total)))
+    assert set(result) == {*SUMMARY, "ap_by_class"}
+    assert list(result["ap_by_class"]) == list(source.class_names)
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert detector.training  # as it was
+
+
+def test_a_class_is_a_category(tmp_path: Path) -> None:
+    source = _write_images(tmp_path, SQUARE)
+    assert class_categories(3, source).tolist() == [1, 18, 90]
+    assert class_categories(90, source).tolist() == list(range(1, 91))
+    assert len(class_categories(8, Shapes())) == 8
+    with pytest.raises(
+        UserError, match=r"the detector has 80 classes, the data have 3 .* up to 90; allowed are 3, .* at least 90"
+    ):
+        class_categories(80, source)
