@@ -1,6 +1,6 @@
 """Do the models that effdet defines give effdet's outputs here? With random weights and random batch-norm statistics.
 
-    python benchmarks/effdet_equality.py                            # all 47, at their own size and at an odd one: about an hour
+    python benchmarks/effdet_equality.py                            # all 47, at their own size and at an odd one: 20 minutes
     python benchmarks/effdet_equality.py tf_efficientdet_d0 resdet50
     python benchmarks/effdet_equality.py --out reports/results/effdet_equality.csv
 

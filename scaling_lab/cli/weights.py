@@ -72,7 +72,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise UserError(f"--device is {options.device!r}, which cannot be used: {str(error).splitlines()[0]}") from None
     detector = load_checkpoint(options.model, options.weights)
     if not options.json:
-        print(f"{detector.spec.describe()}, {detector.spec.num_classes} classes\n{source.describe()}", flush=True)
+        print(f"{detector.spec.describe()}, {detector.spec.num_classes} classes")
+        print(f"{source.length('val')} held-out images of {options.data}", flush=True)
     result = evaluate(
         detector,
         source,
