@@ -66,8 +66,9 @@ class Weighted(nn.Module):
         weights = self.normalised().to(inputs[0].dtype)
         if weights.dim() == 2:
             weights = weights[:, :, None, None]
-        total = inputs[0] * weights[0]
-        for x_BCHW, weight in zip(inputs[1:], weights[1:], strict=True):
+        first, *others = weights.unbind()
+        total = inputs[0] * first
+        for x_BCHW, weight in zip(inputs[1:], others, strict=True):
             total = torch.addcmul(total, x_BCHW, weight)
         return total
 

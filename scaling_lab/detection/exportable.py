@@ -1,0 +1,143 @@
+"""Detections as tensors of fixed sizes, for a graph that is exported. In Python, `detect` is the simpler way to the same.
+
+Shapes: B batch, A anchors of an image, K classes, C candidates and D detections of an image. Boxes are (x0, y0, x1, y1) in
+pixels of the network's input.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import nms
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import check_number, check_whole
+from scaling_lab.detection.anchors import decode, feature_sizes, make_anchors
+from scaling_lab.detection.postprocessing import _by_anchor
+
+
+class DetectionLayer(nn.Module):
+    """A detector's outputs to boxes (B, D, 4), scores (B, D), classes (B, D) and count (B,), best first.
+
+    Equal to `detect` without limits, for images of `image_size` (height, width) and levels of `level_sizes`. D is `most`, or
+    the number of candidates where that is less; what is beyond an image's count has box 0, score 0 and class -1.
+    """
+
+    output_names = ("boxes", "scores", "classes", "count")
+
+    def __init__(
+        self,
+        spec: DetectorSpec,
+        image_size: tuple[int, int],
+        level_sizes: tuple[tuple[int, int], ...],
+        *,
+        candidates: int = 5000,
+        iou_threshold: float = 0.5,
+        most: int = 100,
+    ) -> None:
+        super().__init__()
+        check_whole("candidates", candidates, least=1)
+        check_number("iou_threshold", iou_threshold, least=0, most=1)
+        check_whole("most", most, least=1)
+        self.image_size = image_size
+        self.num_classes = spec.num_classes
+        self.candidates = candidates
+        self.iou_threshold = iou_threshold
+        self.most = most
+        self.anchors_A4: Tensor
+        anchors_A4 = make_anchors(spec.anchors, spec.topology.min_level, image_size, level_sizes, torch.device("cpu"))
+        self.register_buffer("anchors_A4", anchors_A4)
+
+    def forward(self, class_logits: Sequence[Tensor], box_deltas: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Take the detector's two lists."""
+        flat = _by_anchor(class_logits, self.num_classes).flatten(1).float()
+        num_candidates = min(self.candidates, flat.shape[1])
+        logits_BC, index_BC = flat.topk(num_candidates, dim=1)
+        anchor_BC, label_BC = index_BC // self.num_classes, index_BC % self.num_classes
+        boxes_BC4 = decode(_rows(_by_anchor(box_deltas, 4), anchor_BC), self.anchors_A4[anchor_BC])
+        scores_BC = torch.sigmoid(logits_BC)
+        kept_BC = self._suppress(boxes_BC4, scores_BC, label_BC)
+        # Candidates stand best first: the first that are kept are the best, and no ties can change their order.
+        left_C = torch.arange(num_candidates, 0, -1, device=kept_BC.device)
+        left_BD, place_BD = torch.where(kept_BC, left_C, 0).topk(min(self.most, num_candidates), dim=1)
+        found_BD = left_BD > 0
+        boxes_BD4 = torch.where(found_BD[..., None], _rows(boxes_BC4, place_BD), 0.0)
+        scores_BD = torch.where(found_BD, scores_BC.gather(1, place_BD), 0.0)
+        labels_BD = torch.where(found_BD, label_BC.gather(1, place_BD), -1)
+        return boxes_BD4, scores_BD, labels_BD, found_BD.sum(dim=1)
+
+    def _suppress(self, boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor) -> Tensor:
+        # ONNX has an operator for all classes of a batch; a .pt2 file shall need no operator of ours where it is read.
+        suppress = suppress_by_class if torch.onnx.is_in_onnx_export() else _suppress_by_class
+        return suppress(boxes_BC4, scores_BC, label_BC, self.num_classes, self.iou_threshold)
+
+    @staticmethod
+    def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+        """Give the ONNX form of the operators of ours that this layer uses."""
+        return {torch.ops.scaling_lab.suppress_by_class.default: _onnx_suppress_by_class}
+
+
+def detection_layer(detector: nn.Module, image_size: tuple[int, int], **settings: Any) -> DetectionLayer:
+    """Make the layer for a detector and images of `image_size` (height, width); `settings` are the layer's own."""
+    shapes_alone = copy.deepcopy(detector).to("meta").eval()
+    _, box_deltas = shapes_alone(torch.empty(1, 3, *image_size, device="meta"))
+    spec: DetectorSpec = detector.spec  # type: ignore[assignment]
+    return DetectionLayer(spec, image_size, feature_sizes(box_deltas), **settings)
+
+
+def _rows(values_BAX: Tensor, index_BC: Tensor) -> Tensor:
+    """Pick rows of each image: (B, A, X) and (B, C) give (B, C, X)."""
+    return values_BAX.gather(1, index_BC[..., None].expand(-1, -1, values_BAX.shape[2]))
+
+
+def _suppress_by_class(
+    boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor, num_classes: int, iou_threshold: float
+) -> Tensor:
+    """Say which candidates (B, C) remain after non-maximum suppression within each class of each image.
+
+    Classes are moved apart, in float64: in float32 the distance would take the digits that decide close overlaps.
+    """
+    kept = []
+    for boxes_C4, scores_C, label_C in zip(boxes_BC4.double(), scores_BC.double(), label_BC, strict=True):
+        apart = boxes_C4.max() - boxes_C4.min() + 1
+        kept_N = nms(boxes_C4 + (label_C * apart)[:, None], scores_C, iou_threshold)
+        kept.append(torch.zeros_like(label_C, dtype=torch.bool).index_fill(0, kept_N, True))
+    return torch.stack(kept)
+
+
+@torch.library.custom_op("scaling_lab::suppress_by_class", mutates_args=())
+def suppress_by_class(
+    boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor, num_classes: int, iou_threshold: float
+) -> Tensor:
+    """Do as `_suppress_by_class`, as one operator that can be translated whole."""
+    return _suppress_by_class(boxes_BC4, scores_BC, label_BC, num_classes, iou_threshold)
+
+
+@suppress_by_class.register_fake
+def _(boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor, num_classes: int, iou_threshold: float) -> Tensor:
+    return torch.empty_like(label_BC, dtype=torch.bool)
+
+
+def _onnx_suppress_by_class(
+    boxes_BC4: Any, scores_BC: Any, label_BC: Any, num_classes: int, iou_threshold: float
+) -> Any:
+    """Say it in ONNX: NonMaxSuppression takes scores (B, K, C), and gives rows (image, class, candidate)."""
+    import onnx
+    from onnxscript import opset18
+
+    op: Any = opset18
+    class_K1 = op.Unsqueeze(op.Constant(value_ints=list(range(num_classes))), [1])
+    own_BKC = op.Equal(op.Unsqueeze(label_BC, [1]), class_K1)
+    scores_BKC = op.Where(own_BKC, op.Unsqueeze(scores_BC, [1]), -1.0)
+    most = op.Shape(label_BC, start=1, end=2)
+    kept_N3 = op.NonMaxSuppression(boxes_BC4, scores_BKC, most, [iou_threshold], [-0.5])
+    kept_N2 = op.Gather(kept_N3, [0, 2], axis=1)
+    none_BC = op.ConstantOfShape(
+        op.Shape(label_BC), value=onnx.helper.make_tensor("none", onnx.TensorProto.INT64, [1], [0])
+    )
+    ones_N = op.Expand(1, op.Shape(kept_N2, start=0, end=1))
+    return op.Cast(op.ScatterND(none_BC, kept_N2, ones_N), to=onnx.TensorProto.BOOL)

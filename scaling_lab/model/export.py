@@ -1,0 +1,189 @@
+"""A detector written to a file that other programs run: ONNX, or torch.export's own. It changes no weight and knows no boxes.
+
+The graph is for one image size; its batch is fixed, or free where that is asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scaling_lab.checks import check_whole
+from scaling_lab.errors import UserError
+from scaling_lab.model.detector import Detector
+
+# The first is what torch's own translations are written in, the last what torch 2.11 knows.
+OPSETS = range(18, 24)
+PACKAGES = ("onnx", "onnxscript")
+
+Translations = Mapping[Callable[..., Any], Callable[..., Any]]
+
+
+class Postprocessing(Protocol):
+    """A module that goes behind the detector in the graph, such as detection.exportable's DetectionLayer."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The (height, width) of the images that it is for."""
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        """The names of what it gives."""
+
+    def __call__(self, class_logits: list[Tensor], box_deltas: list[Tensor]) -> tuple[Tensor, ...]:
+        """Take the detector's two lists."""
+
+    def onnx_translations(self) -> Translations:
+        """Give the ONNX form of operators that torch does not know."""
+
+
+def export_onnx(
+    detector: Detector,
+    path: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    batch: int = 1,
+    dynamic_batch: bool = False,
+    postprocessing: Postprocessing | None = None,
+    opset: int = OPSETS[0],
+) -> None:
+    """Write an ONNX file: input "images" (B, 3, H, W), normalised; outputs class_logits_p3 …, box_deltas_p3 …
+
+    `image_size` (height, width) is the spec's unless given. With `postprocessing` the outputs are its own. With
+    `dynamic_batch` the file takes any number of images. The spec stands in the file's metadata, as JSON under "spec". Weights
+    beyond ONNX's 2 GB lie beside the file.
+
+    Raises UserError where onnx or onnxscript is not installed, and for what no file can be written for.
+    """
+    if opset not in OPSETS:
+        raise UserError(f"opset is {opset!r}; allowed are {OPSETS[0]} to {OPSETS[-1]}")
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"to write ONNX, {' and '.join(missing)} must be installed: pip install 'scaling-lab[export]'")
+    module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
+    translations = {**_translations(), **(postprocessing.onnx_translations() if postprocessing else {})}
+    program = torch.onnx.export(
+        module,
+        (images,),
+        dynamic_shapes=shapes,
+        input_names=["images"],
+        output_names=_output_names(detector, postprocessing),
+        opset_version=opset,
+        custom_translation_table=translations,
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props["spec"] = detector.spec.to_json()
+    size = sum(tensor.nbytes for tensor in module.state_dict().values())
+    program.save(path, external_data=size > 2e9)
+
+
+def export_program(
+    detector: Detector,
+    path: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    batch: int = 1,
+    dynamic_batch: bool = False,
+    postprocessing: Postprocessing | None = None,
+) -> None:
+    """Write a .pt2 file, which torch.export.load reads: takes images (B, 3, H, W), normalised; gives what the detector gives.
+
+    Arguments as in `export_onnx`. The spec stands in the file as the extra file "spec.json". With `postprocessing` the batch
+    is fixed, and who reads the file must import torchvision before.
+    """
+    if dynamic_batch and postprocessing:
+        raise UserError("a .pt2 file with post-processing has a fixed batch; allowed are .onnx, or no dynamic batch")
+    module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
+    program = torch.export.export(module, (images,), dynamic_shapes=shapes)
+    torch.export.save(program, path, extra_files={"spec.json": detector.spec.to_json()})
+
+
+class _Exported(nn.Module):
+    """What the file holds: the detector, and the post-processing if there is one."""
+
+    def __init__(self, detector: Detector, postprocessing: Postprocessing | None) -> None:
+        super().__init__()
+        self.detector = detector
+        self.postprocessing = postprocessing
+
+    def forward(self, images: Tensor) -> Any:
+        outputs = self.detector(images)
+        return self.postprocessing(*outputs) if self.postprocessing else outputs
+
+
+def _prepared(
+    detector: Detector,
+    path: str | Path,
+    image_size: tuple[int, int] | None,
+    batch: int,
+    dynamic_batch: bool,
+    postprocessing: Postprocessing | None,
+) -> tuple[_Exported, Tensor, Any]:
+    """Give what is exported, on the CPU and for inference, its example input and its dynamic shapes."""
+    height, width = image_size or detector.spec.image_size
+    for name, value in (("image height", height), ("image width", width), ("batch", batch)):
+        check_whole(name, value, least=1)
+    if postprocessing and postprocessing.image_size != (height, width):
+        made_for = "{}x{}".format(*postprocessing.image_size)
+        raise UserError(f"the post-processing is for images of {made_for}, the file for {height}x{width}")
+    if not Path(path).parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {Path(path).parent}")
+    module = copy.deepcopy(_Exported(detector, postprocessing)).cpu().eval().requires_grad_(False)
+    # torch.export takes a batch of 1 for a fixed one.
+    images = torch.zeros(max(batch, 2) if dynamic_batch else batch, 3, height, width)
+    return module, images, {"images": {0: torch.export.Dim("batch")}} if dynamic_batch else None
+
+
+def _output_names(detector: Detector, postprocessing: Postprocessing | None) -> list[str]:
+    if postprocessing:
+        return list(postprocessing.output_names)
+    levels = detector.spec.topology.levels
+    return [f"{name}_p{level}" for name in ("class_logits", "box_deltas") for level in levels]
+
+
+# --- operators that mean something else in ONNX ----------------------------------------------------------------------
+
+
+def _translations() -> Translations:
+    return {torch.ops.aten.upsample_nearest2d.vec: _onnx_upsample_nearest}
+
+
+def _onnx_upsample_nearest(
+    x_BCHW: Any, output_size: Sequence[int] | None = None, scale_factors: Sequence[float] | None = None
+) -> Any:
+    """Repeat pixels by ONNX's Resize where the sizes divide, else pick torch's pixels by their indices.
+
+    For other sizes it depends on a runtime's rounding which pixel is nearest: ONNX Runtime's differs from 28 to 114, say.
+    """
+    from onnxscript import opset18
+
+    op: Any = opset18  # its annotations are those of the functions' compiler, which nothing here passes
+    sides = x_BCHW.shape[2:]
+    if output_size is None:
+        assert scale_factors is not None
+        output_size = [int(side * factor) for side, factor in zip(sides, scale_factors, strict=True)]
+    nearest = [_nearest(before, after) for before, after in zip(sides, output_size, strict=True)]
+    repeats = [max(after // before, 1) for before, after in zip(sides, output_size, strict=True)]
+    repeated = [[i // times for i in range(side * times)] for side, times in zip(sides, repeats, strict=True)]
+    if nearest == repeated:
+        scales = op.Constant(value_floats=[1.0, 1.0, *map(float, repeats)])
+        return op.Resize(
+            x_BCHW, None, scales, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric"
+        )
+    for axis, pixels in enumerate(nearest, start=2):
+        x_BCHW = op.Gather(x_BCHW, op.Constant(value_ints=pixels), axis=axis)
+    return x_BCHW
+
+
+def _nearest(before: int, after: int) -> list[int]:
+    """Give the index of the pixel that torch repeats at each of `after` places."""
+    pixels = torch.arange(before, dtype=torch.float64)[None, None]
+    return [int(pixel) for pixel in F.interpolate(pixels, size=after, mode="nearest").flatten()]
