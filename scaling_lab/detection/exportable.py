@@ -17,7 +17,7 @@ from torchvision.ops import nms
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import check_number, check_whole
 from scaling_lab.detection.anchors import decode, feature_sizes, make_anchors
-from scaling_lab.detection.postprocessing import _by_anchor
+from scaling_lab.detection.postprocessing import by_anchor
 
 
 class DetectionLayer(nn.Module):
@@ -54,11 +54,11 @@ class DetectionLayer(nn.Module):
 
     def forward(self, class_logits: Sequence[Tensor], box_deltas: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Take the detector's two lists."""
-        flat = _by_anchor(class_logits, self.num_classes).flatten(1).float()
+        flat = by_anchor(class_logits, self.num_classes).flatten(1).float()
         num_candidates = min(self.candidates, flat.shape[1])
         logits_BC, index_BC = flat.topk(num_candidates, dim=1)
         anchor_BC, label_BC = index_BC // self.num_classes, index_BC % self.num_classes
-        boxes_BC4 = decode(_rows(_by_anchor(box_deltas, 4), anchor_BC), self.anchors_A4[anchor_BC])
+        boxes_BC4 = decode(_rows(by_anchor(box_deltas, 4), anchor_BC), self.anchors_A4[anchor_BC])
         scores_BC = torch.sigmoid(logits_BC)
         kept_BC = self._suppress(boxes_BC4, scores_BC, label_BC)
         # Candidates stand best first: the first that are kept are the best, and no ties can change their order.

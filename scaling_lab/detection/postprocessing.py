@@ -45,8 +45,8 @@ def detect(
     num_classes = spec.num_classes
     sizes = feature_sizes(box_deltas)
     anchors_A4 = make_anchors(spec.anchors, spec.topology.min_level, image_size, sizes, box_deltas[0].device)
-    logits_BAK = _by_anchor(class_logits, num_classes)
-    deltas_BA4 = _by_anchor(box_deltas, 4)
+    logits_BAK = by_anchor(class_logits, num_classes)
+    deltas_BA4 = by_anchor(box_deltas, 4)
     flat = logits_BAK.flatten(1).float()
     logits_BC, index_BC = flat.topk(min(candidates, flat.shape[1]), dim=1)
     found = []
@@ -61,6 +61,6 @@ def detect(
     return found
 
 
-def _by_anchor(outputs: Sequence[Tensor], values: int) -> Tensor:
+def by_anchor(outputs: Sequence[Tensor], values: int) -> Tensor:
     """Bring (B, anchors * values, h, w) of each level to one (B, A, values)."""
     return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values) for x in outputs], dim=1)
