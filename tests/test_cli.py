@@ -116,13 +116,15 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
     ("arguments", "message"),
     [
         (["show", "d9"], "detector 'd9' is unknown"),
-        (["evaluate", "--weights", "x.pth", "--data", "voc"], "--data is 'voc'; allowed are shapes and coco:DIR"),
+        (["evaluate", "--weights", "x.pth", "--data", "voc"], "--data is 'voc'; allowed are shapes, coco:DIR and voc:DIR"),
         (["evaluate", "--weights", "x.pth", "--data", "shapes"], "the weights x.pth do not exist"),
         (
             ["evaluate", "--weights", "x.pth", "--data", "shapes", "--device", "tpu"],
             "--device is 'tpu', which cannot be used: ",
         ),
         (["export", "x.tflite", "--model", "d0"], "x.tflite ends in '.tflite'; allowed are .onnx and .pt2"),
+        (["evaluate", "--weights", "x.pth", "--data", "shapes", "--device", "meta"], "allowed are cpu, cuda and mps"),
+        (["export", "/proc/x.onnx", "--model", "d0"], "/proc/x.onnx cannot be written: "),
         (["export", "x.onnx"], "nothing to export; give --weights, or --model"),
         (["export", "nowhere/x.pt2", "--model", "d0"], "nowhere/x.pt2 cannot be written: there is no folder nowhere"),
         (["count", "d0", "--topology", "bipfn"], "topology 'bipfn' is unknown; allowed are none, bifpn"),
@@ -180,6 +182,14 @@ def test_evaluate_prints_the_twelve_numbers(weights: Path, capsys: pytest.Captur
     assert list(result["ap_by_class"]) == ["small", "square", "disc"]
 
 
+@pytest.mark.parametrize("size", ["abc", "512x", "5_12", "0", "64x16", "-5"])
+def test_an_image_size_is_pixels(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", "x.onnx", "--model", "d0", f"--image-size={size}"])
+    assert stopped.value.code == 2
+    assert f"argument --image-size: '{size}'; allowed are " in capsys.readouterr().err
+
+
 def test_evaluate_refuses_data_of_other_classes(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--weights", str(weights), "--data", "shapes"]) == 2
     assert "the detector has 3 classes, the data have 8 categories" in capsys.readouterr().err
@@ -188,7 +198,8 @@ def test_evaluate_refuses_data_of_other_classes(weights: Path, capsys: pytest.Ca
 def test_export_writes_what_torch_can_load(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = weights.parent / "detector.pt2"
     assert main(["export", str(out), "--weights", str(weights), "--image-size", "64x96", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["spec"]["num_classes"] == 3
+    said = json.loads(capsys.readouterr().out)
+    assert (said["spec"]["num_classes"], said["spec"]["image_size"]) == (3, [64, 96])
     class_logits, _ = torch.export.load(out).module()(torch.zeros(1, 3, 64, 96))
     assert class_logits[0].shape == (1, 27, 8, 12)
 

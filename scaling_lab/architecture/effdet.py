@@ -15,6 +15,7 @@ from typing import Any
 from scaling_lab.architecture import topologies
 from scaling_lab.architecture.spec import Anchors, DetectorSpec, Pixels
 from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.checks import check_choice, check_fields
 from scaling_lab.errors import UserError
 
 _DEFAULTS: dict[str, Any] = {
@@ -40,6 +41,8 @@ _DEFAULTS: dict[str, Any] = {
     "mean": None,
     "std": None,
     "fill_color": "mean",
+    "soft_nms": False,
+    "norm_kwargs": {"eps": 0.001, "momentum": 0.01},
 }
 _TOPOLOGIES: dict[str, Callable[..., Topology]] = {
     "bifpn": topologies.bifpn,
@@ -47,7 +50,12 @@ _TOPOLOGIES: dict[str, Callable[..., Topology]] = {
     "qufpn": topologies.quad_fpn,
 }
 _FUSIONS = {"sum": "sum", "attn": "softmax", "fa": "fast", "fastattn": "fast"}
-_NORM = {"eps": 0.001, "momentum": 0.01}
+_REQUIRED = ("backbone_name", "image_size", "fpn_channels", "fpn_cell_repeats", "box_class_repeats")
+_LEFT_OUT = (
+    *("name", "url", "weights_file", "num_levels", "backbone_indices", "head_bn_level_first", "fpn_drop_path_rate"),
+    *("alpha", "gamma", "label_smoothing", "legacy_focal", "jit_loss", "delta", "box_loss_weight"),
+    *("max_detection_points", "max_det_per_image"),
+)
 
 
 @lru_cache(maxsize=1)
@@ -77,9 +85,15 @@ def effdet_name(file_name: str) -> str | None:
 def spec_from_effdet(config: Mapping[str, Any]) -> DetectorSpec:
     """Give the spec of an effdet configuration: a mapping with effdet's keys; those that lack have effdet's defaults.
 
-    Raises UserError for a choice that has no counterpart here.
+    What is about training or post-processing alone is left out; levels are tapped by their stride, whatever
+    `backbone_indices` says. Raises UserError for an unknown key, one that is missing, and a choice that has no counterpart.
     """
-    values = {**_DEFAULTS, **{str(key): value for key, value in config.items()}}
+    given = {str(key): value for key, value in config.items()}
+    check_fields("an effdet configuration", given, [*_REQUIRED, *_DEFAULTS, *_LEFT_OUT])
+    for key in _REQUIRED:
+        if key not in given:
+            raise UserError(f"an effdet configuration needs {key!r}; it has {', '.join(given) or 'nothing'}")
+    values = {**_DEFAULTS, **given}
     _check_supported(values)
     min_level, max_level = int(values["min_level"]), int(values["max_level"])
     scale = values["anchor_scale"]
@@ -89,7 +103,7 @@ def spec_from_effdet(config: Mapping[str, Any]) -> DetectorSpec:
         width=values["fpn_channels"],
         repeats=values["fpn_cell_repeats"],
         head_repeats=values["box_class_repeats"],
-        image_size=tuple(values["image_size"]),
+        image_size=values["image_size"],
         num_classes=values["num_classes"],
         anchors=Anchors(
             scale=tuple(scale) if isinstance(scale, Sequence) else float(scale),
@@ -112,22 +126,30 @@ def spec_from_effdet(config: Mapping[str, Any]) -> DetectorSpec:
 def _check_supported(values: Mapping[str, Any]) -> None:
     if not values["apply_resample_bn"]:
         raise UserError("apply_resample_bn is False; allowed is True: projections here always have a batch norm")
-    if values["norm_layer"] is not None or dict(values.get("norm_kwargs", _NORM)) != _NORM:
-        raise UserError(f"norm_layer or norm_kwargs is set; allowed is a batch norm with {_NORM}")
+    norm = _DEFAULTS["norm_kwargs"]
+    if values["norm_layer"] is not None or dict(values["norm_kwargs"] or {}) != norm:
+        raise UserError(f"norm_layer or norm_kwargs is set; allowed is a batch norm with {norm}")
+    if values["soft_nms"]:
+        raise UserError("soft_nms is True; allowed is False: suppression here is hard")
 
 
 def _topology(values: Mapping[str, Any], min_level: int, max_level: int) -> Topology:
     if values["fpn_config"] is not None:
-        nodes = values["fpn_config"]["nodes"]
-        return Topology(
-            min_level,
-            max_level,
-            tuple(Node(n["feat_level"], tuple(n["inputs_offsets"]), _FUSIONS[n["weight_method"]]) for n in nodes),
-        )
+        return Topology(min_level, max_level, tuple(_node(node) for node in values["fpn_config"]["nodes"]))
     kind, _, fusion = (values["fpn_name"] or "bifpn_fa").rpartition("_")
     if kind not in _TOPOLOGIES or fusion not in _FUSIONS:
         raise UserError(f"fpn_name is {values['fpn_name']!r}; allowed are bifpn, pan or qufpn with _sum, _attn or _fa")
     return _TOPOLOGIES[kind](min_level, max_level, fusion=_FUSIONS[fusion])
+
+
+def _node(values: Mapping[str, Any]) -> Node:
+    keys = ("feat_level", "inputs_offsets", "weight_method")
+    check_fields("a node of fpn_config", map(str, values), keys)
+    if len(values) < len(keys):
+        raise UserError(f"a node of fpn_config needs {', '.join(keys)}; it is {dict(values)}")
+    level, inputs, fusion = (values[key] for key in keys)
+    check_choice("weight_method", fusion, [*_FUSIONS])
+    return Node(level, tuple(inputs), _FUSIONS[fusion])
 
 
 def _aspect(value: float | Sequence[float]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaling_lab.architecture.compound_scaling import CompoundScaling
-from scaling_lab.architecture.spec import Anchors, DetectorSpec
+from scaling_lab.architecture.spec import Anchors, DetectorSpec, Pixels
 from scaling_lab.architecture.topologies import bifpn
 from scaling_lab.errors import UserError
 
@@ -54,6 +54,8 @@ _RELEASED = {
     "lite4": _lite("lite4", 640, 224, 7, 4, 4.0),
 }
 NAMES = tuple(_RELEASED)
+# google/automl, hparams_config.py: mean_rgb 127, stddev_rgb 128.
+LITE_PIXELS = Pixels(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 def efficientdet(name: str) -> DetectorSpec:
@@ -70,6 +72,7 @@ def efficientdet(name: str) -> DetectorSpec:
         image_size=(row.image_size, row.image_size),
         anchors=Anchors(scale=row.scale),
         activation=row.activation,
+        pixels=LITE_PIXELS if name.startswith("lite") else Pixels(),
     )
 
 

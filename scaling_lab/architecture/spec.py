@@ -31,6 +31,9 @@ PADDINGS = ("same", "symmetric")
 DOWNSAMPLINGS = ("max", "bilinear")
 UPSAMPLINGS = ("nearest", "bilinear")
 FILLS = ("mean", "black")
+# What timm.create_model also takes, but is no property of the architecture: levels and weights are chosen elsewhere, and a spec
+# must not make anybody read a file.
+NO_BACKBONE_OPTIONS = ("features_only", "out_indices", "checkpoint_path", "cache_dir", "scriptable", "exportable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,7 @@ class DetectorSpec(Fields):
             object.__setattr__(self, "image_size", (self.image_size, self.image_size))
         sides = check_items("image_size", self.image_size, "one number, or (height, width)")
         object.__setattr__(self, "image_size", sides)
-        object.__setattr__(self, "backbone_options", check_json("backbone_options", self.backbone_options))
+        object.__setattr__(self, "backbone_options", _backbone_options(self.backbone_options))
         if not isinstance(self.topology, Topology):
             raise UserError(f"topology is {self.topology!r}; allowed is a Topology, such as topologies.bifpn(3, 7)")
         for name, kind in _PARTS.items():
@@ -258,3 +261,14 @@ def _numbers(
     for item in items:
         check_number(name, item, above=above)
     return tuple(float(item) for item in items)
+
+
+def _backbone_options(value: object) -> dict[str, Any]:
+    options = check_json("backbone_options", value)
+    for name in options:
+        if name in NO_BACKBONE_OPTIONS or name.startswith("pretrained"):
+            raise UserError(
+                f"backbone_options has {name!r}; allowed is what shapes the backbone: levels are the topology's, and "
+                "weights are read by build(pretrained=...) and load_checkpoint"
+            )
+    return options

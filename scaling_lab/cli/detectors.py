@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scaling_lab.cli.parsing import add_verb
+from scaling_lab.cli.specs import CHANGES, DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.console import decimals, text_table, trial_rows, trial_table
 from scaling_lab.errors import UserError
-
-if TYPE_CHECKING:
-    from scaling_lab.architecture.spec import DetectorSpec
-
-DETECTOR_HELP = (
-    "a released model (d0 … d7x, lite0 … lite4), one of effdet's (tf_efficientdet_d0, …), a topology (bifpn, …) in D0, "
-    "or a spec's JSON file"
-)
-_CHANGES = {
-    "topology": (str, "NAME", "the feature network's cell by its name: none, fpn, panet, bifpn, …"),
-    "fusion": (str, "FUSION", "how every node combines its inputs: sum, mean, fast, softmax, …"),
-    "min_level": (int, "LEVEL", "the finest level of the feature network; 3 is P3, with stride 8"),
-    "max_level": (int, "LEVEL", "the coarsest level of the feature network; 7 is P7, with stride 128"),
-    "width": (int, "CHANNELS", "channels of the feature network and of the heads"),
-    "repeats": (int, "CELLS", "how many cells of the feature network are stacked"),
-    "image_size": (int, "PIXELS", "height and width of the images, in pixels"),
-}
 
 
 def add_verbs(verbs: Any) -> None:
@@ -42,7 +25,7 @@ def add_verbs(verbs: Any) -> None:
         "show runs/topology_ablation --json",
     )
     show.add_argument("thing", help=f"{DETECTOR_HELP}; or a run's folder")
-    _add_changes(show)
+    add_changes(show)
 
     count = add_verb(
         verbs,
@@ -54,7 +37,7 @@ def add_verbs(verbs: Any) -> None:
         "count runs/topology_ablation/specs/*.json --json",
     )
     count.add_argument("detectors", nargs="+", metavar="detector", help=DETECTOR_HELP)
-    _add_changes(count)
+    add_changes(count)
 
     reproduce = add_verb(
         verbs, "reproduce", _reproduce, "print the paper's numbers beside those counted here", "reproduce costs"
@@ -69,15 +52,9 @@ def _reproduce(options: argparse.Namespace) -> None:
     print(json.dumps([table.to_dict() for table in tables], indent=1) if options.json else as_text(tables))
 
 
-def _add_changes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("changes", "what to change in the detector")
-    for name, (kind, metavar, text) in _CHANGES.items():
-        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, type=kind, help=text)
-
-
 def _show(options: argparse.Namespace) -> None:
     if Path(options.thing).is_dir():
-        for name in _CHANGES:
+        for name in CHANGES:
             if getattr(options, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')} changes a detector, and {options.thing} is a folder")
         rows = trial_rows(Path(options.thing))
@@ -85,7 +62,7 @@ def _show(options: argparse.Namespace) -> None:
         return
     from scaling_lab.architecture.drawing import ascii_drawing, legend
 
-    spec = _detector(options.thing, options)
+    spec = read_detector(options.thing, options)
     if options.json:
         print(spec.to_json(), end="")
         return
@@ -100,7 +77,7 @@ def _show(options: argparse.Namespace) -> None:
 def _count(options: argparse.Namespace) -> None:
     from scaling_lab.cost import count
 
-    specs = {name: _detector(name, options) for name in options.detectors}
+    specs = {name: read_detector(name, options) for name in options.detectors}
     costs = {name: count(spec) for name, spec in specs.items()}
     if options.json:
         print(
@@ -116,31 +93,3 @@ def _count(options: argparse.Namespace) -> None:
         rows += [["", part, f"{share.params:,}", f"{share.gmacs:.{places}f}"] for part, share in cost.parts.items()]
     print(text_table(rows))
     print("GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9")
-
-
-def _detector(name: str, options: argparse.Namespace) -> DetectorSpec:
-    """Read a detector's name or file, and change it as the options say."""
-    from scaling_lab.architecture.naming import PUBLISHED, spec_by_name, topology_by_name
-
-    is_topology = name in PUBLISHED
-    spec = spec_by_name("d0" if is_topology else name)
-    chosen = options.topology or (name if is_topology else None)
-    topology = spec.topology
-    lowest = topology.min_level if options.min_level is None else options.min_level
-    highest = topology.max_level if options.max_level is None else options.max_level
-    same_levels = (lowest, highest) == (topology.min_level, topology.max_level)
-    if chosen is not None or options.fusion is not None or not same_levels:
-        name = _name(topology) if chosen is None else chosen
-        topology = topology_by_name(name, lowest, highest, options.fusion)
-    changes = {"width": options.width, "repeats": options.repeats, "image_size": options.image_size}
-    changes = {field: value for field, value in changes.items() if value is not None}
-    return dataclasses.replace(spec, topology=topology, **changes)
-
-
-def _name(topology: Any) -> str:
-    from scaling_lab.architecture.naming import published_name
-
-    name = published_name(topology)
-    if name is None:
-        raise UserError("levels and fusion can be changed only where the topology has a name; give --topology")
-    return name

@@ -1,10 +1,16 @@
-"""What all verbs have: a help text with examples, and --json."""
+"""What verbs share: a help text with examples, --json, and options that mean the same everywhere."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_verb(
@@ -21,3 +27,28 @@ def add_verb(
     parser.set_defaults(verb=run)
     parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     return parser
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read "512" or "480x640" as (height, width), for argparse; under 32 px most backbones have nothing left to see."""
+    if not re.fullmatch("[0-9]{1,5}(x[0-9]{1,5})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed are a number of pixels, such as 512, or HEIGHTxWIDTH")
+    height, _, width = text.partition("x")
+    size = (int(height), int(width or height))
+    if min(size) < 32:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed are 32 pixels and more")
+    return size
+
+
+def usable_device(name: str | None) -> torch.device:
+    """Give the device of that name; without one, a GPU where there is one. Raises UserError where it does not work."""
+    import torch
+
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("allowed are cpu, cuda and mps")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device is {name!r}, which cannot be used: {str(error).splitlines()[0]}") from None
+    return device

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.cli.parsing import add_verb
+from scaling_lab.cli.parsing import add_verb, image_size, usable_device
+from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
-
-_MODEL_HELP = (
-    "what the weights are of: a released model (d0, …), one of effdet's (tf_efficientdet_d0, …), a spec's JSON file "
-    "(told by the file, or by effdet's name for it)"
-)
 
 
 def add_verbs(verbs: Any) -> None:
@@ -30,14 +27,14 @@ def add_verbs(verbs: Any) -> None:
         "evaluate --weights mine.safetensors --model d1 --data coco:/data/mine --image-size 512 --json",
     )
     evaluate.add_argument("--weights", required=True, type=Path, help="a .pth, .pt or .safetensors file")
-    evaluate.add_argument("--model", help=_MODEL_HELP)
+    evaluate.add_argument("--model", help=MODEL_HELP)
     evaluate.add_argument("--data", required=True, help="shapes, or coco:DIR")
     evaluate.add_argument(
-        "--image-size", type=_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
+        "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
     evaluate.add_argument("--batch-size", type=int, default=8, help="images at a time (8)")
     evaluate.add_argument("--workers", type=int, default=2, help="processes that read images (2)")
-    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, … (cpu)")
+    evaluate.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
 
     export = add_verb(
         verbs,
@@ -50,41 +47,56 @@ def add_verbs(verbs: Any) -> None:
     )
     export.add_argument("out", type=Path, help="the file to write; its ending says what: .onnx or .pt2")
     export.add_argument("--weights", type=Path, help="a .pth, .pt or .safetensors file (without: random weights)")
-    export.add_argument("--model", help=_MODEL_HELP)
-    export.add_argument("--image-size", type=_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)")
-    export.add_argument("--batch", type=int, default=1, help="how many images it takes (1)")
-    export.add_argument("--dynamic-batch", action="store_true", help="let it take any number of images")
-    export.add_argument("--postprocess", action="store_true", help="give boxes, scores, classes and their count")
+    export.add_argument("--model", help=MODEL_HELP)
+    export.add_argument(
+        "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
+    )
+    batch = export.add_mutually_exclusive_group()
+    batch.add_argument("--batch-size", type=int, default=1, help="how many images it takes (1)")
+    batch.add_argument("--dynamic-batch", action="store_true", help="let it take any number of images")
+    export.add_argument(
+        "--postprocess",
+        action="store_true",
+        help="give boxes, scores, classes and their count; who loads such a .pt2 must import torchvision before",
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    import torch
-
     from scaling_lab.data import parse_source
     from scaling_lab.model import load_checkpoint
     from scaling_lab.training.evaluation import SUMMARY, evaluate
 
     source = parse_source(options.data)
-    try:
-        device = torch.device(options.device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device is {options.device!r}, which cannot be used: {str(error).splitlines()[0]}") from None
+    device = usable_device(options.device)
     detector = load_checkpoint(options.model, options.weights)
+    size = options.image_size or detector.spec.image_size
+    num_classes = detector.spec.num_classes
+    by_id = num_classes != len(source.category_ids)
+    rule = "class i is the category with the id i + 1" if by_id else "classes are the categories by rising id"
     if not options.json:
-        print(f"{detector.spec.describe()}, {detector.spec.num_classes} classes")
-        print(f"{source.length('val')} held-out images of {options.data}", flush=True)
+        print(f"{detector.spec.describe()}, {num_classes} classes")
+        print(
+            f"{source.length('val')} held-out images of {options.data} at {size[0]} x {size[1]} px; {rule}", flush=True
+        )
     result = evaluate(
         detector,
         source,
-        image_size=options.image_size,
+        image_size=size,
         batch_size=options.batch_size,
         workers=options.workers,
         device=device,
         progress=_progress,
     )
     if options.json:
-        print(json.dumps({"weights": str(options.weights), "data": options.data, **result}, indent=1))
+        said = {
+            "weights": str(options.weights),
+            "data": options.data,
+            "detector": detector.spec.describe(),
+            "digest": detector.spec.digest,
+            "image_size": size,
+            "classes": rule,
+        }
+        print(json.dumps({**said, **result}, indent=1))
         return
     summary = [["", "0 to 100"], *([name, _percent(result[name])] for name in SUMMARY)]
     classes = [["class", "ap"], *([name, _percent(value)] for name, value in result["ap_by_class"].items())]
@@ -118,20 +130,16 @@ def _export(options: argparse.Namespace) -> None:
         detector,
         options.out,
         image_size=size,
-        batch=options.batch,
+        batch=options.batch_size,
         dynamic_batch=options.dynamic_batch,
         postprocessing=detection_layer(detector, size) if options.postprocess else None,
     )
     megabytes = options.out.stat().st_size / 1e6
+    batch = "any" if options.dynamic_batch else options.batch_size
+    spec = dataclasses.replace(detector.spec, image_size=size)
     if options.json:
-        print(json.dumps({"file": str(options.out), "megabytes": megabytes, "spec": detector.spec.to_dict()}, indent=1))
+        said = {"file": str(options.out), "megabytes": megabytes, "random_weights": random, "batch_size": batch}
+        print(json.dumps({**said, "image_size": size, "spec": spec.to_dict()}, indent=1))
     else:
-        batch = "any number of" if options.dynamic_batch else options.batch
-        print(f"{options.out}: {megabytes:.1f} MB, {detector.spec.describe()}{', random weights' * random}")
-        print(f"takes {batch} images of {size[0]} x {size[1]} (B, 3, H, W), normalised as the spec in the file says")
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read "512", or "480x640"; argparse makes a message of a ValueError."""
-    height, _, width = text.partition("x")
-    return int(height), int(width or height)
+        print(f"{options.out}: {megabytes:.1f} MB, {spec.describe()}{', random weights' * random}")
+        print(f"takes ({batch}, 3, {size[0]}, {size[1]}), normalised as the spec in the file says")

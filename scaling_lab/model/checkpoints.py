@@ -1,34 +1,26 @@
-"""Weights from a file into a built detector: our own, or those of any model that effdet defines. It writes none.
-
-Files are read as tensors alone: nothing in them is executed.
-"""
+"""Weights from a file into a built detector: our own, or those of any model that effdet defines. It writes none."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import pickle
 import re
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from scaling_lab.architecture.effdet import effdet_name, effdet_spec
 from scaling_lab.architecture.naming import spec_by_name
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
+from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError
 from scaling_lab.model.detector import Detector, build
+from scaling_lab.model.weights_file import find_tensors, read_file
 
-# What a training checkpoint keeps its weights under; averaged weights first, as effdet's --use-ema.
-_WRAPPERS = ("state", "average", "state_dict_ema", "state_dict", "model_state_dict", "model")
-_SHOWN = 3
+_SHOWN = 10
 
 
 def load_checkpoint(
@@ -37,16 +29,19 @@ def load_checkpoint(
     """Build a detector and give it the weights in a file: .safetensors, or what torch.save wrote (tensors only).
 
     `name_or_spec` is a spec, a released model ("d0"), one of effdet's ("tf_efficientdet_d0"), a spec's JSON file, or None
-    where the file says it: one of ours, or one with effdet's name. Weights may have our names or effdet's, with averaged weights
-    preferred where a file holds both. The number of classes is the file's. Where `num_classes` is another, the last
-    layer of the class head starts anew, to be trained.
+    where the file says it: one of ours, or one with effdet's name. Weights may have our names or effdet's, with averaged
+    weights preferred where a file holds both. The number of classes is the file's. Where `num_classes` is another, the last
+    layer of the class head starts anew, to be trained. Call `.eval()` on the detector for inference.
 
-    Raises UserError for a file that cannot be read, and for tensors that are missing, too many or of another shape.
+    Raises UserError for a file that cannot be read, for tensors that are missing, too many, of another shape or not finite,
+    and for a model's name where the file's own name says another that has the same tensors, but other anchors or pixels.
     """
+    if num_classes is not None:
+        check_whole("num_classes", num_classes, least=1)
     path = Path(file)
-    read = _read(path)
+    read = read_file(path)
     spec = _spec(name_or_spec, path, read)
-    state = _our_names(_tensors(read, path), spec.topology)
+    state = _our_names(find_tensors(read, path), spec.topology)
     classes_there = _classes(state, spec)
     detector = build(dataclasses.replace(spec, num_classes=num_classes or classes_there or spec.num_classes))
     if num_classes and num_classes != classes_there:
@@ -58,72 +53,37 @@ def load_checkpoint(
     return detector
 
 
-def checkpoint_spec(name_or_spec: str | DetectorSpec | None, file: str | Path) -> DetectorSpec:
-    """Give the spec that `load_checkpoint` would build; with None it is told by the file or by its name."""
-    if name_or_spec is not None:
-        return _named(name_or_spec)
-    return _spec(None, Path(file), _read(Path(file)))
-
-
-# --- the file --------------------------------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UserError(f"the weights {path} do not exist; allowed is a .safetensors, .pth or .pt file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # timm's and effdet's training scripts keep their command line beside the weights; it is plain values.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that are not torch's; they are refused below
-            read = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"{path} is no file of tensors: it is broken, or holds Python objects, which are not read; "
-            "allowed is a state dict from torch.save, or .safetensors"
-        ) from None
-    except (OSError, RuntimeError, EOFError, SafetensorError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be read as weights: {(str(error) or type(error).__name__).splitlines()[0]}"
-        ) from None
-    if not isinstance(read, Mapping):
-        raise UserError(f"{path} holds {type(read).__name__}; allowed is a state dict: names with tensors")
-    return read
-
-
-def _tensors(read: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Find the state dict, and drop what a wrapper has put before the names."""
-    while True:
-        inner = next((read[name] for name in _WRAPPERS if isinstance(read.get(name), Mapping)), None)
-        if inner is None:
-            break
-        read = inner
-    state = {str(name): value for name, value in read.items() if isinstance(value, Tensor)}
-    for prefix in ("module.", "model.", "_orig_mod."):  # data-parallel, effdet's bench, torch.compile
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-    state.pop("anchors.boxes", None)  # effdet's bench keeps its anchors
-    if not state:
-        raise UserError(f"{path} holds no tensors; its keys are {_some(read)}")
-    return state
-
-
 def _spec(name_or_spec: str | DetectorSpec | None, path: Path, read: Mapping[str, Any]) -> DetectorSpec:
-    if name_or_spec is not None:
-        return _named(name_or_spec)
+    if isinstance(name_or_spec, DetectorSpec):
+        return name_or_spec
+    own = _own_spec(path, read)
+    if name_or_spec is None:
+        if own is None:
+            raise UserError(
+                f"{path} says neither in itself nor by its name what it is of; name the model, such as d0, "
+                "tf_efficientdet_d0 or a spec's .json file"
+            )
+        return own
+    spec = spec_by_name(name_or_spec)
+    for field in ("anchors", "pixels"):
+        if own is not None and not name_or_spec.endswith(".json") and getattr(own, field) != getattr(spec, field):
+            said = "in itself" if "spec" in read else f"by its name ({effdet_name(path.name)})"
+            raise UserError(
+                f"{path} says {said} that its {field} are {getattr(own, field)}; {name_or_spec}'s are "
+                f"{getattr(spec, field)}; name no model, or give a spec"
+            )
+    return spec
+
+
+def _own_spec(path: Path, read: Mapping[str, Any]) -> DetectorSpec | None:
+    """Give the spec that the file holds, or that its name is known for."""
     if isinstance(read.get("spec"), Mapping):
-        return DetectorSpec.from_dict(read["spec"])
+        try:
+            return DetectorSpec.from_dict(read["spec"])
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     name = effdet_name(path.name)
-    if name is None:
-        raise UserError(
-            f"{path} says neither in itself nor by its name what it is of; name the model, such as d0, "
-            "tf_efficientdet_d0 or a spec's .json file"
-        )
-    return effdet_spec(name)
-
-
-def _named(name_or_spec: str | DetectorSpec) -> DetectorSpec:
-    return name_or_spec if isinstance(name_or_spec, DetectorSpec) else spec_by_name(name_or_spec)
+    return None if name is None else effdet_spec(name)
 
 
 # --- effdet's names --------------------------------------------------------------------------------------------------
@@ -143,7 +103,6 @@ def _our_names(state: dict[str, Tensor], topology: Topology) -> dict[str, Tensor
     if not any(name.startswith("fpn.cell.") for name in state):
         return state
     place = _places(topology)
-    # With norm_before_activation (effdet's conv_bn_relu_pattern) the convolution comes first, and has no bias.
     return {_our_name(name, topology, place): tensor for name, tensor in state.items()}
 
 
@@ -184,30 +143,36 @@ def _our_name(name: str, topology: Topology, place: Mapping[int, int]) -> str:
 
 def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
     bias = next((state[n] for n in state if n.startswith("class_head.predict.") and n.endswith("bias")), None)
-    return None if bias is None else len(bias) // spec.anchors.per_position
+    return None if bias is None or bias.dim() != 1 else len(bias) // spec.anchors.per_position
 
 
 def _check_fit(detector: Detector, state: Mapping[str, Tensor], path: Path, name: object) -> None:
     wanted = detector.state_dict()
     # Files from before torch 0.4.1 lack the counters, which nothing here reads.
     missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
-    extra = [name for name in state if name not in wanted]
-    other = [
-        f"{name} is {tuple(state[name].shape)} in the file, {tuple(wanted[name].shape)} in the model"
-        for name in wanted
-        if name in state and state[name].shape != wanted[name].shape
-    ]
-    if not (missing or extra or other):
-        return
+    both = [name for name in wanted if name in state]
+    other = [name for name in both if state[name].shape != wanted[name].shape]
+    floating = [name for name in both if wanted[name].is_floating_point()]
     groups = [
-        f"{len(names)} {words} ({_some(names)})"
-        for names, words in ((missing, "missing"), (extra, "that the model lacks"), (other, "of another shape"))
-        if names
+        (missing, "missing"),
+        ([name for name in state if name not in wanted], "that the model lacks"),
+        (
+            [f"{n} is {_shape(state[n])} in the file, {_shape(wanted[n])} in the model" for n in other],
+            "of another shape",
+        ),
+        ([n for n in floating if not state[n].is_floating_point()], "that are no floating-point numbers"),
+        ([n for n in floating if not bool(torch.isfinite(state[n]).all())], "that are not finite"),
     ]
-    what = name if isinstance(name, str) else detector.spec.describe()
-    raise UserError(f"{path} does not fit {what}: tensors {'; '.join(groups)}")
+    said = [f"{len(names)} {words} ({_some(names)})" for names, words in groups if names]
+    if said:
+        what = name if isinstance(name, str) else detector.spec.describe()
+        raise UserError(f"{path} does not fit {what}: tensors {'; '.join(said)}")
 
 
-def _some(names: Any) -> str:
-    names = [str(name) for name in names]
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

@@ -6,7 +6,9 @@ The graph is for one image size; its batch is fixed, or free where that is asked
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib.util
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,7 +82,7 @@ def export_onnx(
         verbose=False,
     )
     assert program is not None
-    program.model.metadata_props["spec"] = detector.spec.to_json()
+    program.model.metadata_props["spec"] = _spec_json(detector, images)
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
     program.save(path, external_data=size > 2e9)
 
@@ -103,7 +105,7 @@ def export_program(
         raise UserError("a .pt2 file with post-processing has a fixed batch; allowed are .onnx, or no dynamic batch")
     module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
     program = torch.export.export(module, (images,), dynamic_shapes=shapes)
-    torch.export.save(program, path, extra_files={"spec.json": detector.spec.to_json()})
+    torch.export.save(program, path, extra_files={"spec.json": _spec_json(detector, images)})
 
 
 class _Exported(nn.Module):
@@ -134,12 +136,30 @@ def _prepared(
     if postprocessing and postprocessing.image_size != (height, width):
         made_for = "{}x{}".format(*postprocessing.image_size)
         raise UserError(f"the post-processing is for images of {made_for}, the file for {height}x{width}")
-    if not Path(path).parent.is_dir():
-        raise UserError(f"{path} cannot be written: there is no folder {Path(path).parent}")
+    _check_path(Path(path))
     module = copy.deepcopy(_Exported(detector, postprocessing)).cpu().eval().requires_grad_(False)
     # torch.export takes a batch of 1 for a fixed one.
     images = torch.zeros(max(batch, 2) if dynamic_batch else batch, 3, height, width)
     return module, images, {"images": {0: torch.export.Dim("batch")}} if dynamic_batch else None
+
+
+def _check_path(path: Path) -> None:
+    """Refuse a path that cannot be written, before minutes of work."""
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.is_dir():
+        raise UserError(f"{path} cannot be written: it is a folder")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _spec_json(detector: Detector, images: Tensor) -> str:
+    """Give the spec of what is exported: it is for one image size."""
+    height, width = images.shape[2:]
+    return dataclasses.replace(detector.spec, image_size=(height, width)).to_json()
 
 
 def _output_names(detector: Detector, postprocessing: Postprocessing | None) -> list[str]:

@@ -13,6 +13,7 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
+from scaling_lab.checks import check_whole
 from scaling_lab.data import Source
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import detect
@@ -38,13 +39,19 @@ def evaluate(
 ) -> dict[str, Any]:
     """Give COCO's twelve numbers (None where there is no such object) and ap_by_class on a source's held-out images.
 
-    At the spec's image size unless told. `progress` is called with the batches done and all of them. Raises UserError
-    where the detector's classes cannot be the source's, and for files that cannot be read.
+    At the spec's image size unless told; the detector stays on `device`. `progress` is called with the batches done and all
+    of them. Raises UserError where the detector's classes cannot be the source's, and for files that cannot be read.
     """
+    check_whole("batch_size", batch_size, least=1)
+    check_whole("workers", workers, least=0)
+    size = image_size or detector.spec.image_size
+    for side in size:
+        check_whole("image_size", side, least=1)
+    class_categories(detector.spec.num_classes, source)
     loader = batches(
         source,
         "val",
-        image_size=image_size or detector.spec.image_size,
+        image_size=size,
         batch_size=batch_size,
         pixels=detector.spec.pixels,
         workers=workers,
@@ -63,17 +70,19 @@ def evaluate(
 def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
     """Give the category id that each of a detector's classes stands for, (K,).
 
-    As many classes as categories: in the order of their ids. More, up to the largest id and beyond: class i is the id i + 1,
-    as in the released models, whose 90 classes are COCO's ids with its gaps. Raises UserError for any other number.
+    As many classes as categories: in the order of their ids. Where the ids have gaps, and there are at least as many classes
+    as the largest id: class i is the id i + 1, as in the released models, whose 90 classes are COCO's ids. Raises UserError
+    for any other number.
     """
     ids = source.category_ids
     if num_classes == len(ids):
         return np.asarray(ids)
-    if num_classes >= max(ids):
+    if num_classes >= max(ids) > len(ids):
         return np.arange(1, num_classes + 1)
     raise UserError(
         f"the detector has {num_classes} classes, the data have {len(ids)} categories with ids up to {max(ids)}; "
-        f"allowed are {len(ids)}, one for each category, or at least {max(ids)}, one for each id"
+        f"allowed are {len(ids)}, one for each category"
+        + (f", or at least {max(ids)}, one for each id" if max(ids) > len(ids) else "")
     )
 
 

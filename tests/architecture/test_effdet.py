@@ -31,8 +31,11 @@ def test_a_row_is_effdets_configuration(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tf_models_are_the_released_ones(name: str) -> None:
-    """But for effdet's rounded aspect ratios (1.4 for √2), stochastic depth, and the pixels of the lite models."""
-    released, theirs = efficientdet(name).to_dict(), effdet_spec(f"tf_efficientdet_{name}").to_dict()
+    """But for effdet's rounded aspect ratios (1.4 for √2) and pixels (127/255 is .5), and stochastic depth."""
+    spec, other = efficientdet(name), effdet_spec(f"tf_efficientdet_{name}")
+    assert spec.pixels.mean == pytest.approx(other.pixels.mean, abs=0.003)
+    assert spec.pixels.std == pytest.approx(other.pixels.std, abs=0.003)
+    released, theirs = spec.to_dict(), other.to_dict()
     for field in ("anchors", "backbone_options", "pixels"):
         released.pop(field), theirs.pop(field)
     assert released == theirs
@@ -83,6 +86,14 @@ def test_a_files_name_says_the_model(file_name: str, name: str | None) -> None:
         ({"norm_kwargs": {"eps": 1e-5, "momentum": 0.1}}, "norm_layer or norm_kwargs"),
         ({"fill_color": 7}, "fill_color is 7"),
         ({"act_type": "gelu"}, "activation is 'gelu'"),
+        ({"soft_nms": True}, "soft_nms is True; allowed is False"),
+        ({"fpn_chanels": 64}, "an effdet configuration has no field 'fpn_chanels' .did you mean 'fpn_channels'"),
+        ({"image_size": 0}, "image_size is 0"),
+        (
+            {"fpn_config": {"nodes": [{"feat_level": 3, "inputs_offsets": [0], "weight_method": "max"}]}},
+            "weight_method is 'max'; allowed are sum, attn, fa, fastattn",
+        ),
+        ({"fpn_config": {"nodes": [{"feat_level": 3}]}}, "a node of fpn_config needs feat_level, inputs_offsets"),
     ],
 )
 def test_what_has_no_counterpart_is_named(changes: dict[str, object], message: str) -> None:
@@ -93,3 +104,8 @@ def test_what_has_no_counterpart_is_named(changes: dict[str, object], message: s
 def test_an_unknown_name_is_told_the_known() -> None:
     with pytest.raises(UserError, match="effdet has no model 'd99'; allowed are efficientdet_d0, "):
         effdet_spec("d99")
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match="an effdet configuration needs 'backbone_name'; it has fpn_channels"):
+        spec_from_effdet({"fpn_channels": 64})

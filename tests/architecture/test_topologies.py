@@ -84,11 +84,11 @@ def test_the_node_list_is_the_published_one(topology: Topology, published: list[
     assert [(node.level, sorted(node.inputs)) for node in topology.nodes] == [(lv, sorted(i)) for lv, i in published]
 
 
-def test_bifpn_to_p8_has_ten_nodes_and_ends_at_p8() -> None:
-    topology = topologies.bifpn(3, 8)
-    assert len(topology.nodes) == 10
-    assert topology.nodes[-1].level == 8
-    assert topology.nodes[-1].inputs == (5, 14)
+def test_bifpn_to_p8_is_d7xs() -> None:
+    """google/automl, fpn_configs.py, bifpn_config(3, 8): the generator's rule written out."""
+    down = [(7, (4, 5)), (6, (3, 6)), (5, (2, 7)), (4, (1, 8)), (3, (0, 9))]
+    up = [(4, (1, 9, 10)), (5, (2, 8, 11)), (6, (3, 7, 12)), (7, (4, 6, 13)), (8, (5, 14))]
+    assert [(node.level, node.inputs) for node in topologies.bifpn(3, 8).nodes] == down + up
 
 
 def test_fully_connected_has_two_stages_of_all_to_all() -> None:

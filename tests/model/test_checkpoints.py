@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.effdet_equality import ODD_SIZE, compare
+from benchmarks.effdet_equality import ODD_SIZE, EfficientDet, compare, get_efficientdet_config, relative
 from scaling_lab import DetectorSpec, build, load_checkpoint
 from scaling_lab.architecture import effdet_spec
+from scaling_lab.architecture.effdet import spec_from_effdet
 from scaling_lab.errors import UserError
-from scaling_lab.model.checkpoints import checkpoint_spec
 from search_spaces.compound import SMALL
 
 SPEC = dataclasses.replace(SMALL.base, num_classes=5, repeats=1)
@@ -70,11 +71,17 @@ def _same(detector: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
         lambda state: state,
         lambda state: {"spec": SPEC.to_dict(), "state": state},
         lambda state: {"model": {}, "average": state, "epoch": 3},
-        lambda state: {"state_dict": {}, "state_dict_ema": state, "args": argparse.Namespace(lr=0.1), "arch": "x"},
+        lambda state: {
+            "state_dict": {},
+            "state_dict_ema": state,
+            "args": argparse.Namespace(lr=0.1),
+            "metric": np.float64(0.3),
+        },
         lambda state: {f"module.model.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"state_dict": {f"_orig_mod.module.model.{name}": tensor for name, tensor in state.items()}},
         lambda state: {name: tensor for name, tensor in state.items() if "num_batches" not in name},
     ],
-    ids=["state", "ours", "training", "effdet training", "data parallel", "old torch"],
+    ids=["state", "ours", "training", "effdet training", "data parallel", "compiled", "old torch"],
 )
 def test_wrapped_in_any_usual_way(wrap: Callable[[Any], Any], state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(wrap(state), tmp_path / "weights.pth")
@@ -89,8 +96,9 @@ def test_safetensors(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
 def test_the_file_or_its_name_says_the_spec(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({"spec": SPEC.to_dict(), "state": state}, tmp_path / "weights.pt")
     assert load_checkpoint(None, tmp_path / "weights.pt").spec == SPEC
-    torch.save({}, tmp_path / "tf_efficientdet_d1_40-a30f94af.pth")
-    assert checkpoint_spec(None, tmp_path / "tf_efficientdet_d1_40-a30f94af.pth") == effdet_spec("tf_efficientdet_d1")
+    d0 = effdet_spec("tf_efficientdet_d0")
+    torch.save(build(d0).state_dict(), tmp_path / "tf_efficientdet_d0_34-f153e0cf.pth")
+    assert load_checkpoint(None, tmp_path / "tf_efficientdet_d0_34-f153e0cf.pth").spec == d0
     torch.save(state, tmp_path / "mine.pt")
     with pytest.raises(UserError, match=r"mine.pt says neither .*; name the model, such as d0"):
         load_checkpoint(None, tmp_path / "mine.pt")
@@ -120,7 +128,7 @@ def test_nothing_in_a_file_is_executed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write({"state": _Trap()}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"weights.pth is no file of tensors"):
+    with pytest.raises(UserError, match=r"weights.pth is no file of tensors: it (holds|is broken)"):
         load_checkpoint(SPEC, tmp_path / "weights.pth")
     assert not (tmp_path / "touched").exists()
 
@@ -136,7 +144,7 @@ def _without(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         (lambda state: {**state, "more": torch.zeros(1)}, r"tensors 1 that the model lacks \(more\)"),
         (
             lambda state: {**state, "box_head.norms.0.0.weight": torch.zeros(3)},
-            r"tensors 1 of another shape \(box_head.norms.0.0.weight is \(3,\) in the file, \(32,\) in the model\)",
+            r"tensors 1 of another shape \(box_head.norms.0.0.weight is 3 in the file, 32 in the model\)",
         ),
     ],
 )
@@ -146,6 +154,72 @@ def test_what_does_not_fit_is_named(
     torch.save(change(dict(state)), tmp_path / "weights.pt")
     with pytest.raises(UserError, match=f"weights.pt does not fit .*: {message}"):
         load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+def test_values_that_no_network_has_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    bias = state["class_head.predict.pointwise.bias"]
+    for wrong, message in ((bias.int(), "1 that are no floating-point numbers"), (bias / 0, "1 that are not finite")):
+        torch.save({**state, "class_head.predict.pointwise.bias": wrong}, tmp_path / "weights.pt")
+        with pytest.raises(UserError, match=rf"{message} \(class_head.predict.pointwise.bias\)"):
+            load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+def test_two_sets_of_weights_in_one_file_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({**state, "module.box_head.norms.0.0.weight": torch.zeros(32)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"holds box_head.norms.0.0.weight twice"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:
+    value: dict[str, Any] = {}
+    value["state"] = value
+    torch.save(value, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"weights.pt holds no tensors"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+def test_a_model_of_the_same_tensors_is_told_apart_by_the_files_name(tmp_path: Path) -> None:
+    path = tmp_path / "tf_efficientdet_d0_ap-d0cdbd0a.pth"
+    torch.save(build(effdet_spec("tf_efficientdet_d0_ap")).state_dict(), path)
+    for name, field in (("tf_efficientdet_d0", "pixels"), ("d0", "anchors")):
+        with pytest.raises(UserError, match=rf"by its name \(tf_efficientdet_d0_ap\) that its {field} are"):
+            load_checkpoint(name, path)
+    assert load_checkpoint("tf_efficientdet_d0_ap", path).spec.pixels.fill == "black"
+
+
+def test_a_spec_in_a_file_cannot_have_another_file_read(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    for option in ("checkpoint_path", "pretrained", "pretrained_cfg_overlay", "cache_dir"):
+        spec = {**SPEC.to_dict(), "backbone_options": {option: "evil.pth"}}
+        torch.save({"spec": spec, "state": state}, tmp_path / "weights.pt")
+        with pytest.raises(UserError, match=rf"weights.pt: .*backbone_options has '{option}'"):
+            load_checkpoint(None, tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("number", [0, -1, "3", 2.5])
+def test_the_number_of_classes_is_a_number(number: Any, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"num_classes is .*; allowed are whole numbers from 1"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt", num_classes=number)
+
+
+def test_effdets_toggled_heads_and_own_choices(tmp_path: Path) -> None:
+    """Norms level first after effdet's toggle, softmax fusion, norm before activation, other levels."""
+    config = get_efficientdet_config("tf_efficientdet_d0")
+    config.update(min_level=4, max_level=7, num_levels=4, backbone_indices=(3, 4), fpn_name="bifpn_attn")
+    config.update(conv_bn_relu_pattern=True, image_size=(128, 192))
+    torch.manual_seed(0)
+    theirs = EfficientDet(config, pretrained_backbone=False)
+    theirs.toggle_head_bn_level_first()
+    theirs.eval()
+    for part in theirs.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.bias, -0.5, 0.5)
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    ours = load_checkpoint(spec_from_effdet(config), tmp_path / "weights.pth").eval()
+    images = torch.randn(1, 3, 128, 192)
+    with torch.inference_mode():
+        expected, given = theirs(images), ours(images)
+    assert max(relative(g, e) for e, g in zip(expected[0] + expected[1], given[0] + given[1], strict=True)) < 1e-4
 
 
 def test_another_models_weights_do_not_fit(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -158,9 +232,9 @@ def test_another_models_weights_do_not_fit(state: dict[str, torch.Tensor], tmp_p
     ("name", "content", "message"),
     [
         ("a.pth", None, "a.pth do not exist; allowed is a .safetensors, .pth or .pt file"),
-        ("a.pth", b"", "a.pth cannot be read|a.pth is no file of tensors"),
-        ("a.pth", b"no weights at all", "a.pth cannot be read|a.pth is no file of tensors"),
-        ("a.safetensors", b"no weights at all", "a.safetensors cannot be read as weights"),
+        ("a.pth", b"", "a.pth is no file of tensors: it is broken"),
+        ("a.pth", b"no weights at all", "a.pth is no file of tensors: it is broken"),
+        ("a.safetensors", b"no weights at all", "a.safetensors is no file of tensors: it is broken"),
     ],
 )
 def test_a_file_that_cannot_be_read(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
@@ -174,7 +248,7 @@ def test_a_cut_file(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "weights.pt")
     whole = (tmp_path / "weights.pt").read_bytes()
     (tmp_path / "weights.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"weights.pt cannot be read as weights"):
+    with pytest.raises(UserError, match=r"weights.pt is no file of tensors: it is broken"):
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
@@ -193,6 +267,6 @@ def test_an_unknown_name(state: dict[str, torch.Tensor], tmp_path: Path) -> None
 
 def test_a_spec_says_what_it_is_of(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save({"spec": {**SPEC.to_dict(), "wdth": 3}, "state": state}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match="a spec has no field 'wdth'"):
+    with pytest.raises(UserError, match=r"weights.pt: .* has no field 'wdth'"):
         load_checkpoint(None, tmp_path / "weights.pt")
     assert DetectorSpec.from_dict(SPEC.to_dict()) == SPEC

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,6 +112,25 @@ def test_a_class_is_a_category(tmp_path: Path) -> None:
     assert class_categories(90, source).tolist() == list(range(1, 91))
     assert len(class_categories(8, Shapes())) == 8
     with pytest.raises(
-        UserError, match=r"the detector has 80 classes, the data have 3 .* up to 90; allowed are 3, .* at least 90"
+        UserError, match=r"the detector has 80 classes, the data have 3 .*; allowed are 3, .* at least 90"
     ):
         class_categories(80, source)
+    # Without gaps in the ids there is nothing that says that the classes are the ids.
+    with pytest.raises(
+        UserError, match=r"the detector has 90 classes, the data have 8 .*; allowed are 8, one for each"
+    ):
+        class_categories(90, Shapes())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0; allowed are whole numbers from 1"),
+        ({"workers": -1}, "workers is -1; allowed are whole numbers from 0"),
+        ({"image_size": (64, 0)}, "image_size is 0; allowed are whole numbers from 1"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
+    detector = build(dataclasses.replace(SMALL.base, num_classes=8))
+    with pytest.raises(UserError, match=message):
+        evaluate(detector, Shapes(val_images=4), **settings)
