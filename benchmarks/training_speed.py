@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling_lab.architecture import DetectorSpec
+from scaling_lab.architecture.effdet import spec_from_effdet
 from scaling_lab.detection import detection_loss, make_anchors, match
 from scaling_lab.detection.anchors import feature_sizes
 from scaling_lab.model import load_checkpoint
@@ -88,11 +89,12 @@ def _device(device: str) -> str:
 def _models(name: str, device: str) -> tuple[nn.Module, nn.Module, Any]:
     """Build effdet's model with its bench, and ours with the same weights."""
     config = get_efficientdet_config(name)
+    config.backbone_args = {}  # no stochastic depth: it would give the two other losses
     torch.manual_seed(0)
     theirs = EfficientDet(config, pretrained_backbone=False)
     with tempfile.TemporaryDirectory() as folder:
         torch.save(theirs.state_dict(), Path(folder) / "weights.pth")
-        ours = load_checkpoint(name, Path(folder) / "weights.pth")
+        ours = load_checkpoint(spec_from_effdet(config), Path(folder) / "weights.pth")
     ours = ours.to(device).to(memory_format=torch.channels_last).train()
     return ours, DetBenchTrain(theirs, create_labeler=True).to(device).train(), config
 
