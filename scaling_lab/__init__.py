@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         topologies,
     )
     from scaling_lab.cost import count
-    from scaling_lab.data import Coco, Shapes
+    from scaling_lab.data import Coco, Shapes, Voc
     from scaling_lab.model import build, load_checkpoint
     from scaling_lab.runs import Runs
     from scaling_lab.study import Study
@@ -40,6 +40,7 @@ _HOME = {
     "Shapes": "scaling_lab.data",
     "Study": "scaling_lab.study",
     "Topology": "scaling_lab.architecture",
+    "Voc": "scaling_lab.data",
     "build": "scaling_lab.model",
     "count": "scaling_lab.cost",
     "efficientdet": "scaling_lab.architecture",
@@ -59,6 +60,7 @@ __all__ = [
     "Shapes",
     "Study",
     "Topology",
+    "Voc",
     "build",
     "count",
     "efficientdet",

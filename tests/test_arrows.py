@@ -88,7 +88,9 @@ def test_every_module_opens_with_a_sentence() -> None:
 def test_the_public_names_are_all_there() -> None:
     for name in scaling_lab.__all__:
         assert getattr(scaling_lab, name) is not None
-    promised = "Topology Node DetectorSpec CompoundScaling topologies efficientdet build count Study Shapes Coco Recipe"
+    promised = (
+        "Topology Node DetectorSpec CompoundScaling topologies efficientdet build count Study Shapes Coco Voc Recipe"
+    )
     assert set(promised.split()) <= set(scaling_lab.__all__) == set(scaling_lab._HOME)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         scaling_lab.nothing  # noqa: B018

@@ -1,4 +1,4 @@
-"""Images with boxes, from two sources behind one interface: Shapes, made on the fly, and Coco, read from disk.
+"""Images with boxes behind one interface: Shapes, made on the fly, and Coco and Voc, read from disk.
 
 A source is a plain value that is printed, compared and hashed; importing this package imports no torch. Batches for the
 network come from `scaling_lab.data.loading`.
@@ -11,13 +11,15 @@ from typing import Any
 
 from scaling_lab.data.coco import Coco
 from scaling_lab.data.shapes import Shapes
+from scaling_lab.data.voc import Voc
 from scaling_lab.errors import UserError
 
-Source = Shapes | Coco
+Source = Shapes | Coco | Voc
 
-_KINDS: dict[str, type[Shapes] | type[Coco]] = {Shapes.kind: Shapes, Coco.kind: Coco}
+_ON_DISK: dict[str, type[Coco] | type[Voc]] = {Coco.kind: Coco, Voc.kind: Voc}
+_KINDS: dict[str, type[Shapes] | type[Coco] | type[Voc]] = {Shapes.kind: Shapes, **_ON_DISK}
 
-__all__ = ["Coco", "Shapes", "Source", "parse_source", "source_from_dict"]
+__all__ = ["Coco", "Shapes", "Source", "Voc", "parse_source", "source_from_dict"]
 
 
 def source_from_dict(values: Mapping[str, Any]) -> Source:
@@ -33,10 +35,16 @@ def source_from_dict(values: Mapping[str, Any]) -> Source:
 
 
 def parse_source(text: str) -> Source:
-    """Read the command line's --data: "shapes", or "coco:DIR" for a folder in COCO's layout."""
-    kind, _, folder = text.partition(":")
-    if kind == Coco.kind and folder:
-        return Coco(folder=folder)
+    """Read the command line's --data: "shapes", or "coco:DIR" or "voc:DIR" for a folder in that layout.
+
+    Fields follow after commas, as in "voc:DIR,train=trainval,val=test,classes=found,skip_broken"; one without a value is
+    True.
+    """
+    kind, _, rest = text.partition(":")
+    folder, *fields = rest.split(",")
+    if kind in _ON_DISK and folder:
+        named = {name: value if equals else True for name, equals, value in (each.partition("=") for each in fields)}
+        return source_from_dict({"folder": folder, **named, "kind": kind})
     if text == Shapes.kind:
         return Shapes()
-    raise UserError(f"--data is {text!r}; allowed are shapes and coco:DIR")
+    raise UserError(f"--data is {text!r}; allowed are shapes, coco:DIR and voc:DIR")

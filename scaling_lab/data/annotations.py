@@ -1,41 +1,19 @@
-"""Reads one annotation file in COCO's format, checks it and numbers the classes. No image, no torch."""
+"""Reads one annotation file in COCO's format and checks it. No image, no torch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scaling_lab.checks import is_number, is_whole
+from scaling_lab.data.entries import Annotations, Record, annotated
+from scaling_lab.data.files import read_bytes
 from scaling_lab.errors import UserError
 
-Record = dict[str, Any]
 Checks = Mapping[str, Callable[[Any], str]]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One image: `boxes` (N, 4) are x0, y0, x1, y1 in its pixels, `labels` (N,) class indices; crowds are left out."""
-
-    image_id: int
-    file_name: str
-    size: tuple[int, int]
-    boxes: np.ndarray
-    labels: np.ndarray
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """One annotation file. `degenerate` counts the boxes without area inside their image: they are not trained on."""
-
-    ground_truth: dict[str, list[Record]]
-    entries: list[Entry]
-    degenerate: int
 
 
 @lru_cache(maxsize=4)
@@ -60,14 +38,13 @@ def read_annotations(path: Path, stamp: tuple[int, int]) -> Annotations:
         "annotations": [_annotation(number, annotation) for number, annotation in enumerate(annotations, 1)],
         "categories": [{key: category[key] for key in ("id", "name")} for category in categories],
     }
-    return _with_entries(ground_truth)
+    return annotated(ground_truth, lambda place: f"{path}: {_name('annotations', place, annotations[place])}")
 
 
 def _content(path: Path) -> Record:
+    whole = read_bytes(path)
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        content = json.loads(whole)
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -168,24 +145,3 @@ def _annotation(number: int, annotation: Record) -> Record:
         "area": annotation.get("area", width * height),
         "iscrowd": int(annotation.get("iscrowd", 0)),
     }
-
-
-def _with_entries(ground_truth: dict[str, list[Record]]) -> Annotations:
-    index = {category["id"]: number for number, category in enumerate(ground_truth["categories"])}
-    rows: dict[int, list[tuple[float, ...]]] = {image["id"]: [] for image in ground_truth["images"]}
-    for annotation in ground_truth["annotations"]:
-        if not annotation["iscrowd"]:
-            rows[annotation["image_id"]].append((*annotation["bbox"], index[annotation["category_id"]]))
-    entries = [_entry(image, rows[image["id"]]) for image in ground_truth["images"]]
-    kept = sum(len(entry.labels) for entry in entries)
-    return Annotations(ground_truth, entries, degenerate=sum(map(len, rows.values())) - kept)
-
-
-def _entry(image: Record, rows: list[tuple[float, ...]]) -> Entry:
-    values = np.array(rows, dtype=np.float32).reshape(-1, 5)
-    corners = np.concatenate([values[:, :2], values[:, :2] + values[:, 2:4]], axis=1)
-    width, height = image["width"], image["height"]
-    boxes = np.clip(corners, 0, np.array([width, height, width, height], dtype=np.float32))
-    has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    labels = values[has_area, 4].astype(np.int64)
-    return Entry(image["id"], image["file_name"], (height, width), boxes[has_area], labels)

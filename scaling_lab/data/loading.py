@@ -1,4 +1,4 @@
-"""Batches for the network from either source, through one call. It reads and places images; it trains nothing.
+"""Batches for the network from any source, through one call. It reads and places images; it trains nothing.
 
 What an image looks like depends on (source, seed, epoch, index) alone, never on workers or on what ran before: a run
 that is resumed sees what it would have seen.
@@ -7,7 +7,7 @@ that is resumed sees what it would have seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -64,8 +64,8 @@ def batches(
 ) -> Batches:
     """Prepare one pass over a split: "train" shuffled, augmented, without a last smaller batch; "val" whole, in order.
 
-    `pixels` says how values are normalised (as ImageNet's if not told). `workers` processes read the images of a Coco
-    source; Shapes are drawn in this process, on `device`. Raises UserError for a file that cannot be read, and for a
+    `pixels` says how values are normalised (as ImageNet's if not told). `workers` processes read images from
+    disk; Shapes are drawn in this process, on `device`. Raises UserError for a file that cannot be read, and for a
     training split smaller than one batch.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -76,7 +76,11 @@ def batches(
 
 @dataclass(frozen=True)
 class Batches:
-    """One pass over a split; `len` is its number of batches, and iterating again repeats the same ones."""
+    """One pass over a split; `len` is its number of batches, and iterating again repeats the same ones.
+
+    `skipped` fills while it is iterated, where the source's `skip_broken` allows it: what is wrong with each training image
+    that was left out, by its file. The image that follows it in the split has taken its place.
+    """
 
     source: Source
     split: str
@@ -88,6 +92,7 @@ class Batches:
     pixels: Pixels
     workers: int
     device: torch.device
+    skipped: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if self.split == "train" and len(self) == 0:

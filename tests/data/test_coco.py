@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -105,7 +106,7 @@ def test_boxes_without_area_are_truth_but_not_trained_on(source: Coco) -> None:
         content["annotations"][2]["bbox"][2] = 9999
 
     change(source, "train", spoil)
-    entries = source.entries("train")
+    entries = dataclasses.replace(source, cut_boxes=True).entries("train")
     assert sum(len(entry.labels) for entry in entries) == trained - 2
     assert all((entry.boxes[:, 2] <= entry.size[1]).all() for entry in entries)
 
@@ -196,6 +197,116 @@ def test_splits_with_other_categories_are_named(source: Coco) -> None:
         source.entries("train")
 
 
+def test_splits_that_name_a_category_otherwise_are_named(source: Coco) -> None:
+    # An off-by-one: the same ids, and the names one further.
+    def shift(content: Content) -> None:
+        names = [category["name"] for category in content["categories"]]
+        for category, name in zip(content["categories"], names[1:] + names[:1], strict=True):
+            category["name"] = name
+
+    change(source, "train", shift)
+    with pytest.raises(UserError, match="train2017 calls category 3 'square', val2017 calls it 'small'; both must"):
+        source.entries("train")
+
+
+@pytest.mark.parametrize(
+    ("bbox", "is_outside"),
+    [
+        ([-1, 0, 9, 9], False),
+        ([-1.01, 0, 9, 9], True),
+        ([0, -2, 9, 9], True),
+        ([0, 0, 101, 51], False),
+        ([92, 0, 9.01, 9], True),
+        ([0, 42, 9, 9.01], True),
+    ],
+)
+def test_boxes_outside_the_image_by_more_than_a_pixel_are_named_or_cut(
+    source: Coco, bbox: list[float], is_outside: bool
+) -> None:
+    def write(content: Content) -> None:
+        content["images"] = [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 50}]
+        box = {"id": 70, "image_id": 7, "category_id": 3}
+        content["annotations"] = [box | {"bbox": [5, 5, 9, 9]}, box | {"id": 71, "bbox": bbox}]
+
+    change(source, "train", write)
+    message = "annotations[1] (id 71) reaches from "
+    if is_outside:
+        with pytest.raises(UserError, match=re.escape(message)) as caught:
+            source.entries("train")
+        assert "outside its image of 100 x 50 pixels; allowed is up to 1 pixel outside, or cut_boxes" in str(
+            caught.value
+        )
+    else:
+        source.entries("train")
+    cut = dataclasses.replace(source, cut_boxes=True)
+    (entry,) = cut.entries("train")
+    assert (entry.boxes >= 0).all()
+    assert (entry.boxes <= [100, 50, 100, 50]).all()
+    assert cut.ground_truth("train")["annotations"][1]["bbox"] == bbox
+
+
+def test_boxes_outside_are_counted(source: Coco) -> None:
+    def spoil(content: Content) -> None:
+        for annotation in content["annotations"][:4]:
+            annotation["bbox"][0] = -50
+
+    change(source, "val", spoil)
+    with pytest.raises(UserError, match=r"annotations\[0\] .*\(and 3 more of val2017\); allowed"):
+        source.samples(1)
+
+
+def test_skip_broken_puts_the_next_image_in_its_place_and_counts(source: Coco) -> None:
+    folder = Path(source.folder) / "train2017"
+    (folder / "000000000002.jpg").unlink()
+    (folder / "000000000003.jpg").write_text("not a picture")
+    (folder / "000000000005.jpg").write_bytes((folder / "000000000005.jpg").read_bytes()[:300])
+    skipping = dataclasses.replace(source, skip_broken=True)
+    orders = []
+    for workers in (0, 2):
+        loader = batches(skipping, "train", image_size=64, batch_size=2, workers=workers)
+        orders.append([image_id for batch in loader for image_id in batch.image_ids])
+        assert sorted(Path(file).stem[-1] for file in loader.skipped) == ["2", "3", "5"]
+        assert "does not exist" in loader.skipped[str(folder / "000000000002.jpg")]
+    # 1014 and 1021 became 1028; 1035 is the last, so it became the first.
+    assert orders[0] == orders[1]
+    assert sorted(orders[0]) == [1000, 1000, 1007, 1028, 1028, 1028]
+
+
+def test_held_out_images_are_never_skipped(source: Coco) -> None:
+    (Path(source.folder) / "val2017" / "000000000002.jpg").unlink()
+    skipping = dataclasses.replace(source, skip_broken=True)
+    with pytest.raises(
+        UserError, match=r"000000000002.jpg does not exist, .*skip_broken is for training images; the AP"
+    ):
+        list(batches(skipping, "val", image_size=64, batch_size=2))
+
+
+def test_a_set_without_any_whole_image_ends(source: Coco) -> None:
+    for path in (Path(source.folder) / "train2017").iterdir():
+        path.unlink()
+    skipping = dataclasses.replace(source, skip_broken=True)
+    with pytest.raises(UserError, match=r"none of the 6 training images can be read; the last: .* does not exist"):
+        list(batches(skipping, "train", image_size=64, batch_size=2))
+
+
+def test_a_wrong_size_is_no_broken_image(source: Coco) -> None:
+    change(source, "train", lambda content: content["images"][0].update(width=500))
+    skipping = dataclasses.replace(source, skip_broken=True)
+    with pytest.raises(UserError, match="the annotations say 500 x"):
+        list(batches(skipping, "train", image_size=64, batch_size=2))
+
+
+def test_fields_follow_the_folder_on_the_command_line() -> None:
+    source = parse_source("coco:/data/mine,train=train,val=valid,skip_broken")
+    assert source == Coco(folder="/data/mine", train="train", val="valid", skip_broken=True)
+    with pytest.raises(UserError, match=r"Coco has no field 'skip_brocken' \(did you mean 'skip_broken'\?\)"):
+        parse_source("coco:/data/mine,skip_brocken")
+    with pytest.raises(UserError, match="Coco: skip_broken is 'no'; allowed are True and False"):
+        parse_source("coco:/data/mine,skip_broken=no")
+    with pytest.raises(UserError, match="allowed are shapes, coco:DIR and voc:DIR"):
+        parse_source("coco:")
+
+
 @pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[1]", "holds a list"), ("\xff", "is not JSON")])
 def test_a_broken_file_is_named(source: Coco, text: str, message: str) -> None:
     source.annotation_file("val").write_text(text, encoding="latin-1")
@@ -232,12 +343,12 @@ def test_a_broken_image_is_named(source: Coco, harm: str, workers: int) -> None:
     elif harm == "text":
         path.write_text("not a picture")
     else:
-        change(source, "val", lambda content: content["images"][4].update(width=33))
+        change(source, "val", lambda content: content["images"][4].update(width=333))
     messages = {
         "missing": "does not exist, but the annotations name it",
         "truncated": "cannot be read as an image: image file is truncated",
         "text": "cannot be read as an image",
-        "size": "the annotations say 33 x",
+        "size": "the annotations say 333 x",
     }
     with pytest.raises(UserError, match=messages[harm]) as caught:
         list(batches(source, "val", image_size=64, batch_size=2, workers=workers))

@@ -1,4 +1,4 @@
-"""Batches: of either source, in the promised order, and the same after a resume and with any number of workers."""
+"""Batches: of every source, in the promised order, and the same after a resume and with any number of workers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from scaling_lab import Coco, Shapes
+from scaling_lab import Coco, Shapes, Voc
 from scaling_lab.architecture.spec import Pixels
 from scaling_lab.data import Source, drawn
 from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.errors import UserError
 from tests.coco_files import write_coco
+from tests.voc_files import write_voc
 
 SHAPES = Shapes(train_images=20, val_images=7)
 
@@ -22,9 +23,14 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Coco:
     return write_coco(tmp_path_factory.mktemp("coco"), train=20, val=7)
 
 
-@pytest.fixture(params=["shapes", "coco"])
-def source(request: pytest.FixtureRequest, coco: Coco) -> Source:
-    return SHAPES if request.param == "shapes" else coco
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Voc:
+    return write_voc(tmp_path_factory.mktemp("voc"), train=20, val=7)
+
+
+@pytest.fixture(params=["shapes", "coco", "voc"])
+def source(request: pytest.FixtureRequest, coco: Coco, voc: Voc) -> Source:
+    return {"shapes": SHAPES, "coco": coco, "voc": voc}[request.param]
 
 
 def same(one: list[Batch], other: list[Batch]) -> bool:

@@ -27,13 +27,13 @@ def test_a_source_survives_its_dict() -> None:
 
 @pytest.mark.parametrize("text", ["shape", "coco", "coco:", "shapes:3", ""])
 def test_an_unknown_source_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="allowed are shapes and coco:DIR"):
+    with pytest.raises(UserError, match="allowed are shapes, coco:DIR and voc:DIR"):
         parse_source(text)
 
 
 def test_unknown_kinds_and_fields_are_refused() -> None:
-    with pytest.raises(UserError, match="'voc'; allowed are shapes, coco"):
-        source_from_dict({"kind": "voc"})
+    with pytest.raises(UserError, match="'yolo'; allowed are shapes, coco, voc"):
+        source_from_dict({"kind": "yolo"})
     with pytest.raises(UserError, match="Shapes has no field 'colour'; allowed are train_images, val_images, seed"):
         source_from_dict({"kind": "shapes", "colour": 3})
     with pytest.raises(UserError, match=r"no field 'train_image' \(did you mean 'train_images'\?\)"):

@@ -1,0 +1,42 @@
+"""Reads single files of a set: bytes, and images as RGB. What cannot be read is one line with the file's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scaling_lab.data.entries import Entry
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class BrokenImage(UserError):
+    """An image file is missing, truncated or no image: what `skip_broken` skips."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_image(path: Path, entry: Entry) -> Image.Image:
+    """Read an image as RGB. Raises BrokenImage, and UserError where its size is not the annotations'."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except FileNotFoundError as error:
+        named = f"the annotations name it (image id {entry.image_id})"
+        raise BrokenImage(f"{path} does not exist, but {named}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BrokenImage(f"{path} cannot be read as an image: {error}; allowed is a whole JPEG or PNG file") from error
+    if (image.height, image.width) != entry.size:
+        said = f"{entry.size[1]} x {entry.size[0]}"
+        raise UserError(f"{path} is {image.width} x {image.height} pixels, the annotations say {said}; they must agree")
+    return image

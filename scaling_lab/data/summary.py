@@ -1,0 +1,104 @@
+"""Counts what is in a split: images, objects, classes, sizes, and which level's anchors fit. It reads no image."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from scaling_lab.architecture import Anchors
+from scaling_lab.data import Source
+from scaling_lab.data.entries import Annotations, annotated
+from scaling_lab.data.shapes import Shapes
+
+# COCO's own limits of area, in pixels of the original image (pycocotools, Params.areaRng).
+SMALL, MEDIUM = 32**2, 96**2
+LEVELS = range(3, 8)
+FITS = 0.5
+
+
+def annotations_of(source: Source, split: str) -> Annotations:
+    """Give a split's annotations of any source, those with boxes outside their images too."""
+    if isinstance(source, Shapes):
+        return annotated(source.ground_truth(split), str)
+    tolerant = dataclasses.replace(source, cut_boxes=True)
+    tolerant.entries(split)  # checks that both splits have the same categories
+    return tolerant.read_split(split)
+
+
+def summarize(source: Source, split: str, image_size: int) -> dict[str, Any]:
+    """Count a split as plain values; `levels` and `no_anchor` hold for a detector with images of `image_size` a side.
+
+    A level counts the objects of which one of its anchors has the largest overlap, both centred at one point, with the
+    default anchors; `no_anchor` counts those of which no anchor of any level reaches an IoU of .5 even so.
+    """
+    found = annotations_of(source, split)
+    truth = found.ground_truth
+    objects = [annotation for annotation in truth["annotations"] if not annotation["iscrowd"]]
+    by_category = Counter(annotation["category_id"] for annotation in objects)
+    classes = {category["name"]: by_category[category["id"]] for category in truth["categories"]}
+    return {
+        "images": len(truth["images"]),
+        "images_without_object": sum(1 for entry in found.entries if not len(entry.labels)),
+        "objects": len(objects),
+        "crowds": len(truth["annotations"]) - len(objects),
+        "without_area": found.degenerate,
+        "outside": found.outside,
+        "classes": classes,
+        "empty_classes": [name for name, count in classes.items() if not count],
+        "category_ids": [category["id"] for category in truth["categories"]],
+        "sizes": _sizes([annotation["area"] for annotation in objects]),
+        **_levels(found, image_size),
+        "image_sizes": _image_sizes([(image["width"], image["height"]) for image in truth["images"]]),
+    }
+
+
+def _sizes(areas: list[float]) -> dict[str, int]:
+    names = ("small", "medium", "large")
+    counts = np.bincount(np.digitize(areas, [SMALL, MEDIUM]), minlength=len(names)) if areas else [0] * len(names)
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _image_sizes(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    places = {"smallest": 0, "median": len(sizes) // 2, "largest": -1}
+    return {**{name: list(by_area[place]) for name, place in places.items()}, "different": len(set(sizes))}
+
+
+def _levels(found: Annotations, image_size: int) -> dict[str, Any]:
+    sides = [
+        (entry.boxes[:, 2:] - entry.boxes[:, :2]) * (image_size / max(entry.size))
+        for entry in found.entries
+        if len(entry.labels)
+    ]
+    anchors, levels = _anchor_sides()
+    best, fit = _best_anchors(np.concatenate(sides), anchors) if sides else (np.zeros(0, int), np.zeros(0))
+    counts = Counter(levels[best].tolist())
+    return {"levels": {f"P{level}": counts[level] for level in LEVELS}, "no_anchor": int((fit < FITS).sum())}
+
+
+def _anchor_sides() -> tuple[np.ndarray, np.ndarray]:
+    """Give width and height (A, 2) of the default anchors at one position of every level, and their levels (A,)."""
+    anchors = Anchors()
+    assert isinstance(anchors.scale, float)
+    sides = [
+        (level, anchors.scale * 2.0 ** (level + octave / anchors.octave_scales) * np.array(aspect))
+        for level in LEVELS
+        for octave in range(anchors.octave_scales)
+        for aspect in anchors.aspects
+    ]
+    return np.array([side for _, side in sides]), np.array([level for level, _ in sides])
+
+
+def _best_anchors(sides: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give each object's best anchor (N,) and their IoU (N,), centred at one point; an anchor at a time, as N is large."""
+    areas = sides.prod(axis=1)
+    best, fit = np.zeros(len(sides), dtype=np.int64), np.full(len(sides), -1.0)
+    for place, anchor in enumerate(anchors):
+        overlap = np.minimum(sides, anchor).prod(axis=1)
+        iou = overlap / (areas + anchor.prod() - overlap)
+        better = iou > fit
+        best[better], fit[better] = place, iou[better]
+    return best, fit

@@ -1,0 +1,83 @@
+"""Voc, a data set in Pascal VOC's layout on disk: where its files are, and its classes. It imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from scaling_lab.checks import check_items, check_text
+from scaling_lab.data.entries import Annotations, Entry
+from scaling_lab.data.on_disk import OnDisk
+from scaling_lab.data.voc_xml import Stamp, digest_split, found_classes, read_voc, split_file, split_names
+from scaling_lab.errors import UserError
+
+FOUND = "found"
+# In the order of the VOC2007 development kit, which is the alphabet's.
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voc(OnDisk):
+    """FOLDER/Annotations/*.xml, FOLDER/JPEGImages/ and FOLDER/ImageSets/Main/SPLIT.txt, such as VOCdevkit/VOC2007.
+
+    `classes` are VOC's 20, or other names, or "found" for those in the XML files of both splits in alphabetical order.
+    Category ids count from 1. Boxes become COCO's, and difficult objects crowds: voc_xml says how and why. The AP is COCO's,
+    whose ap50 is nearest to VOC's own. XML files are read once in a process, and again where files have come or gone.
+    """
+
+    kind: ClassVar[str] = "voc"
+    _format: ClassVar[str] = "Pascal VOC set"
+    _annotations_folder: ClassVar[str] = "Annotations"
+
+    train: str = "train"
+    val: str = "val"
+    classes: tuple[str, ...] | str = VOC_CLASSES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes == FOUND:
+            return
+        allowed = f"a list of names, each once, or {FOUND!r}"
+        names = check_items("Voc: classes", self.classes, allowed)
+        for name in names:
+            check_text("Voc: a class", name, "a name")
+        if not names or len(set(names)) < len(names):
+            raise UserError(f"Voc: classes is {list(names)}; allowed is {allowed}")
+        object.__setattr__(self, "classes", names)
+
+    def digest(self) -> str:
+        """Hash the names of splits and classes, and the bytes of the lists and of all their XML files."""
+        digest = hashlib.sha256(json.dumps([self.train, self.val, self.classes]).encode())
+        for split in ("train", "val"):
+            digest.update(digest_split(self.root, getattr(self, split), self._stamp(split)))
+        return digest.hexdigest()
+
+    def image_path(self, split: str, entry: Entry) -> Path:
+        """Name the file of one image."""
+        return self.root / "JPEGImages" / entry.file_name
+
+    def read_split(self, split: str) -> Annotations:
+        """Read and check a split's XML files."""
+        return read_voc(self.root, getattr(self, split), self._stamp(split), self._class_names())
+
+    def _class_names(self) -> tuple[str, ...]:
+        if isinstance(self.classes, tuple):
+            return self.classes
+        return found_classes(self.root, [(getattr(self, split), self._stamp(split)) for split in ("train", "val")])
+
+    def _stamp(self, split: str) -> Stamp:
+        """Give the times of the list and of the folders: to ask each of thousands of files would take too long."""
+        root = self.root
+        path = split_file(root, getattr(self, split))
+        if not path.is_file():
+            allowed = "a folder in VOC's layout (VOCdevkit/VOC2007), or the names of its splits as train and val"
+            found = ", ".join(split_names(root))
+            raise UserError(f"{path} does not exist; allowed is {allowed}{f' (there are {found})' if found else ''}")
+        folders = [folder for folder in (root / "Annotations", root / "JPEGImages") if folder.is_dir()]
+        return tuple(each.stat().st_mtime_ns for each in (path, *folders))

@@ -1,0 +1,227 @@
+"""Reads one split of a set in Pascal VOC's layout, checks it and writes it in COCO's form. No image, no torch.
+
+A box in VOC's XML names its first and last pixel, counted from 1: xmin 1 and xmax 500 cover an image of 500 pixels. Here a
+box has edges, counted from 0: it becomes x0 = xmin - 1 and x1 = xmax (as in detectron2, data/datasets/pascal_voc.py). Tools
+that count from 0 give boxes that are one pixel off, and at most one pixel outside the image: that is let pass.
+
+A "difficult" object becomes a crowd of COCO's: not trained on, not counted where it is missed, and no detection of it is
+wrong, as in VOC's own evaluation, which ignores difficult objects (VOC2007 development kit, VOCevaldet.m). COCO's evaluators
+know no other mark for that: they overwrite `ignore` with `iscrowd`. What differs: the overlap with a crowd is the
+share of the detection's own area.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from scaling_lab.checks import is_number, near
+from scaling_lab.data.entries import Annotations, annotated
+from scaling_lab.data.files import read_bytes
+from scaling_lab.errors import UserError
+
+Stamp = tuple[int, ...]
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """One object element: its box as x, y, width, height, and whether it is marked as difficult."""
+
+    place: int
+    name: str
+    bbox: list[float]
+    difficult: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One XML file."""
+
+    path: Path
+    size: tuple[int, int]
+    objects: tuple[_Object, ...]
+
+
+@lru_cache(maxsize=4)
+def read_voc(root: Path, split: str, stamp: Stamp, classes: tuple[str, ...]) -> Annotations:
+    """Read and check a split once; category ids are the places in `classes`, from 1, image ids those in the split's list.
+
+    Raises UserError for a file that is not as it must be, and for an object of an unknown class.
+    """
+    ids = {name: number for number, name in enumerate(classes, 1)}
+    pictures = _pictures(root, split, stamp)
+    files = _image_files(root)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    names: list[str] = []
+    for image_id, picture in enumerate(pictures, 1):
+        height, width = picture.size
+        file_name = files.get(picture.path.stem, f"{picture.path.stem}.jpg")
+        images.append({"id": image_id, "width": width, "height": height, "file_name": file_name})
+        for thing in picture.objects:
+            names.append(_named(picture.path, thing.place, thing.name))
+            if thing.name not in ids:
+                raise UserError(
+                    f"{names[-1]} is of no known class{near(thing.name, classes)}; allowed are {_listed(classes)}, "
+                    "or other names as classes, or classes='found' to take those in the files"
+                )
+            box = {"bbox": thing.bbox, "area": thing.bbox[2] * thing.bbox[3], "iscrowd": int(thing.difficult)}
+            annotations.append({"id": len(names), "image_id": image_id, "category_id": ids[thing.name], **box})
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    truth = {"images": images, "annotations": annotations, "categories": categories}
+    return annotated(truth, names.__getitem__)
+
+
+def found_classes(root: Path, splits: Sequence[tuple[str, Stamp]]) -> tuple[str, ...]:
+    """Give the names of all objects of these splits, in alphabetical order, as VOC's own are."""
+    names = {
+        thing.name for split, stamp in splits for picture in _pictures(root, split, stamp) for thing in picture.objects
+    }
+    if not names:
+        raise UserError(f"{root / 'Annotations'} holds no object in {' and '.join(name for name, _ in splits)}")
+    return tuple(sorted(names))
+
+
+def split_file(root: Path, split: str) -> Path:
+    """Name the list of a split's images."""
+    return root / "ImageSets" / "Main" / f"{split}.txt"
+
+
+def split_names(root: Path) -> list[str]:
+    """Give the names of the splits that have a list; those of single classes, such as dog_train, are left out."""
+    return sorted(path.stem for path in (root / "ImageSets" / "Main").glob("*.txt") if "_" not in path.stem)
+
+
+@lru_cache(maxsize=4)
+def digest_split(root: Path, split: str, stamp: Stamp) -> bytes:
+    """Hash the list of a split and its XML files."""
+    digest = hashlib.sha256(read_bytes(split_file(root, split)))
+    for path in _xml_files(root, split):
+        digest.update(hashlib.sha256(read_bytes(path)).digest())
+    return digest.digest()
+
+
+@lru_cache(maxsize=4)
+def _pictures(root: Path, split: str, stamp: Stamp) -> tuple[_Picture, ...]:
+    return tuple(_picture(path) for path in _xml_files(root, split))
+
+
+def _xml_files(root: Path, split: str) -> list[Path]:
+    """Give the annotation files of a split, in the order of its list."""
+    path = split_file(root, split)
+    try:
+        lines = read_bytes(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8: {error}") from None
+    found: dict[str, Path] = {}
+    for number, line in enumerate(lines, 1):
+        name = line.strip()
+        if not name:
+            continue
+        annotation = root / "Annotations" / f"{name}.xml"
+        # The lists of single classes have 1 or -1 after each name; names may have blanks too.
+        if "/" in name or "\\" in name or (len(name.split()) > 1 and not annotation.is_file()):
+            raise UserError(f"{path}, line {number}, is {name!r}; allowed is the name of an image without its ending")
+        if name in found:
+            raise UserError(f"{path}, line {number}, holds {name!r} again; allowed is once")
+        found[name] = annotation
+    if not found:
+        raise UserError(f"{path} is empty; allowed is one name of an image a line")
+    return list(found.values())
+
+
+def _image_files(root: Path) -> dict[str, str]:
+    """Give the names of the images by their stems; where one stem has several files, .jpg goes first."""
+    folder = root / "JPEGImages"
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; allowed is a folder with the images")
+    files = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES]
+    files.sort(key=lambda path: (-_IMAGE_SUFFIXES.index(path.suffix.lower()), path.name))
+    return {path.stem: path.name for path in files}
+
+
+# --- one XML file ----------------------------------------------------------------------------------------------------
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Refuses a DOCTYPE: with it come entities, which may name other files or grow without bound."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise UserError("has a DOCTYPE; allowed is XML without one")
+
+
+def _picture(path: Path) -> _Picture:
+    parser = ElementTree.XMLParser(target=_Plain())
+    content = read_bytes(path)
+    try:
+        parser.feed(content)
+        root = parser.close()
+    except UserError as error:
+        raise UserError(f"{path} {error}") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise UserError(f"{path} is not XML: {error}") from None
+    if root.tag != "annotation":
+        raise UserError(f"{path} holds a <{root.tag}>; allowed is an <annotation>")
+    size = (_side(path, root, "height"), _side(path, root, "width"))
+    objects = tuple(_object(path, place, element) for place, element in enumerate(root.findall("object"), 1))
+    return _Picture(path, size, objects)
+
+
+def _side(path: Path, root: ElementTree.Element, side: str) -> int:
+    text = _text(root, f"size/{side}")
+    if text is None:
+        raise UserError(f"{path} lacks size/{side}; needed are width and height of the image")
+    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0):
+        raise UserError(f"{path} has size/{side} {text!r}; allowed is a whole number above 0")
+    return int(text)
+
+
+def _object(path: Path, place: int, element: ElementTree.Element) -> _Object:
+    name = _text(element, "name")
+    if not name:
+        raise UserError(f"{path}: object {place} has no name; allowed is the name of a class")
+    thing = _named(path, place, name)
+    x0, y0, x1, y1 = (_edge(thing, element, side) for side in _SIDES)
+    for low, high, axis in ((x0, x1, "x"), (y0, y1, "y")):
+        if low > high:
+            raise UserError(
+                f"{thing} has {axis}min {low:g} and {axis}max {high:g}; allowed is {axis}min up to {axis}max"
+            )
+    difficult = _text(element, "difficult") or "0"
+    if difficult not in ("0", "1"):
+        raise UserError(f"{thing} has difficult {difficult!r}; allowed is 0 or 1")
+    return _Object(place, name, [x0 - 1, y0 - 1, x1 - x0 + 1, y1 - y0 + 1], difficult == "1")
+
+
+def _edge(thing: str, element: ElementTree.Element, side: str) -> float:
+    text = _text(element, f"bndbox/{side}")
+    if text is None:
+        raise UserError(f"{thing} lacks bndbox/{side}; needed are {', '.join(_SIDES)}")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not is_number(value):
+        raise UserError(f"{thing} has {side} {text!r}; allowed is a finite number")
+    return value
+
+
+def _text(element: ElementTree.Element, path: str) -> str | None:
+    """Give the text of a child, or nothing where there is no such child."""
+    text = element.findtext(path)
+    return None if text is None else text.strip()
+
+
+def _named(path: Path, place: int, name: str) -> str:
+    return f"{path}: object {place} ({name})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f", ... ({len(names)} in all)" if len(names) > 20 else "")

@@ -1,0 +1,162 @@
+"""`scaling-lab data` as a user meets it: what it says, its JSON, its contact sheet and its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scaling_lab import Coco, Shapes, Voc
+from scaling_lab.cli import main
+from scaling_lab.cli.sheet import CELL, COLUMNS, GAP, LINE, contact_sheet
+from tests.coco_files import write_coco
+from tests.voc_files import annotation, voc_object, write_voc
+
+
+@pytest.fixture
+def coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Coco:
+    monkeypatch.chdir(tmp_path)
+    return write_coco(tmp_path / "set", train=7, val=4)
+
+
+@pytest.fixture
+def voc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Voc:
+    monkeypatch.chdir(tmp_path)
+    return write_voc(tmp_path / "VOC2007", train=7, val=4)
+
+
+def test_a_folder_is_shown_and_a_sheet_written(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "set"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^ +train2017 +val2017$", shown, re.MULTILINE)
+    assert re.search(r"^images +7 +4$", shown, re.MULTILINE)
+    assert re.search(r"^crowds, not trained on +1 +1$", shown, re.MULTILINE)
+    objects = len(coco.ground_truth("train")["annotations"]) - 1, len(coco.ground_truth("val")["annotations"]) - 1
+    assert re.search(rf"^objects +{objects[0]} +{objects[1]}$", shown, re.MULTILINE)
+    assert re.search(r"^44 +disc +\d+ +\d+$", shown, re.MULTILINE)
+    assert shown.endswith("contact sheet: data_sheet.png\n")
+    assert "nan" not in shown
+    # Six images show something, in two rows of at most COLUMNS.
+    with Image.open("data_sheet.png") as sheet:
+        assert sheet.width == GAP + COLUMNS * (CELL + GAP)
+        assert sheet.height > GAP + 3 * LINE + CELL
+
+
+def test_json_holds_both_splits(voc: Voc, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", f"voc:{voc.folder},classes=found", "--json", "--no-sheet"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["data"]["classes"] == "found"
+    assert found["train"]["images"] == 7
+    assert found["val"]["images"] == 4
+    assert list(found["val"]["classes"]) == ["cat", "dog", "sofa"]
+    assert found["sheet"] is None
+    assert found["broken_images"] == []
+    assert not Path("data_sheet.png").exists()
+
+
+def test_empty_classes_are_named_and_no_error(voc: Voc, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "VOC2007", "--no-sheet"]) == 0
+    shown = capsys.readouterr().out
+    assert "classes without any object in train, which cannot be learned: aeroplane, bicycle, bird," in shown
+    assert "classes without any object in val, which have no AP: aeroplane, bicycle, bird," in shown
+
+
+def test_ids_from_0_are_pointed_out(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "val"):
+        path = coco.annotation_file(split)
+        content = json.loads(path.read_text())
+        ids = {44: 2, 3: 0, 7: 1}
+        for category in content["categories"]:
+            category["id"] = ids[category["id"]]
+        for each in content["annotations"]:
+            each["category_id"] = ids[each["category_id"]]
+        path.write_text(json.dumps(content))
+    assert main(["data", "set", "--no-sheet"]) == 0
+    assert "category ids start at 0: class i of a detector is the i-th of them" in capsys.readouterr().out
+
+
+def test_what_training_would_stop_at_is_told_at_once(voc: Voc, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(voc.folder)
+    (folder / "Annotations" / "000003.xml").write_text(annotation(140, 110, voc_object("dog", 1, 1, 150, 50)))
+    (folder / "JPEGImages" / "000500.jpg").write_bytes(b"no picture")
+    (folder / "JPEGImages" / "000006.jpg").unlink()
+    assert main(["data", "VOC2007", "--no-sheet", "--check-images"]) == 1
+    shown = capsys.readouterr().out
+    assert "000003.xml: object 1 (dog) reaches from (0, 0) to (150, 50), outside its image of 140 x 110" in shown
+    assert "training refuses boxes more than a pixel outside" in shown
+    assert "000500.jpg cannot be read as an image" in shown
+    assert "000006.jpg does not exist" in shown
+    assert main(["data", "voc:VOC2007,cut_boxes", "--no-sheet"]) == 0
+
+
+def test_whole_images_are_said_to_be_whole(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "set", "--no-sheet", "--check-images"]) == 0
+    assert "all images can be used" in capsys.readouterr().out
+
+
+def test_a_sheet_shows_the_boxes_where_they_are(coco: Coco) -> None:
+    sheet, broken = contact_sheet(coco, "val", 1)
+    assert not broken
+    entry = coco.entries("val")[0]
+    scale = CELL / max(entry.size)
+    plain = coco.image("val", entry).resize((round(entry.size[1] * scale), round(entry.size[0] * scale)))
+    cell = np.asarray(sheet)[GAP + LINE :][: plain.height, GAP : GAP + plain.width].astype(int)
+    changed = (cell != np.asarray(plain)).any(axis=2)
+    for x0, y0, x1, y1 in entry.boxes * scale:
+        left, right, top, bottom = round(x0) + 6, round(x1) - 6, round(y0) + 3, round(y1) - 3
+        # The upper line of each box is drawn; its middle is as it was.
+        assert changed[round(y0) - 2 : round(y0) + 3, left:right].any(axis=0).all()
+        assert not changed[(top + bottom) // 2 - 1 : (top + bottom) // 2 + 2, left:right].all()
+    assert 0.01 < changed.mean() < 0.35
+
+
+def test_a_sheet_holds_what_is_asked_for(coco: Coco) -> None:
+    assert contact_sheet(coco, "train", 2)[0].width == GAP + 2 * (CELL + GAP)
+    assert contact_sheet(Shapes(train_images=3, val_images=2), "val", 9)[0].width == GAP + 2 * (CELL + GAP)
+
+
+def test_a_broken_image_leaves_a_gap_in_the_sheet(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    (Path(coco.folder) / "train2017" / "000000000004.jpg").unlink()
+    assert main(["data", "set", "--sheet", "here.png", "--images", "20"]) == 1
+    assert "000000000004.jpg does not exist" in capsys.readouterr().out
+    assert Path("here.png").is_file()
+
+
+def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
+    for split in ("train", "val"):
+        path = coco.annotation_file(split)
+        content = json.loads(path.read_text())
+        for category, name in zip(content["categories"], ("人", "x" * 200, "Fußgänger"), strict=True):
+            category["name"] = name
+        for image in content["images"]:
+            (path.parents[1] / f"{split}2017" / image["file_name"]).rename(
+                path.parents[1] / f"{split}2017" / f"{'long' * 30}{image['id']}.jpg"
+            )
+            image["file_name"] = f"{'long' * 30}{image['id']}.jpg"
+        path.write_text(json.dumps(content))
+    sheet, broken = contact_sheet(coco, "train", 4)  # a missing glyph is a warning, and so an error here
+    assert sheet.width == GAP + COLUMNS * (CELL + GAP)
+    assert not broken
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "there is no folder nowhere; allowed are shapes, a folder, coco:DIR and voc:DIR"),
+        (["set", "--images", "0"], "--images is 0; allowed are whole numbers from 1"),
+        (["set", "--sheet", "away/sheet.png"], "--sheet is away/sheet.png, which cannot be written"),
+        (["set", "--sheet", "sheet.txt"], "--sheet is sheet.txt, which cannot be written"),
+        (["coco:set,val=test"], "instances_test.json does not exist"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    coco: Coco, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["data", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
