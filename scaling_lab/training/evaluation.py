@@ -77,7 +77,7 @@ def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
     ids = source.category_ids
     if num_classes == len(ids):
         return np.asarray(ids)
-    if num_classes >= max(ids) > len(ids):
+    if num_classes >= max(ids) > len(ids) and min(ids) >= 1:
         return np.arange(1, num_classes + 1)
     raise UserError(
         f"the detector has {num_classes} classes, the data have {len(ids)} categories with ids up to {max(ids)}; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scaling_lab.data import Source
+from scaling_lab.data.shapes import Shapes
 from scaling_lab.errors import UserError
 
 
@@ -21,3 +23,11 @@ class OutOfMemory(Failure):
     """The device has too little memory."""
 
     kind = "out_of_memory"
+
+
+def image_names(source: Source, image_ids: list[int]) -> str:
+    """Name training images for a message: by their files, those of Shapes by their indices."""
+    if isinstance(source, Shapes):
+        return ", ".join(str(image_id - 1) for image_id in image_ids)
+    files = {entry.image_id: entry.file_name for entry in source.entries("train")}
+    return ", ".join(files[image_id] for image_id in image_ids)

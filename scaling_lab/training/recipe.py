@@ -12,6 +12,7 @@ from scaling_lab.errors import UserError
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bf16", "fp16")
+FREEZES = ("none", "backbone", "backbone_norms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +22,19 @@ class Recipe(Fields):
     `lr` is the peak, reached after `warmup_epochs` from 0, then a cosine to 0; it belongs to `batch_size` and is not scaled.
     Weight decay falls on convolution kernels alone. `ema_decay` is approached as (1 + n) / (10 + n) over the first steps n.
     `jitter` is the range of the random scale, relative to the image fitted into the input. `pretrained` is False, True
-    (timm's weights, fetched) or the path of a file with the backbone's weights.
+    (timm's weights, fetched) or the path of a file with the backbone's weights. `freeze` keeps the backbone, or its batch
+    norms alone, as they are.
+
+    `batch_size` is what the optimizer sees; the device gets it in `accumulate` parts, one after the other, with the same
+    gradient but for the batch norms, which see a part. `halve_batch` allows a run for which the device has too little memory
+    to go on from its last epoch with parts half as large. `sync_norm` lets batch norms see the images of all workers.
+    `compile` is torch.compile of the model, `channels_last` its memory layout.
     """
 
     epochs: int
     batch_size: int
+    accumulate: int = 1
+    halve_batch: bool = False
     optimizer: str = "sgd"
     lr: float = 0.16
     momentum: float = 0.9
@@ -43,7 +52,11 @@ class Recipe(Fields):
     flip: bool = True
     precision: str = "float32"
     pretrained: bool | str = False
+    freeze: str = "none"
     drop_path: float = 0.0
+    sync_norm: bool = False
+    compile: bool = False
+    channels_last: bool = True
     eval_every: int = 1
 
     def __post_init__(self) -> None:
@@ -51,11 +64,16 @@ class Recipe(Fields):
         self._check_numbers({"above": 0}, "lr", "clip_norm", "huber_delta")
         self._check_numbers({"least": 0, "below": 1}, "momentum", "ema_decay", "drop_path")
         self._check_numbers({"least": 0, "most": 1}, "focal_alpha", "match_threshold")
-        for name in ("epochs", "batch_size", "eval_every"):
+        for name in ("epochs", "batch_size", "accumulate", "eval_every"):
             check_whole(f"recipe.{name}", getattr(self, name), least=1)
+        if self.accumulate > self.batch_size:
+            allowed = f"whole numbers from 1 to batch_size, which is {self.batch_size}"
+            raise UserError(f"recipe.accumulate is {self.accumulate}; allowed are {allowed}")
         check_choice("recipe.optimizer", self.optimizer, OPTIMIZERS)
         check_choice("recipe.precision", self.precision, PRECISIONS)
-        check_flag("recipe.flip", self.flip)
+        check_choice("recipe.freeze", self.freeze, FREEZES)
+        for name in ("flip", "halve_batch", "sync_norm", "compile", "channels_last"):
+            check_flag(f"recipe.{name}", getattr(self, name))
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
             raise UserError(
                 f"recipe.pretrained is {self.pretrained!r}; allowed are True, False and a file's path as text"
@@ -73,7 +91,13 @@ class Recipe(Fields):
     @classmethod
     def paper(cls, **changes: Any) -> Recipe:
         """EfficientDet's recipe: 300 epochs, batch 128, SGD (arXiv:1911.09070v7, section 5.1). `changes` replace fields."""
-        values: dict[str, Any] = {"epochs": 300, "batch_size": 128, "precision": "bf16", "eval_every": 10}
+        values: dict[str, Any] = {
+            "epochs": 300,
+            "batch_size": 128,
+            "precision": "bf16",
+            "eval_every": 10,
+            "sync_norm": True,
+        }
         return cls(**{**values, **changes})
 
     @classmethod

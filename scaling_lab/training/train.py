@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,25 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.loading import Batch, batches
-from scaling_lab.detection import LossTerms, detection_loss, make_anchors, match
-from scaling_lab.detection.anchors import feature_sizes
+from scaling_lab.errors import UserError
 from scaling_lab.model import build
+from scaling_lab.training import group, memory
+from scaling_lab.training.checkpoint import random_states, set_random_states, write_whole
 from scaling_lab.training.evaluation import average_precision, predict
-from scaling_lab.training.failures import Diverged, OutOfMemory
+from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
+from scaling_lab.training.freezing import freeze, set_training
+from scaling_lab.training.gradients import Forward, Losses, NotFinite, add_gradients
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
 from scaling_lab.training.recipe import Recipe
+from scaling_lab.training.sync_norm import synchronise_norms
 
 Report = Callable[[dict[str, Any]], None]
+# Given after each step: epoch, step, steps (of the epoch), images (of the batch), seconds (since the epoch's start), waited
+# (those of them that were spent waiting for data), loss, lr.
+Progress = Callable[[dict[str, float]], None]
 
 # How many held-out images' detections are kept for the report's pictures.
 SAMPLES = 8
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train(
@@ -45,36 +51,59 @@ def train(
     report: Report,
     device: str = "cpu",
     workers: int = 0,
+    weights: Mapping[str, Tensor] | None = None,
+    progress: Progress = lambda step: None,
 ) -> dict[str, Any]:
-    """Train the spec on the source and give the last epoch's metrics; `report` gets each epoch's.
+    """Train the spec on the source and give the last epoch's metrics; `report` gets each epoch's, `progress` each step's.
 
+    `weights`, a detector's state dict, is what a run without a checkpoint starts from.
     `folder` receives checkpoint.pt each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder
-    with a checkpoint is continued from it, after its last report is told again. Raises Diverged where the loss is not
-    finite, OutOfMemory where the device's memory does not suffice.
+    with a checkpoint is continued from it, after its last report is told again. In a torch.distributed group each worker takes
+    its share of every batch, and worker 0 alone writes, reports and measures AP. Raises Diverged where the loss is not
+    finite, OutOfMemory where the device's memory does not suffice and the recipe does not allow to halve the parts
+    (never in a group).
     """
-    run = Run(spec, source, recipe, seed=seed, folder=folder, device=device, workers=workers)
-    try:
-        metrics = run.metrics
-        if metrics:  # the stop may have come between the checkpoint and its report
-            report(metrics)
-        for epoch in range(run.epoch + 1, recipe.epochs + 1):
-            metrics = run.train_epoch(epoch)
-            if epoch % recipe.eval_every == 0 or epoch == recipe.epochs:
-                metrics |= run.evaluate()
-            run.metrics = metrics
-            run.save()
-            report(metrics)
-    except torch.OutOfMemoryError as error:
-        height, width = spec.image_size
-        raise OutOfMemory(
-            f"{device} has too little memory for batches of {recipe.batch_size} images of {height}x{width} px: "
-            f"{str(error).splitlines()[0]}"
-        ) from None
-    return metrics
+
+    def start(too_large: Sequence[int] = ()) -> Run:
+        places: Any = {"seed": seed, "folder": folder, "device": device, "workers": workers}
+        run = Run(spec, source, recipe, **places, weights=weights, too_large=too_large)
+        run.progress = progress
+        return run
+
+    if recipe.batch_size < group.size():
+        raise UserError(
+            f"recipe.batch_size is {recipe.batch_size}; allowed is one image for each of {group.size()} workers"
+        )
+    if spec.num_classes != len(source.category_ids):
+        raise UserError(
+            f"the spec has num_classes={spec.num_classes}; allowed are {len(source.category_ids)}, the data's classes"
+        )
+    if group.rank() > 0:
+        report = progress = _nothing
+    run = start()
+    if run.metrics:  # the stop may have come between the checkpoint and its report
+        report(run.metrics)
+    while run.epoch < recipe.epochs:
+        try:
+            run.next_epoch()
+        except torch.OutOfMemoryError as error:
+            if not recipe.halve_batch or run.part_size == 1 or group.size() > 1:
+                hint = "" if recipe.halve_batch else "; recipe.halve_batch=True would go on with half as many"
+                message = memory.too_little(error, run.device, run.part_size, spec.image_size)
+                raise OutOfMemory(message + hint) from None
+            too_large = [*run.too_large, run.part_size]
+        else:
+            report(run.metrics)
+            continue
+        # Out of the except clause, whose error keeps what fills the memory.
+        del run
+        memory.release()
+        run = start(too_large)
+    return run.metrics
 
 
 class Run:
-    """The state of one training run."""
+    """The state of one training run; `too_large` are the sizes of parts for which the memory has not sufficed."""
 
     def __init__(
         self,
@@ -86,18 +115,29 @@ class Run:
         folder: Path,
         device: str,
         workers: int,
+        weights: Mapping[str, Tensor] | None = None,
+        too_large: Sequence[int] = (),
     ) -> None:
         self.spec, self.source, self.recipe, self.seed, self.folder = spec, source, recipe, seed, folder
-        self.device, self.workers = torch.device(device), workers
+        self.device, self.workers, self.too_large = torch.device(device), workers, list(too_large)
         torch.manual_seed(seed)
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
         self.model = build(spec, pretrained=recipe.pretrained, **options)
-        self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        self.model = self.model.to(self.device)
+        if recipe.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        freeze(self.model, recipe.freeze)
+        self.forward: Forward = torch.compile(self.model) if recipe.compile else self.model
         self.average = AveragedWeights(self.model, recipe.ema_decay)
+        if recipe.sync_norm and group.size() > 1:
+            synchronise_norms(self.model)
         self.optimizer = make_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.epoch = 0
         self.metrics: dict[str, Any] = {}
+        self.progress: Progress = lambda step: None
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self.load()
@@ -107,25 +147,54 @@ class Run:
         """The file that a stopped run continues from."""
         return self.folder / "checkpoint.pt"
 
+    @property
+    def accumulate(self) -> int:
+        """The parts that a batch is taken in: the recipe's number, doubled for each size that was too large."""
+        return min(self.recipe.accumulate << len(self.too_large), self.recipe.batch_size // group.size())
+
+    @property
+    def part_size(self) -> int:
+        """The most images that are in the network at once."""
+        own_images = -(-self.recipe.batch_size // group.size())
+        return -(-own_images // self.accumulate)
+
+    def next_epoch(self) -> None:
+        """Train an epoch, measure AP where the recipe says so, and write the checkpoint."""
+        epoch = self.epoch + 1
+        self.metrics = self.train_epoch(epoch)
+        if group.rank() == 0:
+            if epoch % self.recipe.eval_every == 0 or epoch == self.recipe.epochs:
+                self.metrics |= self.evaluate()
+            self.save()
+        self.metrics = group.from_main(self.metrics)
+
     def train_epoch(self, epoch: int) -> dict[str, Any]:
         """Take one pass over the training images; give its mean losses, rate and speed."""
         self.epoch = epoch
-        self.model.train()
+        set_training(self.model, self.recipe.freeze)
         loader = self.batches("train", epoch)
-        start, images = time.perf_counter(), 0
-        sums = torch.zeros(3, dtype=torch.float64)
+        start, images, waited = time.perf_counter(), 0, 0.0
+        ready = start
+        sums = np.zeros(3)
         rate = 0.0
         for place, batch in enumerate(loader):
+            waited += time.perf_counter() - ready
             rate = learning_rate(self.recipe, (epoch - 1) * len(loader) + place, len(loader))
-            terms = self.step(batch, rate)
-            values = torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double().cpu()
-            if not bool(torch.isfinite(values).all()):
-                raise Diverged(_diverged(epoch, place + 1, values, batch))
-            sums += values
-            images += len(batch.image_ids)
+            try:
+                losses = self.step(batch, rate)
+            except NotFinite as error:
+                when = f"epoch {epoch}, step {place + 1}"
+                names = image_names(self.source, group.joined(batch.image_ids))
+                raise Diverged(f"{error.what} is not finite at {when}: {error.values}; images {names}") from None
+            sums += (losses.total, losses.classes, losses.boxes)
+            images += len(batch.image_ids) * group.size()
+            ready = time.perf_counter()
+            seen = {"epoch": epoch, "step": place + 1, "steps": len(loader), "images": len(batch.image_ids)}
+            spent = {"seconds": ready - start, "waited": waited}
+            self.progress({**seen, **spent, "loss": losses.total, "lr": rate})
         seconds = time.perf_counter() - start
         loss, class_loss, box_loss = (sums / len(loader)).tolist()
-        return {
+        metrics = {
             "epoch": epoch,
             "epochs": self.recipe.epochs,
             "loss": loss,
@@ -134,47 +203,28 @@ class Run:
             "lr": rate,
             "seconds": seconds,
             "images_per_second": images / seconds,
+            "skipped_images": len(loader.skipped),
+            "waiting": waited / seconds,
+            "accumulate": self.accumulate,
         }
+        return metrics | ({"too_large": self.too_large} if self.too_large else {})
 
-    def step(self, batch: Batch, rate: float) -> LossTerms:
-        """Take one optimizer step on a batch; nothing is changed where the loss is not finite."""
-        recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast(self.device.type, _DTYPES.get(recipe.precision), enabled=recipe.precision in _DTYPES):
-            class_logits, box_deltas = self.model(batch.images_BCHW.contiguous(memory_format=torch.channels_last))
-        terms = self.loss(class_logits, box_deltas, batch)
-        if not math.isfinite(float(terms.total.detach())):
-            return terms
+    def step(self, batch: Batch, rate: float) -> Losses:
+        """Take one optimizer step on a batch. Raises NotFinite before any weight is changed."""
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
+        losses = add_gradients(self.forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler)
+        group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm))
+        # In fp16 the scaler passes over such a step and halves its factor; at 1 that factor is not to blame.
+        if not math.isfinite(norm) and self.scaler.get_scale() <= 1.0:
+            raise NotFinite("the gradient", f"norm {norm}, loss {losses}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update()
-        return terms
-
-    def loss(self, class_logits: list[Tensor], box_deltas: list[Tensor], batch: Batch) -> LossTerms:
-        """Match the batch's objects to anchors and give the losses."""
-        spec, recipe = self.spec, self.recipe
-        size = (int(batch.images_BCHW.shape[2]), int(batch.images_BCHW.shape[3]))
-        sizes = feature_sizes(box_deltas)
-        anchors_A4 = make_anchors(spec.anchors, spec.topology.min_level, size, sizes, self.device)
-        matches = match(anchors_A4, batch.boxes_BN4, batch.labels_BN, threshold=recipe.match_threshold)
-        return detection_loss(
-            class_logits,
-            box_deltas,
-            anchors_A4,
-            matches,
-            batch.boxes_BN4,
-            batch.labels_BN,
-            alpha=recipe.focal_alpha,
-            gamma=recipe.focal_gamma,
-            delta=recipe.huber_delta,
-            box_weight=recipe.box_weight,
-            iou_weight=recipe.iou_weight,
-        )
+        return losses
 
     def evaluate(self) -> dict[str, Any]:
         """Give the averaged weights' AP on the held-out images."""
@@ -186,11 +236,11 @@ class Run:
     def batches(self, split: str, epoch: int) -> Any:
         """Give one pass over a split."""
         recipe = self.recipe
-        return batches(
+        loader = batches(
             self.source,
             split,
             image_size=self.spec.image_size,
-            batch_size=recipe.batch_size,
+            batch_size=recipe.batch_size if split == "train" else self.part_size,
             seed=self.seed,
             epoch=epoch,
             augmentation=Augmentation(jitter=recipe.jitter, flip=recipe.flip),
@@ -198,12 +248,16 @@ class Run:
             workers=self.workers,
             device=self.device,
         )
+        return loader if split == "val" or group.size() == 1 else group.Share(**vars(loader))
 
     def write_results(self, detections_D7: np.ndarray[Any, Any]) -> None:
         """Write the averaged weights, and the sample images' detections for the report."""
-        _write_whole(
-            self.folder / "weights.pt", {"spec": self.spec.to_dict(), "state": self.average.model.state_dict()}
-        )
+        weights = {
+            "spec": self.spec.to_dict(),
+            "class_names": list(self.source.class_names),
+            "state": self.average.model.state_dict(),
+        }
+        write_whole(self.folder / "weights.pt", weights)
         samples = []
         for image_id in (image_id for image_id, _ in self.source.samples(SAMPLES)):
             rows = detections_D7[detections_D7[:, 0] == image_id]
@@ -216,41 +270,28 @@ class Run:
         state = {
             "epoch": self.epoch,
             "metrics": self.metrics,
+            "too_large": self.too_large,
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict(),
             "average_steps": self.average.steps,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "rng": torch.get_rng_state(),
+            "random": random_states(self.device),
         }
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        _write_whole(self.checkpoint, state)
+        write_whole(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.epoch, self.metrics = state["epoch"], state["metrics"]
+        self.too_large = max(self.too_large, state["too_large"], key=len)
         self.model.load_state_dict(state["model"])
         self.average.model.load_state_dict(state["average"])
         self.average.steps = state["average_steps"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"].cpu())
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+        set_random_states(state["random"], self.device)
 
 
-def _diverged(epoch: int, step: int, values: Tensor, batch: Batch) -> str:
-    total, classes, boxes = values.tolist()
-    return (
-        f"the loss is not finite at epoch {epoch}, step {step}: total {total:.4g}, classes {classes:.4g}, "
-        f"boxes {boxes:.4g}; images {batch.image_ids}"
-    )
-
-
-def _write_whole(path: Path, state: dict[str, Any]) -> None:
-    """Write beside the file first, so that a stop leaves the old or the new one."""
-    beside = path.with_suffix(".new")
-    torch.save(state, beside)
-    beside.replace(path)
+def _nothing(_: Mapping[str, Any]) -> None:
+    """Tell no one."""

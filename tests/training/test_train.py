@@ -14,9 +14,8 @@ import torch
 from scaling_lab import Coco, Recipe, Shapes
 from scaling_lab.errors import UserError
 from scaling_lab.training.evaluation import SUMMARY, average_precision
-from scaling_lab.training.failures import Diverged, OutOfMemory
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
-from scaling_lab.training.train import Run, train
+from scaling_lab.training.train import train
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
 
@@ -100,30 +99,6 @@ def test_a_coco_folder_is_trained_on_with_augmentation_and_workers(tmp_path: Pat
     assert set(metrics["ap_by_class"]) == set(data.class_names)
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
-def test_a_loss_that_is_not_finite_ends_the_run_with_step_terms_and_images(tmp_path: Path) -> None:
-    run = Run(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, device="cpu", workers=0)
-    with torch.no_grad():
-        run.model.box_head.predict.pointwise.bias.fill_(float("inf"))  # type: ignore[union-attr,operator]
-    before = run.model.class_head.predict.pointwise.bias.clone()  # type: ignore[union-attr,operator]
-    with pytest.raises(
-        Diverged, match=r"not finite at epoch 1, step 1: total (inf|nan), classes .*, boxes .*; images \["
-    ):
-        run.train_epoch(1)
-    assert torch.equal(run.model.class_head.predict.pointwise.bias, before)  # type: ignore[union-attr,arg-type]
-
-
-def test_too_little_memory_names_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No device with little memory is at hand, so the error that torch raises there is raised here."""
-
-    def full(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
-
-    monkeypatch.setattr(Run, "step", full)
-    with pytest.raises(OutOfMemory, match="too little memory for batches of 8 images of 64x64 px: CUDA out of memory"):
-        train(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, report=_nothing)
-
-
 def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
     recipe = Recipe(epochs=10, batch_size=1, lr=1.0, warmup_epochs=2)
     rates = [learning_rate(recipe, step, 10) for step in range(100)]
@@ -204,6 +179,13 @@ def test_no_detections_at_all_is_an_ap_of_zero() -> None:
         ({"jitter": 1.0}, r"recipe.jitter is 1.0; allowed is \(low, high\)"),
         ({"jitter": ("a", "b")}, r"recipe.jitter is \('a', 'b'\); allowed is \(low, high\)"),
         ({"epoch": 3}, r"Recipe has no field 'epoch' \(did you mean 'epochs'\?\); allowed are epochs, batch_size"),
+        ({"freeze": "all"}, "recipe.freeze is 'all'; allowed are none, backbone, backbone_norms"),
+        ({"accumulate": 0}, "recipe.accumulate is 0; allowed are whole numbers from 1"),
+        ({"accumulate": 9}, "recipe.accumulate is 9; allowed are whole numbers from 1 to batch_size, which is 8"),
+        ({"halve_batch": 1}, "recipe.halve_batch is 1; allowed are True and False"),
+        ({"sync_norm": "yes"}, "recipe.sync_norm is 'yes'; allowed are True and False"),
+        ({"compile": None}, "recipe.compile is None; allowed are True and False"),
+        ({"channels_last": 0}, "recipe.channels_last is 0; allowed are True and False"),
         ({"optimizer": "adam"}, "recipe.optimizer is 'adam'; allowed are sgd, adamw"),
         ({"precision": "half"}, "recipe.precision is 'half'; allowed are float32, bf16, fp16"),
         ({"jitter": (2.0, 1.0)}, r"recipe.jitter is \(2.0, 1.0\)"),

@@ -1,0 +1,37 @@
+"""The parts of a detector that a recipe keeps as they are: no gradient, and batch norms that use what they have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from scaling_lab.errors import UserError
+from scaling_lab.model import Detector
+
+
+def freeze(detector: Detector, what: str) -> None:
+    """Take the gradients from the parts that `what`, a recipe's `freeze`, names; before the optimizer is made.
+
+    Raises UserError for the norms of a backbone that has none.
+    """
+    frozen = list(_frozen(detector, what))
+    if what == "backbone_norms" and not frozen:
+        name = detector.spec.backbone
+        raise UserError(f"recipe.freeze is {what!r}; allowed are none, backbone: backbone {name!r} has no batch norm")
+    for part in frozen:
+        part.requires_grad_(False)
+
+
+def set_training(detector: Detector, what: str) -> None:
+    """Bring the detector into training mode, but for what is frozen."""
+    detector.train()
+    for part in _frozen(detector, what):
+        part.eval()
+
+
+def _frozen(detector: Detector, what: str) -> Iterator[nn.Module]:
+    if what == "backbone":
+        yield detector.backbone
+    elif what == "backbone_norms":
+        yield from (part for part in detector.backbone.modules() if isinstance(part, nn.BatchNorm2d))

@@ -1,0 +1,109 @@
+"""The gradient of a batch's loss, taken in one part or in several. It steps no optimizer.
+
+Shapes: B images of the batch or of a part, N places for objects in an image, A anchors of an image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.loading import Batch
+from scaling_lab.detection import detection_loss, make_anchors, match
+from scaling_lab.detection.anchors import feature_sizes
+from scaling_lab.detection.matching import Matches
+from scaling_lab.training import group
+from scaling_lab.training.recipe import Recipe
+
+Forward = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of a batch and its two terms with their weights."""
+
+    total: float
+    classes: float
+    boxes: float
+
+    def __str__(self) -> str:
+        return f"total {self.total:.4g}, classes {self.classes:.4g}, boxes {self.boxes:.4g}"
+
+
+class NotFinite(ArithmeticError):
+    """A loss or a gradient that is no number: `what` it is, and the `values` that were found."""
+
+    def __init__(self, what: str, values: str) -> None:
+        super().__init__(f"{what} is not finite: {values}")
+        self.what, self.values = what, values
+
+
+def add_gradients(
+    forward: Forward,
+    batch: Batch,
+    spec: DetectorSpec,
+    recipe: Recipe,
+    *,
+    parts: int = 1,
+    scaler: torch.amp.GradScaler,
+) -> Losses:
+    """Add the gradient of a batch's loss, times the scaler's factor, to the weights'; give the loss.
+
+    The images pass through the network in `parts`, as equal as they can be. The loss is the whole batch's, divided by
+    all its positives, so that only batch norms can tell. In a group of workers, `batch` is this worker's share, the loss
+    that is given is all workers', and the gradients are yet to be summed. Raises NotFinite at the first part whose loss is
+    not.
+    """
+    device = batch.images_BCHW.device
+    autocast = torch.autocast(device.type, _DTYPES.get(recipe.precision), enabled=recipe.precision in _DTYPES)
+    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    images = batch.images_BCHW.tensor_split(parts)
+    boxes, labels = batch.boxes_BN4.tensor_split(parts), batch.labels_BN.tensor_split(parts)
+    matches: list[Matches] = []
+    sums_3 = torch.zeros(3, dtype=torch.float64)
+    for place, images_BCHW in enumerate(images):
+        with autocast:
+            class_logits, box_deltas = forward(images_BCHW.contiguous(memory_format=memory_format))
+        if not matches:  # all parts' at once: each part's loss is divided by the positives of all
+            anchors_A4 = _anchors(spec, images_BCHW, box_deltas)
+            threshold = recipe.match_threshold
+            matches = [match(anchors_A4, *own, threshold=threshold) for own in zip(boxes, labels, strict=True)]
+            positives = int(group.summed(torch.tensor(_positives(matches), device=device)))
+        terms = detection_loss(
+            class_logits,
+            box_deltas,
+            anchors_A4,
+            matches[place],
+            boxes[place],
+            labels[place],
+            alpha=recipe.focal_alpha,
+            gamma=recipe.focal_gamma,
+            delta=recipe.huber_delta,
+            box_weight=recipe.box_weight,
+            iou_weight=recipe.iou_weight,
+        )
+        # detection_loss divides by the part's positives + 1.
+        share = (_positives(matches[place : place + 1]) + 1) / (positives + 1)
+        terms_3 = torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double()
+        sums_3 += group.summed(share * terms_3).cpu()
+        losses = Losses(*sums_3.tolist())
+        if not math.isfinite(losses.total):
+            raise NotFinite("the loss", str(losses))
+        scaler.scale(share * terms.total).backward()  # type: ignore[no-untyped-call]
+    return losses
+
+
+def _anchors(spec: DetectorSpec, images_BCHW: Tensor, box_deltas: list[Tensor]) -> Tensor:
+    size = (int(images_BCHW.shape[2]), int(images_BCHW.shape[3]))
+    return make_anchors(spec.anchors, spec.topology.min_level, size, feature_sizes(box_deltas), images_BCHW.device)
+
+
+def _positives(matches: list[Matches]) -> int:
+    return sum(each.image_P.numel() for each in matches)
