@@ -116,7 +116,10 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
     ("arguments", "message"),
     [
         (["show", "d9"], "detector 'd9' is unknown"),
-        (["evaluate", "--weights", "x.pth", "--data", "voc"], "--data is 'voc'; allowed are shapes, coco:DIR and voc:DIR"),
+        (
+            ["evaluate", "--weights", "x.pth", "--data", "voc"],
+            "--data is 'voc'; allowed are shapes, coco:DIR and voc:DIR",
+        ),
         (["evaluate", "--weights", "x.pth", "--data", "shapes"], "the weights x.pth do not exist"),
         (
             ["evaluate", "--weights", "x.pth", "--data", "shapes", "--device", "tpu"],
@@ -149,7 +152,7 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["init", "x" * 300], "xxx cannot be read: File name too long"),
         (["init", "README.md/x"], "README.md/x/search_spaces cannot be written: Not a directory"),
         (["run", "studies/topology_ablation.py", "--form", "huge"], "form 'huge' is unknown; allowed are smoke, seeds"),
-        (["run", "studies/topology_ablation.py", "--data", "voc:x"], "voc:x"),
+        (["run", "studies/topology_ablation.py", "--data", "yolo:x"], "yolo:x"),
         (["report", "runs/missing"], "runs/missing"),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scaling_lab.cli import detectors, studies, weights
+from scaling_lab.cli import data, detectors, prediction, studies, training, weights
 from scaling_lab.errors import UserError
 
 
@@ -32,11 +32,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="scaling-lab",
         description="Questions about detector architecture: one file, one command, one honest report.",
         epilog="examples:\n  scaling-lab run studies/topology_ablation.py\n  scaling-lab show bifpn\n"
-        "  scaling-lab count d0 d3 --json\n  scaling-lab report runs/topology_ablation\n  scaling-lab init my_project",
+        "  scaling-lab count d0 d3 --json\n  scaling-lab train d0 --data coco:/data/mine\n"
+        "  scaling-lab report runs/topology_ablation\n  scaling-lab init my_project",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     studies.add_verbs(verbs)
     detectors.add_verbs(verbs)
+    data.add_verbs(verbs)
     weights.add_verbs(verbs)
+    training.add_verbs(verbs)
+    prediction.add_verbs(verbs)
     return parser

@@ -28,7 +28,7 @@ def add_verbs(verbs: Any) -> None:
     )
     evaluate.add_argument("--weights", required=True, type=Path, help="a .pth, .pt or .safetensors file")
     evaluate.add_argument("--model", help=MODEL_HELP)
-    evaluate.add_argument("--data", required=True, help="shapes, or coco:DIR")
+    evaluate.add_argument("--data", required=True, help="shapes, coco:DIR or voc:DIR")
     evaluate.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
@@ -100,7 +100,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         return
     summary = [["", "0 to 100"], *([name, _percent(result[name])] for name in SUMMARY)]
     classes = [["class", "ap"], *([name, _percent(value)] for name, value in result["ap_by_class"].items())]
-    print(f"\n{text_table(summary)}\n\n{text_table(classes)}")
+    sizes = "small: area below 32 x 32 px of the original image; medium: below 96 x 96; -: no such object"
+    print(f"\n{text_table(summary)}\n({sizes})\n\n{text_table(classes)}")
 
 
 def _progress(done: int, total: int) -> None:

@@ -146,24 +146,28 @@ def _shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
 # --- labels ----------------------------------------------------------------------------------------------------------
 
 
-def labelled(boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Box, ...]:
+def labelled(boxes: Sequence[Box], size: tuple[int, int], height: float | None = None) -> tuple[Box, ...]:
     """Give each box a label in the picture that covers no other label, the highest scores first.
 
-    It is the score alone where the words would cover much of other objects, and nothing where that has no room.
+    It is the score alone where the words would cover much of other objects, and nothing where that has no room. `height` is
+    the labels', in pixels of the picture; if not told, LABEL_HEIGHT says it.
     """
+    height = LABEL_HEIGHT * max(size) if height is None else height
     placed: dict[int, Label] = {}
     for index in sorted(range(len(boxes)), key=lambda index: -(boxes[index].score or 0.0)):
-        label = _label(boxes[index], boxes, list(placed.values()), size)
+        label = _label(boxes[index], boxes, list(placed.values()), size, height)
         if label is not None:
             placed[index] = label
     return tuple(dataclasses.replace(box, label=placed.get(index)) for index, box in enumerate(boxes))
 
 
-def _label(box: Box, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int]) -> Label | None:
+def _label(
+    box: Box, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int], height: float
+) -> Label | None:
     """Choose among the words and the score alone the first that covers little, or that which covers less."""
     best: tuple[float, Label] | None = None
     for text in [box.text] if box.score is None else [box.text, f"{box.score:.2f}"]:
-        found = _place(box, text, boxes, taken, size)
+        found = _place(box, text, boxes, taken, size, height)
         if found is not None and (best is None or found[0] < best[0]):
             best = found
         if best is not None and best[0] < MOST_COVERED:
@@ -172,10 +176,9 @@ def _label(box: Box, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[i
 
 
 def _place(
-    box: Box, text: str, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int]
+    box: Box, text: str, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int], height: float
 ) -> tuple[float, Label] | None:
     """Find the place beside or in a box that is free of labels and covers the smallest share of itself with boxes."""
-    height = LABEL_HEIGHT * max(size)
     width = labels.text_size(text, 0.82 * height)[0] + 0.24 * height
     best: tuple[float, Label] | None = None
     for left, top in _places(box, width, height, size):

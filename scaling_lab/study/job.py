@@ -75,8 +75,8 @@ def prepare(
     try:
         digest = chosen.data.digest()
     except UserError as error:
-        if data is None and chosen.data.kind == "coco":
-            raise UserError(f"{error}; --data coco:DIR says where the data are") from None
+        if data is None and chosen.data.kind != "shapes":
+            raise UserError(f"{error}; --data {chosen.data.kind}:DIR says where the data are") from None
         raise
     return Job(
         study=chosen,

@@ -181,5 +181,5 @@ def test_data_in_words(tmp_path: Path) -> None:
     assert data_source("shapes", study) is study.data
     assert data_source("shapes", make_study(data=Coco(folder=str(tmp_path)))) == Shapes()
     assert data_source(f"coco:{tmp_path}", study).kind == "coco"
-    with pytest.raises(UserError, match="voc"):
-        data_source("voc:x", study)
+    with pytest.raises(UserError, match="yolo"):
+        data_source("yolo:x", study)

@@ -1,0 +1,222 @@
+"""predict: a detector's boxes drawn into images that are no data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.checks import check_number
+from scaling_lab.cli.parsing import add_verb, image_size, usable_device
+from scaling_lab.cli.specs import MODEL_HELP
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from scaling_lab.detection import Detections
+    from scaling_lab.model import Detector
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add it to the parser."""
+    predict = add_verb(
+        verbs,
+        "predict",
+        _predict,
+        "draw what a detector finds into images",
+        "predict runs/train/d0/weights.pt photo.jpg",
+        "predict tf_efficientdet_d0_34-f153e0cf.pth photos/ --out found --min-score 0.5",
+        "predict mine.safetensors photos/*.jpg --model d1 --names cat,dog --json",
+    )
+    predict.add_argument("weights", type=Path, help="a .pth, .pt or .safetensors file")
+    predict.add_argument(
+        "images", nargs="+", type=Path, metavar="image", help="an image's file, or a folder with images"
+    )
+    predict.add_argument("--model", help=MODEL_HELP)
+    predict.add_argument("--out", type=Path, default=Path("predictions"), help="the folder for the PNGs (predictions)")
+    predict.add_argument("--min-score", type=float, default=0.3, help="leave out what has a lower score (0.3)")
+    names = predict.add_mutually_exclusive_group()
+    names.add_argument(
+        "--names", help="the classes' names: with commas, or a file with one in each line (the weights')"
+    )
+    names.add_argument("--data", help="the data set that has the classes' names: shapes, coco:DIR or voc:DIR")
+    predict.add_argument(
+        "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
+    )
+    predict.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from scaling_lab.model import load_checkpoint
+
+    check_number("--min-score", options.min_score, least=0, most=1)
+    files = image_files(options.images)
+    pictures = picture_files(files, options.out)
+    device = usable_device(options.device)
+    detector = load_checkpoint(options.model, options.weights).to(device).eval()
+    names = class_names(options, detector.spec.num_classes)
+    size = options.image_size or detector.spec.image_size
+    found: list[dict[str, Any]] = []
+    for file, picture in zip(files, pictures, strict=True):
+        try:
+            image = read_image(file)
+        except UserError as error:  # the others are worth their while
+            print(f"scaling-lab: {error}", file=sys.stderr)
+            continue
+        rows = _rows(detections(detector, image, size, device), names, options.min_score)
+        _write(_drawn(image, rows), picture)
+        found.append({"image": str(file), "picture": str(picture), "width": image.width, "height": image.height})
+        found[-1]["detections"] = rows
+        if not options.json:
+            counts = Counter(row["name"] for row in rows)
+            print(
+                f"{picture}: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'nothing'}", flush=True
+            )
+    if options.json:
+        print(json.dumps(found, indent=1))
+    return 0 if len(found) == len(files) else 1
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def image_files(paths: Sequence[Path]) -> list[Path]:
+    """Give the files, and those of the folders that are images by their names. Raises UserError where there is none."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
+            if not inside:
+                raise UserError(f"the folder {path} holds no image; an image's name ends in {', '.join(ENDINGS)}")
+            files += inside
+        elif path.exists():
+            files.append(path)
+        else:
+            raise UserError(f"{path} does not exist; allowed are images and folders with images")
+    return files
+
+
+def picture_files(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Name a PNG for each image, none twice. Raises UserError where one of them would replace an image."""
+    pictures: list[Path] = []
+    for file in files:
+        picture, number = folder / f"{file.stem}.png", 2
+        while picture in pictures:
+            picture, number = folder / f"{file.stem}_{number}.png", number + 1
+        pictures.append(picture)
+    images = {file.resolve() for file in files}
+    for picture in pictures:
+        if picture.resolve() in images:
+            raise UserError(f"{picture} is one of the images, and would be replaced; --out names another folder")
+    return pictures
+
+
+def read_image(file: Path) -> Image.Image:
+    """Read an image as RGB, upright as its camera says. Raises UserError with its name where that is not possible."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{file} cannot be read as an image: {reason}") from None
+
+
+def _write(picture: Image.Image, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(file)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def class_names(options: argparse.Namespace, num_classes: int) -> list[str]:
+    """Give a name for each class: as the options say, else the file's own, else COCO's for 90 classes, else numbers."""
+    if options.names is not None:
+        return _given_names(options.names, num_classes)
+    if options.data is not None:
+        return _names_of_data(options.data, num_classes)
+    from scaling_lab.model.weights_file import read_file
+
+    own = read_file(options.weights).get("class_names")
+    if isinstance(own, list) and len(own) == num_classes:
+        return [str(name) for name in own]
+    if num_classes == 90:  # the released models': class i is COCO's id i + 1
+        from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+        return list(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])[1:]
+    return [f"class {index}" for index in range(num_classes)]
+
+
+def _given_names(text: str, num_classes: int) -> list[str]:
+    is_file = Path(text).is_file()
+    parts = Path(text).read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
+    names = [part.strip() for part in parts if part.strip()]
+    if len(names) != num_classes:
+        raise UserError(f"--names {text} has {len(names)} names; the detector has {num_classes} classes")
+    return names
+
+
+def _names_of_data(text: str, num_classes: int) -> list[str]:
+    from scaling_lab.data import parse_source
+    from scaling_lab.training.evaluation import class_categories
+
+    source = parse_source(text)
+    names = dict(zip(source.category_ids, source.class_names, strict=True))
+    return [names.get(int(category), f"id {category}") for category in class_categories(num_classes, source)]
+
+
+# --- one image -------------------------------------------------------------------------------------------------------
+
+
+def detections(detector: Detector, image: Image.Image, size: tuple[int, int], device: torch.device) -> Detections:
+    """Find objects in an image that is fitted into `size` (height, width); boxes are in the image's own pixels."""
+    import dataclasses
+
+    import torch
+
+    from scaling_lab.data.augmentation import letterbox
+    from scaling_lab.detection import detect
+
+    placement = letterbox((image.height, image.width), size)
+    pixels = detector.spec.pixels
+    mean_C11, std_C11 = (torch.tensor(values)[:, None, None] for values in (pixels.mean, pixels.std))
+    fill_C11 = torch.zeros(3, 1, 1) if pixels.fill == "mean" else -mean_C11 / std_C11
+    input_CHW = fill_C11.repeat(1, *size)
+    height, width = placement.filled
+    values_HWC = torch.tensor(placement.pixels(image).copy())
+    input_CHW[:, :height, :width] = (values_HWC.permute(2, 0, 1) / 255 - mean_C11) / std_C11
+    limits_B2 = torch.tensor([[image.height, image.width]], device=device) * placement.scale
+    with torch.inference_mode():
+        class_logits, box_deltas = detector(input_CHW[None].to(device))
+        (found,) = detect(class_logits, box_deltas, detector.spec, size, limits_B2=limits_B2)
+    return dataclasses.replace(found, boxes_D4=found.boxes_D4 / placement.scale)
+
+
+def _rows(found: Detections, names: Sequence[str], least: float) -> list[dict[str, Any]]:
+    rows = []
+    values = (found.boxes_D4.tolist(), found.scores_D.tolist(), found.labels_D.tolist())
+    for (x0, y0, x1, y1), score, label in zip(*values, strict=True):
+        if score >= least:
+            rows.append({"bbox": [x0, y0, x1 - x0, y1 - y0], "score": score, "class": label, "name": names[label]})
+    return rows
+
+
+def _drawn(image: Image.Image, rows: Sequence[dict[str, Any]]) -> Image.Image:
+    from scaling_lab.cli.drawing import draw_boxes
+    from scaling_lab.report.blocks import Box
+
+    boxes = [Box(bbox=tuple(row["bbox"]), name=row["name"], series=row["class"], score=row["score"]) for row in rows]
+    return draw_boxes(image, boxes)

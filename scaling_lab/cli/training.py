@@ -1,0 +1,192 @@
+"""train: one detector on one data set, without a study."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.checks import check_whole
+from scaling_lab.cli.parsing import add_verb, usable_device
+from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
+from scaling_lab.console import text_table
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling_lab.training import Recipe
+
+MOST_WORKERS = 16
+_SHOWN = 3
+_LONGEST = 40
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add it to the parser."""
+    train = add_verb(
+        verbs,
+        "train",
+        _train,
+        "train one detector, or go on where it stopped",
+        "train d0 --data coco:/data/mine --set epochs=20 --set batch_size=16 --weights tf_efficientdet_d0.pth",
+        "train bifpn --width 32 --image-size 128 --data shapes --out runs/train/narrow",
+        "train runs/topology_ablation/specs/a1b2c3.json --data coco:/data/coco --recipe paper --device cuda",
+    )
+    train.add_argument("detector", help=DETECTOR_HELP)
+    train.add_argument("--data", required=True, help="shapes, coco:DIR or voc:DIR; the detector gets its classes")
+    train.add_argument("--recipe", choices=["short", "paper"], default="short", help="where to start from (short)")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a field of the recipe: epochs=20, batch_size=16, lr=0.01, jitter=0.5,1.5, pretrained=true, …",
+    )
+    train.add_argument(
+        "--weights", type=Path, help="start from these (.pth, .pt, .safetensors), whatever their classes"
+    )
+    train.add_argument("--seed", type=int, default=0, help="of the weights and of the images' order (0)")
+    train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
+    train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
+    train.add_argument("--workers", type=int, help="processes that read images (one for each core but one)")
+    add_changes(train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    import torch
+
+    from scaling_lab.cli.training_log import TrainingLog
+    from scaling_lab.data import parse_source
+    from scaling_lab.model import load_checkpoint
+    from scaling_lab.study.signals import interruptible
+    from scaling_lab.training.train import train
+
+    check_whole("--seed", options.seed, least=0)
+    stream = sys.stderr if options.json else sys.stdout
+    source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
+    spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
+    workers = _workers(options.workers)
+    device = str(usable_device(options.device))
+    folder = options.out or Path("runs", "train", Path(options.detector).stem)
+    weights = None
+    if options.weights is not None and not (folder / "checkpoint.pt").exists():
+        torch.manual_seed(options.seed)  # for the layers that the file has no weights for
+        weights = load_checkpoint(spec, options.weights, spec.num_classes).state_dict()
+    settings = {
+        "spec": spec.to_dict(),
+        "data": {**source.to_dict(), "digest": source.digest()},
+        "recipe": recipe.to_dict(),
+        "seed": options.seed,
+        "weights": None if options.weights is None else str(options.weights),
+    }
+    keep_settings(folder, settings)
+    print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}\n{folder}, {device}", file=stream)
+    with TrainingLog(folder, stream, recipe.epochs) as log:
+        try:
+            with interruptible(log.say, at_once=True):
+                metrics = train(
+                    spec, source, recipe, seed=options.seed, folder=folder, report=log.epoch, device=device,
+                    workers=workers, weights=weights, progress=log.step,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            again = "goes on from there" if log.epochs_done else "begins anew"
+            done = f"{log.epochs_done} of {recipe.epochs} epochs"
+            log.say(f"stopped: {folder} holds {done}; the same command {again}")
+            return 130
+    _print_result(options, folder, metrics, stream is sys.stderr)
+    return 0
+
+
+def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[str, Any], as_json: bool) -> None:
+    from scaling_lab.training.evaluation import SUMMARY
+
+    weights = folder / "weights.pt"
+    if as_json:
+        print(json.dumps({"folder": str(folder), "weights": str(weights), **metrics}, indent=1))
+        return
+    numbers = ["-" if metrics[name] is None else f"{metrics[name]:.1f}" for name in SUMMARY]
+    print(f"\n{text_table([[*SUMMARY], numbers])}\n\nweights: {weights}")
+    print(f"by class: scaling-lab evaluate --weights {weights} --data {options.data}")
+    print(f"curves: tensorboard --logdir {folder}    (pip install tensorboard)")
+
+
+def read_recipe(name: str, changes: list[str]) -> Recipe:
+    """Make a recipe from its name and texts "field=value". Raises UserError for a text without "=", and as Recipe does."""
+    from scaling_lab.training import Recipe
+
+    values: dict[str, Any] = {}
+    for change in changes:
+        field, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set is {change!r}; allowed is NAME=VALUE, such as epochs=20")
+        values[field.strip()] = _value(text.strip())
+    return Recipe.paper(**values) if name == "paper" else Recipe.short(**values)
+
+
+def _value(text: str) -> Any:
+    """Read true, false, and what Python writes as a number or as numbers with commas; all else is text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text
+
+
+def _workers(number: int | None) -> int:
+    if number is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(MOST_WORKERS, cores - 1)
+    check_whole("--workers", number, least=0)
+    return number
+
+
+# --- the run's folder ------------------------------------------------------------------------------------------------
+
+
+def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write a run's settings into its folder. Raises UserError where it holds a checkpoint of other settings."""
+    path = folder / "run.json"
+    try:
+        if (folder / "checkpoint.pt").exists():
+            _check_same(folder, path, settings)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder} holds other files, and no run.json; --out names a folder for this run alone")
+        path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def _check_same(folder: Path, path: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        raise UserError(f"{folder} holds a checkpoint, and no run.json that can be read; --out names another") from None
+    before, now = _flat(there), _flat(json.loads(json.dumps(settings)))
+    other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if other:
+        words = [_difference(name, before.get(name), now.get(name)) for name in other[:_SHOWN]]
+        more = ", …" if len(other) > _SHOWN else ""
+        raise UserError(f"{folder} holds another run: {', '.join(words)}{more}; --out names a folder for this one")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give the values by names such as recipe.epochs."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    if max(len(repr(before)), len(repr(now))) > _LONGEST:
+        return f"{name} differs"
+    return f"{name} is {before!r} there, {now!r} here"

@@ -1,0 +1,335 @@
+"""train and predict as a user meets them: a run that stops and goes on, its files, and boxes drawn into images."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import json
+import re
+import signal
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboardX.proto.event_pb2 import Event  # type: ignore[import-untyped]
+
+from scaling_lab import Coco, build
+from scaling_lab.cli import main, training_log
+from scaling_lab.cli.prediction import class_names, picture_files
+from scaling_lab.cli.training import read_recipe
+from scaling_lab.cli.training_log import TrainingLog
+from scaling_lab.data.loading import batches
+from scaling_lab.errors import UserError
+from scaling_lab.model import load_checkpoint
+from scaling_lab.training.evaluation import SUMMARY, predict
+from search_spaces.compound import SMALL
+from tests.coco_files import write_coco
+
+SPEC = dataclasses.replace(SMALL.base, repeats=1, image_size=(64, 64))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a small detector's file and data."""
+    monkeypatch.chdir(tmp_path)
+    write_coco(tmp_path / "coco", train=8, val=4)
+    Path("small.json").write_text(SPEC.to_json())
+    return tmp_path
+
+
+def _train(*arguments: str) -> int:
+    sizes = ["--set", "batch_size=4", "--workers", "0", "--device", "cpu"]
+    return main(["train", "small.json", "--data", "coco:coco", *sizes, *arguments])
+
+
+def _epochs(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "epochs.jsonl").read_text().splitlines()]
+
+
+def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def _scalars(folder: str) -> dict[str, dict[int, float]]:
+    """Read TensorBoard's files in a folder: what was drawn under each name, by step."""
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(Path(folder).glob("events.out.tfevents.*")):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack("<Q", data[place : place + 8])
+            event = Event.FromString(data[place + 12 : place + 12 + length])
+            place += 16 + length
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+# --- train -----------------------------------------------------------------------------------------------------------
+
+
+def test_train_writes_weights_curves_and_lines_and_ends_with_cocos_numbers(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _train("--set", "epochs=2") == 0
+    shown = capsys.readouterr().out
+    for epoch in (1, 2):
+        said = rf"^epoch {epoch}/2: loss \d+\.\d+, \d+\.\d % waiting for data, \d+\.\d images/s, \d+ s, ap \d+\.\d$"
+        assert re.search(said, shown, re.MULTILINE), shown
+    assert re.search(rf"^ *{' +'.join(SUMMARY)}$", shown, re.MULTILINE)
+    assert "3 classes\n" in shown  # the data's, not the file's 90
+    epochs = _epochs("runs/train/small")
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    assert all(0 <= line["waiting"] <= 1 for line in epochs)
+    drawn = _scalars("runs/train/small")
+    assert list(drawn["train/loss"]) == [1, 2, 3, 4]
+    assert list(drawn["val/ap"]) == [2, 4]
+    assert np.mean([drawn["train/loss"][3], drawn["train/loss"][4]]) == pytest.approx(epochs[1]["loss"], rel=1e-5)
+    assert {"train/class_loss", "speed/waiting", "speed/images_per_second", "ap_by_class/disc"} <= set(drawn)
+    assert load_checkpoint(None, "runs/train/small/weights.pt").spec.num_classes == 3
+    # What evaluate finds in the file is what the run has measured.
+    capsys.readouterr()
+    weights = ["--weights", "runs/train/small/weights.pt", "--data", "coco:coco", "--workers", "0", "--device", "cpu"]
+    assert main(["evaluate", *weights, "--batch-size", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ap_by_class"] == pytest.approx(epochs[1]["ap_by_class"])
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _train("--set", "epochs=4", "--out", "whole") == 0
+
+    keep = TrainingLog.epoch
+
+    def interrupted(log: TrainingLog, metrics: Mapping[str, Any]) -> None:
+        keep(log, metrics)
+        if metrics["epoch"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingLog, "epoch", interrupted)
+        capsys.readouterr()
+        assert _train("--set", "epochs=4", "--out", "stopped") == 130
+    said = "stopping …\nstopped: stopped holds 2 of 4 epochs; the same command goes on from there\n"
+    assert capsys.readouterr().out.endswith(said)
+    assert len(_epochs("stopped")) == 2
+    with Path("stopped/epochs.jsonl").open("a") as file:
+        file.write('{"epoch": 9, "lo')  # as a kill leaves it
+    assert _train("--set", "epochs=4", "--out", "stopped") == 0
+    assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
+    assert [line["loss"] for line in _epochs("stopped")] == [line["loss"] for line in _epochs("whole")]
+    assert _scalars("stopped")["train/loss"] == _scalars("whole")["train/loss"]
+    before = Path("stopped/weights.pt").stat().st_mtime_ns
+    assert _train("--set", "epochs=4", "--out", "stopped") == 0
+    assert Path("stopped/weights.pt").stat().st_mtime_ns == before  # done is done
+    assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
+
+
+def _step(epoch: int, step: int) -> dict[str, float]:
+    """A step of an epoch of 10, with batches of 4 images and half a second each."""
+    seen = {"epoch": epoch, "step": step, "steps": 10, "images": 4}
+    return {**seen, "seconds": step / 2, "waited": step / 50, "loss": float(step), "lr": 0.1}
+
+
+def test_the_bar_says_how_far_the_run_is(tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    with TrainingLog(tmp_path, terminal, epochs=2) as log:
+        for number in range(1, 11):
+            log.step(_step(1, number))
+        for number in range(1, 11):
+            log.step(_step(1, number))
+    drawn = [line for line in terminal.getvalue().split("\r") if "%|" in line]
+    assert drawn[0].startswith("epoch 1/2   0%|")
+    # An epoch that begins anew, with less memory, does not take the bar beyond its end.
+    assert drawn[-1].startswith("epoch 1/2, evaluating  50%|")
+    assert "loss 5.500, 4.0 % waiting for data" in drawn[-1]
+
+
+def test_without_a_terminal_a_line_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_log, "LINES_EVERY", 0.0)
+    stream = io.StringIO()
+    with TrainingLog(tmp_path, stream, epochs=2) as log:
+        log.step(_step(1, 1))
+        log.step(_step(1, 2))
+    said = "epoch 1/2, step 2/10: loss 1.500, 4.0 % waiting for data, 8.0 images/s, 9 s left"
+    assert stream.getvalue().splitlines()[-1] == said
+
+
+def test_a_folder_is_one_runs_alone(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _train("--set", "epochs=1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["weights"] == "runs/train/small/weights.pt"
+    command = ["train", "small.json", "--data", "coco:coco", "--device", "cpu", "--set", "batch_size=4"]
+    line = _fails([*command, "--set", "epochs=3", "--width", "16"], capsys)
+    assert "runs/train/small holds another run: spec.width is 32 there, 16 here, recipe.epochs is 1 there, 3" in line
+    assert "coco holds other files, and no run.json" in _fails([*command, "--out", "coco"], capsys)
+    assert "small.json/x cannot be written: Not a directory" in _fails([*command, "--out", "small.json/x"], capsys)
+
+
+def test_a_command_that_failed_at_once_can_be_mended(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _train("--set", "batch_size=99") == 2
+    assert "batch_size is 99; allowed is up to 8" in capsys.readouterr().err
+    assert _train("--set", "epochs=1") == 0
+
+
+def test_training_starts_from_weights_of_other_classes(project: Path) -> None:
+    torch.manual_seed(1)
+    other = build(dataclasses.replace(SPEC, num_classes=7))
+    torch.save({"spec": other.spec.to_dict(), "state": other.state_dict()}, "other.pt")
+    still = ["--set", "epochs=1", "--set", "lr=1e-12", "--set", "weight_decay=0", "--set", "optimizer=sgd"]
+    for out in ("one", "two"):
+        assert _train(*still, "--weights", "other.pt", "--out", out) == 0
+    one, two = (torch.load(f"{out}/weights.pt", weights_only=True)["state"] for out in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)  # the new layer too follows the seed
+    for name, tensor in other.named_parameters():
+        if not name.startswith("class_head.predict."):
+            assert torch.allclose(one[name], tensor, atol=1e-6), name
+
+
+def test_a_recipe_is_changed_by_texts() -> None:
+    changes = ["epochs=3", "jitter=0.5, 1.5", "flip=false", "optimizer=sgd", "lr=1e-3", "pretrained=weights/b0.pth"]
+    recipe = read_recipe("short", changes)
+    assert (recipe.epochs, recipe.jitter, recipe.flip, recipe.optimizer) == (3, (0.5, 1.5), False, "sgd")
+    assert (recipe.lr, recipe.pretrained) == (1e-3, "weights/b0.pth")
+    assert read_recipe("paper", ["batch_size=64"]).epochs == 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["d9", "--data", "shapes"], "detector 'd9' is unknown"),
+        (["d0", "--data", "voc"], "--data is 'voc'"),
+        (["d0", "--data", "shapes", "--set", "epochs"], "--set is 'epochs'; allowed is NAME=VALUE, such as epochs=20"),
+        (["d0", "--data", "shapes", "--set", "epoch=2"], "no field 'epoch' (did you mean 'epochs'?)"),
+        (["d0", "--data", "shapes", "--set", "epochs=many"], "recipe.epochs is 'many'; allowed are whole numbers"),
+        (["d0", "--data", "shapes", "--workers", "-1"], "--workers is -1; allowed are whole numbers from 0"),
+        (["d0", "--data", "shapes", "--seed", "-1"], "--seed is -1; allowed are whole numbers from 0"),
+        (["d0", "--data", "shapes", "--weights", "x.pth", "--device", "cpu"], "the weights x.pth do not exist"),
+        (["d0", "--data", "shapes", "--device", "tpu"], "--device is 'tpu', which cannot be used"),
+        (["d0", "--data", "shapes", "--width", "0"], "width is 0; allowed are whole numbers from 1"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_is_written(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in _fails(["train", *arguments], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- predict ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(project: Path) -> str:
+    """Weights of three classes whose scores spread, without their classes' names."""
+    torch.manual_seed(0)
+    detector = build(dataclasses.replace(SPEC, num_classes=3))
+    with torch.no_grad():
+        detector.class_head.predict.pointwise.weight.mul_(30)  # type: ignore[union-attr,operator]
+    torch.save({"spec": detector.spec.to_dict(), "state": detector.state_dict()}, "weights.pt")
+    return "weights.pt"
+
+
+def test_predict_finds_what_the_evaluation_finds(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data, detector = Coco(folder="coco"), load_checkpoint(None, weights)
+    loader = batches(data, "val", image_size=(64, 96), batch_size=1, pixels=detector.spec.pixels)
+    expected = predict(detector, data, loader)
+    arguments = ["predict", weights, "coco/val2017", "--data", "coco:coco", "--min-score", "0", "--device", "cpu"]
+    assert main([*arguments, "--image-size", "64x96", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = dict(zip(data.category_ids, data.class_names, strict=True))
+    assert len(found) == 4
+    for image, entry in zip(found, data.entries("val"), strict=True):
+        rows = expected[expected[:, 0] == entry.image_id]
+        assert image["image"].endswith(entry.file_name)
+        assert len(image["detections"]) == len(rows) > 0
+        boxes, scores = [one["bbox"] for one in image["detections"]], [one["score"] for one in image["detections"]]
+        np.testing.assert_allclose(boxes, rows[:, 1:5], atol=1e-3)
+        np.testing.assert_allclose(scores, rows[:, 5], atol=1e-5)
+        assert [one["name"] for one in image["detections"]] == [names[int(category)] for category in rows[:, 6]]
+
+
+def test_predict_draws_boxes_into_copies_of_the_images(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["predict", weights, "coco/val2017/000000000002.jpg", "--device", "cpu", "--names", "a,b,c"]
+    assert main([*arguments, "--min-score", "1"]) == 0
+    assert capsys.readouterr().out == "predictions/000000000002.png: nothing\n"
+    with Image.open("coco/val2017/000000000002.jpg") as image, Image.open("predictions/000000000002.png") as drawn:
+        assert np.array_equal(np.asarray(drawn), np.asarray(image))
+    assert main([*arguments, "--min-score", "0"]) == 0
+    assert re.fullmatch(r"predictions/000000000002.png: (\d+ [abc](, )?)+\n", capsys.readouterr().out)
+    with Image.open("coco/val2017/000000000002.jpg") as image, Image.open("predictions/000000000002.png") as drawn:
+        assert drawn.size == image.size
+        assert not np.array_equal(np.asarray(drawn), np.asarray(image))
+
+
+def test_a_broken_image_is_named_and_the_others_are_drawn(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = sorted(Path("coco/val2017").iterdir())[1]
+    whole.write_bytes(whole.read_bytes()[:500])
+    assert main(["predict", weights, "coco/val2017", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"scaling-lab: {whole} cannot be read as an image: ")
+    assert len(captured.out.splitlines()) == len(list(Path("predictions").iterdir())) == 3
+
+
+def test_a_photograph_is_turned_upright(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side
+    Image.new("RGB", (60, 40)).save("photo.jpg", exif=exif)
+    assert main(["predict", weights, "photo.jpg", "--device", "cpu", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["width"], found["height"]) == (40, 60)
+
+
+def test_the_names_of_classes_are_the_runs_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _train("--set", "epochs=1") == 0
+    capsys.readouterr()
+    arguments = ["predict", "runs/train/small/weights.pt", "coco/val2017", "--device", "cpu", "--min-score", "0"]
+    assert main([*arguments, "--json"]) == 0
+    found = {one["name"] for image in json.loads(capsys.readouterr().out) for one in image["detections"]}
+    assert found <= {"small", "square", "disc"}
+    assert found
+
+
+def test_the_released_models_classes_are_cocos_ids(tmp_path: Path) -> None:
+    torch.save({"state": {"x": torch.zeros(1)}}, tmp_path / "weights.pt")
+    options = argparse.Namespace(names=None, data=None, weights=tmp_path / "weights.pt")
+    names = class_names(options, 90)
+    assert (len(names), names[0], names[12], names[89]) == (90, "person", "stop sign", "toothbrush")
+    assert class_names(options, 2) == ["class 0", "class 1"]
+
+
+def test_no_picture_replaces_another_or_an_image() -> None:
+    files = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/x.tif")]
+    assert [path.name for path in picture_files(files, Path("out"))] == ["x.png", "x_2.png", "x_3.png"]
+    with pytest.raises(UserError, match=r"a/x.png is one of the images, and would be replaced; --out names another"):
+        picture_files([Path("a/x.png")], Path("a"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photo.jpg"], "photo.jpg does not exist; allowed are images and folders with images"),
+        (["coco"], "the folder coco holds no image; an image's name ends in .bmp, "),
+        (["coco/val2017", "--min-score", "2"], "--min-score is 2.0; allowed are finite numbers from 0 to 1"),
+        (["coco/val2017", "--names", "a,b"], "--names a,b has 2 names; the detector has 3 classes"),
+        (["coco/val2017", "--data", "shapes"], "the detector has 3 classes, the data have 8 categories"),
+        (["coco/val2017", "--out", "weights.pt/x"], "cannot be written: Not a directory"),
+    ],
+)
+def test_what_predict_cannot_use_is_named(
+    arguments: list[str], message: str, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in _fails(["predict", weights, *arguments, "--device", "cpu"], capsys)
