@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.checks import near
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
     from scaling_lab.architecture.naming import PUBLISHED, spec_by_name, topology_by_name
 
     is_topology = name in PUBLISHED
+    if not is_topology and near(name, PUBLISHED):
+        raise UserError(f"{name!r} is neither a detector nor a topology{near(name, PUBLISHED)}")
     spec = spec_by_name("d0" if is_topology else name)
     chosen = options.topology or (name if is_topology else None)
     topology = spec.topology

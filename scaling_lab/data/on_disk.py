@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,6 +117,27 @@ class OnDisk(Fields, ABC):
         """Read the first `count` held-out images that show an object, as (image id, RGB uint8 of height, width, 3)."""
         entries = [entry for entry in self.entries("val") if len(entry.labels)][:count]
         return [(entry.image_id, np.array(self.image("val", entry))) for entry in entries]
+
+    def check_images(self, *splits: str) -> None:
+        """Raise UserError where a file is not there that a split names: hours of training should not end so.
+
+        What `skip_broken` allows to be missing is not looked for. No image is opened.
+        """
+        for split in splits:
+            if split == "train" and self.skip_broken:
+                continue
+            there: dict[Path, set[str]] = {}
+            missing = []
+            for entry in self.entries(split):
+                path = self.image_path(split, entry)
+                if path.parent not in there:
+                    there[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
+                if path.name not in there[path.parent]:
+                    missing.append((path, entry.image_id))
+            if missing:
+                path, image_id = missing[0]
+                others = f" (and {len(missing) - 1} more of {getattr(self, split)})" if len(missing) > 1 else ""
+                raise UserError(f"{path} does not exist, but the annotations name it (image id {image_id}){others}")
 
     def image(self, split: str, entry: Entry) -> Image.Image:
         """Read one image as RGB; its size must be the annotations'. Raises BrokenImage where there is no whole image."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.data import Shapes
 from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.baseline import check_baselines
@@ -74,6 +75,8 @@ def prepare(
     name = study.name if form is None else f"{study.name}-{form}"
     try:
         digest = chosen.data.digest()
+        if not isinstance(chosen.data, Shapes):
+            chosen.data.check_images("train", "val")
     except UserError as error:
         if data is None and chosen.data.kind != "shapes":
             raise UserError(f"{error}; --data {chosen.data.kind}:DIR says where the data are") from None

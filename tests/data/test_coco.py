@@ -354,3 +354,13 @@ def test_a_broken_image_is_named(source: Coco, harm: str, workers: int) -> None:
         list(batches(source, "val", image_size=64, batch_size=2, workers=workers))
     assert "000000000004.jpg" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_missing_images_are_found_without_opening_any(tmp_path: Path) -> None:
+    source = write_coco(tmp_path)
+    source.check_images("train", "val")
+    for name in ("000000000003.jpg", "000000000005.jpg"):
+        (tmp_path / "train2017" / name).unlink()
+    with pytest.raises(UserError, match=r"000000000003.jpg does not exist, .*image id 1021.*and 1 more of train2017"):
+        source.check_images("train", "val")
+    dataclasses.replace(source, skip_broken=True).check_images("train", "val")
