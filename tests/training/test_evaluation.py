@@ -60,6 +60,8 @@ def test_detections_on_files_are_effdets(name: str, sizes: list[tuple[int, int]]
     torch.manual_seed(0)
     model = EfficientDet(config, pretrained_backbone=False)
     randomise(model, torch.Generator().manual_seed(0))
+    with torch.no_grad():  # noise gives logits of up to 43: scores that are 1.0 in float32 have no order
+        model.class_net.predict.conv_pw.weight *= 0.1
     torch.save(model.state_dict(), tmp_path / f"{name}.pth")
     ours = load_checkpoint(None, tmp_path / f"{name}.pth")
     rows_D7 = predict(ours, source, batches(source, "val", image_size=192, batch_size=4, pixels=ours.spec.pixels))
@@ -76,11 +78,16 @@ def test_detections_on_files_are_effdets(name: str, sizes: list[tuple[int, int]]
             )
         own_D7 = rows_D7[rows_D7[:, 0] == entry.image_id]
         own_D7[:, 3:5] += own_D7[:, 1:3]
-        # Rows, not their order: two of nearly one score may change places.
+        # Rows, not their order: two of nearly one score may change places, and so may the last and the first left out.
         apart_DD = np.abs(own_D7[:, None, 1:] - expected_D6[0].numpy()[None]).max(axis=2)
         assert apart_DD.shape == (100, 100)
-        assert apart_DD.min(axis=0).max() < 0.05
-        assert apart_DD.min(axis=1).max() < 0.05
+        for nearest_D, scores_D in (
+            (apart_DD.min(axis=0), expected_D6[0, :, 4].numpy()),
+            (apart_DD.min(axis=1), own_D7[:, 5]),
+        ):
+            sure_D = scores_D > scores_D.min() + 1e-6
+            assert sure_D.sum() >= 98
+            assert nearest_D[sure_D].max() < 0.05
 
 
 def test_a_trained_detectors_weights_give_the_ap_that_training_gave(tmp_path: Path) -> None:
