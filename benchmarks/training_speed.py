@@ -174,11 +174,8 @@ def _losses(model: Any, bench: Any, batch: dict[str, Tensor]) -> tuple[Callable[
     return ours, theirs
 
 
-def _compare_evaluators(rounds: int, images: int = 1000, classes: int = 80) -> None:
-    """Evaluate 100 detections of each image, some of them right, as on a fifth of COCO's val2017."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+def _made_up(images: int = 1000, classes: int = 80) -> tuple[dict[str, Any], np.ndarray]:
+    """Give objects and 100 detections of each image, some of them right, as on a fifth of COCO's val2017."""
     chance = np.random.default_rng(0)
     truth: dict[str, Any] = {
         "images": [],
@@ -213,7 +210,15 @@ def _compare_evaluators(rounds: int, images: int = 1000, classes: int = 80) -> N
             ]
             for _ in range(79)
         ]
-    detections_D7 = np.array(rows, dtype=np.float64)
+    return truth, np.array(rows, dtype=np.float64)
+
+
+def _compare_evaluators(rounds: int) -> None:
+    """Evaluate both on the same detections."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth, detections_D7 = _made_up()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,10 @@ def _block(holding: str) -> str:
 
 
 def test_the_first_example() -> None:
-    exec(_block("count(d0).params"), {})
+    names: dict[str, Any] = {}
+    exec(_block("count(d0).params"), names)
+    assert [logits.shape[2] for logits in names["class_logits"]] == [64, 32, 16, 8, 4]
+    assert [deltas.shape[1] for deltas in names["box_deltas"]] == [36] * 5
 
 
 def test_the_counts_beside_the_first_example() -> None:

@@ -185,22 +185,22 @@ def detections(detector: Detector, image: Image.Image, size: tuple[int, int], de
     """Find objects in an image that is fitted into `size` (height, width); boxes are in the image's own pixels."""
     import dataclasses
 
+    import numpy as np
     import torch
 
     from scaling_lab.data.augmentation import letterbox
+    from scaling_lab.data.loading import normalised
     from scaling_lab.detection import detect
 
     placement = letterbox((image.height, image.width), size)
-    pixels = detector.spec.pixels
-    mean_C11, std_C11 = (torch.tensor(values)[:, None, None] for values in (pixels.mean, pixels.std))
-    fill_C11 = torch.zeros(3, 1, 1) if pixels.fill == "mean" else -mean_C11 / std_C11
-    input_CHW = fill_C11.repeat(1, *size)
     height, width = placement.filled
-    values_HWC = torch.tensor(placement.pixels(image).copy())
-    input_CHW[:, :height, :width] = (values_HWC.permute(2, 0, 1) / 255 - mean_C11) / std_C11
+    pixels_BHWC = np.zeros((1, *size, 3), dtype=np.uint8)
+    pixels_BHWC[0, :height, :width] = placement.pixels(image)
+    pixels_BCHW = torch.from_numpy(pixels_BHWC.transpose(0, 3, 1, 2))
+    images_BCHW = normalised(pixels_BCHW, [placement], detector.spec.pixels, device)
     limits_B2 = torch.tensor([[image.height, image.width]], device=device) * placement.scale
     with torch.inference_mode():
-        class_logits, box_deltas = detector(input_CHW[None].to(device))
+        class_logits, box_deltas = detector(images_BCHW)
         (found,) = detect(class_logits, box_deltas, detector.spec, size, limits_B2=limits_B2)
     return dataclasses.replace(found, boxes_D4=found.boxes_D4 / placement.scale)
 

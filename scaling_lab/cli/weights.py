@@ -64,14 +64,14 @@ def add_verbs(verbs: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from scaling_lab.data import parse_source
     from scaling_lab.model import load_checkpoint
-    from scaling_lab.training.evaluation import SUMMARY, evaluate
+    from scaling_lab.training.evaluation import SUMMARY, class_categories, evaluate
 
     source = parse_source(options.data)
     device = usable_device(options.device)
     detector = load_checkpoint(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
     num_classes = detector.spec.num_classes
-    by_id = num_classes != len(source.category_ids)
+    by_id = class_categories(num_classes, source).tolist() != list(source.category_ids)
     rule = "class i is the category with the id i + 1" if by_id else "classes are the categories by rising id"
     if not options.json:
         print(f"{detector.spec.describe()}, {num_classes} classes")

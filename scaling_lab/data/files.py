@@ -24,6 +24,11 @@ def read_bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
+    """Say that an image's file is not there."""
+    return BrokenImage(f"{path} does not exist, but the annotations name it (image id {entry.image_id}){others}")
+
+
 def read_image(path: Path, entry: Entry) -> Image.Image:
     """Read an image as RGB. Raises BrokenImage, and UserError where its size is not the annotations'."""
     from PIL import Image
@@ -32,8 +37,7 @@ def read_image(path: Path, entry: Entry) -> Image.Image:
         with Image.open(path) as file:
             image = file.convert("RGB")
     except FileNotFoundError as error:
-        named = f"the annotations name it (image id {entry.image_id})"
-        raise BrokenImage(f"{path} does not exist, but {named}") from error
+        raise missing_image(path, entry) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenImage(f"{path} cannot be read as an image: {error}; allowed is a whole JPEG or PNG file") from error
     if (image.height, image.width) != entry.size:

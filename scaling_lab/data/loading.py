@@ -148,7 +148,7 @@ class Batches:
             labels_BN[b, : len(example.labels)] = example.labels
         placements = [example.placement for example in examples]
         return Batch(
-            images_BCHW=_normalised(pixels_BCHW, placements, self.pixels, self.device),
+            images_BCHW=normalised(pixels_BCHW, placements, self.pixels, self.device),
             boxes_BN4=torch.from_numpy(boxes_BN4).to(self.device),
             labels_BN=torch.from_numpy(labels_BN).to(self.device),
             image_ids=[example.image_id for example in examples],
@@ -157,7 +157,8 @@ class Batches:
         )
 
 
-def _normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
+def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
+    """Make the network's input of pixels uint8 (B, 3, H, W) that `placements` fill in part, with 0 beyond."""
     images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
     mean_C11 = 255 * torch.tensor(pixels.mean, device=device)[:, None, None]
     std_C11 = 255 * torch.tensor(pixels.std, device=device)[:, None, None]

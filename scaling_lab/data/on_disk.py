@@ -12,7 +12,7 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_flag, check_text
 from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
-from scaling_lab.data.files import read_image
+from scaling_lab.data.files import missing_image, read_image
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,11 +133,11 @@ class OnDisk(Fields, ABC):
                 if path.parent not in there:
                     there[path.parent] = set(os.listdir(path.parent)) if path.parent.is_dir() else set()
                 if path.name not in there[path.parent]:
-                    missing.append((path, entry.image_id))
+                    missing.append((path, entry))
             if missing:
-                path, image_id = missing[0]
+                path, entry = missing[0]
                 others = f" (and {len(missing) - 1} more of {getattr(self, split)})" if len(missing) > 1 else ""
-                raise UserError(f"{path} does not exist, but the annotations name it (image id {image_id}){others}")
+                raise missing_image(path, entry, others)
 
     def image(self, split: str, entry: Entry) -> Image.Image:
         """Read one image as RGB; its size must be the annotations'. Raises BrokenImage where there is no whole image."""

@@ -70,6 +70,9 @@ class Shapes(Fields):
         """Count the images of a split."""
         return {"train": self.train_images, "val": self.val_images}[split]
 
+    def check_images(self, *splits: str) -> None:
+        """Nothing can be missing: every image is made when it is asked for."""
+
     def scene(self, split: str, index: int) -> Scene:
         """Give the scene of one image; it does not depend on how many there are."""
         return scenes.scene(self.seed, split, index)

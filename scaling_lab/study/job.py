@@ -6,21 +6,16 @@ It starts nothing, and writes nothing but empty folders.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.data import Shapes
 from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.baseline import check_baselines
-from scaling_lab.study.loading import StudyFile, data_source, load_study
+from scaling_lab.study.loading import StudyFile, data_source, load_study, some_of
 from scaling_lab.study.study import Study, protocol_digest
-
-# An error message names no more files than these.
-MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +55,6 @@ def prepare(
 ) -> Job:
     """Read the study, choose its form and data, and look at the data. Raises UserError for what is wrong with them."""
     if isinstance(study, (str, Path)):
-        _check_is_file(Path(study))
         study = load_study(study)
     if isinstance(study, Study):
         if out is None:
@@ -75,8 +69,7 @@ def prepare(
     name = study.name if form is None else f"{study.name}-{form}"
     try:
         digest = chosen.data.digest()
-        if not isinstance(chosen.data, Shapes):
-            chosen.data.check_images("train", "val")
+        chosen.data.check_images("train", "val")
     except UserError as error:
         if data is None and chosen.data.kind != "shapes":
             raise UserError(f"{error}; --data {chosen.data.kind}:DIR says where the data are") from None
@@ -92,27 +85,6 @@ def prepare(
     )
 
 
-def _check_is_file(path: Path) -> None:
-    """Raise UserError where there is no study file, with some that are there."""
-    if path.is_file():
-        return
-    is_folder = path.is_dir()
-    what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
-    found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
-    raise UserError(what + (f"; there are {_some(found)}" if found else ""))
-
-
-def _studies(folder: Path) -> list[str]:
-    files = sorted(file for file in folder.glob("*.py") if file.is_file()) if folder.is_dir() else []
-    texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
-    return [str(file) for file, text in texts.items() if re.search(r"^STUDY\b", text, re.MULTILINE)]
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
-
-
 def make_folder(path: Path) -> RunFolder:
     """Make a run's folder. Raises UserError where it cannot be written or holds something else."""
     folder = RunFolder(path)
@@ -120,7 +92,7 @@ def make_folder(path: Path) -> RunFolder:
         strange = _strange(folder)
         if strange:
             raise UserError(
-                f"{path} is no run: it has no {folder.ledger.name}, but {_some(strange)}; "
+                f"{path} is no run: it has no {folder.ledger.name}, but {some_of(strange)}; "
                 "give --out a folder that is new or empty"
             )
         for each in (folder.path, folder.specs, folder.trials, folder.samples):

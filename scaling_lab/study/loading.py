@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ from scaling_lab.user_files import import_file, locate
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
+
+
+# An error message names no more files than these.
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +34,7 @@ class StudyFile:
 def load_study(path: str | Path) -> StudyFile:
     """Import a study file. Raises UserError with file and line for whatever is wrong in it, also for its baseline."""
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no study file {path}{_others(path)}")
+    _check_is_file(path)
     try:
         source = path.read_text(encoding="utf-8")
         module = import_file(path)
@@ -81,7 +85,23 @@ def point_error(error: Exception, space: Space, params: Mapping[str, Any]) -> Us
     return UserError(f"{locate(error, otherwise=file)} (in the search space{', at ' + point if point else ''})")
 
 
-def _others(path: Path) -> str:
-    folder = path.parent if path.parent.is_dir() else Path("studies")
-    found = sorted(str(file) for file in folder.glob("*.py"))
-    return f"; there are {', '.join(found)}" if found else ""
+def _check_is_file(path: Path) -> None:
+    """Raise UserError where there is no study file, with some that are there."""
+    if path.is_file():
+        return
+    is_folder = path.is_dir()
+    what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
+    found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
+    raise UserError(what + (f"; there are {some_of(found)}" if found else ""))
+
+
+def _studies(folder: Path) -> list[str]:
+    files = sorted(file for file in folder.glob("*.py") if file.is_file()) if folder.is_dir() else []
+    texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    return [str(file) for file, text in texts.items() if re.search(r"^STUDY\b", text, re.MULTILINE)]
+
+
+def some_of(names: list[str]) -> str:
+    """Name a few files, and count the others."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

@@ -14,7 +14,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from scaling_lab.checks import check_whole
-from scaling_lab.data import Shapes, Source
+from scaling_lab.data import Source
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import detect
 from scaling_lab.errors import UserError
@@ -48,8 +48,7 @@ def evaluate(
     for side in size:
         check_whole("image_size", side, least=1)
     class_categories(detector.spec.num_classes, source)
-    if not isinstance(source, Shapes):
-        source.check_images("val")
+    source.check_images("val")
     loader = batches(
         source,
         "val",

@@ -234,6 +234,7 @@ def test_a_driver_that_was_killed_before_its_ledger_leaves_no_obstacle(tmp_path:
         (tmp_path / name).mkdir()
     (tmp_path / "driver.lock").touch()
     run(tmp_path, trials=1)
+    assert Runs(tmp_path).table()["state"].tolist() == ["complete"]
 
 
 def test_a_second_driver_is_refused_with_the_reason(tmp_path: Path) -> None:
