@@ -1,7 +1,7 @@
 """The losses of a batch: focal loss for classes, Huber or IoU loss for boxes, in float32. Matching comes before.
 
-Shapes: B batch, A anchors at a position, K classes, h, w a level's height and width, P positive anchors.
-The outputs stay in the network's layout: only the positives are gathered from it.
+Shapes: B batch, A anchors at a position, K classes, h, w a level's height and width, P positive anchors, Q those of one
+level. The outputs stay in the network's layout: only the positives are gathered from it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from scaling_lab.detection.anchors import decode, encode
 from scaling_lab.detection.matching import Matches
+
+# On a processor so many logits a thread are taken at once, which then stay in its cache from one operation to the next.
+CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,7 @@ def detection_loss(
     boxes_BN4: Tensor,
     labels_BN: Tensor,
     *,
+    positives: int | None = None,
     alpha: float = 0.25,
     gamma: float = 1.5,
     delta: float = 0.1,
@@ -44,22 +49,24 @@ def detection_loss(
 ) -> LossTerms:
     """Give the loss of a batch; `class_logits` and `box_deltas` are the detector's two lists.
 
-    Both terms are divided by the batch's positives + 1, the boxes' by 4 times that. `iou_weight` times the mean of
-    1 - GIoU of the positives is added (google/automl, tf2/train_lib.py; arXiv:1911.09070, section 5.1).
+    Both terms are divided by `positives` + 1 (the batch's own unless told), the boxes' by 4 times that. `iou_weight` times
+    the mean of 1 - GIoU of the positives is added (google/automl, tf2/train_lib.py; arXiv:1911.09070, section 5.1).
     """
     per_position = box_deltas[0].shape[1] // 4
-    count = matches.image_P.numel() + 1.0
+    count = (matches.image_P.numel() if positives is None else positives) + 1.0
     labels_P = labels_BN[matches.image_P, matches.object_P]
-    flat_logits, flat_deltas = _flat(class_logits), _flat(box_deltas)
-
-    logits_P = flat_logits[_places(class_logits, per_position, matches, labels_P[:, None])[:, 0]].float()
-    background = _background_focal(flat_logits, alpha, gamma)
-    classes = (background + _focal_correction(logits_P, alpha, gamma)) / count
+    levels = _by_level(box_deltas, per_position, matches)
+    num_classes = class_logits[0].shape[1] // per_position
+    places = [level.places(num_classes, labels_P[level.rows_Q, None]) for level in levels]
+    classes = _FocalLoss.apply(places, alpha, gamma, count, *class_logits)
 
     coordinates = torch.arange(4, device=labels_P.device)[None]
-    deltas_P4 = flat_deltas[_places(box_deltas, per_position, matches, coordinates)].float()
-    anchors_P4 = anchors_A4[matches.anchor_P]
-    boxes_P4 = boxes_BN4[matches.image_P, matches.object_P].float()
+    deltas_P4 = torch.cat(
+        [x[level.places(4, coordinates)] for x, level in zip(box_deltas, levels, strict=True)]
+    ).float()
+    rows_P = torch.cat([level.rows_Q for level in levels])
+    anchors_P4 = anchors_A4[matches.anchor_P[rows_P]]
+    boxes_P4 = boxes_BN4[matches.image_P[rows_P], matches.object_P[rows_P]].float()
     targets_P4 = encode(boxes_P4, anchors_P4)
     boxes = box_weight * F.huber_loss(deltas_P4, targets_P4, reduction="sum", delta=delta) / (4.0 * count)
     if iou_weight:
@@ -67,58 +74,95 @@ def detection_loss(
     return LossTerms(total=classes + boxes, classes=classes.detach(), boxes=boxes.detach())
 
 
-def _flat(outputs: Sequence[Tensor]) -> Tensor:
-    """Bring all levels' (B, A * values, h, w) into one row, level after level."""
-    return torch.cat([output.flatten() for output in outputs])
+@dataclass(frozen=True)
+class _Level:
+    """The positives of one level: which of all P they are, and where their anchors stand."""
+
+    rows_Q: Tensor
+    image_Q: Tensor
+    anchor_Q: Tensor  # at its position, 0 to A - 1
+    y_Q: Tensor
+    x_Q: Tensor
+
+    def places(self, values: int, number_QV: Tensor) -> tuple[Tensor, ...]:
+        """Give the indices, (Q, V) together, of the values with these numbers in an output (B, A * values, h, w)."""
+        channel_QV = self.anchor_Q[:, None] * values + number_QV
+        return self.image_Q[:, None], channel_QV, self.y_Q[:, None], self.x_Q[:, None]
 
 
-def _places(outputs: Sequence[Tensor], per_position: int, matches: Matches, values_PV: Tensor) -> Tensor:
-    """Give (P, V): where in `_flat(outputs)` the values numbered in `values_PV` of each positive's anchor stand."""
-    device = matches.anchor_P.device
-    areas = [output.shape[2] * output.shape[3] for output in outputs]
-    first_anchors = [0, *itertools.accumulate(area * per_position for area in areas)]
-    first_places = [0, *itertools.accumulate(output.numel() for output in outputs)]
-    ends_L = torch.tensor(first_anchors[1:], device=device)
-    level_P = torch.bucketize(matches.anchor_P, ends_L, right=True)
-    table_L3 = torch.tensor([*zip(areas, first_anchors, first_places, strict=False)], device=device)
-    area_P, anchor_P, place_P = table_L3[level_P].unbind(1)
-    within_P = matches.anchor_P - anchor_P
-    image_and_anchor_P = matches.image_P * per_position + within_P % per_position
-    values = outputs[0].shape[1] // per_position
-    channel_PV = image_and_anchor_P[:, None] * values + values_PV
-    return place_P[:, None] + channel_PV * area_P[:, None] + (within_P // per_position)[:, None]
+def _by_level(outputs: Sequence[Tensor], per_position: int, matches: Matches) -> list[_Level]:
+    sizes = [(output.shape[2], output.shape[3]) for output in outputs]
+    ends = list(itertools.accumulate(height * width * per_position for height, width in sizes))
+    level_P = torch.bucketize(matches.anchor_P, torch.tensor(ends, device=matches.anchor_P.device), right=True)
+    levels = []
+    for number, (first, (_, width)) in enumerate(zip([0, *ends], sizes, strict=False)):
+        (rows_Q,) = (level_P == number).nonzero(as_tuple=True)
+        within_Q = matches.anchor_P[rows_Q] - first
+        position_Q = within_Q // per_position
+        at = (within_Q % per_position, position_Q // width, position_Q % width)
+        levels.append(_Level(rows_Q, matches.image_P[rows_Q], *at))
+    return levels
 
 
-class _BackgroundFocal(torch.autograd.Function):
-    """The focal loss of logits that are all background, summed; its gradient is made in the same pass."""
+class _FocalLoss(torch.autograd.Function):
+    """The focal loss of all logits over `count`; its gradient is made in the same pass.
+
+    Every logit is taken as background first; those at `places`, the positives', are then replaced.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, alpha: float, gamma: float) -> Tensor:
-        x = logits.float()
+    def forward(
+        ctx: Any, places: list[tuple[Tensor, ...]], alpha: float, gamma: float, count: float, *class_logits: Tensor
+    ) -> Tensor:
+        total = torch.zeros((), device=class_logits[0].device)
+        gradients = []
+        for level, logits in enumerate(class_logits):
+            if not logits.is_contiguous(memory_format=torch.channels_last):
+                logits = logits.contiguous()
+            # float16 would lose what a gradient scaler's factor is yet to lift.
+            kept = torch.float32 if logits.dtype == torch.float16 else logits.dtype
+            gradient = torch.empty_like(logits, dtype=kept)
+            scale = (1 - alpha) / count
+            total += _background(_in_memory_order(logits), _in_memory_order(gradient), gamma, scale)
+            x = logits[places[level]].float()
+            p, q = torch.sigmoid(x), torch.sigmoid(-x)
+            loss = F.softplus(-x)  # -log p
+            own = q.pow(gamma) * loss * (alpha / count)
+            total += (own - p.pow(gamma) * F.softplus(x) * scale).sum()
+            # d/dx of (1 - p)**gamma softplus(-x) is -(1 - p)**gamma (gamma p softplus(-x) + 1 - p)
+            gradient[places[level]] = (q.pow(gamma) * (gamma * p * loss + q) * (-alpha / count)).to(gradient.dtype)
+            gradients.append(gradient)
+        ctx.save_for_backward(*gradients)
+        ctx.dtype = class_logits[0].dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, factor = ctx.saved_tensors, grads[0]
+        if factor.device.type != "cpu" or factor != 1:  # looking at a GPU's value would wait for it
+            gradients = [gradient * factor for gradient in gradients]
+        return None, None, None, None, *(gradient.to(ctx.dtype) for gradient in gradients)
+
+
+def _in_memory_order(x: Tensor) -> Tensor:
+    """Give a dense tensor's values as one row, without a copy."""
+    return x.flatten() if x.is_contiguous() else x.permute(0, 2, 3, 1).flatten()
+
+
+def _background(logits: Tensor, gradient: Tensor, gamma: float, scale: float) -> Tensor:
+    """Give scale times the sum of p**gamma softplus(x), and write its gradient."""
+    chunk = CHUNK * torch.get_num_threads() if logits.device.type == "cpu" else logits.numel()
+    sums = []
+    for x, into in zip(torch.split(logits, chunk), torch.split(gradient, chunk), strict=True):
+        x = x.float()
         p = torch.sigmoid(x)
         loss = F.softplus(x)  # -log(1 - p)
-        modulated = p * p.sqrt() if gamma == 1.5 else p.pow(gamma)
-        modulated *= 1 - alpha
-        # d/dx of (1 - alpha) p**gamma softplus(x) is (1 - alpha) p**gamma (gamma (1 - p) softplus(x) + p)
-        ctx.save_for_backward(((1 - p).mul_(loss).mul_(gamma).add_(p)).mul_(modulated).to(logits.dtype))
-        return (modulated * loss).sum()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * grads[0], None, None
-
-
-def _background_focal(logits: Tensor, alpha: float, gamma: float) -> Tensor:
-    return _BackgroundFocal.apply(logits, alpha, gamma)  # type: ignore[no-any-return]
-
-
-def _focal_correction(logits_P: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Give the sum over positives of their own focal term less the background term that was counted for them."""
-    p_P = torch.sigmoid(logits_P)
-    own = alpha * (1 - p_P).pow(gamma) * F.softplus(-logits_P)
-    counted = (1 - alpha) * p_P.pow(gamma) * F.softplus(logits_P)
-    return (own - counted).sum()
+        modulated = (p.sqrt().mul_(p) if gamma == 1.5 else p.pow(gamma)).mul_(scale)
+        sums.append(torch.dot(modulated, loss))
+        # d/dx of p**gamma softplus(x) is p**gamma (gamma (1 - p) softplus(x) + p)
+        into.copy_((1 - p).mul_(loss).mul_(gamma).add_(p).mul_(modulated))
+    return torch.stack(sums).sum()
 
 
 def _giou(a_P4: Tensor, b_P4: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def _iou(boxes_BN4: Tensor, anchors_A4: Tensor) -> Tensor:
     """Give (B, N, A)."""
     x0, y0, x1, y1 = (side[:, :, None] for side in boxes_BN4.unbind(-1))
     ax0, ay0, ax1, ay1 = anchors_A4.unbind(-1)
-    overlap = (torch.minimum(x1, ax1) - torch.maximum(x0, ax0)).clamp_(min=0)
-    overlap = overlap.mul_((torch.minimum(y1, ay1) - torch.maximum(y0, ay0)).clamp_(min=0))
+    overlap = torch.minimum(x1, ax1).sub_(torch.maximum(x0, ax0)).clamp_(min=0)
+    overlap.mul_(torch.minimum(y1, ay1).sub_(torch.maximum(y0, ay0)).clamp_(min=0))
     areas, anchor_areas = (x1 - x0) * (y1 - y0), (ax1 - ax0) * (ay1 - ay0)
-    return overlap / (areas + anchor_areas - overlap).clamp_(min=1e-9)
+    return overlap.div_((areas + anchor_areas).sub_(overlap).clamp_(min=1e-9))

@@ -75,7 +75,7 @@ def add_gradients(
             anchors_A4 = _anchors(spec, images_BCHW, box_deltas)
             threshold = recipe.match_threshold
             matches = [match(anchors_A4, *own, threshold=threshold) for own in zip(boxes, labels, strict=True)]
-            positives = int(group.summed(torch.tensor(_positives(matches), device=device)))
+            positives = int(group.summed(torch.tensor(sum(each.image_P.numel() for each in matches), device=device)))
         terms = detection_loss(
             class_logits,
             box_deltas,
@@ -83,27 +83,22 @@ def add_gradients(
             matches[place],
             boxes[place],
             labels[place],
+            positives=positives,
             alpha=recipe.focal_alpha,
             gamma=recipe.focal_gamma,
             delta=recipe.huber_delta,
             box_weight=recipe.box_weight,
             iou_weight=recipe.iou_weight,
         )
-        # detection_loss divides by the part's positives + 1.
-        share = (_positives(matches[place : place + 1]) + 1) / (positives + 1)
         terms_3 = torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double()
-        sums_3 += group.summed(share * terms_3).cpu()
+        sums_3 += group.summed(terms_3).cpu()
         losses = Losses(*sums_3.tolist())
         if not math.isfinite(losses.total):
             raise NotFinite("the loss", str(losses))
-        scaler.scale(share * terms.total).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
     return losses
 
 
 def _anchors(spec: DetectorSpec, images_BCHW: Tensor, box_deltas: list[Tensor]) -> Tensor:
     size = (int(images_BCHW.shape[2]), int(images_BCHW.shape[3]))
     return make_anchors(spec.anchors, spec.topology.min_level, size, feature_sizes(box_deltas), images_BCHW.device)
-
-
-def _positives(matches: list[Matches]) -> int:
-    return sum(each.image_P.numel() for each in matches)

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scaling_lab import Anchors
-from scaling_lab.detection import detection_loss, make_anchors, match
+from scaling_lab.detection import detection_loss, losses, make_anchors, match
 from scaling_lab.detection.anchors import encode
-from scaling_lab.detection.losses import _BackgroundFocal
 from scaling_lab.detection.matching import Matches
 
 K, A = 3, 9
@@ -66,12 +65,46 @@ def test_the_loss_and_its_gradient_are_the_dense_formulas(alpha: float, gamma: f
 
 
 @pytest.mark.parametrize("gamma", [1.5, 2.0])
-def test_the_hand_written_gradient_passes_gradcheck_within_float32(gamma: float) -> None:
-    x = torch.linspace(-6, 6, 25, requires_grad=True)
-    _BackgroundFocal.apply(x, 0.25, gamma).backward()  # type: ignore[no-untyped-call]
-    y = x.detach().double().requires_grad_()
-    (0.75 * torch.sigmoid(y) ** gamma * F.softplus(y)).sum().backward()
-    torch.testing.assert_close(x.grad, y.grad.float(), rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]
+def test_confident_logits_keep_their_loss_and_gradient(gamma: float) -> None:
+    """Far beyond where a sigmoid is 0 or 1 in float32; in float64 the dense formulas still tell."""
+    case = _case(3)
+    with torch.no_grad():
+        for x in case[0]:
+            x.mul_(30)
+    found = torch.autograd.grad(detection_loss(*case, gamma=gamma).total, case[0])
+    exact = [x.detach().double().requires_grad_() for x in case[0]]
+    expected = torch.autograd.grad(_dense((exact, *case[1:]), 0.25, gamma), exact)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=1e-4, atol=1e-6)
+
+
+def test_neither_the_layout_nor_the_chunks_nor_a_factor_change_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, *others = _case(4)
+    expected = torch.autograd.grad(detection_loss(logits, *others).total, logits)
+    monkeypatch.setattr(losses, "CHUNK", 7)
+    last = [x.detach().contiguous(memory_format=torch.channels_last).requires_grad_() for x in logits]
+    found = torch.autograd.grad(3 * detection_loss(last, *others).total, last)
+    for one, other in zip(found, expected, strict=True):
+        assert one.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(one, 3 * other, rtol=1e-5, atol=1e-7)
+
+
+def test_in_float16_the_gradient_scalers_factor_comes_before_rounding() -> None:
+    logits, *others = _case(6)
+    half = [(x.detach() - 6).half().requires_grad_() for x in logits]
+    full = [x.detach().float().requires_grad_() for x in half]
+    found = torch.autograd.grad(2**16 * detection_loss(half, *others).total, half)
+    expected = torch.autograd.grad(2**16 * detection_loss(full, *others).total, full)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=1e-2, atol=0)
+
+
+def test_a_part_of_a_batch_is_divided_by_the_positives_of_all() -> None:
+    case = _case(5)
+    own = len(case[3].image_P)
+    alone, part = detection_loss(*case), detection_loss(*case, positives=2 * own + 1)
+    torch.testing.assert_close(alone.total, 2 * part.total)
+    torch.testing.assert_close(alone.boxes, 2 * part.boxes)
 
 
 def test_a_batch_without_objects_has_a_finite_loss_with_a_gradient() -> None:
