@@ -96,7 +96,7 @@ def test_in_float16_the_gradient_scalers_factor_comes_before_rounding() -> None:
     found = torch.autograd.grad(2**16 * detection_loss(half, *others).total, half)
     expected = torch.autograd.grad(2**16 * detection_loss(full, *others).total, full)
     for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.float(), other, rtol=1e-2, atol=0)
+        torch.testing.assert_close(one.float(), other, rtol=1e-2, atol=1e-6)
 
 
 def test_a_part_of_a_batch_is_divided_by_the_positives_of_all() -> None:
