@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import io
 import json
+import multiprocessing
 import re
 import signal
 import struct
@@ -133,6 +134,30 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
 
 
+def test_two_processes_train_one_detector(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    still = ["--set", "epochs=2", "--set", "sync_norm=true", "--set", "optimizer=sgd", "--set", "lr=0.005"]
+    assert _train(*still, "--out", "one") == 0
+    assert _train(*still, "--out", "two", "--processes", "2") == 0
+    assert multiprocessing.active_children() == []
+    assert not torch.distributed.is_initialized()
+    assert [line["epoch"] for line in _epochs("two")] == [1, 2]
+    losses = [[line["loss"] for line in _epochs(folder)] for folder in ("one", "two")]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert capsys.readouterr().out.count("epoch 2/2: ") == 2
+    assert list(_scalars("two")["train/loss"]) == [1, 2, 3, 4]
+
+
+def test_what_ends_one_of_two_processes_ends_the_command_with_its_reason(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted(Path("coco/train2017").iterdir())[4:]:
+        path.write_bytes(path.read_bytes()[:300])
+    assert _train("--set", "epochs=1", "--processes", "2") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(r"train2017/\d+.jpg cannot be read as an image: .*; allowed is a whole JPEG or PNG file", line)
+    assert multiprocessing.active_children() == []
+
+
 def _step(epoch: int, step: int) -> dict[str, float]:
     """A step of an epoch of 10, with batches of 4 images and half a second each."""
     seen = {"epoch": epoch, "step": step, "steps": 10, "images": 4}
@@ -214,6 +239,7 @@ def test_a_recipe_is_changed_by_texts() -> None:
         (["d0", "--data", "shapes", "--set", "epoch=2"], "no field 'epoch' (did you mean 'epochs'?)"),
         (["d0", "--data", "shapes", "--set", "epochs=many"], "recipe.epochs is 'many'; allowed are whole numbers"),
         (["d0", "--data", "shapes", "--workers", "-1"], "--workers is -1; allowed are whole numbers from 0"),
+        (["d0", "--data", "shapes", "--processes", "0"], "--processes is 0; allowed are whole numbers from 1"),
         (["d0", "--data", "shapes", "--seed", "-1"], "--seed is -1; allowed are whole numbers from 0"),
         (["d0", "--data", "shapes", "--weights", "x.pth", "--device", "cpu"], "the weights x.pth do not exist"),
         (["d0", "--data", "shapes", "--device", "tpu"], "--device is 'tpu', which cannot be used"),

@@ -34,7 +34,7 @@ def add_verbs(verbs: Any) -> None:
         "train one detector, or go on where it stopped",
         "train d0 --data coco:/data/mine --set epochs=20 --set batch_size=16 --weights tf_efficientdet_d0.pth",
         "train bifpn --width 32 --image-size 128 --data shapes --out runs/train/narrow",
-        "train runs/topology_ablation/specs/a1b2c3.json --data coco:/data/coco --recipe paper --device cuda",
+        "train runs/topology_ablation/specs/a1b2c3.json --data coco:/data/coco --recipe paper --device cuda --processes 8",
     )
     train.add_argument("detector", help=DETECTOR_HELP)
     train.add_argument("--data", required=True, help="shapes, coco:DIR or voc:DIR; the detector gets its classes")
@@ -53,6 +53,12 @@ def add_verbs(verbs: Any) -> None:
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
     train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
     train.add_argument("--workers", type=int, help="processes that read images (one for each core but one)")
+    train.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="train in so many at once, each with its share of a batch: GPUs or cores (1)",
+    )
     add_changes(train)
 
 
@@ -65,13 +71,14 @@ def _train(options: argparse.Namespace) -> int:
     from scaling_lab.data import parse_source
     from scaling_lab.model import load_checkpoint
     from scaling_lab.study.signals import interruptible
-    from scaling_lab.training.train import train
+    from scaling_lab.training.together import train_together
 
     check_whole("--seed", options.seed, least=0)
+    check_whole("--processes", options.processes, least=1)
     stream = sys.stderr if options.json else sys.stdout
     source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
-    workers = _workers(options.workers)
+    workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
     weights = None
@@ -90,9 +97,9 @@ def _train(options: argparse.Namespace) -> int:
     with TrainingLog(folder, stream, recipe.epochs) as log:
         try:
             with interruptible(log.say, at_once=True):
-                metrics = train(
-                    spec, source, recipe, seed=options.seed, folder=folder, report=log.epoch, device=device,
-                    workers=workers, weights=weights, progress=log.step,
+                metrics = train_together(
+                    options.processes, spec=spec, source=source, recipe=recipe, seed=options.seed, folder=folder,
+                    report=log.epoch, device=device, workers=workers, weights=weights, progress=log.step,
                 )  # fmt: skip
         except KeyboardInterrupt:
             again = "goes on from there" if log.epochs_done else "begins anew"

@@ -1,0 +1,129 @@
+"""Several processes on this machine that train one detector: it starts them, joins them and passes on what ends them.
+
+One process for each GPU, or, for a detector that is too small for several threads, one for each core. What they do
+together is group.py's; on a cluster others start the workers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+
+from scaling_lab.errors import UserError
+from scaling_lab.training.recipe import Recipe
+from scaling_lab.training.train import train
+
+# Seconds for a worker to say why it has ended, and to end when it is told to.
+_PATIENCE = 10.0
+
+
+def train_together(processes: int, *, device: str, **settings: Any) -> dict[str, Any]:
+    """Train as `train` does with these settings, this process being worker 0 of `processes`; with 1 it is alone.
+
+    On GPUs each takes its own, from cuda:0. Raises UserError for more processes than GPUs or images in a batch, and what a
+    worker has raised.
+    """
+    if processes == 1:
+        return train(device=device, **settings)
+    _check(processes, device, settings["recipe"])
+    threads = max(1, torch.get_num_threads() // processes)
+    context = torch.multiprocessing.get_context("spawn")
+    others = {**settings, "report": _nothing, "progress": _nothing, "weights": _shared(settings.get("weights"))}
+    with tempfile.TemporaryDirectory() as meeting:
+        workers = [
+            context.Process(target=_work, args=(rank, processes, threads, meeting, device, others))
+            for rank in range(1, processes)
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            with _joined(0, processes, threads, meeting, device) as own:
+                metrics = train(device=own, **settings)
+            for worker in workers:
+                worker.join(_PATIENCE)
+        except UserError:
+            raise
+        except Exception as error:
+            for worker in workers:  # this one may have failed for another's end alone
+                worker.join(_PATIENCE)
+            _raise_first(Path(meeting), error)
+            raise
+        finally:
+            for worker in workers:
+                worker.terminate()
+                worker.join()
+    return metrics
+
+
+def _check(processes: int, device: str, recipe: Recipe) -> None:
+    if recipe.batch_size < processes:
+        raise UserError(
+            f"recipe.batch_size is {recipe.batch_size}; allowed is one image for each of {processes} processes"
+        )
+    if device != "cpu" and (device != "cuda" or processes > torch.cuda.device_count()):
+        raise UserError(
+            f"{processes} processes are to train on {device!r}; allowed are 'cpu', and 'cuda' with up to "
+            f"{torch.cuda.device_count()} processes, one for each GPU"
+        )
+
+
+@contextmanager
+def _joined(rank: int, processes: int, threads: int, meeting: str, device: str) -> Iterator[str]:
+    """Be one of the workers; give the own device."""
+    own = device if device == "cpu" else f"cuda:{rank}"
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    # Nobody outside this machine is spoken to.
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
+    if device != "cpu":
+        torch.cuda.set_device(own)
+    backend = "gloo" if device == "cpu" else "nccl"
+    dist.init_process_group(backend, init_method=f"file://{meeting}/store", rank=rank, world_size=processes)
+    try:
+        yield own
+    finally:
+        dist.destroy_process_group()
+        torch.set_num_threads(before)
+
+
+def _work(rank: int, processes: int, threads: int, meeting: str, device: str, settings: dict[str, Any]) -> None:
+    """Be a worker other than 0; what it raises goes to a file, and it exits with 1."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # worker 0 ends all
+    try:
+        with _joined(rank, processes, threads, meeting, device) as own:
+            train(device=own, **settings)
+    except UserError as error:
+        Path(meeting, f"error-{rank}").write_text(str(error), encoding="utf-8")
+        os._exit(1)  # at once, for the others wait
+    except BaseException:
+        Path(meeting, f"trace-{rank}").write_text(traceback.format_exc(), encoding="utf-8")
+        os._exit(1)
+
+
+def _raise_first(meeting: Path, error: Exception) -> None:
+    """Raise what a worker has written: a UserError before any other."""
+    for path in sorted(meeting.glob("error-*")):
+        raise UserError(path.read_text(encoding="utf-8")) from None
+    for path in sorted(meeting.glob("trace-*")):
+        raise RuntimeError(f"worker {path.name.rpartition('-')[2]} has failed:\n{path.read_text()}") from error
+
+
+def _shared(weights: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if weights is None else {name: tensor.detach() for name, tensor in weights.items()}
+
+
+def _nothing(_: Mapping[str, Any]) -> None:
+    """Tell no one."""
