@@ -78,6 +78,7 @@ def _train(options: argparse.Namespace) -> int:
     stream = sys.stderr if options.json else sys.stdout
     source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
+    source.check_images("train", "val")
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)

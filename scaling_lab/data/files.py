@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,11 @@ from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+# What a JPEG file and a PNG file end with.
+_ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
+_END = max(map(len, _ENDS))
 
 
 class BrokenImage(UserError):
@@ -27,6 +33,18 @@ def read_bytes(path: Path) -> bytes:
 def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
     """Say that an image's file is not there."""
     return BrokenImage(f"{path} does not exist, but the annotations name it (image id {entry.image_id}){others}")
+
+
+def check_whole_image(path: Path, entry: Entry) -> None:
+    """Raise as `read_image` does, but look at an image's end alone where it is the end of a JPEG or PNG file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(path.stat().st_size, _END), os.SEEK_END)
+            end = file.read()
+    except OSError:
+        end = b""
+    if not end.endswith(_ENDS):
+        read_image(path, entry)
 
 
 def read_image(path: Path, entry: Entry) -> Image.Image:

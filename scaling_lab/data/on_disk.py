@@ -12,7 +12,7 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_flag, check_text
 from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
-from scaling_lab.data.files import missing_image, read_image
+from scaling_lab.data.files import check_whole_image, missing_image, read_image
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ class OnDisk(Fields, ABC):
         return [(entry.image_id, np.array(self.image("val", entry))) for entry in entries]
 
     def check_images(self, *splits: str) -> None:
-        """Raise UserError where a file is not there that a split names: hours of training should not end so.
+        """Raise UserError where a file is not there, or a held-out image is cut short: hours of training should not end so.
 
-        What `skip_broken` allows to be missing is not looked for. No image is opened.
+        What `skip_broken` allows to be missing is not looked for. No image is decoded whose end is there.
         """
         for split in splits:
             if split == "train" and self.skip_broken:
@@ -138,6 +138,9 @@ class OnDisk(Fields, ABC):
                 path, entry = missing[0]
                 others = f" (and {len(missing) - 1} more of {getattr(self, split)})" if len(missing) > 1 else ""
                 raise missing_image(path, entry, others)
+            if split == "val":
+                for entry in self.entries(split):
+                    check_whole_image(self.image_path(split, entry), entry)
 
     def image(self, split: str, entry: Entry) -> Image.Image:
         """Read one image as RGB; its size must be the annotations'. Raises BrokenImage where there is no whole image."""

@@ -87,7 +87,7 @@ def train(
         try:
             run.next_epoch()
         except torch.OutOfMemoryError as error:
-            if not recipe.halve_batch or run.part_size == 1 or group.size() > 1:
+            if not recipe.halve_batch or not run.can_halve:
                 hint = "" if recipe.halve_batch else "; recipe.halve_batch=True would go on with half as many"
                 message = memory.too_little(error, run.device, run.part_size, spec.image_size)
                 raise OutOfMemory(message + hint) from None
@@ -141,6 +141,28 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self.load()
+        self.check_norms()
+
+    def check_norms(self) -> None:
+        """Raise UserError where a batch norm would see a single value."""
+        if self.is_single_value(self.accumulate):
+            level, (height, width) = f"P{self.spec.topology.max_level}", self.spec.image_size
+            raise UserError(
+                f"recipe.batch_size {self.recipe.batch_size} with accumulate {self.accumulate} brings single images into the "
+                f"network, where {level} of {height}x{width} px is one position, and a batch norm needs more than one value; "
+                f"allowed are at least 2 images at once, or images above {2**self.spec.topology.max_level} px"
+            )
+
+    def is_single_value(self, parts: int) -> bool:
+        """Say whether in one of so many parts a batch norm sees one image alone, at a level of one position."""
+        least = self.recipe.batch_size // group.size() // parts
+        together = self.recipe.sync_norm and group.size() > 1
+        return least <= 1 and max(self.spec.image_size) <= 2**self.spec.topology.max_level and not together
+
+    @property
+    def can_halve(self) -> bool:
+        """Whether parts half as large can be trained on."""
+        return group.size() == 1 and self.part_size > 1 and not self.is_single_value(2 * self.accumulate)
 
     @property
     def checkpoint(self) -> Path:

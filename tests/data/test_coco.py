@@ -356,7 +356,7 @@ def test_a_broken_image_is_named(source: Coco, harm: str, workers: int) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_missing_images_are_found_without_opening_any(tmp_path: Path) -> None:
+def test_missing_images_are_found_before_any_is_decoded(tmp_path: Path) -> None:
     source = write_coco(tmp_path)
     source.check_images("train", "val")
     for name in ("000000000003.jpg", "000000000005.jpg"):
@@ -364,3 +364,14 @@ def test_missing_images_are_found_without_opening_any(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"000000000003.jpg does not exist, .*image id 1021.*and 1 more of train2017"):
         source.check_images("train", "val")
     dataclasses.replace(source, skip_broken=True).check_images("train", "val")
+
+
+def test_a_held_out_image_that_is_cut_short_is_found_at_once(tmp_path: Path) -> None:
+    source = write_coco(tmp_path)
+    path = tmp_path / "val2017" / "000000000004.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"written by a camera")  # no JPEG's end, but all of the image
+    source.check_images("val")
+    path.write_bytes(whole[:-800])
+    with pytest.raises(UserError, match=r"000000000004.jpg cannot be read as an image: .*truncated"):
+        source.check_images("val")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scaling_lab import Coco, Recipe, Shapes
+from scaling_lab.errors import UserError
 from scaling_lab.model import build
 from scaling_lab.training import train as loop
 from scaling_lab.training.failures import Diverged, OutOfMemory
@@ -144,13 +145,15 @@ def test_too_little_memory_names_the_size(tmp_path: Path, monkeypatch: pytest.Mo
         train(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, report=_nothing)
 
 
-def test_too_little_memory_for_one_image_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("width", "images"), [(160, 1), (64, 2)])  # at 64 px P7 is one position: norms need two images
+def test_too_little_memory_for_the_fewest_images_ends_the_run(
+    width: int, images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _Memory(monkeypatch, images=0)
-    recipe = dataclasses.replace(RECIPE, halve_batch=True)
-    with pytest.raises(
-        OutOfMemory, match=r"^cpu has too little memory for 1 images of 64x64 px at once: CUDA out of mem"
-    ):
-        train(SPEC, DATA, recipe, seed=0, folder=tmp_path, report=_nothing)
+    recipe, spec = dataclasses.replace(RECIPE, halve_batch=True), dataclasses.replace(SPEC, image_size=(64, width))
+    message = rf"^cpu has too little memory for {images} images of 64x{width} px at once: CUDA out of mem"
+    with pytest.raises(OutOfMemory, match=message):
+        train(spec, DATA, recipe, seed=0, folder=tmp_path, report=_nothing)
 
 
 def test_half_the_batch_is_as_if_the_recipe_had_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,3 +192,13 @@ def test_half_the_batch_goes_on_from_the_last_epoch(tmp_path: Path, monkeypatch:
     metrics = train(SPEC, DATA, recipe, seed=0, folder=halved, report=_nothing)
     assert (metrics["accumulate"], metrics["too_large"]) == (2, [8])  # remembered by the checkpoint
     assert _equal_weights(said, halved)
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 1}, {"batch_size": 2, "accumulate": 2}])
+def test_a_single_value_is_no_batch_for_a_norm(changes: dict[str, int], tmp_path: Path) -> None:
+    recipe = Recipe.short(epochs=1, **changes)
+    with pytest.raises(UserError, match=r"batch_size \d with accumulate \d brings single images .* P7 of 64x64 px"):
+        _run(tmp_path, recipe)
+    larger = dataclasses.replace(SPEC, image_size=(64, 160))
+    run = Run(larger, DATA, recipe, seed=0, folder=tmp_path, device="cpu", workers=0)
+    assert math.isfinite(run.step(next(iter(run.batches("train", 1))), rate=1e-3).total)
