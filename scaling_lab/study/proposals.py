@@ -134,11 +134,11 @@ class Proposals:
     def _search(self) -> Proposal | None:
         if self.study.sampler == "grid" or self.study.trials is None:
             return None
-        for _ in range(MOST_FUTILE):
+        for futile in range(MOST_FUTILE):
             if len(self._rows) >= self.study.trials:
                 return None
             try:
-                asked = self._sampling.ask()
+                asked = self._sampling.ask(is_retry=futile > 0)
             except optuna.TrialPruned:
                 continue
             proposal = self._judge(asked)

@@ -5,15 +5,24 @@ Optuna's storage is never read back: it is made anew at each start from what the
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -42,7 +51,9 @@ class Sampling:
 
     def __init__(self, study: Study, *, journal: Path | None, name: str, past: int = 0) -> None:
         self._space = study.space
-        self._sampler = make_sampler(study.sampler, seed=study.seeds[0] + 1_000_003 * past, trials=study.trials)
+        seed = (study.seeds[0] + 1_000_003 * past) % 2**32
+        self._sampler = make_sampler(study.sampler, seed=seed, trials=study.trials)
+        self._chance = RandomSampler(seed=seed)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=name,
@@ -50,8 +61,7 @@ class Sampling:
             sampler=self._sampler,
             directions=[StudyDirection[direction.upper()] for direction in study.objectives.values()],
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with _unwarned():
             self._study.set_metric_names(list(study.objectives))
         self._remembered, self._population = 0, population_size(study.trials)
 
@@ -60,17 +70,31 @@ class Sampling:
         """What Optuna knows."""
         return self._study.get_trials(deepcopy=False)
 
-    def ask(self, params: Mapping[str, Any] | None = None) -> Asked:
-        """Ask for a point, or have Optuna note that it proposed `params`. optuna.TrialPruned of the space passes."""
+    def ask(self, params: Mapping[str, Any] | None = None, *, is_retry: bool = False) -> Asked:
+        """Ask for a point, or have Optuna note that it proposed `params`. optuna.TrialPruned of the space passes.
+
+        `is_retry` says that the last point brought no trial: refused by a limit, or known.
+        """
         if params is not None:
             self._study.enqueue_trial(dict(params))
-        trial = self._study.ask()
-        try:
-            spec = call_space(self._space, trial)
-        except (UserError, optuna.TrialPruned):
-            self._study.tell(trial, state=TrialState.PRUNED)
-            raise
+        with self._without_model(params is not None or is_retry):
+            trial = self._study.ask()
+            try:
+                spec = call_space(self._space, trial)
+            except (UserError, optuna.TrialPruned):
+                self._study.tell(trial, state=TrialState.PRUNED)
+                raise
         return Asked(trial=trial, params=dict(trial.params), spec=spec)
+
+    @contextmanager
+    def _without_model(self, is_needless: bool) -> Iterator[None]:
+        """Let chance draw in place of a Gaussian process: it learns nothing of a refused point, and would repeat it."""
+        if is_needless and isinstance(self._sampler, GPSampler):
+            self._study.sampler = self._chance
+        try:
+            yield
+        finally:
+            self._study.sampler = self._sampler
 
     def describe(self, asked: Asked, **attributes: Any) -> None:
         """Attach what people want to see beside a trial in optuna-dashboard."""
@@ -106,7 +130,7 @@ class Sampling:
     ) -> None:
         """Tell of a point of an earlier session."""
         system = {}
-        if state is TrialState.COMPLETE and isinstance(self._sampler, NSGAIISampler):
+        if state is TrialState.COMPLETE and isinstance(self._sampler, (NSGAIISampler, NSGAIIISampler)):
             # Without its generation a trial is no parent to any other.
             system = {self._sampler._get_generation_key(): self._remembered // self._population}
             self._remembered += 1
@@ -124,17 +148,33 @@ class Sampling:
 
 
 def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:
-    """Make Optuna's sampler. A grid is enumerated by us, so that Optuna only hears of it."""
-    seed %= 2**32
+    """Make Optuna's sampler. A grid is enumerated by us, so that Optuna only hears of it.
+
+    Raises UserError where the sampler needs a package that is missing.
+    """
     if name == "tpe":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        with _unwarned():
             # group: conditional spaces are split into parts that are modelled jointly. constant_liar: what runs
             # counts as bad meanwhile, or workers get the same point.
             return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
     if name == "nsga2":
         return NSGAIISampler(population_size=population_size(trials), seed=seed)
+    if name == "nsga3":
+        with _unwarned():
+            return NSGAIIISampler(population_size=population_size(trials), seed=seed)
+    if name == "gp":
+        check_scipy()
+        return GPSampler(seed=seed, warn_independent_sampling=False)
     return RandomSampler(seed=seed)
+
+
+def check_scipy() -> None:
+    """Raise UserError where scipy is missing: Optuna would find that out after ten trials."""
+    if importlib.util.find_spec("scipy") is None:
+        raise UserError(
+            "sampler 'gp' needs scipy, which is not installed: pip install 'scaling-lab[gp]', "
+            "or -e '.[gp]' in the repository; without it there are grid, random, tpe, nsga2, nsga3"
+        )
 
 
 def population_size(trials: int | None) -> int:
@@ -163,3 +203,10 @@ def _make_storage(journal: Path | None) -> BaseStorage:
     for path in (journal, journal.with_name(journal.name + ".lock")):
         path.unlink(missing_ok=True)
     return JournalStorage(JournalFileBackend(str(journal)))
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

@@ -27,7 +27,7 @@ from scaling_lab.training.recipe import Recipe
 if TYPE_CHECKING:
     from scaling_lab.data import Source
 
-SAMPLERS = ("grid", "random", "tpe", "nsga2")
+SAMPLERS = ("grid", "random", "tpe", "nsga2", "nsga3", "gp")
 MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 COSTS = ("gmacs", "params_m")
 DIRECTIONS = ("maximize", "minimize")
@@ -44,7 +44,8 @@ class Study(Fields):
     """What a study file's STUDY holds. Raises UserError for a field that makes no sense.
 
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
-    the other samplers use the seeds after the first for architectures that they propose again. `objectives` maps each
+    the other samplers use the seeds after the first for architectures that they propose again. `sampler` "gp" models what
+    every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
     objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `baseline` is the point of the
     space that reports compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
     """

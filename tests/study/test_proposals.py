@@ -11,55 +11,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from scaling_lab import DetectorSpec, Study, topologies
+from scaling_lab import DetectorSpec, topologies
 from scaling_lab.architecture.naming import published_name
 from scaling_lab.errors import UserError
 from scaling_lab.study import proposals as module
 from scaling_lab.study.ledger import Ledger
-from scaling_lab.study.proposals import Proposal, Proposals
+from scaling_lab.study.proposals import Proposals
+from tests.study.desk import Desk, wide
 from tests.study.engine import count, make_study, spec
-
-
-class Desk:
-    """A study with its ledger, as one session after the other sees them."""
-
-    def __init__(self, path: Path, **changes: Any) -> None:
-        self.path, self.study = path, make_study(**changes)
-        self.said: list[str] = []
-        self.restart()
-
-    def restart(self, study: Study | None = None) -> None:
-        self.study = study or self.study
-        self.ledger = Ledger(self.path / "ledger.sqlite")
-        self.proposals = Proposals(
-            self.study, self.ledger, name="s", protocol="p", count=count,
-            journal=self.path / "journal", say=self.said.append,
-        )  # fmt: skip
-
-    def run(self, proposal: Proposal, *, ap: float | None = None, state: str = "complete") -> None:
-        metrics = {"ap": float(proposal.spec.width) if ap is None else ap} if state == "complete" else {}
-        if state == "complete":
-            self.ledger.complete(proposal.trial, metrics, seconds=1.0, device=None)
-        else:
-            self.ledger.end_trial(proposal.trial, state, kind="error", message="m", seconds=1.0, device=None)
-        self.proposals.result(proposal.trial, state, metrics)
-
-    def run_all(self) -> list[Proposal]:
-        found = []
-        while (proposal := self.proposals.next()) is not None:
-            found.append(proposal)
-            self.run(proposal)
-        return found
-
-    def told(self) -> list[optuna.trial.FrozenTrial]:
-        return self.proposals.sampling.trials
-
-
-def wide(trial: Any) -> DetectorSpec:
-    """Twelve points, six architectures: the mirror changes nothing."""
-    topology = getattr(topologies, trial.suggest_categorical("topology", ["none", "fpn"]))
-    trial.suggest_categorical("mirror", [False, True])
-    return spec(topology(3, 7), width=trial.suggest_int("width", 8, 24, step=8))
 
 
 def test_a_grid_is_planned_whole_seeds_outermost(tmp_path: Path) -> None:
@@ -159,7 +118,7 @@ def test_the_search_ends_where_limits_leave_nothing(tmp_path: Path, monkeypatch:
     assert len(desk.said) == 1
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2", "nsga3"])
 def test_a_search_continues_after_a_restart_with_all_that_it_knew(tmp_path: Path, sampler: str) -> None:
     desk = Desk(tmp_path, space=wide, sampler=sampler, trials=20, seeds=tuple(range(20)), limits={"gmacs": 1.5})
     for _ in range(9):
@@ -191,19 +150,6 @@ def _summary(trials: list[optuna.trial.FrozenTrial]) -> Counter[Any]:
         (trial.state, tuple(sorted(trial.params.items())), tuple(trial.values or ()), tuple(trial.constraints.items()))
         for trial in ended
     )
-
-
-def test_a_genetic_search_has_parents_after_a_restart(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, space=wide, sampler="nsga2", trials=60, seeds=tuple(range(60)))
-    for _ in range(30):
-        proposal = desk.proposals.next()
-        assert proposal is not None
-        desk.run(proposal)
-    desk.restart()
-    proposal = desk.proposals.next()
-    assert proposal is not None
-    newest = max(desk.told(), key=lambda trial: trial.number)
-    assert newest.system_attrs["NSGAIISampler:generation"] == 30 // 12
 
 
 def test_no_search_repeats_itself_after_a_restart(tmp_path: Path) -> None:
