@@ -3,22 +3,22 @@
 A scene lies on a grid of 1024 steps a side, all integers, so that it is the same on every machine and can be rendered at
 any size. In 128ths of the side:
 
-    +----------+----------------------------+     light, 40 wide, on one of the four sides, red or blue
-    |##########|--------+                   |
-    |##########| large  |     () small      |     small: size 11.3-21.3, at least 48 from the light
-    |##########|  ###   |                   |
-    |##########|--------+         [] small  |     large: size 21.3-90.5, a texture of period 4 in the middle
-    +----------+----------------------------+
+    +------+--------------------------------+     light, 24 wide, on one of the four sides, red or blue
+    |######|------------+                   |
+    |######|   large    |       () small    |     small: size 11.3-21.3, at least 64 from the light
+    |######|    ###     |                   |
+    |######|------------+         [] small  |     large: size 21.3-90.5, a texture of period 4 in the middle
+    +------+--------------------------------+
 
 **Size** is the square root of width * height, COCO's own measure. It runs over 8:1 and is log-uniform: MENUS holds each
 half octave equally often, sizes are drawn first, and only aspects and places are drawn again until all fit, so that what
 fits badly is not left out.
 
 **Context.** The class of a small object is its shape and the colour of the light on the image's other side. That is
-beyond what a feature at P3 (stride 8) sees through a small backbone, two convolutions of a feature network and two of a
-head: at 128 px, 48 from its centre. Coarser levels see it, but the object is too small for their anchors, where those of
-P4 begin at 30 px and more: so its class is to be had by bringing coarse levels to fine ones alone. Where the light and
-the objects are tells nothing: the colour is drawn by itself.
+beyond what a feature at P3 (stride 8) sees through the demonstration's backbone (up to 31 from its centre at 128 px),
+two convolutions of a feature network and two of a head (16 each): 63. Coarser levels see it, but the object is too small
+for their anchors, where those of P4 begin at 30 px and more: so its class is to be had by bringing coarse levels to fine
+ones alone. Where the light and the objects are tells nothing: the colour is drawn by itself.
 
 **Texture.** The patch is 12 wide (three periods) whatever the object's size: the largest objects, which only coarse
 levels cover, hang on a detail that only fine levels resolve.
@@ -34,8 +34,8 @@ from functools import lru_cache
 import numpy as np
 
 GRID = 1024
-LIGHT = 320
-CONTEXT_MARGIN = 384
+LIGHT = 192
+CONTEXT_MARGIN = 512
 GAP = 16
 PATCH = 96
 STRIPE = 16

@@ -21,7 +21,7 @@ from scaling_lab.data import scenes
 from scaling_lab.data.scenes import Scene
 
 # Raise it with every change after which the same settings give other images: trials before and after do not compare.
-VERSION = 1
+VERSION = 2
 
 # Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects whose class is
 # their context, and medium and large are those whose class is their texture.

@@ -148,11 +148,14 @@ def test_any_timm_backbone(backbone: str) -> None:
     ("changes", "message"),
     [
         ({"backbone": "efficientnet_b99"}, "backbone 'efficientnet_b99' is unknown to timm .*; near it are "),
-        ({"topology": topologies.bifpn(1, 5)}, r"backbone 'fasternet_t0' has no level P1; it has P2, P3, P4, P5"),
+        (
+            {"backbone": "fasternet_t0", "backbone_options": {}, "topology": topologies.bifpn(1, 5)},
+            r"'fasternet_t0' has no level P1; it has P2, P3, P4, P5",
+        ),
         ({"backbone": "vit_tiny_patch16_224", "backbone_options": {}}, "has no level P3; it has P4"),
         (
             {"backbone_options": {"no_such": 1}},
-            "timm cannot make features of backbone 'fasternet_t0' with {'no_such': 1}",
+            "timm cannot make features of backbone 'resnet10t' with {'no_such': 1}",
         ),
     ],
 )
