@@ -49,7 +49,7 @@ def test_every_topology_gives_every_level_at_its_size(
 def test_a_call_gives_two_lists_over_levels() -> None:
     spec = dataclasses.replace(BASE, num_classes=7, topology=topologies.bifpn(3, 6))
     logits, deltas = build(spec)(torch.randn(2, 3, 96, 130))
-    assert [tuple(x.shape) for x in logits] == [(2, 9 * 7, h, w) for h, w in [(12, 16), (6, 8), (3, 4), (2, 2)]]
+    assert [tuple(x.shape) for x in logits] == [(2, 9 * 7, h, w) for h, w in [(12, 17), (6, 9), (3, 5), (2, 3)]]
     assert [x.shape[1] for x in deltas] == [9 * 4] * 4
     assert [x.shape[2:] for x in deltas] == [x.shape[2:] for x in logits]
 
