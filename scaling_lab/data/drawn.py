@@ -81,6 +81,11 @@ class _Drawing:
 _DRAWINGS: dict[tuple[Shapes, str, int, torch.device], _Drawing] = {}
 
 
+def forget() -> None:
+    """Draw all images anew from now on, as a new process does."""
+    _DRAWINGS.clear()
+
+
 def _kept(source: Shapes, split: str, side: int, device: torch.device) -> _Drawing:
     key = (source, split, side, device)
     drawing = _DRAWINGS.pop(key, None) or _Drawing(source, split, side, device)

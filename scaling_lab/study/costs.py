@@ -16,10 +16,15 @@ Count = Callable[[DetectorSpec], "Cost"]
 
 
 class Costs:
-    """Count with `count` what is not in `known`; the specs get the data's number of classes first."""
+    """Count with `count` what is not in `known`; the specs get the data's number of classes first, where that is known."""
 
     def __init__(
-        self, *, limits: Mapping[str, float], num_classes: int, count: Count | None, known: dict[str, Architecture]
+        self,
+        *,
+        limits: Mapping[str, float],
+        num_classes: int | None,
+        count: Count | None,
+        known: dict[str, Architecture],
     ) -> None:
         self._limits, self._num_classes, self._count = limits, num_classes, count or _default_count
         self._known = known
@@ -33,7 +38,7 @@ class Costs:
 
     def as_trained(self, spec: DetectorSpec) -> DetectorSpec:
         """Give a spec of the space for the data's classes."""
-        return dataclasses.replace(spec, num_classes=self._num_classes)
+        return spec if self._num_classes is None else dataclasses.replace(spec, num_classes=self._num_classes)
 
     def measure(self, spec: DetectorSpec) -> Architecture:
         """Give the architecture of a spec of the space."""

@@ -20,7 +20,7 @@ from scaling_lab.study.study import Study, protocol_digest
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A study with all that was chosen for it, before anything is written."""
+    """A study with all that was chosen for it, before anything is written; no digest before its data were looked at."""
 
     study: Study
     name: str
@@ -28,7 +28,7 @@ class Job:
     file: str
     source: str
     folder: Path
-    data_digest: str
+    data_digest: str = ""
 
     @property
     def protocol(self) -> str:
@@ -54,6 +54,11 @@ def prepare(
     study: Study | StudyFile | str | Path, *, out: str | Path | None, form: str | None, data: str | None
 ) -> Job:
     """Read the study, choose its form and data, and look at the data. Raises UserError for what is wrong with them."""
+    return with_data(choose(study, out=out, form=form, data=data), was_told=data is not None)
+
+
+def choose(study: Study | StudyFile | str | Path, *, out: str | Path | None, form: str | None, data: str | None) -> Job:
+    """Read the study, and choose its form and data, whether or not these are there."""
     if isinstance(study, (str, Path)):
         study = load_study(study)
     if isinstance(study, Study):
@@ -67,13 +72,6 @@ def prepare(
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
     name = study.name if form is None else f"{study.name}-{form}"
-    try:
-        digest = chosen.data.digest()
-        chosen.data.check_images("train", "val")
-    except UserError as error:
-        if data is None and chosen.data.kind != "shapes":
-            raise UserError(f"{error}; --data {chosen.data.kind}:DIR says where the data are") from None
-        raise
     return Job(
         study=chosen,
         name=study.name,
@@ -81,25 +79,42 @@ def prepare(
         file=str(study.path),
         source=study.source,
         folder=Path("runs") / name if out is None else Path(out),
-        data_digest=digest,
     )
+
+
+def with_data(job: Job, *, was_told: bool) -> Job:
+    """Look at the data of a job; `was_told`: the user has named them in this call. Raises UserError where they fail."""
+    source = job.study.data
+    try:
+        digest = source.digest()
+        source.check_images("train", "val")
+    except UserError as error:
+        if not was_told and source.kind != "shapes":
+            raise UserError(f"{error}; --data {source.kind}:DIR says where the data are") from None
+        raise
+    return dataclasses.replace(job, data_digest=digest)
 
 
 def make_folder(path: Path) -> RunFolder:
     """Make a run's folder. Raises UserError where it cannot be written or holds something else."""
     folder = RunFolder(path)
     try:
-        strange = _strange(folder)
-        if strange:
-            raise UserError(
-                f"{path} is no run: it has no {folder.ledger.name}, but {some_of(strange)}; "
-                "give --out a folder that is new or empty"
-            )
+        check_folder(folder)
         for each in (folder.path, folder.specs, folder.trials, folder.samples):
             each.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{error.filename or path} cannot be written: {error.strerror}; give another --out") from None
     return folder
+
+
+def check_folder(folder: RunFolder) -> None:
+    """Raise UserError for a folder that holds something else than a run."""
+    strange = _strange(folder)
+    if strange:
+        raise UserError(
+            f"{folder.path} is no run: it has no {folder.ledger.name}, but {some_of(strange)}; "
+            "give --out a folder that is new or empty"
+        )
 
 
 def _strange(folder: RunFolder) -> list[str]:

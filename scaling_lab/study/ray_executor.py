@@ -20,7 +20,7 @@ from typing import Any
 
 from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
-from scaling_lab.study.processes import temporary_folder, watched
+from scaling_lab.study.processes import make_mark, temporary_folder, watched
 from scaling_lab.study.signals import handlers_kept
 from scaling_lab.study.trial import Objective
 
@@ -116,8 +116,7 @@ def run_with_ray(
     if resources.address is not None:
         _check_reachable(resources.address)
     with watched(mark), _ray(resources, mark) as ray:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        at_once = resources.trials_at_once(nodes)
+        at_once = resources.trials_at_once(_machines(ray))
         bookkeeper.progress.concurrency = at_once
         # Trials of a cluster need a folder that all machines see.
         storage = bookkeeper.folder.path / "ray" if resources.address else temporary_folder(mark) / "tune"
@@ -136,6 +135,17 @@ def run_with_ray(
             )
         finally:
             shutil.rmtree(storage, ignore_errors=True)
+
+
+def cluster_machines(address: str) -> list[Mapping[str, float]]:
+    """Give what each machine of a cluster has; nothing is started there. Raises UserError where none answers."""
+    _check_reachable(address)
+    with _ray(Resources(address=address), make_mark()) as ray:
+        return _machines(ray)
+
+
+def _machines(ray: Any) -> list[Mapping[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _check_reachable(address: str) -> None:

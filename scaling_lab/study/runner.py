@@ -77,7 +77,7 @@ def run_study(
     try:
         run = _Run(job, folder, lock, stream=stream, executor=executor)
         with run.closing():
-            chosen = objective or _training(job.study)
+            chosen = objective or training_objective(job.study)
             if run.start(count=count, check=check, retry_failed=retry_failed):
                 run.execute(chosen, address=address, cpus=cpus)
             if measure_latency is not None:
@@ -275,7 +275,8 @@ def _set_aside(folder: Path) -> None:
         folder.rename(next(name for name in names if not name.exists()))
 
 
-def _training(study: Study) -> Training:
+def training_objective(study: Study) -> Training:
+    """Give the objective that trains as a study says."""
     return Training(
         data=study.data.to_dict(),
         recipe=study.recipe.to_dict(),

@@ -1,0 +1,213 @@
+"""plan: what a study will take, in words, before anything is spent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.cli.parsing import add_verb
+from scaling_lab.console import decimals, text_table
+
+if TYPE_CHECKING:
+    from scaling_lab.study.forecast import Forecast
+    from scaling_lab.study.plan import Places, Plan
+    from scaling_lab.study.survey import Survey
+
+_INDENT = 12
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add it to the parser."""
+    plan = add_verb(
+        verbs,
+        "plan",
+        _plan,
+        "say what a study will take before it is run: trials, time, disk, and what its seeds can show",
+        "plan studies/topology_ablation.py --form seeds",
+        "plan studies/width_factor.py --form paper --data coco:/data/coco --cpus 64 --gpus 8",
+        "plan studies/width_factor.py --no-measure --json",
+    )
+    plan.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
+    plan.add_argument("--form", help="one of the study's named forms, such as smoke")
+    plan.add_argument("--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR")
+    plan.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
+    plan.add_argument("--address", help="plan for the Ray cluster at this address")
+    plan.add_argument("--cpus", type=int, help="plan for a machine with so many cores (this machine's)")
+    plan.add_argument("--gpus", type=int, help="plan for a machine with so many GPUs (this machine's)")
+    plan.add_argument("--points", type=int, help="random points to draw of a space without a grid (100)")
+    plan.add_argument("--no-measure", action="store_true", help="train nothing, and say nothing of time")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from scaling_lab.study.planning import make_plan
+
+    plan = make_plan(
+        options.study,
+        out=options.out,
+        form=options.form,
+        data=options.data,
+        address=options.address,
+        cpus=options.cpus,
+        gpus=options.gpus,
+        points=options.points,
+        measure=not options.no_measure,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(json.dumps(plan.to_dict(), indent=1) if options.json else plan_text(plan))
+    return 1 if plan.problems else 0
+
+
+def plan_text(plan: Plan) -> str:
+    """Write a plan as lines for people."""
+    study = plan.study + (f" (form {plan.form})" if plan.form else "")
+    lines = [
+        ("study", study),
+        ("data", plan.data or "not here"),
+        *_space(plan.space, plan.sampler),
+        ("trials", _trials(plan)),
+        *_earlier(plan),
+        ("machine", _places(plan.places)),
+        *_disk(plan),
+        ("seeds", _detectable(plan)),
+        *_time(plan),
+        *(("note", note) for note in plan.notes),
+        *(("cannot work", problem) for problem in plan.problems),
+    ]
+    return "\n".join(f"{name:<{_INDENT}}{text}" for name, text in lines)
+
+
+# --- the lines -------------------------------------------------------------------------------------------------------
+
+
+def _space(space: Survey, sampler: str) -> list[tuple[str, str]]:
+    from scaling_lab.study.progress import counted
+
+    architectures = counted(space.architectures, "distinct architecture")
+    if space.is_exact:
+        words = f"{counted(space.points, 'point')}, {architectures} (all of them; sampler {sampler})"
+    else:
+        words = f"{counted(space.points, 'random point')} gave {architectures} (sampler {sampler})"
+        words += f"; the space itself refused {counted(space.pruned, 'more draw')}" if space.pruned else ""
+    lines = [("space", words), ("costs", _ranges(space.ranges))]
+    if space.rejected:
+        reasons = ", ".join(f"{number} by {name}" for name, number in space.rejected.items())
+        lines.append(("limits", f"reject {sum(space.rejected.values())} of {space.architectures}: {reasons}"))
+        if space.within:
+            lines.append(("", f"leave {len(space.within)}: {_ranges(space.ranges_within)}"))
+    return lines
+
+
+def _ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
+    places = decimals((value for pair in ranges.values() for value in pair), least=3, digits=3)
+    words = []
+    for name, (least, most) in ranges.items():
+        text = f"{least:.{places}f}" + (f" to {most:.{places}f}" if most > least else "")
+        words.append(f"{name} {text}")
+    return ", ".join(words)
+
+
+def _trials(plan: Plan) -> str:
+    from scaling_lab.study.progress import counted
+
+    trials = plan.trials
+    words = counted(trials.trials, "trial")
+    if trials.architectures is not None:
+        seeds = counted(trials.seeds, "seed")
+        exact = trials.architectures * trials.seeds == trials.trials
+        words += f": {counted(trials.architectures, 'architecture')} with {'' if exact else 'at least '}{seeds}"
+    else:
+        words += f", seed by seed for what is proposed again (up to {counted(trials.seeds, 'seed')})"
+    words += f", {counted(trials.epochs, 'epoch')} each"
+    return words + (f", {trials.images_seen:,} training images in all" if trials.images_seen is not None else "")
+
+
+def _earlier(plan: Plan) -> list[tuple[str, str]]:
+    if plan.earlier is None:
+        return []
+    from scaling_lab.study.progress import counted, duration
+
+    states = ", ".join(f"{number} {state}" for state, number in plan.earlier.states.items()) or "no trial"
+    words = f"{plan.folder} holds {states}; {counted(plan.trials.left, 'trial')} left to run"
+    if plan.earlier.seconds is not None:
+        words += f"; a complete one took {duration(plan.earlier.seconds)}"
+    return [("earlier", words)]
+
+
+def _places(places: Places) -> str:
+    wanted = f"{_resources(places.cpus_per_trial, places.gpus_per_trial)} a trial"
+    if not places.machines:
+        return f"{places.where}: not known; {wanted}"
+    cpus, gpus = (sum(each[name] for each in places.machines) for name in ("CPU", "GPU"))
+    several = f" on {len(places.machines)} machines" if len(places.machines) > 1 else ""
+    fits = f"{places.at_once} at once" if places.at_once else "none fits"
+    return f"{places.where} has {_resources(cpus, gpus)}{several}; {wanted}: {fits}"
+
+
+def _resources(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU{'' if cpus == 1 else 's'} and {gpus:g} GPU{'' if gpus == 1 else 's'}"
+
+
+def _disk(plan: Plan) -> list[tuple[str, str]]:
+    if plan.disk is None:
+        return []
+    disk = plan.disk
+    each = f"checkpoint {_bytes(*disk.checkpoint)}, weights {_bytes(*disk.weights)} a trial"
+    return [("disk", f"{each}; {_bytes(disk.total)} to write in all, {_bytes(disk.free)} free")]
+
+
+def _detectable(plan: Plan) -> str:
+    least = plan.detectable
+    if least.sds is None:
+        return "1 for each architecture: no difference between two can be claimed, for nothing shows what is chance"
+    words = f"{least.seeds} a side: true differences below {least.sds:.2f} SD of one result may stay unseen"
+    if least.ap is not None and plan.earlier is not None and plan.earlier.sd is not None:
+        words += f", {least.ap:.1f} AP with the earlier trials' SD of {plan.earlier.sd:.1f} AP"
+    words += " (80 % power, 5 %, two-sided)"
+    if plan.trials.architectures is None:
+        words += "; what is proposed once has 1 seed, and shows none"
+    return words
+
+
+def _time(plan: Plan) -> list[tuple[str, str]]:
+    if plan.time is None:
+        return []
+    from scaling_lab.study.progress import counted, duration
+
+    time = plan.time
+    ends = [duration(span.estimate) for span in (time.quickest, time.slowest)]
+    what = f"{counted(time.trials, 'trial')}, {time.at_once} at once"
+    low, high = duration(time.total.low), duration(time.total.high)
+    lines = [
+        f"about {' to '.join(dict.fromkeys(ends))} a trial",
+        f"about {duration(time.total.estimate)} for {what} ({low} to {high} as the measured steps varied)",
+        f"estimates from a few steps of one trial alone, on {time.device}; trials side by side take longer",
+    ]
+    if plan.places.where != "this machine":
+        lines.append(f"measured here, not on {plan.places.where}")
+    lines += _timed(time).splitlines()
+    return [("time" if place == 0 else "", line) for place, line in enumerate(lines)]
+
+
+def _timed(time: Forecast) -> str:
+    from scaling_lab.study.progress import duration
+
+    places = decimals((each.gmacs for each in time.timed), least=3, digits=3)
+    rows = [["measured", "GMACs", "steps", "s a step", "s of data", "s an evaluation", "trial", "architecture"]]
+    for each in time.timed:
+        numbers = [f"{each.gmacs:.{places}f}", str(each.steps), f"{each.step.estimate:.3f}", f"{each.wait:.3f}"]
+        rows.append([each.which, *numbers, f"{each.evaluation:.1f}", duration(each.trial.estimate), each.description])
+    return text_table(rows)
+
+
+def _bytes(least: float, most: float | None = None) -> str:
+    """Say a size shortly, in units of 1000; or a range of sizes."""
+    if most is not None and _bytes(most) != _bytes(least):
+        return f"{_bytes(least)} to {_bytes(most)}"
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if least >= size:
+            return f"{least / size:.3g} {unit}"
+    return f"{least / 1e3:.0f} kB"

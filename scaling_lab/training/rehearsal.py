@@ -1,0 +1,196 @@
+"""A few real steps, one checkpoint and one held-out batch of a training, timed: what a plan extrapolates from.
+
+It takes the steps of train.py's own Run, in a folder that is removed again; it decides nothing about whole trainings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data import Source
+from scaling_lab.data.drawn import forget
+from scaling_lab.data.loading import Batch
+from scaling_lab.training import memory
+from scaling_lab.training.evaluation import average_precision, predict
+from scaling_lab.training.freezing import set_training
+from scaling_lab.training.optimization import learning_rate
+from scaling_lab.training.recipe import Recipe
+from scaling_lab.training.train import Run
+
+# The first step, which may compile or wait for the first data, counts as the start; this many more are not counted.
+WARM_UP = 2
+# Steps are timed for about so many seconds, within these bounds.
+SECONDS, LEAST_STEPS, MOST_STEPS = 6.0, 3, 40
+# So many held-out batches are timed.
+MOST_BATCHES = 4
+# COCO's evaluator is timed on up to so many held-out images.
+MOST_EVALUATED = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """Seconds of the parts of a training.
+
+    `start` is all until the first step is done; `steps` are those after the warm-up, each without the wait for its
+    batch: `wait` in the first epoch and `later_wait` in the others, which differ where images are kept. `evaluation` is
+    of all held-out images, `later_evaluation` that of the second and all further ones.
+    """
+
+    start: float
+    steps: tuple[float, ...]
+    wait: float
+    later_wait: float
+    checkpoint: float
+    evaluation: float
+    later_evaluation: float
+
+    def training(self, recipe: Recipe, steps_per_epoch: int, step: float) -> float:
+        """Give the seconds of a whole training whose steps take `step` each."""
+        evaluations = -(-recipe.epochs // recipe.eval_every)  # the last epoch is always evaluated
+        waits = steps_per_epoch * (self.wait + (recipe.epochs - 1) * self.later_wait)
+        evaluating = self.evaluation + (evaluations - 1) * self.later_evaluation
+        return self.start + recipe.epochs * (steps_per_epoch * step + self.checkpoint) + waits + evaluating
+
+
+def rehearse(
+    spec: DetectorSpec,
+    source: Source,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: str,
+    workers: int,
+    threads: int,
+    seconds: float = SECONDS,
+) -> Rehearsal:
+    """Time the parts of a training on this machine. Raises what the training would raise in its first steps."""
+    forget()  # what an earlier rehearsal has drawn, a trial in a process of its own has to draw
+    with _threads(threads), tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        run = Run(spec, source, recipe, seed=seed, folder=Path(folder), device=device, workers=workers)
+        set_training(run.model, recipe.freeze)
+        with closing(_batches(run)) as found:
+            run.step(*next(found))
+            start = time.perf_counter() - began
+            steps, wait = _time_steps(run, found, seconds)
+        began = time.perf_counter()
+        run.save()
+        checkpoint = time.perf_counter() - began
+        later_wait = _time_kept(run, len(steps)) if source.kind == "shapes" else wait
+        evaluation, later_evaluation = _time_evaluations(run)
+        del run
+        memory.release()
+    return Rehearsal(
+        start=start,
+        steps=steps,
+        wait=wait,
+        later_wait=later_wait,
+        checkpoint=checkpoint,
+        evaluation=evaluation,
+        later_evaluation=later_evaluation,
+    )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _batches(run: Run) -> Generator[tuple[Batch, float]]:
+    """Give the batches of one epoch after the other, with each step's learning rate in the first."""
+    for epoch in itertools.count(1):
+        loader = run.batches("train", epoch)
+        for place, batch in enumerate(loader):
+            yield batch, learning_rate(run.recipe, place, len(loader))
+
+
+def _time_steps(run: Run, found: Iterator[tuple[Batch, float]], seconds: float) -> tuple[tuple[float, ...], float]:
+    """Time steps, and the mean wait for their batches."""
+    steps: list[float] = []
+    waits: list[float] = []
+    began = ready = time.perf_counter()
+    for batch, rate in found:
+        given = time.perf_counter()
+        run.step(batch, rate)
+        waits.append(given - ready)
+        ready = time.perf_counter()
+        steps.append(ready - given)
+        counted = len(steps) - WARM_UP
+        if counted >= MOST_STEPS or (counted >= LEAST_STEPS and ready - began >= seconds):
+            break
+    return tuple(steps[WARM_UP:]), float(np.mean(waits[WARM_UP:]))
+
+
+def _time_kept(run: Run, batches: int) -> float:
+    """Time the wait for batches whose images were drawn before."""
+    loader = run.batches("train", 1)
+    count = min(batches, len(loader))
+    began = time.perf_counter()
+    for _ in itertools.islice(loader, count):
+        pass
+    return (time.perf_counter() - began) / count
+
+
+def _time_evaluations(run: Run) -> tuple[float, float]:
+    """Time some held-out batches and the evaluator, scaled to all images: for the first evaluation and for later ones."""
+    detections_D7, found_on, _ = _pass(run)  # warms up
+    forget()
+    first = _pass(run)[2]
+    later = _pass(run)[2] if run.source.kind == "shapes" else first
+    truth = run.source.ground_truth("val")
+    some = _first_images(truth, MOST_EVALUATED)
+    repeated_D7 = _repeated(detections_D7, found_on, [image["id"] for image in some["images"]])
+    began = time.perf_counter()
+    average_precision(some, repeated_D7)
+    comparing = (time.perf_counter() - began) * len(truth["images"]) / len(some["images"])
+    return first + comparing, later + comparing
+
+
+def _pass(run: Run) -> tuple[np.ndarray[Any, Any], list[int], float]:
+    """Detect on some held-out batches; give the detections, the images, and the seconds that all batches would take."""
+    loader = run.batches("val", 0)
+    found, image_ids, times = [], [], []
+    ready = time.perf_counter()
+    with closing(iter(loader)) as iterator:
+        for batch in itertools.islice(iterator, MOST_BATCHES):
+            found.append(predict(run.average.model, run.source, [batch]))
+            image_ids += batch.image_ids
+            now = time.perf_counter()
+            times.append(now - ready)
+            ready = now
+    # The first may have waited for processes that read to start.
+    seconds = times[0] + (len(loader) - 1) * float(np.mean(times[1:] or times))
+    return np.concatenate(found), image_ids, seconds
+
+
+def _first_images(truth: dict[str, Any], count: int) -> dict[str, Any]:
+    images = truth["images"][:count]
+    ids = {image["id"] for image in images}
+    annotations = [each for each in truth["annotations"] if each["image_id"] in ids]
+    return {**truth, "images": images, "annotations": annotations}
+
+
+def _repeated(detections_D7: np.ndarray[Any, Any], found_on: list[int], image_ids: list[int]) -> np.ndarray[Any, Any]:
+    """Give the images the detections that were found on a few, again and again: an evaluator's work is their number."""
+    parts = []
+    for place, image_id in enumerate(image_ids):
+        rows_D7 = detections_D7[detections_D7[:, 0] == found_on[place % len(found_on)]].copy()
+        rows_D7[:, 0] = image_id
+        parts.append(rows_D7)
+    return np.concatenate(parts)
