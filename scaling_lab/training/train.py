@@ -68,6 +68,7 @@ def train(
         places: Any = {"seed": seed, "folder": folder, "device": device, "workers": workers}
         run = Run(spec, source, recipe, **places, weights=weights, too_large=too_large)
         run.progress = progress
+        run.check_norms()
         return run
 
     if recipe.batch_size < group.size():
@@ -141,7 +142,6 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self.load()
-        self.check_norms()
 
     def check_norms(self) -> None:
         """Raise UserError where a batch norm would see a single value."""

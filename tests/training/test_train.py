@@ -181,7 +181,7 @@ def test_no_detections_at_all_is_an_ap_of_zero() -> None:
         ({"epoch": 3}, r"Recipe has no field 'epoch' \(did you mean 'epochs'\?\); allowed are epochs, batch_size"),
         ({"freeze": "all"}, "recipe.freeze is 'all'; allowed are none, backbone, backbone_norms"),
         ({"accumulate": 0}, "recipe.accumulate is 0; allowed are whole numbers from 1"),
-        ({"accumulate": 9}, "recipe.accumulate is 9; allowed are whole numbers from 1 to batch_size, which is 8"),
+        ({"accumulate": 17}, "recipe.accumulate is 17; allowed are whole numbers from 1 to batch_size, which is 16"),
         ({"halve_batch": 1}, "recipe.halve_batch is 1; allowed are True and False"),
         ({"sync_norm": "yes"}, "recipe.sync_norm is 'yes'; allowed are True and False"),
         ({"compile": None}, "recipe.compile is None; allowed are True and False"),
