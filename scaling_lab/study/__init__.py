@@ -1,5 +1,6 @@
 """Running many trials of one question. Importing this package imports neither torch, nor ray, nor optuna."""
 
+from scaling_lab.study.halving import Halving
 from scaling_lab.study.study import Study
 
-__all__ = ["Study"]
+__all__ = ["Halving", "Study"]

@@ -14,7 +14,9 @@ from scaling_lab.runs import RunFolder
 from scaling_lab.study.files import write_whole
 from scaling_lab.study.ledger import Ledger
 from scaling_lab.study.progress import Progress
-from scaling_lab.study.proposals import Proposal, Proposals
+from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.proposals import Proposals
+from scaling_lab.study.rungs import Judge
 from scaling_lab.study.trial import Outcome
 
 
@@ -26,7 +28,10 @@ class Bookkeeper:
     ) -> None:
         self.folder, self.progress = folder, progress
         self._ledger, self._proposals, self._session = ledger, proposals, session
-        self._running: dict[int, _Clock] = {}
+        self._running: dict[int, _Running] = {}
+        self._judge = Judge(proposals.study, proposals.values)
+        for trial, epoch, metrics in ledger.results_at(self._judge.epochs, protocol=proposals.protocol):
+            self._judge.note(trial, epoch, metrics)
 
     def next(self) -> Proposal | None:
         """Give the next trial to run, or None."""
@@ -38,15 +43,18 @@ class Bookkeeper:
 
     def started(self, proposal: Proposal) -> None:
         """Note that a trial runs, or runs again where its worker was lost."""
-        self._running.setdefault(proposal.trial, _Clock(proposal.seconds))
+        self._running.setdefault(proposal.trial, _Running(proposal))
         self._ledger.start_trial(proposal.trial, self._session)
         self.progress.started(proposal)
 
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> bool:
         """Note an epoch; give whether the trial is to go on."""
-        self._ledger.add_epoch(trial, metrics["epoch"], metrics, seconds=self._running[trial].seconds)
+        running, epoch = self._running[trial], metrics["epoch"]
+        self._ledger.add_epoch(trial, epoch, metrics, seconds=running.seconds)
         self.progress.reported(trial, metrics)
-        return True
+        is_retold, running.epoch = epoch < running.epoch, max(epoch, running.epoch)
+        # A trial that has later epochs went on from here; one that has none may have been killed before it was stopped.
+        return not self._judge.note(trial, epoch, metrics) or is_retold or self._judge.goes_on(trial, epoch)
 
     def ended(self, trial: int, outcome: Outcome) -> None:
         """Note how a trial has ended. One that lacks an objective's value has failed."""
@@ -89,11 +97,12 @@ class Bookkeeper:
             write_whole(path, proposal.spec.to_json())
 
 
-class _Clock:
-    """A trial's seconds, over all its sessions."""
+class _Running:
+    """A trial's seconds over all its sessions, and the last epoch that the ledger has of it."""
 
-    def __init__(self, before: float) -> None:
-        self._start = time.monotonic() - before
+    def __init__(self, proposal: Proposal) -> None:
+        self._start = time.monotonic() - proposal.seconds
+        self.epoch = proposal.epochs_done
 
     @property
     def seconds(self) -> float:

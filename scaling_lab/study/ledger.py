@@ -17,6 +17,7 @@ from typing import Any
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.runs import ACCURACIES, SCHEMA, SCHEMA_VERSION
+from scaling_lab.study.transaction import Transaction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +251,15 @@ class Ledger:
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
         }
 
+    def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:
+        """Give (trial, epoch, metrics) of all trials of a protocol that have reported these epochs."""
+        query = (
+            "SELECT epochs.trial, epochs.epoch, epochs.metrics FROM epochs JOIN trials ON trials.id = epochs.trial "
+            "WHERE trials.protocol = ? AND epochs.epoch = ? ORDER BY epochs.trial"
+        )
+        rows = [row for epoch in epochs for row in self._connection.execute(query, (protocol, epoch))]
+        return [(trial, epoch, json.loads(metrics)) for trial, epoch, metrics in rows]
+
     def rejections(self) -> list[tuple[dict[str, Any], dict[str, float]]]:
         """Give (params, costs) of all that limits refused."""
         rows = self._connection.execute("SELECT params, costs FROM rejections ORDER BY id")
@@ -259,25 +269,9 @@ class Ledger:
         """Give (architecture, device) of all measured latencies."""
         return {tuple(row) for row in self._connection.execute("SELECT architecture, device FROM latencies")}
 
-    def transaction(self) -> _Transaction:
+    def transaction(self) -> Transaction:
         """Group changes: all of them, or none, are in the ledger afterwards."""
-        return _Transaction(self._connection)
-
-
-class _Transaction:
-    """One transaction; within another one, a part of it. An interrupt in the middle leaves nothing half-written."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._outer = self._connection.in_transaction
-        if not self._outer:
-            self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if not self._outer:
-            self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
+        return Transaction(self._connection)
 
 
 def now() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
-from scaling_lab.study.proposals import Proposal
+from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.trial import Objective, Stopped, run_trial
 
 

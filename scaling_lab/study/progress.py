@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from scaling_lab.study.proposals import Proposal
+from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.trial import Outcome
 
 LINES_EVERY, TABLE_EVERY = 5.0, 0.5

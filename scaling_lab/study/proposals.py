@@ -10,10 +10,8 @@ what it gave), known with some seeds (its next seed is a trial), or new (the fir
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from scaling_lab.study.costs import Costs, Count
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
 from scaling_lab.study.loading import point_error
+from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.sampling import Asked, Sampling, replay
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
@@ -34,20 +33,6 @@ from scaling_lab.user_files import is_ours
 MOST_FUTILE = 200
 
 _TOLD = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proposal:
-    """A trial that is in the ledger and waits to be run. `epochs_done` are in its folder's checkpoint already."""
-
-    trial: int
-    spec: DetectorSpec
-    seed: int
-    params: dict[str, Any]
-    epochs: int
-    epochs_done: int = 0
-    seconds: float = 0.0
-    gmacs: float = math.nan
 
 
 class Proposals:
@@ -64,7 +49,7 @@ class Proposals:
         journal: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        self.study, self._ledger, self._protocol, self._say = study, ledger, protocol, say
+        self.study, self._ledger, self.protocol, self._say = study, ledger, protocol, say
         self._name = name
         self._costs = Costs(
             limits=study.limits,
@@ -185,14 +170,17 @@ class Proposals:
         return reason is not None
 
     def _tell_known(self, asked: Asked, architecture: Architecture, rows: list[TrialRow]) -> None:
-        """A point whose every seed is taken: a free look-up, where one has ended."""
+        """A point whose every seed is taken: a free look-up, where one has ended. One that was stopped has no value."""
         self._sampling.describe(asked, known_trials=[row.id for row in rows])
         self._sampling.constrain(asked, self._costs.excess(architecture.costs))
         for row in rows:
             if row.state == "complete":
                 self._sampling.complete(asked, self.values(row.id, row.metrics))
                 return
-        self._sampling.fail(asked)
+        if any(row.state == "stopped" for row in rows):
+            self._sampling.prune(asked)
+        else:
+            self._sampling.fail(asked)
 
     def _tell_started(self, row: TrialRow) -> None:
         """A trial of the grid or of an earlier session runs: Optuna hears of it, if its space still has the point."""
@@ -218,7 +206,7 @@ class Proposals:
         with self._ledger.transaction():
             self._ledger.add_architecture(architecture)
             trial = self._ledger.plan(
-                architecture=architecture.digest, protocol=self._protocol, seed=seed, params=params, epochs=epochs
+                architecture=architecture.digest, protocol=self.protocol, seed=seed, params=params, epochs=epochs
             )
         self._costs.keep(architecture)
         self._by_architecture.setdefault(architecture.digest, {})[seed] = trial

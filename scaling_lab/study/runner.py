@@ -213,12 +213,16 @@ class _Run:
     def _say_done(self) -> None:
         rows = self.ledger.trials()
         failed = sum(row.state == "failed" for row in rows)
+        stopped = [row for row in rows if row.state == "stopped"]
         if not rows:
             words = self._nothing()
         elif len(rows) == 1:
             words = "the only trial " + ("failed; --retry-failed runs it again" if failed else "is done")
         else:
             words = f"all {len(rows)} trials are done"
+            if stopped:
+                saved = sum(row.epochs - row.epochs_done for row in stopped)
+                words += f", {len(stopped)} of them stopped early ({saved} of {sum(row.epochs for row in rows)} epochs saved)"
             words += f", {failed} of them failed; --retry-failed runs those again" if failed else ""
         self.say(words)
 

@@ -22,6 +22,7 @@ from scaling_lab.checks import (
     check_whole,
 )
 from scaling_lab.errors import UserError
+from scaling_lab.study.halving import Halving
 from scaling_lab.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ class Study(Fields):
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
     the other samplers use the seeds after the first for architectures that they propose again. `sampler` "gp" models what
     every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `baseline` is the point of the
-    space that reports compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `stopping` ends trials early that
+    fall behind the others; they stay stopped, and are on no front. `baseline` is the point of the space that reports
+    compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
     """
 
     question: str
@@ -61,6 +63,7 @@ class Study(Fields):
     limits: Mapping[str, float] = field(default_factory=dict)
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
+    stopping: Halving | None = None
     baseline: Mapping[str, Any] | None = None
     report: str = "reports/frontier.py"
     forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -110,6 +113,20 @@ class Study(Fields):
                 raise UserError(f"limit {name!r} is unknown; allowed are {', '.join(COSTS)}")
             check_number(f"limit {name!r}", limit, above=0)
 
+        self._check_stopping()
+
+    def _check_stopping(self) -> None:
+        if self.stopping is None:
+            return
+        if not isinstance(self.stopping, Halving):
+            raise UserError(f"stopping is {self.stopping!r}; allowed are None and Halving(min_epochs=..., factor=3)")
+        self.stopping.check_recipe(self.recipe)
+        if not any(name in MEASURED for name in self.objectives):
+            raise UserError(
+                f"stopping is {self.stopping!r}, but the objectives, {', '.join(self.objectives)}, are known before a trial; "
+                f"it needs one of {', '.join(MEASURED)}"
+            )
+
     def _check_resources(self) -> None:
         check_number("cpus_per_trial", self.cpus_per_trial, above=0)
         check_number("gpus_per_trial", self.gpus_per_trial, least=0)
@@ -151,6 +168,7 @@ class Study(Fields):
             "limits": dict(self.limits),
             "cpus_per_trial": self.cpus_per_trial,
             "gpus_per_trial": self.gpus_per_trial,
+            "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "baseline": None if self.baseline is None else dict(self.baseline),
             "report": self.report,
         }

@@ -2,6 +2,7 @@
 
     bookkeeper.next   ->  _Proposed  ->  Tune  ->  a worker: run_trial(objective)
     bookkeeper.ended  <-  _Events    <-  Tune  <-  tune.report
+                          _Decisions ->  Tune  ->  whoever is to stop
 
 Importing this imports ray; ray_executor.py does so when the environment is set.
 """
@@ -19,14 +20,19 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.study.bookkeeper import Bookkeeper
-from scaling_lab.study.proposals import Proposal
-from scaling_lab.study.trial import Objective, Outcome, Stopped, run_trial
+from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.trial import Objective, Outcome, Stopped, device_name, run_trial
 
 _LOST_WORKER_RETRIES = 2
+
+# A worker that is stopped has so long to put its trial away. Tune's own two seconds are short for a trial that ends its
+# loaders' processes, and the next trial, which waits for the worker, would be lost without a word.
+_SECONDS_TO_END = 600
 
 # After an error on a GPU every later call may fail, and memory may stay taken. Our own code raises the other kinds.
 DAMAGING = ("error", "out_of_memory")
@@ -52,7 +58,9 @@ def run_on_tune(
     proposed = _Proposed(bookkeeper, at_once)
     tuner = tune.Tuner(
         tune.with_resources(_make_trainable(objective, name), dict(wanted)),
-        tune_config=tune.TuneConfig(search_alg=proposed, num_samples=-1, reuse_actors=True),
+        tune_config=tune.TuneConfig(
+            search_alg=proposed, scheduler=_Decisions(bookkeeper, proposed), num_samples=-1, reuse_actors=True
+        ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(storage),
@@ -73,9 +81,11 @@ def _make_trainable(objective: Objective, name: str) -> Callable[[dict[str, Any]
     """Wrap the objective for a worker, which runs further trials unless one has failed and may have damaged it."""
 
     def trial(config: dict[str, Any]) -> None:
+        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(_SECONDS_TO_END)
+
         def report(metrics: dict[str, Any]) -> None:
             try:
-                tune.report({"event": json.dumps({"epoch": metrics})})
+                tune.report({"event": json.dumps({"epoch": metrics, "device": device_name()})})
             except SystemExit:  # how Tune stops a trial
                 raise Stopped from None
 
@@ -86,6 +96,9 @@ def _make_trainable(objective: Objective, name: str) -> Callable[[dict[str, Any]
             folder=Path(config["folder"]),
             report=report,
         )
+        if outcome.state == "stopped":
+            # Tune asked for it and waits for this thread to end; another report would wait for Tune, and for ever.
+            raise SystemExit(0)
         # As text: Tune keeps statistics of every number that it is told.
         tune.report({"event": json.dumps({"outcome": outcome.to_dict()})})
         if outcome.kind in DAMAGING:
@@ -118,6 +131,11 @@ class _Proposed(Searcher):  # type: ignore[misc]
             "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
         }
 
+    def ended(self, trial: int, outcome: Outcome) -> None:
+        """Make room for the next."""
+        del self.running[trial]
+        self._bookkeeper.ended(trial, outcome)
+
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Do nothing: the events have said it."""
 
@@ -132,8 +150,34 @@ class _Proposed(Searcher):  # type: ignore[misc]
         return str, ()  # Tune pickles it for a restore that never comes
 
 
+class _Decisions(FIFOScheduler):  # type: ignore[misc]
+    """Tell the bookkeeper what Tune hears from its workers, and Tune who is to stop: only a scheduler is asked for that."""
+
+    def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed) -> None:
+        super().__init__()
+        self._bookkeeper, self._proposed = bookkeeper, proposed
+
+    def on_trial_result(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        event = json.loads(result["event"])
+        with _leaving():
+            if "outcome" in event:
+                return self._end(trial, Outcome(**event["outcome"]))
+            if self._bookkeeper.reported(trial.config["trial"], event["epoch"]):
+                return str(TrialScheduler.CONTINUE)
+            self._end(trial, Outcome(state="stopped", device=event["device"]))
+            return str(TrialScheduler.STOP)
+
+    def _end(self, trial: Trial, outcome: Outcome) -> str:
+        trial.max_failures = 0  # a worker that ends itself is not lost
+        self._proposed.ended(trial.config["trial"], outcome)
+        return str(TrialScheduler.CONTINUE)
+
+    def __reduce__(self) -> Any:
+        return str, ()
+
+
 class _Events(tune.Callback):  # type: ignore[misc]
-    """Tell the bookkeeper what Tune hears from its workers."""
+    """Tell the bookkeeper which workers start and which are lost, and give it its turns."""
 
     def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed, is_interrupted: Callable[[], bool]) -> None:
         self._bookkeeper, self._proposed, self._is_interrupted = bookkeeper, proposed, is_interrupted
@@ -148,26 +192,12 @@ class _Events(tune.Callback):  # type: ignore[misc]
         with _leaving():
             self._bookkeeper.started(self._proposed.running[trial.config["trial"]])
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: Mapping[str, Any], **info: Any
-    ) -> None:
-        event = json.loads(result["event"])
-        with _leaving():
-            if "epoch" in event:
-                self._bookkeeper.reported(trial.config["trial"], event["epoch"])
-            else:
-                trial.max_failures = 0  # a worker that ends itself is not lost
-                self._ended(trial, Outcome(**event["outcome"]))
-
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         with _leaving():
             if trial.config["trial"] in self._proposed.running:
                 message = f"its worker was lost {_LOST_WORKER_RETRIES + 1} times; was it killed for its memory?"
-                self._ended(trial, Outcome(state="failed", kind="lost_worker", message=message))
-
-    def _ended(self, trial: Trial, outcome: Outcome) -> None:
-        del self._proposed.running[trial.config["trial"]]
-        self._bookkeeper.ended(trial.config["trial"], outcome)
+                outcome = Outcome(state="failed", kind="lost_worker", message=message)
+                self._proposed.ended(trial.config["trial"], outcome)
 
     def __reduce__(self) -> Any:
         return str, ()

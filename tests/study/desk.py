@@ -9,7 +9,8 @@ import optuna
 
 from scaling_lab import DetectorSpec, Study, topologies
 from scaling_lab.study.ledger import Ledger
-from scaling_lab.study.proposals import Proposal, Proposals
+from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.proposals import Proposals
 from tests.study.engine import count, make_study, spec
 
 

@@ -16,9 +16,10 @@ from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
+from scaling_lab.study import Halving
 from scaling_lab.study.ray_executor import cores
 from scaling_lab.study.runner import run_study
-from scaling_lab.study.trial import Report
+from scaling_lab.study.trial import Report, Stopped
 from scaling_lab.training import Diverged
 
 ROOT = Path(__file__).parents[2]
@@ -60,10 +61,12 @@ class Replayed:
     """An objective that keeps a checkpoint, and fails on demand by a topology's name.
 
     Trials from the number `hold` on wait for ever after the first epoch of each start: they are to be stopped there.
+    One that is stopped early takes `linger` seconds to end.
     """
 
     hold: int | None = None
     fail: Mapping[str, str] | None = None
+    linger: float = 0.0
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         checkpoint = folder / "checkpoint.pt"
@@ -74,7 +77,11 @@ class Replayed:
             metrics = result(spec, seed, epoch)
             self._fail(spec, metrics)
             _log(folder, f"epoch {epoch}")
-            report(metrics)
+            try:
+                report(metrics)
+            except Stopped:
+                time.sleep(self.linger)
+                raise
             _write_whole(checkpoint, str(epoch))
             while self.hold is not None and int(folder.name) >= self.hold:
                 time.sleep(0.02)
@@ -168,9 +175,12 @@ def rows(run: Path) -> list[dict[str, Any]]:
 def main() -> int:
     """A driver to be killed: run what the first argument says, as JSON."""
     options = json.loads(sys.argv[1])
+    study = options.get("study", {})
+    if "stopping" in study:
+        study["stopping"] = Halving(**study["stopping"])
     try:
         run_study(
-            make_study(**options.get("study", {})),
+            make_study(**study),
             out=options["out"],
             executor=options["executor"],
             cpus=some_cores(options["executor"]),

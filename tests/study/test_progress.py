@@ -8,7 +8,7 @@ import pytest
 
 from scaling_lab import topologies
 from scaling_lab.study.progress import Progress, duration
-from scaling_lab.study.proposals import Proposal
+from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.trial import Outcome
 from tests.study.engine import spec
 

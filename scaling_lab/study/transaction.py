@@ -1,0 +1,21 @@
+"""A group of changes of a SQLite database that are there whole or not at all. It knows no table."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+class Transaction:
+    """One transaction; within another one, a part of it. An interrupt in the middle leaves nothing half-written."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._outer = self._connection.in_transaction
+        if not self._outer:
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self._outer:
+            self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
