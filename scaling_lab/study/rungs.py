@@ -107,8 +107,9 @@ class Rung:
         self._fronts = np.append(self._fronts, front)
         moved = np.array([len(self._points) - 1])
         while len(moved):
-            others = np.setdiff1d(np.flatnonzero(self._fronts == front), moved, assume_unique=True)
-            moved = others[_dominated(self._points[others], self._points[moved])]
+            # Who has moved here is dominated by none who has moved with it.
+            here = np.flatnonzero(self._fronts == front)
+            moved = here[_dominated(self._points[here], self._points[moved])]
             front += 1
             self._fronts[moved] = front
 
@@ -120,10 +121,9 @@ def dominates(points: Points, point: Points) -> NDArray[np.bool_]:
 
 def _dominated(points: Points, by: Points) -> NDArray[np.bool_]:
     """Say of each of the points whether one of the others dominates it."""
-    found = np.zeros(len(points), dtype=np.bool_)
-    for other in by:
-        found |= (other <= points).all(axis=1) & (other < points).any(axis=1)
-    return found
+    as_good = np.asarray((by <= points[:, None]).all(axis=2))
+    better = np.asarray((by < points[:, None]).any(axis=2))
+    return np.asarray((as_good & better).any(axis=1))
 
 
 def crowding_distances(front: Points) -> Points:
