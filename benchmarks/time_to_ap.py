@@ -28,8 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102, 103, 104])
     parser.add_argument("--epochs", type=int, default=3, help="of 4,096 images each (3)")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="one for each core")
     options = parser.parse_args()
-    print(f"{SMALL.base.describe()}, {options.epochs} epochs, {len(os.sched_getaffinity(0))} cores")
+    print(f"{SMALL.base.describe()}, {options.epochs} epochs, {options.processes} processes")
     aps, times = [], []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
@@ -45,14 +46,11 @@ def main() -> None:
                 "shapes",
                 "--device",
                 "cpu",
-                "--json",
             ]
-            changes = ["--set", f"epochs={options.epochs}", "--set", f"eval_every={options.epochs}"]
+            command += ["--set", f"epochs={options.epochs}", "--set", f"eval_every={options.epochs}", "--json"]
+            command += ["--seed", str(seed), "--processes", str(options.processes), "--out", str(Path(folder, "run"))]
             start = time.perf_counter()
-            done = subprocess.run(
-                [*command, *changes, "--seed", str(seed), "--out", str(Path(folder, "run"))],
-                check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            )  # fmt: skip
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             times.append(time.perf_counter() - start)
         metrics = json.loads(done.stdout)
         aps.append(metrics["ap"])
