@@ -11,7 +11,7 @@ import signal
 import socket
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch.multiprocessing
 
 from scaling_lab.errors import UserError
 from scaling_lab.training.recipe import Recipe
-from scaling_lab.training.train import train
+from scaling_lab.training.train import nothing, train
 
 # Seconds for a worker to say why it has ended, and to end when it is told to.
 _PATIENCE = 10.0
@@ -39,7 +39,7 @@ def train_together(processes: int, *, device: str, **settings: Any) -> dict[str,
     _check(processes, device, settings["recipe"])
     threads = max(1, torch.get_num_threads() // processes)
     context = torch.multiprocessing.get_context("spawn")
-    others = {**settings, "report": _nothing, "progress": _nothing, "weights": _shared(settings.get("weights"))}
+    others = {**settings, "report": nothing, "progress": nothing}
     with tempfile.TemporaryDirectory() as meeting:
         workers = [
             context.Process(target=_work, args=(rank, processes, threads, meeting, device, others))
@@ -119,11 +119,3 @@ def _raise_first(meeting: Path, error: Exception) -> None:
         raise UserError(path.read_text(encoding="utf-8")) from None
     for path in sorted(meeting.glob("trace-*")):
         raise RuntimeError(f"worker {path.name.rpartition('-')[2]} has failed:\n{path.read_text()}") from error
-
-
-def _shared(weights: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if weights is None else {name: tensor.detach() for name, tensor in weights.items()}
-
-
-def _nothing(_: Mapping[str, Any]) -> None:
-    """Tell no one."""

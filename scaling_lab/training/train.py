@@ -80,7 +80,7 @@ def train(
             f"the spec has num_classes={spec.num_classes}; allowed are {len(source.category_ids)}, the data's classes"
         )
     if group.rank() > 0:
-        report = progress = _nothing
+        report = progress = nothing
     run = start()
     if run.metrics:  # the stop may have come between the checkpoint and its report
         report(run.metrics)
@@ -315,5 +315,5 @@ class Run:
         set_random_states(state["random"], self.device)
 
 
-def _nothing(_: Mapping[str, Any]) -> None:
+def nothing(_: Mapping[str, Any]) -> None:
     """Tell no one."""
