@@ -22,32 +22,24 @@ from pathlib import Path
 from search_spaces.compound import SMALL
 
 LIMIT = 90.0
+EPOCHS = 4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102, 103, 104])
-    parser.add_argument("--epochs", type=int, default=3, help="of 4,096 images each (3)")
+    parser.add_argument("--images", type=int, default=8192, help="to train on, in 4 epochs (8,192)")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="one for each core")
     options = parser.parse_args()
-    print(f"{SMALL.base.describe()}, {options.epochs} epochs, {options.processes} processes")
+    print(f"{SMALL.base.describe()}, {options.images} images, {options.processes} processes")
     aps, times = [], []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as folder:
             spec = Path(folder, "detector.json")
             spec.write_text(SMALL.base.to_json())
-            command = [
-                sys.executable,
-                "-m",
-                "scaling_lab.cli",
-                "train",
-                str(spec),
-                "--data",
-                "shapes",
-                "--device",
-                "cpu",
-            ]
-            command += ["--set", f"epochs={options.epochs}", "--set", f"eval_every={options.epochs}", "--json"]
+            data = f"shapes,train_images={options.images // EPOCHS}"
+            command = [sys.executable, "-m", "scaling_lab.cli", "train", str(spec), "--data", data, "--device", "cpu"]
+            command += ["--set", f"epochs={EPOCHS}", "--set", f"eval_every={EPOCHS}", "--json"]
             command += ["--seed", str(seed), "--processes", str(options.processes), "--out", str(Path(folder, "run"))]
             start = time.perf_counter()
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -37,14 +37,17 @@ def source_from_dict(values: Mapping[str, Any]) -> Source:
 def parse_source(text: str) -> Source:
     """Read the command line's --data: "shapes", or "coco:DIR" or "voc:DIR" for a folder in that layout.
 
-    Fields follow after commas, as in "voc:DIR,train=trainval,val=test,classes=found,skip_broken"; one without a value is
-    True.
+    Fields follow after commas, as in "shapes,train_images=2048" and "voc:DIR,train=trainval,classes=found,skip_broken"; one
+    without a value is True.
     """
-    kind, _, rest = text.partition(":")
-    folder, *fields = rest.split(",")
+    place, *fields = text.split(",")
+    kind, _, folder = place.partition(":")
+    named: dict[str, Any] = {
+        name: value if equals else True for name, equals, value in (field.partition("=") for field in fields)
+    }
     if kind in _ON_DISK and folder:
-        named = {name: value if equals else True for name, equals, value in (each.partition("=") for each in fields)}
         return source_from_dict({"folder": folder, **named, "kind": kind})
-    if text == Shapes.kind:
-        return Shapes()
+    if place == Shapes.kind:
+        numbers = {name: int(value) if str(value).isdigit() else value for name, value in named.items()}
+        return source_from_dict({**numbers, "kind": kind})
     raise UserError(f"--data is {text!r}; allowed are shapes, coco:DIR and voc:DIR")

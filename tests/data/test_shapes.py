@@ -23,6 +23,7 @@ def test_a_source_survives_its_dict() -> None:
     source = Shapes(train_images=10, val_images=3, seed=5)
     assert source_from_dict(source.to_dict()) == source
     assert parse_source("shapes") == Shapes()
+    assert parse_source("shapes,train_images=10,val_images=3,seed=5") == source
 
 
 @pytest.mark.parametrize("text", ["shape", "coco", "coco:", "shapes:3", ""])
@@ -40,6 +41,12 @@ def test_unknown_kinds_and_fields_are_refused() -> None:
         Shapes(train_image=3)  # type: ignore[call-arg]
     with pytest.raises(UserError, match="Shapes has no field 'kind'"):
         Shapes(kind="shapes")  # type: ignore[call-arg]
+    with pytest.raises(UserError, match="Shapes: seed is '-1'; allowed are whole numbers from 0"):
+        parse_source("shapes,seed=-1")
+    with pytest.raises(UserError, match="Shapes: seed is True; allowed are whole numbers from 0"):
+        parse_source("shapes,seed")
+    with pytest.raises(UserError, match="Shapes has no field 'images'"):
+        parse_source("shapes,images=3")
 
 
 def test_digest_names_the_images() -> None:
