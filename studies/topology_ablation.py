@@ -35,7 +35,7 @@ STUDY = Study(
     question="Which feature network finds objects best: none, FPN, PANet, BiFPN, NAS-FPN or a fully-connected one?",
     space=_small,
     data=Shapes(train_images=2048),
-    recipe=Recipe.short(epochs=5, eval_every=5),
+    recipe=Recipe.short(epochs=4, eval_every=4),
     sampler="grid",
     baseline={"topology": "fpn"},
     report="reports/topology_ablation.py",

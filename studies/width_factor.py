@@ -22,7 +22,7 @@ STUDY = Study(
     question="By which factor should the width grow with phi: 1.2, 1.25, 1.3, 1.35, 1.4 or 1.45?",
     space=space,
     data=Shapes(train_images=2048),
-    recipe=Recipe.short(epochs=5, eval_every=5),
+    recipe=Recipe.short(epochs=4, eval_every=4),
     sampler="grid",
     baseline={"width_factor": 1.35},
     forms={

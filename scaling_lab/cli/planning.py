@@ -33,7 +33,9 @@ def add_verbs(verbs: Any) -> None:
     )
     plan.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
     plan.add_argument("--form", help="one of the study's named forms, such as smoke")
-    plan.add_argument("--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas")
+    plan.add_argument(
+        "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
+    )
     plan.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
     plan.add_argument("--cpus", type=int, help="plan for a machine with so many cores (this machine's)")

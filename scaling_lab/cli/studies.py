@@ -28,7 +28,9 @@ def add_verbs(verbs: Any) -> None:
     )
     run.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
     run.add_argument("--form", help="one of the study's named forms, such as smoke")
-    run.add_argument("--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas")
+    run.add_argument(
+        "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
+    )
     run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
     run.add_argument(
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"

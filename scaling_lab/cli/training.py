@@ -37,7 +37,9 @@ def add_verbs(verbs: Any) -> None:
         "train runs/topology_ablation/specs/a1b2c3.json --data coco:/data/coco --recipe paper --device cuda --processes 8",
     )
     train.add_argument("detector", help=DETECTOR_HELP)
-    train.add_argument("--data", required=True, help="shapes, coco:DIR or voc:DIR, fields after commas; the detector gets its classes")
+    train.add_argument(
+        "--data", required=True, help="shapes, coco:DIR or voc:DIR, fields after commas; the detector gets its classes"
+    )
     train.add_argument("--recipe", choices=["short", "paper"], default="short", help="where to start from (short)")
     train.add_argument(
         "--set",

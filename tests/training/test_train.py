@@ -74,13 +74,13 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_training_finds_objects_that_an_untrained_network_does_not(tmp_path: Path) -> None:
-    data = Shapes(train_images=8, val_images=8)
+    data = Shapes(train_images=64, val_images=8)
     spec = dataclasses.replace(SPEC, image_size=(96, 96))
-    recipe = Recipe.short(epochs=60, batch_size=8, eval_every=60, warmup_epochs=5.0)
+    recipe = Recipe.short(epochs=12, batch_size=8, eval_every=12, warmup_epochs=2.0)
     losses: list[float] = []
     metrics = train(spec, data, recipe, seed=0, folder=tmp_path, report=lambda m: losses.append(m["loss"]))
-    assert losses[-1] < 0.2 * losses[0]
-    assert metrics["ap50"] > 1.0  # eight images teach where things are, not what they are
+    assert losses[-1] < 0.4 * losses[0]
+    assert metrics["ap50"] > 5.0  # so few images teach where things are, not what they are
     samples = json.loads((tmp_path / "detections.json").read_text())
     assert len(samples) == 8
     assert all(len(sample["detections"]) == 100 for sample in samples)
@@ -114,6 +114,11 @@ def test_weight_decay_falls_on_kernels_alone() -> None:
     detector = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     groups = make_optimizer(detector, Recipe.paper()).param_groups
     assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 4e-5), (3, 0.0)]
+
+
+def test_both_betas_of_adamw_are_the_recipes() -> None:
+    optimizer = make_optimizer(torch.nn.Conv2d(3, 4, 3), Recipe.short(momentum=0.8, beta2=0.95))
+    assert [group["betas"] for group in optimizer.param_groups] == [(0.8, 0.95)] * 2
 
 
 def test_the_averaged_weights_follow_with_a_decay_that_grows() -> None:
@@ -171,6 +176,7 @@ def test_no_detections_at_all_is_an_ap_of_zero() -> None:
         ({"lr": float("inf")}, "recipe.lr is inf; allowed are finite numbers above 0"),
         ({"ema_decay": 1.0}, "recipe.ema_decay is 1.0; allowed are finite numbers from 0 to below 1"),
         ({"momentum": None}, "recipe.momentum is None; allowed are finite numbers from 0 to below 1"),
+        ({"beta2": 1}, "recipe.beta2 is 1; allowed are finite numbers from 0 to below 1"),
         ({"drop_path": 1.0}, "recipe.drop_path is 1.0; allowed are finite numbers from 0 to below 1"),
         ({"focal_alpha": 1.5}, "recipe.focal_alpha is 1.5; allowed are finite numbers from 0 to 1"),
         ({"match_threshold": -0.1}, "recipe.match_threshold is -0.1; allowed are finite numbers from 0 to 1"),
