@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test slow check format clean
 
 help:
 	@echo "make demo    a topology ablation at demonstration size, and its report"
 	@echo "make test    the tests"
+	@echo "make slow    the tests that take minutes: killed drivers, full disks, two nodes (not the 26 minutes of ONNX Runtime)"
 	@echo "make check   format, lint, types and the tests"
 
 demo: .venv/installed
@@ -14,6 +15,9 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2
+
+slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow --ignore tests/model/test_export.py
 
 check: .venv/installed-test
 	$(BIN)/ruff format --check .

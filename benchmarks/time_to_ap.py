@@ -4,7 +4,8 @@
 
 The detector is the demonstration's (BiFPN, search_spaces/compound.py) at 128 px, the recipe `Recipe.short`, the AP that of the
 averaged weights on 256 held-out images. The seconds are the whole command's, from its start to its exit: importing torch,
-drawing the images, training, evaluating, writing. Seeds 100 to 104 have chosen the recipe (LOG.md), so others are run here; no study uses any of them.
+drawing the images, training, evaluating, writing. Seeds 100 to 104 have chosen the recipe (LOG.md), so others are run here; no
+study uses any of them.
 """
 
 from __future__ import annotations
