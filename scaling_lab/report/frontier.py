@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-COSTS = {"gmacs": "GMACs", "params_m": "million parameters", "latency_ms": "latency, ms"}
 SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
 MOST_SERIES = len(SERIES)
 
@@ -87,7 +86,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
     return table.reset_index(drop=True)
 
 
-_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "latency_ms")
+_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "latency_ms")
 _PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
 _COLUMNS = (
     "architecture",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 MOST_FAILURES = 8  # more of them are counted by kind and listed on demand
-COSTS = {"gmacs": "GMACs", "params_m": "million parameters"}
+COSTS = {"gmacs": "GMACs", "params_m": "million parameters", "memory_mb": "MB of memory", "latency_ms": "ms of latency"}
 NAMES = {"cpu": "CPU", "gpus": "GPUs", "memory_gb": "memory, GB", "lr": "learning rate", "ema_decay": "EMA decay"}
 WAYS = {"maximize": "high", "minimize": "low"}
 

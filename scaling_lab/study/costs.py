@@ -47,7 +47,14 @@ class Costs:
             return self._known[spec.digest]
         cost = self._count(spec)
         parts = {name: {"params_m": part.params_m, "gmacs": part.gmacs} for name, part in cost.parts.items()}
-        return Architecture(digest=spec.digest, spec=spec, params_m=cost.params_m, gmacs=cost.gmacs, parts=parts)
+        return Architecture(
+            digest=spec.digest,
+            spec=spec,
+            params_m=cost.params_m,
+            gmacs=cost.gmacs,
+            memory_mb=cost.memory_mb,
+            parts=parts,
+        )
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Give by how much costs lie above each limit; negative numbers are within."""

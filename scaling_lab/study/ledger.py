@@ -28,12 +28,13 @@ class Architecture:
     spec: DetectorSpec
     params_m: float
     gmacs: float
+    memory_mb: float
     parts: Mapping[str, Mapping[str, float]]
 
     @property
     def costs(self) -> dict[str, float]:
         """What limits and objectives may name."""
-        return {"params_m": self.params_m, "gmacs": self.gmacs}
+        return {"params_m": self.params_m, "gmacs": self.gmacs, "memory_mb": self.memory_mb}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class TrialRow:
     state: str
     seconds: float
     metrics: dict[str, Any]
+    role: str = "search"
     failure_kind: str | None = None
 
 
@@ -114,21 +116,30 @@ class Ledger:
     def add_architecture(self, architecture: Architecture) -> None:
         """Add an architecture, if it is new."""
         spec = architecture.spec
-        costs = (architecture.params_m, architecture.gmacs, _json(architecture.parts))
+        costs = (architecture.params_m, architecture.gmacs, architecture.memory_mb, _json(architecture.parts))
         with self.transaction():
             self._connection.execute(
-                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (architecture.digest, spec.to_json(), spec.describe(), spec.topology.describe(), *costs),
             )
 
-    def plan(self, *, architecture: str, protocol: str, seed: int, params: Mapping[str, Any], epochs: int) -> int:
+    def plan(
+        self,
+        *,
+        architecture: str,
+        protocol: str,
+        seed: int,
+        params: Mapping[str, Any],
+        epochs: int,
+        role: str = "search",
+    ) -> int:
         """Add a trial that is to run; give its id, which is never used again. It is no rejection any more."""
         with self.transaction():
             self._connection.execute("DELETE FROM rejections WHERE architecture = ?", (architecture,))
             cursor = self._connection.execute(
-                "INSERT INTO trials (architecture, protocol, seed, params, epochs, state) "
-                "VALUES (?, ?, ?, ?, ?, 'planned')",
-                (architecture, protocol, seed, _json(params), epochs),
+                "INSERT INTO trials (architecture, protocol, seed, params, epochs, role, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'planned')",
+                (architecture, protocol, seed, _json(params), epochs, role),
             )
         return _id(cursor)
 
@@ -233,6 +244,7 @@ class Ledger:
                 state=row["state"],
                 seconds=row["seconds"],
                 metrics=json.loads(row["metrics"] or "{}"),
+                role=row["role"],
                 failure_kind=row["failure_kind"],
             )
             for row in self._connection.execute("SELECT * FROM trials ORDER BY id")
@@ -246,16 +258,17 @@ class Ledger:
                 spec=DetectorSpec.from_json(row["spec"]),
                 params_m=row["params_m"],
                 gmacs=row["gmacs"],
+                memory_mb=row["memory_mb"],
                 parts=json.loads(row["parts"]),
             )
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
         }
 
     def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:
-        """Give (trial, epoch, metrics) of all trials of a protocol that have reported these epochs."""
+        """Give (trial, epoch, metrics) of all trials of a protocol's search that have reported these epochs."""
         query = (
             "SELECT epochs.trial, epochs.epoch, epochs.metrics FROM epochs JOIN trials ON trials.id = epochs.trial "
-            "WHERE trials.protocol = ? AND epochs.epoch = ? ORDER BY epochs.trial"
+            "WHERE trials.protocol = ? AND trials.role = 'search' AND epochs.epoch = ? ORDER BY epochs.trial"
         )
         rows = [row for epoch in epochs for row in self._connection.execute(query, (protocol, epoch))]
         return [(trial, epoch, json.loads(metrics)) for trial, epoch, metrics in rows]

@@ -2,6 +2,7 @@
 
     grid      every point with every seed is planned in the ledger at once, seeds outermost
     others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
+    finalists are chosen and planned when all trials of the search have ended
 
 A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told
 what it gave), known with some seeds (its next seed is a trial), or new (the first seed is a trial).
@@ -20,12 +21,14 @@ from optuna.trial import TrialState
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.study.baseline import baseline_point
 from scaling_lab.study.costs import Costs, Count
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
-from scaling_lab.study.loading import point_error
+from scaling_lab.study.loading import MOST_NAMED, point_error
 from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.sampling import Asked, Sampling, replay
+from scaling_lab.study.selection import Finalist, choose_finalists
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
 
@@ -58,6 +61,9 @@ class Proposals:
             known=ledger.architectures(),
         )
         self._rows = {row.id: row for row in ledger.trials()}
+        self._searched = sum(row.role == "search" for row in self._rows.values())
+        self._finalists_are_chosen = study.finalists is None
+        self._check_fresh()
         self._by_architecture: dict[str, dict[int, int]] = {}
         for row in self._rows.values():
             self._by_architecture.setdefault(row.architecture, {})[row.seed] = row.id
@@ -66,15 +72,23 @@ class Proposals:
         self._tell_the_past()
         if study.sampler == "grid":
             self._plan_grid()
-        self._waiting = deque(self._proposal(row) for row in self._rows.values() if row.state == "planned")
+        self._waiting = self._planned_trials(is_search=True)
         self._exhausted = False
 
     @property
     def planned(self) -> int:
         """How many trials there are to be in the end, as far as is known now."""
-        if self.study.trials is None or self._exhausted:
-            return len(self._rows)
-        return len(self._rows) if self.study.sampler == "grid" else max(self.study.trials, len(self._rows))
+        searched, finals = self._searched, len(self._rows) - self._searched
+        if self.study.trials is not None and self.study.sampler != "grid" and not self._exhausted:
+            searched = max(self.study.trials, searched)
+        if self.study.finalists is not None and not self._finalists_are_chosen:
+            finals = max(self.study.finalists.trials, finals)
+        return searched + finals
+
+    @property
+    def waits(self) -> bool:
+        """Whether finalists are to be chosen: where `next` gives None, when the trials that run have ended."""
+        return not self._finalists_are_chosen
 
     @property
     def sampling(self) -> Sampling:
@@ -85,9 +99,16 @@ class Proposals:
         """Give a trial's architecture."""
         return self._costs[self._rows[trial].architecture]
 
+    def is_searched(self, trial: int) -> bool:
+        """Say whether a trial is one of the search, and no finalist's."""
+        return self._rows[trial].role == "search"
+
     def next(self) -> Proposal | None:
-        """Give the next trial, or None where the study has enough or nothing new can be found."""
+        """Give the next trial, or None where the study has enough or nothing new can be found, for now if it `waits`."""
         proposal = self._waiting.popleft() if self._waiting else self._search()
+        if proposal is None and self.waits and not self._is_searching():
+            self._plan_finalists()
+            proposal = self._waiting.popleft() if self._waiting else None
         if proposal is not None and proposal.trial not in self._asked:
             self._tell_started(self._rows[proposal.trial])
         return proposal
@@ -120,7 +141,7 @@ class Proposals:
         if self.study.sampler == "grid" or self.study.trials is None:
             return None
         for futile in range(MOST_FUTILE):
-            if len(self._rows) >= self.study.trials:
+            if self._searched >= self.study.trials:
                 return None
             try:
                 asked = self._sampling.ask(is_retry=futile > 0)
@@ -133,7 +154,7 @@ class Proposals:
             self._exhausted = True
             self._say(
                 f"{MOST_FUTILE} points in a row were known already or beyond the limits: "
-                f"the search ends with {len(self._rows)} trials of {self.study.trials}"
+                f"the search ends with {self._searched} trials of {self.study.trials}"
             )
         return None
 
@@ -194,6 +215,7 @@ class Proposals:
             trial=row.id,
             architecture=row.architecture,
             seed=row.seed,
+            role=row.role,
             description=architecture.spec.describe(),
         )
         self._sampling.constrain(asked, self._costs.excess(architecture.costs))
@@ -201,12 +223,17 @@ class Proposals:
 
     # --- the ledger --------------------------------------------------------------------------------------------------
 
-    def _plan(self, architecture: Architecture, seed: int, params: dict[str, Any]) -> TrialRow:
+    def _plan(self, architecture: Architecture, seed: int, params: dict[str, Any], *, role: str = "search") -> TrialRow:
         epochs = self.study.recipe.epochs
         with self._ledger.transaction():
             self._ledger.add_architecture(architecture)
             trial = self._ledger.plan(
-                architecture=architecture.digest, protocol=self.protocol, seed=seed, params=params, epochs=epochs
+                architecture=architecture.digest,
+                protocol=self.protocol,
+                seed=seed,
+                params=params,
+                epochs=epochs,
+                role=role,
             )
         self._costs.keep(architecture)
         self._by_architecture.setdefault(architecture.digest, {})[seed] = trial
@@ -220,7 +247,9 @@ class Proposals:
             state="planned",
             seconds=0.0,
             metrics={},
+            role=role,
         )
+        self._searched += role == "search"
         return self._rows[trial]
 
     def _plan_grid(self) -> None:
@@ -231,21 +260,29 @@ class Proposals:
             if not self._is_refused(architecture, params):
                 points.setdefault(architecture.digest, (architecture, params))
         wanted = [(digest, seed) for seed in self.study.seeds for digest in points][: self.study.trials]
-        self._forget_all_but(set(wanted))
+        self._forget_all_but(set(wanted), is_search=True)
         with self._ledger.transaction():
             for digest, seed in wanted:
                 if seed not in self._by_architecture.get(digest, {}):
                     self._plan(points[digest][0], seed, points[digest][1])
 
-    def _forget_all_but(self, wanted: set[tuple[str, int]]) -> None:
+    def _forget_all_but(self, wanted: set[tuple[str, int]], *, is_search: bool) -> None:
         gone = [
             row
             for row in self._rows.values()
-            if row.state == "planned" and row.epochs_done == 0 and (row.architecture, row.seed) not in wanted
+            if row.state == "planned"
+            and row.epochs_done == 0
+            and (row.role == "search") == is_search
+            and (row.architecture, row.seed) not in wanted
         ]
         self._ledger.forget(row.id for row in gone)
         for row in gone:
             del self._rows[row.id], self._by_architecture[row.architecture][row.seed]
+        self._searched -= len(gone) if is_search else 0
+
+    def _planned_trials(self, *, is_search: bool) -> deque[Proposal]:
+        rows = (row for row in self._rows.values() if (row.role == "search") == is_search)
+        return deque(self._proposal(row) for row in rows if row.state == "planned")
 
     def _proposal(self, row: TrialRow) -> Proposal:
         architecture = self._costs[row.architecture]
@@ -259,6 +296,51 @@ class Proposals:
             seconds=row.seconds,
             gmacs=architecture.gmacs,
         )
+
+    # --- finalists ---------------------------------------------------------------------------------------------------
+
+    def _is_searching(self) -> bool:
+        return any(row.role == "search" and row.state not in _TOLD for row in self._rows.values())
+
+    def _check_fresh(self) -> None:
+        """Refuse finalists' seeds that the search has used in this run, and the other way round."""
+        if self.study.finalists is not None:
+            self.study.finalists.check_fresh(row.seed for row in self._rows.values() if row.role == "search")
+        finals = {row.seed for row in self._rows.values() if row.role != "search"}
+        used = [seed for seed in self.study.seeds if seed in finals]
+        if used:
+            raise UserError(
+                f"seeds has {', '.join(map(str, used))}, with which this run's finalists were trained; "
+                "allowed are others, or another --out"
+            )
+
+    def _plan_finalists(self) -> None:
+        """Choose the finalists and plan what they lack; forget what was planned for those that are none any more."""
+        finalists = self.study.finalists
+        assert finalists is not None
+        self._finalists_are_chosen = True
+        chosen = choose_finalists(self.study, self._rows.values(), self.values)
+        if finalists.baseline:
+            chosen += self._baseline({each.architecture for each in chosen})
+        wanted = [(each, seed) for seed in finalists.seeds for each in chosen]
+        self._forget_all_but({(each.architecture, seed) for each, seed in wanted}, is_search=False)
+        with self._ledger.transaction():
+            for each, seed in wanted:
+                if seed not in self._by_architecture.get(each.architecture, {}):
+                    self._plan(self._costs[each.architecture], seed, each.params, role=each.role)
+        self._waiting = self._planned_trials(is_search=False)
+        if self._waiting:
+            names = ", ".join(self._costs[each.architecture].spec.describe() for each in chosen[:MOST_NAMED])
+            more = f" and {len(chosen) - MOST_NAMED} more" if len(chosen) > MOST_NAMED else ""
+            self._say(f"finalists, with the fresh seeds {', '.join(map(str, finalists.seeds))}: {names}{more}")
+
+    def _baseline(self, others: set[str]) -> list[Finalist]:
+        """Give the study's baseline, if it is none of the others."""
+        params, spec = baseline_point(self.study)
+        architecture = self._measure(spec, params)
+        self._costs.keep(architecture)
+        is_new = architecture.digest not in others
+        return [Finalist(architecture=architecture.digest, params=params, role="baseline")] if is_new else []
 
     # --- earlier sessions --------------------------------------------------------------------------------------------
 
@@ -286,6 +368,7 @@ class Proposals:
             trial=row.id,
             architecture=row.architecture,
             seed=row.seed,
+            role=row.role,
         )
         return True
 

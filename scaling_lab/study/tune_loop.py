@@ -122,7 +122,7 @@ class _Proposed(Searcher):  # type: ignore[misc]
         with _leaving():
             proposal = self._bookkeeper.next()
         if proposal is None:
-            return Searcher.FINISHED
+            return None if self._bookkeeper.waits else Searcher.FINISHED
         self.running[proposal.trial] = proposal
         return {
             "trial": proposal.trial,

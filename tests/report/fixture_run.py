@@ -147,8 +147,9 @@ def _write_architecture(connection: sqlite3.Connection, spec: DetectorSpec, tria
         "heads": {"params_m": 0.02, "gmacs": 0.005},
     }
     params = sum(part["params_m"] for part in parts.values())
-    row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), params, gmacs, json.dumps(parts))
-    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), params, gmacs, 20 * gmacs,
+           json.dumps(parts))  # fmt: skip
+    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _write_trial(

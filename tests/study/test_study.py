@@ -51,7 +51,7 @@ from tests.study.engine import make_study
         ({"objectives": {}}, "objectives is empty"),
         ({"objectives": {"map": "maximize"}}, "objective 'map' is unknown"),
         ({"objectives": {"ap": "max"}}, "objective 'ap' has direction 'max'"),
-        ({"limits": {"flops": 3}}, "limit 'flops' is unknown; allowed are gmacs, params_m"),
+        ({"limits": {"flops": 3}}, "limit 'flops' is unknown; allowed are gmacs, params_m, memory_mb"),
         ({"limits": {"gmacs": 0}}, "limit 'gmacs' is 0"),
         ({"cpus_per_trial": 0}, "cpus_per_trial is 0"),
         ({"gpus_per_trial": -1}, "gpus_per_trial is -1"),
