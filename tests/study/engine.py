@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
+from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
-from scaling_lab.study import Halving
 from scaling_lab.study.ray_executor import cores
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.trial import Report, Stopped
@@ -163,6 +162,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
     names = [
         "architecture",
         "seed",
+        "role",
         "state",
         "failure_kind",
         "failure_message",
@@ -178,8 +178,9 @@ def main() -> int:
     """A driver to be killed: run what the first argument says, as JSON."""
     options = json.loads(sys.argv[1])
     study = options.get("study", {})
-    if "stopping" in study:
-        study["stopping"] = Halving(**study["stopping"])
+    for name, rule in (("stopping", Halving), ("finalists", Finalists)):
+        if name in study:
+            study[name] = rule(**study[name])
     try:
         run_study(
             make_study(**study),
