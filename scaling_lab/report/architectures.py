@@ -133,6 +133,7 @@ def _all_trials(runs: Runs, frontier: Frontier) -> list[Block]:
         Column(key="label", label="Architecture"),
         Column(key="trial", label="Trial", digits=0),
         Column(key="seed", label="Seed", digits=0),
+        *([Column(key="role", label="Role")] if trials["role"].nunique() > 1 else []),
         Column(key="state", label="State"),
         Column(key="epochs_done", label="Epochs", digits=0),
         Column(key="ap", label="AP", digits=1),
