@@ -52,6 +52,14 @@ class Bookkeeper:
         self._ledger.start_trial(proposal.trial, self._session)
         self.progress.started(proposal)
 
+    def timed(self, trial: int, latency: Mapping[str, Any]) -> bool:
+        """Note a trial's latency, a row of `latencies`; give whether it may train. If not, it is no trial any more."""
+        reason = self._proposals.timed(trial, latency)
+        if reason is not None:
+            del self._running[trial]
+            self.progress.refused(trial, reason)
+        return reason is None
+
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> bool:
         """Note an epoch; give whether the trial is to go on."""
         running, epoch = self._running[trial], metrics["epoch"]

@@ -16,7 +16,10 @@ Count = Callable[[DetectorSpec], "Cost"]
 
 
 class Costs:
-    """Count with `count` what is not in `known`; the specs get the data's number of classes first, where that is known."""
+    """Count with `count` what is not in `known`; the specs get the data's number of classes first, where that is known.
+
+    A latency is not counted but told; a limit of one holds for architectures of which it is known.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,12 @@ class Costs:
     def keep(self, architecture: Architecture) -> None:
         """Remember an architecture; the many that a limit refuses are not kept."""
         self._known.setdefault(architecture.digest, architecture)
+
+    def time(self, digest: str, latency_ms: float) -> Architecture:
+        """Note an architecture's latency, unless it is known; give the architecture."""
+        if self._known[digest].latency_ms is None:
+            self._known[digest] = dataclasses.replace(self._known[digest], latency_ms=latency_ms)
+        return self._known[digest]
 
     def as_trained(self, spec: DetectorSpec) -> DetectorSpec:
         """Give a spec of the space for the data's classes."""
@@ -58,7 +67,7 @@ class Costs:
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Give by how much costs lie above each limit; negative numbers are within."""
-        return {name: costs[name] - limit for name, limit in self._limits.items()}
+        return {name: costs[name] - limit for name, limit in self._limits.items() if name in costs}
 
     def refusal(self, costs: Mapping[str, float]) -> str | None:
         """Say which limits costs break, or give None where they break none."""

@@ -22,7 +22,10 @@ from scaling_lab.study.transaction import Transaction
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A row of `architectures`. `parts` maps backbone, feature_network and heads to their params_m and gmacs."""
+    """A row of `architectures`, with the median of `latencies` on the study's device where that is known.
+
+    `parts` maps backbone, feature_network and heads to their params_m and gmacs.
+    """
 
     digest: str
     spec: DetectorSpec
@@ -30,11 +33,13 @@ class Architecture:
     gmacs: float
     memory_mb: float
     parts: Mapping[str, Mapping[str, float]]
+    latency_ms: float | None = None
 
     @property
     def costs(self) -> dict[str, float]:
-        """What limits and objectives may name."""
-        return {"params_m": self.params_m, "gmacs": self.gmacs, "memory_mb": self.memory_mb}
+        """What limits and objectives may name, as far as it is known."""
+        counted = {"params_m": self.params_m, "gmacs": self.gmacs, "memory_mb": self.memory_mb}
+        return counted if self.latency_ms is None else {**counted, "latency_ms": self.latency_ms}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +149,9 @@ class Ledger:
         return _id(cursor)
 
     def forget(self, trials: Iterable[int]) -> None:
-        """Remove planned trials that have no epoch yet."""
+        """Remove trials that have no epoch yet: they are not wanted any more, or a limit has refused them."""
         with self.transaction():
-            self._connection.executemany(
-                "DELETE FROM trials WHERE id = ? AND state = 'planned' AND epochs_done = 0", [(t,) for t in trials]
-            )
+            self._connection.executemany("DELETE FROM trials WHERE id = ? AND epochs_done = 0", [(t,) for t in trials])
 
     def reject(self, *, architecture: str, params: Mapping[str, Any], reason: str, costs: Mapping[str, float]) -> None:
         """Note that a limit refused a point of the space."""
@@ -277,6 +280,14 @@ class Ledger:
         """Give (params, costs) of all that limits refused."""
         rows = self._connection.execute("SELECT params, costs FROM rejections ORDER BY id")
         return [(json.loads(params), json.loads(costs)) for params, costs in rows]
+
+    def latencies(self, *, threads: int) -> dict[str, float]:
+        """Give the first median for one image, in ms, of each architecture that was timed with so many threads (0: a GPU)."""
+        query = (
+            "SELECT architecture, median_ms FROM latencies WHERE batch = 1 AND dtype = 'float32' AND backend = 'eager' "
+            "AND threads = ? ORDER BY rowid DESC"
+        )
+        return {row["architecture"]: row["median_ms"] for row in self._connection.execute(query, (threads,))}
 
     def measured(self) -> set[tuple[str, str]]:
         """Give (architecture, device) of all measured latencies."""

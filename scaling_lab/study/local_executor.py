@@ -8,21 +8,31 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
-from scaling_lab.study.trial import Objective, Stopped, run_trial
+from scaling_lab.study.trial import MeasureLatency, Objective, Refused, Stopped, run_trial
 
 
-def run_locally(bookkeeper: Bookkeeper, objective: Objective, *, gpus_per_trial: float = 0) -> None:
-    """Run all that the bookkeeper proposes. KeyboardInterrupt passes, in the middle of a trial."""
+def run_locally(
+    bookkeeper: Bookkeeper, objective: Objective, *, measure: MeasureLatency, gpus_per_trial: float = 0
+) -> None:
+    """Run all that the bookkeeper proposes; `measure` gives latencies where they are wanted.
+
+    KeyboardInterrupt passes, in the middle of a trial.
+    """
     if gpus_per_trial > 0:
         _check_gpu(gpus_per_trial)
     while (proposal := bookkeeper.next()) is not None:
-        _run(bookkeeper, objective, proposal)
+        _run(bookkeeper, objective, measure, proposal)
 
 
-def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal) -> None:
+def _run(bookkeeper: Bookkeeper, objective: Objective, measure: MeasureLatency, proposal: Proposal) -> None:
     def report(metrics: Mapping[str, Any]) -> None:
         if not bookkeeper.reported(proposal.trial, metrics):
             raise Stopped
+
+    def time() -> None:
+        for row in measure([proposal.spec]):
+            if not bookkeeper.timed(proposal.trial, row):
+                raise Refused
 
     bookkeeper.started(proposal)
     bookkeeper.tick()  # nothing else is said before the first epoch has ended
@@ -32,8 +42,10 @@ def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal) -> No
         seed=proposal.seed,
         folder=bookkeeper.folder.trial(proposal.trial),
         report=report,
+        before=time if proposal.is_timed else None,
     )
-    bookkeeper.ended(proposal.trial, outcome)
+    if outcome.state != "refused":
+        bookkeeper.ended(proposal.trial, outcome)
 
 
 def _check_gpu(gpus_per_trial: float) -> None:

@@ -49,6 +49,7 @@ class Proposals:
         name: str,
         protocol: str,
         count: Count | None = None,
+        latencies: Mapping[str, float] | None = None,
         journal: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -60,6 +61,9 @@ class Proposals:
             count=count,
             known=ledger.architectures(),
         )
+        for digest, latency in (latencies or {}).items():
+            self._costs.time(digest, latency)
+        self._too_slow = 0  # so many trials in a row had a latency above its limit
         self._rows = {row.id: row for row in ledger.trials()}
         self._searched = sum(row.role == "search" for row in self._rows.values())
         self._finalists_are_chosen = study.finalists is None
@@ -111,6 +115,8 @@ class Proposals:
             proposal = self._waiting.popleft() if self._waiting else None
         if proposal is not None and proposal.trial not in self._asked:
             self._tell_started(self._rows[proposal.trial])
+        if proposal is not None and self.study.is_timed:
+            return dataclasses.replace(proposal, is_timed=self.architecture(proposal.trial).latency_ms is None)
         return proposal
 
     def put_back(self, proposal: Proposal) -> None:
@@ -135,12 +141,44 @@ class Proposals:
         else:
             self._sampling.fail(asked)
 
+    def timed(self, trial: int, latency: Mapping[str, Any]) -> str | None:
+        """Note the latency of a trial's architecture, a row of `latencies`; give why a limit refuses the trial, if one does.
+
+        It is a rejection then, and no trial any more; nor are those of the same architecture that wait.
+        """
+        row = self._rows[trial]
+        if self._costs[row.architecture].latency_ms is None:
+            self._ledger.add_latency(latency)
+        architecture = self._costs.time(row.architecture, latency["median_ms"])
+        if trial in self._asked:
+            self._sampling.constrain(
+                self._asked[trial], self._costs.excess({"latency_ms": architecture.costs["latency_ms"]})
+            )
+        # A limit that came later loses no epoch, and the baseline is trained whatever it costs.
+        reason = self._costs.refusal(architecture.costs) if row.role == "search" and row.epochs_done == 0 else None
+        if reason is None:
+            self._too_slow = 0
+            return None
+        self._too_slow += 1
+        waiting = [
+            each.trial for each in self._waiting if each.spec.digest == row.architecture and not each.epochs_done
+        ]
+        with self._ledger.transaction():
+            self._is_refused(architecture, row.params)
+            self._ledger.forget([trial, *waiting])
+        self._waiting = deque(each for each in self._waiting if each.trial not in waiting)
+        for gone in (trial, *waiting):
+            self._drop(self._rows[gone])
+        if trial in self._asked:
+            self._sampling.prune(self._asked.pop(trial))
+        return reason
+
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def _search(self) -> Proposal | None:
         if self.study.sampler == "grid" or self.study.trials is None:
             return None
-        for futile in range(MOST_FUTILE):
+        for futile in range(self._too_slow, MOST_FUTILE):
             if self._searched >= self.study.trials:
                 return None
             try:
@@ -277,8 +315,11 @@ class Proposals:
         ]
         self._ledger.forget(row.id for row in gone)
         for row in gone:
-            del self._rows[row.id], self._by_architecture[row.architecture][row.seed]
-        self._searched -= len(gone) if is_search else 0
+            self._drop(row)
+
+    def _drop(self, row: TrialRow) -> None:
+        del self._rows[row.id], self._by_architecture[row.architecture][row.seed]
+        self._searched -= row.role == "search"
 
     def _planned_trials(self, *, is_search: bool) -> deque[Proposal]:
         rows = (row for row in self._rows.values() if (row.role == "search") == is_search)

@@ -22,7 +22,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.processes import make_mark, temporary_folder, watched
 from scaling_lab.study.signals import handlers_kept
-from scaling_lab.study.trial import Objective
+from scaling_lab.study.trial import MeasureLatency, Objective
 
 # Set before ray is imported, which reads some of them then.
 _ENVIRONMENT = {
@@ -106,6 +106,7 @@ def run_with_ray(
     objective: Objective,
     *,
     resources: Resources,
+    measure: MeasureLatency,
     mark: str,
     is_interrupted: Callable[[], bool],
 ) -> None:
@@ -130,6 +131,7 @@ def run_with_ray(
                 name=f"trial_{mark}",
                 wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
                 at_once=at_once,
+                measure=measure,
                 storage=storage.resolve(),
                 is_interrupted=is_interrupted,
             )

@@ -9,13 +9,12 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count as count_from
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
@@ -33,16 +32,13 @@ from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_
 from scaling_lab.study.samples import write_samples
 from scaling_lab.study.signals import interruptible
 from scaling_lab.study.study import Study
-from scaling_lab.study.trial import Objective, Training
+from scaling_lab.study.trial import Latency, MeasureLatency, Objective, Training
 
 EXECUTORS = ("ray", "local")
 
 # Failures of the machine: such a trial goes on from its checkpoint. After the others its code or data will have been
 # mended, or its training would fail again: it starts anew.
 MACHINES_FAULT = ("lost_worker", "out_of_memory")
-
-# Given the specs without a measured latency: gives rows of the ledger's `latencies`, one spec after the other.
-MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
 
 
 def run_study(
@@ -57,6 +53,7 @@ def run_study(
     retry_failed: bool = False,
     objective: Objective | None = None,
     count: Count | None = None,
+    latency: MeasureLatency | None = None,
     measure_latency: MeasureLatency | None = None,
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
@@ -64,9 +61,10 @@ def run_study(
     """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>].
 
     `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `retry_failed`
-    runs failed trials again; `objective` and `count` stand in for training and counting; `check` is called with the
-    folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
-    SIGTERM, comes after a clean stop: the same call continues.
+    runs failed trials again; `objective`, `count` and `latency` stand in for training, counting and timing;
+    `measure_latency` times at the end what is complete and was not timed before; `check` is called with the folder before
+    anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or SIGTERM, comes after a
+    clean stop: the same call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
@@ -79,7 +77,7 @@ def run_study(
         with run.closing():
             chosen = objective or training_objective(job.study)
             if run.start(count=count, check=check, retry_failed=retry_failed):
-                run.execute(chosen, address=address, cpus=cpus)
+                run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # nobody reads what we say
@@ -147,6 +145,7 @@ class _Run:
             name=self.job.name,
             protocol=self.job.protocol,
             count=count,
+            latencies=self.ledger.latencies(threads=0 if job.study.gpus_per_trial else _threads(job.study)),
             journal=self.folder.journal,
             say=self.say,
         )
@@ -162,7 +161,7 @@ class _Run:
         write_samples(self.job.study.data, self.folder)
         return True
 
-    def execute(self, objective: Objective, *, address: str | None, cpus: int | None) -> None:
+    def execute(self, objective: Objective, measure: MeasureLatency, *, address: str | None, cpus: int | None) -> None:
         """Run all trials that are to be run."""
         assert self.session is not None
         study = self.job.study
@@ -182,7 +181,7 @@ class _Run:
                 if self.executor == "local":
                     from scaling_lab.study.local_executor import run_locally
 
-                    run_locally(bookkeeper, objective, gpus_per_trial=study.gpus_per_trial)
+                    run_locally(bookkeeper, objective, measure=measure, gpus_per_trial=study.gpus_per_trial)
                 else:
                     resources = Resources(
                         cpus_per_trial=study.cpus_per_trial,
@@ -191,7 +190,12 @@ class _Run:
                         address=address,
                     )
                     run_with_ray(
-                        bookkeeper, objective, resources=resources, mark=self.mark, is_interrupted=is_interrupted
+                        bookkeeper,
+                        objective,
+                        resources=resources,
+                        measure=measure,
+                        mark=self.mark,
+                        is_interrupted=is_interrupted,
                     )
         finally:
             progress.close()
@@ -232,8 +236,9 @@ class _Run:
         if not refused:
             return "no trial: the search space has no point"
         least = [
-            f"the least {name} is {min(costs[name] for costs in refused):.3g}, the limit {limit:g}"
+            f"the least {name} is {min(known):.3g}, the limit {limit:g}"
             for name, limit in self.job.study.limits.items()
+            if (known := [costs[name] for costs in refused if name in costs])
         ]
         return f"no trial: the limits refuse all of {counted(len(refused), 'point')}; {', '.join(least)}"
 
@@ -282,8 +287,18 @@ def _set_aside(folder: Path) -> None:
 def training_objective(study: Study) -> Training:
     """Give the objective that trains as a study says."""
     return Training(
-        data=study.data.to_dict(),
-        recipe=study.recipe.to_dict(),
-        device="cuda" if study.gpus_per_trial > 0 else "cpu",
-        threads=max(1, int(study.cpus_per_trial)),
+        data=study.data.to_dict(), recipe=study.recipe.to_dict(), device=_device(study), threads=_threads(study)
     )
+
+
+def trial_latency(study: Study) -> Latency:
+    """Give what times detectors as a study's trials run: on their device, with their threads."""
+    return Latency(device=_device(study), threads=_threads(study))
+
+
+def _device(study: Study) -> str:
+    return "cuda" if study.gpus_per_trial > 0 else "cpu"
+
+
+def _threads(study: Study) -> int:
+    return max(1, int(study.cpus_per_trial))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("grid", "random", "tpe", "nsga2", "nsga3", "gp")
 MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-COSTS = ("gmacs", "params_m", "memory_mb")
+COSTS = ("gmacs", "params_m", "memory_mb", "latency_ms")
 DIRECTIONS = ("maximize", "minimize")
 
 # Fields that are mappings, each with an example.
@@ -48,7 +48,10 @@ class Study(Fields):
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
     the other samplers use the seeds after the first for architectures that they propose again. `sampler` "gp" models what
     every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `stopping` ends trials early that
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. gmacs, params_m and memory_mb (scaling_lab.
+    Cost) are counted before a trial; latency_ms is measured as its first step, on its own device and share of it: the
+    median for one image of the network in float32, with as many threads as cpus_per_trial. What runs beside it disturbs that
+    figure; it is measured once for each architecture, and the first one counts. `stopping` ends trials early that
     fall behind the others; they stay stopped, and are on no front. `finalists` trains the best again with fresh seeds at the
     end, beyond `trials`. `baseline` is the point of the space that reports
     compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
@@ -160,6 +163,11 @@ class Study(Fields):
                 dataclasses.replace(self, **{**changes, "forms": {}})
             except UserError as error:
                 raise UserError(f"form {form!r}: {error}") from None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether trials measure a latency."""
+        return "latency_ms" in self.objectives or "latency_ms" in self.limits
 
     def form(self, name: str | None) -> Study:
         """Give the study with a form's fields; None gives itself. Raises UserError with the forms there are."""
