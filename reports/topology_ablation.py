@@ -13,6 +13,7 @@ from scaling_lab.report import (
     finalists,
     pictures,
     provenance,
+    search,
     sections,
 )
 from scaling_lab.runs import Runs
@@ -31,6 +32,7 @@ def report(runs: Runs) -> Page:
             finalists.finalists(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
+            search.search(runs, frontier),
             sections.topologies(runs, frontier),
             ablation.beside_the_paper(runs, frontier),
             sections.curves(runs, frontier),

@@ -29,9 +29,12 @@ def add_verbs(verbs: Any) -> None:
     run.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
     run.add_argument("--form", help="one of the study's named forms, such as smoke")
     run.add_argument(
+        "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
+    )
+    run.add_argument(
         "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
     )
-    run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
+    run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     run.add_argument(
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"
     )
@@ -77,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
         executor=options.executor,
         form=options.form,
         data=options.data,
+        sampler=options.sampler,
         address=options.address,
         cpus=options.cpus,
         retry_failed=options.retry_failed,

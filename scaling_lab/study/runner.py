@@ -48,6 +48,7 @@ def run_study(
     executor: str = "ray",
     form: str | None = None,
     data: str | None = None,
+    sampler: str | None = None,
     address: str | None = None,
     cpus: int | None = None,
     retry_failed: bool = False,
@@ -58,18 +59,18 @@ def run_study(
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
-    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>].
+    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>][-<sampler>].
 
-    `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `retry_failed`
-    runs failed trials again; `objective`, `count` and `latency` stand in for training, counting and timing;
-    `measure_latency` times at the end what is complete and was not timed before; `check` is called with the folder before
-    anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or SIGTERM, comes after a
-    clean stop: the same call continues.
+    `data`, "shapes" or "coco:DIR", and `sampler` stand in for the study's own; `address` is a Ray cluster's, `cpus` how many of
+    this machine's to use; `retry_failed` runs failed trials again; `objective`, `count` and `latency` stand in for training,
+    counting and timing; `measure_latency` times at the end what is complete and was not timed before; `check` is called with
+    the folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
+    SIGTERM, comes after a clean stop: the same call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
     check_choices(executor=executor, address=address, cpus=cpus)
-    job = prepare(study, out=out, form=form, data=data)
+    job = prepare(study, out=out, form=form, data=data, sampler=sampler)
     folder = make_folder(job.folder)
     lock = DriverLock(folder.lock)
     try:
