@@ -65,9 +65,10 @@ def _curse(chosen: pd.DataFrame) -> tuple[str, str]:
     before, after = mean(chosen["ap_search"]), mean(chosen["ap_mean"])
     text = (
         f"The {words.plural(len(chosen), 'finalist')} had {before:.1f} AP on average in the search that chose them and "
-        f"{after:.1f} with fresh seeds: {words.signed(after - before)} AP. What was chosen for being high was in part "
-        "high by luck (the winner's curse); quote the fresh seeds."
+        f"{after:.1f} with fresh seeds: {words.signed(after - before)} AP."
     )
+    if after < before:
+        text += " What is chosen for being high is in part high by luck (the winner's curse); quote the fresh seeds."
     return "Shrinkage.", text
 
 

@@ -371,7 +371,7 @@ class Proposals:
                     self._plan(self._costs[each.architecture], seed, each.params, role=each.role)
         self._waiting = self._planned_trials(is_search=False)
         if self._waiting:
-            names = ", ".join(self._costs[each.architecture].spec.describe() for each in chosen[:MOST_NAMED])
+            names = "; ".join(self._costs[each.architecture].spec.describe() for each in chosen[:MOST_NAMED])
             more = f" and {len(chosen) - MOST_NAMED} more" if len(chosen) > MOST_NAMED else ""
             self._say(f"finalists, with the fresh seeds {', '.join(map(str, finalists.seeds))}: {names}{more}")
 
