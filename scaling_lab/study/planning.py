@@ -22,13 +22,12 @@ from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.plan import Detectable, Disk, Earlier, Places, Plan, Trials
 from scaling_lab.study.ray_executor import Resources, cluster_machines, cores
+from scaling_lab.study.rows import ENDED
 from scaling_lab.study.runner import training_objective
 from scaling_lab.study.sampling import make_sampler
 from scaling_lab.study.study import Study
 from scaling_lab.study.survey import POINTS, Survey, survey
 from scaling_lab.study.trial import device_name
-
-_ENDED = ("complete", "stopped", "failed")
 
 
 def make_plan(
@@ -177,7 +176,7 @@ class _Planning:
     def trials(self) -> tuple[list[Architecture], list[Architecture], Trials]:
         """Give the architectures of the trials that are left, of the search and of finalists, and what there is in all."""
         study, recipe = self.job.study, self.job.study.recipe
-        rows = [row for row in self.rows if row["state"] in _ENDED]
+        rows = [row for row in self.rows if row["state"] in ENDED]
         ended = {(row["architecture"], row["seed"]) for row in rows if row["role"] == "search"}
         finalists = self._finalists()
         finals = finalists[len(rows) - len(ended) :]

@@ -27,6 +27,7 @@ from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
 from scaling_lab.study.loading import MOST_NAMED, point_error
 from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.rows import Rows
 from scaling_lab.study.sampling import Asked, Sampling, replay
 from scaling_lab.study.selection import Finalist, choose_finalists
 from scaling_lab.study.study import Study
@@ -64,13 +65,9 @@ class Proposals:
         for digest, latency in (latencies or {}).items():
             self._costs.time(digest, latency)
         self._too_slow = 0  # so many trials in a row had a latency above its limit
-        self._rows = {row.id: row for row in ledger.trials()}
-        self._searched = sum(row.role == "search" for row in self._rows.values())
+        self._rows = Rows(ledger, protocol=protocol, epochs=study.recipe.epochs)
         self._finalists_are_chosen = study.finalists is None
         self._check_fresh()
-        self._by_architecture: dict[str, dict[int, int]] = {}
-        for row in self._rows.values():
-            self._by_architecture.setdefault(row.architecture, {})[row.seed] = row.id
         self._asked: dict[int, Asked] = {}
         self._sampling = Sampling(study, journal=journal, name=name, past=len(self._rows))
         self._tell_the_past()
@@ -82,7 +79,7 @@ class Proposals:
     @property
     def planned(self) -> int:
         """How many trials there are to be in the end, as far as is known now."""
-        searched, finals = self._searched, len(self._rows) - self._searched
+        searched, finals = self._rows.searched, len(self._rows) - self._rows.searched
         if self.study.trials is not None and self.study.sampler != "grid" and not self._exhausted:
             searched = max(self.study.trials, searched)
         if self.study.finalists is not None and not self._finalists_are_chosen:
@@ -110,7 +107,7 @@ class Proposals:
     def next(self) -> Proposal | None:
         """Give the next trial, or None where the study has enough or nothing new can be found, for now if it `waits`."""
         proposal = self._waiting.popleft() if self._waiting else self._search()
-        if proposal is None and self.waits and not self._is_searching():
+        if proposal is None and self.waits and not self._rows.is_searching():
             self._plan_finalists()
             proposal = self._waiting.popleft() if self._waiting else None
         if proposal is not None and proposal.trial not in self._asked:
@@ -130,7 +127,7 @@ class Proposals:
 
     def result(self, trial: int, state: str, metrics: Mapping[str, Any]) -> None:
         """Note how a trial has ended, and tell Optuna."""
-        self._rows[trial] = dataclasses.replace(self._rows[trial], state=state, metrics=dict(metrics))
+        self._rows.end(trial, state, metrics)
         asked = self._asked.pop(trial, None)
         if asked is None:
             return
@@ -165,10 +162,8 @@ class Proposals:
         ]
         with self._ledger.transaction():
             self._is_refused(architecture, row.params)
-            self._ledger.forget([trial, *waiting])
+            self._rows.forget([trial, *waiting])
         self._waiting = deque(each for each in self._waiting if each.trial not in waiting)
-        for gone in (trial, *waiting):
-            self._drop(self._rows[gone])
         if trial in self._asked:
             self._sampling.prune(self._asked.pop(trial))
         return reason
@@ -179,7 +174,7 @@ class Proposals:
         if self.study.sampler == "grid" or self.study.trials is None:
             return None
         for futile in range(self._too_slow, MOST_FUTILE):
-            if self._searched >= self.study.trials:
+            if self._rows.searched >= self.study.trials:
                 return None
             try:
                 asked = self._sampling.ask(is_retry=futile > 0)
@@ -192,7 +187,7 @@ class Proposals:
             self._exhausted = True
             self._say(
                 f"{MOST_FUTILE} points in a row were known already or beyond the limits: "
-                f"the search ends with {self._searched} trials of {self.study.trials}"
+                f"the search ends with {self._rows.searched} trials of {self.study.trials}"
             )
         return None
 
@@ -202,10 +197,10 @@ class Proposals:
             self._sampling.constrain(asked, self._costs.excess(architecture.costs))
             self._sampling.prune(asked)
             return None
-        seeds = self._by_architecture.get(architecture.digest, {})
-        unused = [seed for seed in self.study.seeds if seed not in seeds]
+        known = self._rows.of(architecture.digest)
+        unused = [seed for seed in self.study.seeds if seed not in known]
         if not unused:
-            self._tell_known(asked, architecture, [self._rows[trial] for trial in seeds.values()])
+            self._tell_known(asked, architecture, list(known.values()))
             return None
         row = self._plan(architecture, unused[0], asked.params)
         self._attach(asked, row)
@@ -262,33 +257,8 @@ class Proposals:
     # --- the ledger --------------------------------------------------------------------------------------------------
 
     def _plan(self, architecture: Architecture, seed: int, params: dict[str, Any], *, role: str = "search") -> TrialRow:
-        epochs = self.study.recipe.epochs
-        with self._ledger.transaction():
-            self._ledger.add_architecture(architecture)
-            trial = self._ledger.plan(
-                architecture=architecture.digest,
-                protocol=self.protocol,
-                seed=seed,
-                params=params,
-                epochs=epochs,
-                role=role,
-            )
         self._costs.keep(architecture)
-        self._by_architecture.setdefault(architecture.digest, {})[seed] = trial
-        self._rows[trial] = TrialRow(
-            id=trial,
-            architecture=architecture.digest,
-            seed=seed,
-            params=params,
-            epochs=epochs,
-            epochs_done=0,
-            state="planned",
-            seconds=0.0,
-            metrics={},
-            role=role,
-        )
-        self._searched += role == "search"
-        return self._rows[trial]
+        return self._rows.plan(architecture, seed, params, role=role)
 
     def _plan_grid(self) -> None:
         """Plan what the grid has and the ledger has not; forget what was planned and the grid has no more."""
@@ -298,32 +268,14 @@ class Proposals:
             if not self._is_refused(architecture, params):
                 points.setdefault(architecture.digest, (architecture, params))
         wanted = [(digest, seed) for seed in self.study.seeds for digest in points][: self.study.trials]
-        self._forget_all_but(set(wanted), is_search=True)
+        self._rows.forget_all_but(set(wanted), is_search=True)
         with self._ledger.transaction():
             for digest, seed in wanted:
-                if seed not in self._by_architecture.get(digest, {}):
+                if seed not in self._rows.of(digest):
                     self._plan(points[digest][0], seed, points[digest][1])
 
-    def _forget_all_but(self, wanted: set[tuple[str, int]], *, is_search: bool) -> None:
-        gone = [
-            row
-            for row in self._rows.values()
-            if row.state == "planned"
-            and row.epochs_done == 0
-            and (row.role == "search") == is_search
-            and (row.architecture, row.seed) not in wanted
-        ]
-        self._ledger.forget(row.id for row in gone)
-        for row in gone:
-            self._drop(row)
-
-    def _drop(self, row: TrialRow) -> None:
-        del self._rows[row.id], self._by_architecture[row.architecture][row.seed]
-        self._searched -= row.role == "search"
-
     def _planned_trials(self, *, is_search: bool) -> deque[Proposal]:
-        rows = (row for row in self._rows.values() if (row.role == "search") == is_search)
-        return deque(self._proposal(row) for row in rows if row.state == "planned")
+        return deque(self._proposal(row) for row in self._rows.planned(is_search=is_search))
 
     def _proposal(self, row: TrialRow) -> Proposal:
         architecture = self._costs[row.architecture]
@@ -340,14 +292,12 @@ class Proposals:
 
     # --- finalists ---------------------------------------------------------------------------------------------------
 
-    def _is_searching(self) -> bool:
-        return any(row.role == "search" and row.state not in _TOLD for row in self._rows.values())
-
     def _check_fresh(self) -> None:
         """Refuse finalists' seeds that the search has used in this run, and the other way round."""
         if self.study.finalists is not None:
-            self.study.finalists.check_fresh(row.seed for row in self._rows.values() if row.role == "search")
-        finals = {row.seed for row in self._rows.values() if row.role != "search"}
+            trained = (row for row in self._rows if row.state != "planned" or row.epochs_done)
+            self.study.finalists.check_fresh(row.seed for row in trained if row.role == "search")
+        finals = {row.seed for row in self._rows if row.role != "search"}
         used = [seed for seed in self.study.seeds if seed in finals]
         if used:
             raise UserError(
@@ -360,14 +310,14 @@ class Proposals:
         finalists = self.study.finalists
         assert finalists is not None
         self._finalists_are_chosen = True
-        chosen = choose_finalists(self.study, self._rows.values(), self.values)
+        chosen = choose_finalists(self.study, self._rows, self.values)
         if finalists.baseline:
             chosen += self._baseline({each.architecture for each in chosen})
         wanted = [(each, seed) for seed in finalists.seeds for each in chosen]
-        self._forget_all_but({(each.architecture, seed) for each, seed in wanted}, is_search=False)
+        self._rows.forget_all_but({(each.architecture, seed) for each, seed in wanted}, is_search=False)
         with self._ledger.transaction():
             for each, seed in wanted:
-                if seed not in self._by_architecture.get(each.architecture, {}):
+                if seed not in self._rows.of(each.architecture):
                     self._plan(self._costs[each.architecture], seed, each.params, role=each.role)
         self._waiting = self._planned_trials(is_search=False)
         if self._waiting:
@@ -391,7 +341,7 @@ class Proposals:
             known = replay(self.study.space, params)
             if known is not None and self._costs.refusal(costs) is not None:
                 self._sampling.remember(params, known[1], state=TrialState.PRUNED, excess=self._costs.excess(costs))
-        ended = [row for row in self._rows.values() if row.state in _TOLD]
+        ended = [row for row in self._rows if row.state in _TOLD]
         forgotten = len(ended) - sum(self._tell_ended(row) for row in ended)
         if forgotten:
             self._say(f"{forgotten} earlier trials are not in the search space any more; they stay in the ledger")
