@@ -47,7 +47,15 @@ def _ranked(points: Points) -> Iterator[int]:
     """Give the places of points, front after front, in each those with the most distant neighbours first."""
     left = np.arange(len(points))
     while len(left):
-        on_front = np.array([not dominates(points[left], points[place]).any() for place in left])
-        front = left[on_front]
+        front = left[_front(points[left])]
         yield from front[np.argsort(-crowding_distances(points[front]), kind="stable")].tolist()
-        left = left[~on_front]
+        left = np.setdiff1d(left, front)
+
+
+def _front(points: Points) -> list[int]:
+    """Give the places of the points that none dominates. In lexical order nothing dominates what comes before it."""
+    found: list[int] = []
+    for place in np.lexsort(points.T[::-1]).tolist():
+        if not dominates(points[found], points[place]).any():
+            found.append(place)
+    return sorted(found)
