@@ -48,13 +48,15 @@ class Study(Fields):
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
     the other samplers use the seeds after the first for architectures that they propose again. `sampler` "gp" models what
     every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. gmacs, params_m and memory_mb (scaling_lab.
-    Cost) are counted before a trial; latency_ms is measured as its first step, on its own device and share of it: the
-    median for one image of the network in float32, with as many threads as cpus_per_trial. What runs beside it disturbs that
-    figure; it is measured once for each architecture, and the first one counts. `stopping` ends trials early that
-    fall behind the others; they stay stopped, and are on no front. `finalists` trains the best again with fresh seeds at the
-    end, beyond `trials`. `baseline` is the point of the space that reports
-    compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
+
+    Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). latency_ms is measured as
+    its first step, on its own share of its device: the median for one image through the network in float32, with
+    cpus_per_trial threads. What runs beside it disturbs that figure; each architecture is measured once.
+
+    `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
+    best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
+    `forms` are named sets of other fields, such as a smoke form that takes seconds.
     """
 
     question: str
