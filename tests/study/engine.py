@@ -61,7 +61,8 @@ def count(spec: DetectorSpec) -> Cost:
 class Replayed:
     """An objective that keeps a checkpoint, and fails on demand by a topology's name.
 
-    Trials from the number `hold` on wait for ever after the first epoch of each start: they are to be stopped there.
+    Trials from the number `hold` on wait after the first epoch of each start: they are to be stopped there, or until the
+    run's folder has a file "release".
     One that is stopped early takes `linger` seconds to end.
     """
 
@@ -84,7 +85,9 @@ class Replayed:
                 time.sleep(self.linger)
                 raise
             _write_whole(checkpoint, str(epoch))
-            while self.hold is not None and int(folder.name) >= self.hold:
+            while (
+                self.hold is not None and int(folder.name) >= self.hold and not (folder.parents[1] / "release").exists()
+            ):
                 time.sleep(0.02)
         return metrics or result(spec, seed, 3)
 
@@ -186,7 +189,8 @@ def main() -> int:
             make_study(**study),
             out=options["out"],
             executor=options["executor"],
-            cpus=some_cores(options["executor"]),
+            address=options.get("address"),
+            cpus=None if "address" in options else some_cores(options["executor"]),
             count=count,
             objective=Replayed(**options.get("objective", {})),
         )
