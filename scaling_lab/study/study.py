@@ -178,7 +178,9 @@ class Study(Fields):
                 f"recipe.batch_size is {self.recipe.batch_size}; allowed is one image for each of {workers} workers"
             )
         if self.is_timed:
-            raise UserError(f"latency_ms is measured by a trial's one worker; with {workers} workers allowed are other costs")
+            raise UserError(
+                f"latency_ms is measured by a trial's one worker; with {workers} workers allowed are other costs"
+            )
         if not self.recipe.sync_norm:
             raise UserError(
                 f"recipe.sync_norm is False with {workers} workers, so that AP would depend on their number; allowed is True"
