@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scaling_lab.study.fronts import Fronts, OrderedFronts, Point, Points
 from scaling_lab.study.study import Study
-
-Points = NDArray[np.float64]
 
 
 class Judge:
@@ -55,75 +53,39 @@ class Rung:
 
     def __init__(self, factor: int) -> None:
         self._factor = factor
-        self._places: dict[int, int] = {}
-        self._points: Points = np.empty((0, 0))
-        self._fronts = np.empty(0, dtype=np.int64)
+        self._points: dict[int, Point] = {}
+        self._fronts = Fronts()
 
     def note(self, trial: int, point: Sequence[float]) -> None:
         """Add a trial's result, or replace it where it was told before."""
-        new = np.asarray([point], dtype=np.float64)
-        place = self._places.get(trial)
-        if place is None:
-            self._places[trial] = len(self._places)
-            self._add(new)
-        elif not np.array_equal(self._points[place], new[0]):
-            points = self._points.copy()
-            points[place] = new[0]
-            self._points, self._fronts = np.empty((0, 0)), np.empty(0, dtype=np.int64)
-            for row in range(len(points)):
-                self._add(points[row : row + 1])
+        new, before = tuple(point), self._points.get(trial)
+        if new == before:
+            return
+        self._points[trial] = new
+        if before is None and len(self._points) > 1:
+            self._fronts.add(new)
+            return
+        self._fronts = OrderedFronts() if len(new) <= 2 else Fronts()
+        for each in self._points.values():
+            self._fronts.add(each)
+
+    def front(self, trial: int) -> int:
+        """Give the front that a trial's result is of."""
+        return self._fronts.find(self._points[trial])
 
     def goes_on(self, trial: int) -> bool:
         """Say whether a trial's result is among the best 1/factor."""
-        place, count = self._places[trial], len(self._points)
-        if count < self._factor or not dominates(self._points, self._points[place]).any():
+        count, front = len(self._points), self.front(trial)
+        if count < self._factor or front == 0:
             return True
-        return self._before(place) < count // self._factor
+        before, most = self._fronts.before(front), count // self._factor
+        return before < most and before + self._lonelier(trial, front) < most
 
-    def _before(self, place: int) -> int:
-        """Count the results that come before one."""
-        if self._points.shape[1] == 1:
-            return int((self._points < self._points[place]).sum())
-        own = self._fronts == self._fronts[place]
-        crowding = crowding_distances(self._points[own])
-        lonelier = crowding > crowding[int(own[:place].sum())]
-        return int((self._fronts < self._fronts[place]).sum() + lonelier.sum())
-
-    def _add(self, new: Points) -> None:
-        """Add a point, and move those that it dominates to later fronts; with one objective their order is enough.
-
-        Fronts move as in Li et al. 2017 (efficient non-domination level update): a point of front k that is now
-        dominated by one of front k goes to k + 1, where it may dominate others.
-        """
-        if not len(self._points):
-            self._points, self._fronts = new, np.zeros(1, dtype=np.int64)
-            return
-        if new.shape[1] == 1:
-            self._points = np.concatenate([self._points, new])
-            return
-        better = dominates(self._points, new[0])
-        front = int(self._fronts[better].max()) + 1 if better.any() else 0
-        self._points = np.concatenate([self._points, new])
-        self._fronts = np.append(self._fronts, front)
-        moved = np.array([len(self._points) - 1])
-        while len(moved):
-            # Who has moved here is dominated by none who has moved with it.
-            here = np.flatnonzero(self._fronts == front)
-            moved = here[_dominated(self._points[here], self._points[moved])]
-            front += 1
-            self._fronts[moved] = front
-
-
-def dominates(points: Points, point: Points) -> NDArray[np.bool_]:
-    """Say of each of the points whether it is as good as the point in every objective and better in one."""
-    return np.asarray((points <= point).all(axis=1) & (points < point).any(axis=1))
-
-
-def _dominated(points: Points, by: Points) -> NDArray[np.bool_]:
-    """Say of each of the points whether one of the others dominates it."""
-    as_good = np.asarray((by <= points[:, None]).all(axis=2))
-    better = np.asarray((by < points[:, None]).any(axis=2))
-    return np.asarray((as_good & better).any(axis=1))
+    def _lonelier(self, trial: int, front: int) -> int:
+        """Count those of a trial's front that come before it."""
+        points = self._fronts[front]
+        crowding = crowding_distances(points)
+        return int((crowding > crowding[(points == self._points[trial]).all(axis=1)][0]).sum())
 
 
 def crowding_distances(front: Points) -> Points:

@@ -124,8 +124,22 @@ def test_fronts_do_not_depend_on_the_order_and_are_those_that_peeling_gives(
         rung.note(trial, points[trial])
         shuffled.note(order[trial], points[order[trial]])
     assert [rung.goes_on(trial) for trial in order] == [shuffled.goes_on(trial) for trial in order]
-    if len(points[0]) > 1:
-        assert rung._fronts.tolist() == _peeled(points)
+    assert [rung.front(trial) for trial in range(len(points))] == _peeled(points)
+
+
+@given(POINTS, st.integers(2, 4))
+@settings(deadline=None)
+def test_who_goes_on_is_whom_the_rule_names(points: list[tuple[float, ...]], factor: int) -> None:
+    assert judged(points, factor) == [_goes_on(points[:count], factor) for count in range(1, len(points) + 1)]
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+@pytest.mark.parametrize("trend", [-0.1, 0.0, 0.1])
+def test_the_same_with_many_results(objectives: int, trend: float) -> None:
+    """Without a trend, and with results that get better or worse, so that whole fronts move."""
+    chance = np.random.default_rng(0)
+    points = [tuple((chance.random(objectives) + trend * i).tolist()) for i in range(60)]
+    assert judged(points)[50:] == [_goes_on(points[:count], 3) for count in range(51, 61)]
 
 
 @given(POINTS, st.data())
@@ -155,6 +169,17 @@ def _peeled(points: list[tuple[float, ...]]) -> list[int]:
             return [fronts[i] for i in range(len(points))]
         fronts |= {i: front for i in left if not any(_dominates(points[j], points[i]) for j in left)}
     raise AssertionError
+
+
+def _goes_on(points: list[tuple[float, ...]], factor: int) -> bool:
+    """The rule's words in halving.py, for the last of the points."""
+    fronts, most = _peeled(points), len(points) // factor
+    if most == 0 or fronts[-1] == 0:
+        return True
+    own = [point for point, front in zip(points, fronts, strict=True) if front == fronts[-1]]
+    crowding = crowding_distances(np.array(own))
+    lonelier = sum(distance > crowding[-1] for distance in crowding)
+    return bool(sum(front < fronts[-1] for front in fronts) + lonelier < most)
 
 
 # --- a study's rule --------------------------------------------------------------------------------------------------
