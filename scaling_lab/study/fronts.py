@@ -89,6 +89,6 @@ class OrderedFronts(Fronts):
 
 def _dominated(points: Points, *, by: Points) -> NDArray[np.bool_]:
     """Say of each of the points whether one of the others is as good in every objective and better in one."""
-    as_good = (by <= points[:, None]).all(axis=2)
-    better = (by < points[:, None]).any(axis=2)
+    as_good = np.asarray((by <= points[:, None]).all(axis=2))
+    better = np.asarray((by < points[:, None]).any(axis=2))
     return np.asarray((as_good & better).any(axis=1))
