@@ -109,7 +109,9 @@ def main() -> None:
     truth = Truth()
     trials = int(SHARES[-1] * len(truth))
     print(f"{len(truth)} architectures, {trials} evaluations, {options.seeds} seeds, noise {options.noise:g} AP")
-    print(f"{'sampler':8} {'after':>6} {'median':>7} {'lowest':>7} {'reach 95 %':>10}   lead over random (95 % interval)")
+    print(
+        f"{'sampler':8} {'after':>6} {'median':>7} {'lowest':>7} {'reach 95 %':>10}   lead over random (95 % interval)"
+    )
     baseline: dict[float, list[float]] = {}
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         for sampler in ("random", *options.samplers):
@@ -124,10 +126,13 @@ def main() -> None:
                 if sampler == "random":
                     baseline[share] = shares
                 else:
-                    words = "{:+.1f} ({:+.1f} to {:+.1f}) points".format(*(100 * x for x in lead(shares, baseline[share])))
+                    words = "{:+.1f} ({:+.1f} to {:+.1f}) points".format(
+                        *(100 * x for x in lead(shares, baseline[share]))
+                    )
                 reached = f"{sum(s >= GOAL for s in shares)} of {len(shares)}"
                 print(
-                    f"{sampler:8} {share:6.0%} {median(shares):7.1%} {min(shares):7.1%} {reached:>10}   {words}", flush=True
+                    f"{sampler:8} {share:6.0%} {median(shares):7.1%} {min(shares):7.1%} {reached:>10}   {words}",
+                    flush=True,
                 )
             short = sum(len(each) < trials for each in found)
             print(

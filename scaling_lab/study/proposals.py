@@ -252,6 +252,7 @@ class Proposals:
             description=architecture.spec.describe(),
         )
         self._sampling.constrain(asked, self._costs.excess(architecture.costs))
+        self._sampling.started(asked)
         self._asked[row.id] = asked
 
     # --- the ledger --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Optuna's side of a study: what it is asked and what it is told. It knows no ledger, no limits and no seeds.
 
-Optuna's storage is never read back: it is made anew at each start from what the ledger says.
+Optuna's study is in memory, made anew at each start from what the ledger says; journal.py has it in a file, for people.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.study.journal import Journal
 from scaling_lab.study.loading import call_space
 from scaling_lab.study.study import Space, Study
 
@@ -57,12 +57,13 @@ class Sampling:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=name,
-            storage=_make_storage(journal),
+            storage=InMemoryStorage(),
             sampler=self._sampler,
             directions=[StudyDirection[direction.upper()] for direction in study.objectives.values()],
         )
         with _unwarned():
             self._study.set_metric_names(list(study.objectives))
+            self._journal = None if journal is None else Journal(journal, self._study)
         self._remembered, self._population = 0, population_size(study.trials)
 
     @property
@@ -82,7 +83,7 @@ class Sampling:
             try:
                 spec = call_space(self._space, trial)
             except (UserError, optuna.TrialPruned):
-                self._study.tell(trial, state=TrialState.PRUNED)
+                self._tell(trial, state=TrialState.PRUNED)
                 raise
         return Asked(trial=trial, params=dict(trial.params), spec=spec)
 
@@ -106,17 +107,29 @@ class Sampling:
         for name, value in excess.items():
             asked.trial.set_constraint(name, value)
 
+    def started(self, asked: Asked) -> None:
+        """Have people see that a trial runs."""
+        if self._journal is not None:
+            running = create_trial(
+                state=TrialState.RUNNING,
+                params=asked.trial.params,
+                distributions=asked.trial.distributions,
+                user_attrs=asked.trial.user_attrs,
+                constraints=asked.trial.constraints,
+            )
+            self._journal.write(asked.trial.number, running)
+
     def complete(self, asked: Asked, values: Sequence[float]) -> None:
         """Tell the objectives' values of a point."""
-        self._study.tell(asked.trial, list(values))
+        self._tell(asked.trial, values=list(values))
 
     def prune(self, asked: Asked) -> None:
         """Tell that a limit refused a point, or that its trial was stopped: there is no value of full fidelity."""
-        self._study.tell(asked.trial, state=TrialState.PRUNED)
+        self._tell(asked.trial, state=TrialState.PRUNED)
 
     def fail(self, asked: Asked) -> None:
         """Tell that a trial has no result."""
-        self._study.tell(asked.trial, state=TrialState.FAIL)
+        self._tell(asked.trial, state=TrialState.FAIL)
 
     def remember(
         self,
@@ -134,17 +147,25 @@ class Sampling:
             # Without its generation a trial is no parent to any other.
             system = {self._sampler._get_generation_key(): self._remembered // self._population}
             self._remembered += 1
-        self._study.add_trial(
-            create_trial(
-                state=state,
-                values=None if values is None else list(values),
-                params=dict(params),
-                distributions=dict(distributions),
-                user_attrs=attributes,
-                system_attrs=system,
-                constraints=dict(excess),
-            )
+        trial = create_trial(
+            state=state,
+            values=None if values is None else list(values),
+            params=dict(params),
+            distributions=dict(distributions),
+            user_attrs=attributes,
+            system_attrs=system,
+            constraints=dict(excess),
         )
+        self._study.add_trial(trial)
+        if self._journal is not None:
+            self._journal.write(trial.number, trial)
+
+    def _tell(
+        self, trial: optuna.Trial, *, values: list[float] | None = None, state: TrialState = TrialState.COMPLETE
+    ) -> None:
+        told = self._study.tell(trial, values, state=state)
+        if self._journal is not None:
+            self._journal.write(trial.number, told)
 
 
 def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:
@@ -195,14 +216,6 @@ def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[
     out_of_range = any("out of the range" in str(warning.message) for warning in warned)
     same = set(trial.distributions) == set(params) and not out_of_range
     return (spec, trial.distributions) if same else None
-
-
-def _make_storage(journal: Path | None) -> BaseStorage:
-    if journal is None:
-        return InMemoryStorage()
-    for path in (journal, journal.with_name(journal.name + ".lock")):
-        path.unlink(missing_ok=True)
-    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 @contextmanager

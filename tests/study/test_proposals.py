@@ -204,6 +204,17 @@ def test_a_point_that_the_space_refuses_is_asked_again(tmp_path: Path) -> None:
     assert {p.spec.width for p in desk.run_all()} == {16}
 
 
+def _journal(folder: Path) -> optuna.storages.JournalStorage:
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal")))
+
+
+def _same(written: list[optuna.trial.FrozenTrial], told: list[optuna.trial.FrozenTrial]) -> None:
+    assert len(written) == len(told) > 0
+    for one, other in zip(written, told, strict=True):
+        for name in ("number", "state", "values", "params", "distributions", "user_attrs", "constraints"):
+            assert getattr(one, name) == getattr(other, name), name
+
+
 def test_the_journal_holds_what_optuna_knows(tmp_path: Path) -> None:
     desk = Desk(tmp_path, limits={"gmacs": 2.5})
     for proposal, state in zip(
@@ -211,10 +222,14 @@ def test_the_journal_holds_what_optuna_knows(tmp_path: Path) -> None:
     ):
         assert proposal is not None
         desk.run(proposal, state=state)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal")))
-    study = optuna.load_study(study_name="s", storage=storage)
+    assert desk.proposals.next() is not None
+    study = optuna.load_study(study_name="s", storage=_journal(tmp_path))
     assert study.metric_names == ["ap", "gmacs"]
-    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
+    ended = [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
+    assert [trial.state for trial in study.trials] == [*ended, TrialState.RUNNING]
+    _same(study.trials, desk.told())
+    desk.restart()
+    _same(optuna.load_study(study_name="s", storage=_journal(tmp_path)).trials, desk.told())
     assert study.trials[0].values == [16.0, pytest.approx(0.96)]
     assert study.trials[0].user_attrs["trial"] == 1
     assert study.trials[0].constraints == {"gmacs": pytest.approx(0.96 - 2.5)}

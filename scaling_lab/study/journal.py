@@ -1,0 +1,42 @@
+"""Optuna's trials as a file for optuna-dashboard. Nothing is read back: the sampler's own are in memory.
+
+Optuna's journal takes a line, a lock and a wait for the disk for every parameter and attribute of a trial. Here a trial is
+one line when it starts and one when it ends, or one in all where it never ran.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
+
+
+class Journal:
+    """Write a study's trials to `path`, which is made anew."""
+
+    def __init__(self, path: Path, study: optuna.Study) -> None:
+        for old in (path, path.with_name(path.name + ".lock")):
+            old.unlink(missing_ok=True)
+        self._storage = JournalStorage(JournalFileBackend(str(path)))
+        self._study = self._storage.create_new_study(study.directions, study.study_name)
+        optuna.load_study(study_name=study.study_name, storage=self._storage).set_metric_names(study.metric_names)
+        # For each trial that runs: its id in the file, and what of it may change and stands there.
+        self._running: dict[int, tuple[int, dict[str, Any]]] = {}
+
+    def write(self, number: int, trial: FrozenTrial) -> None:
+        """Write how a trial stands; `number` is the study's for it."""
+        known = self._running.pop(number, None)
+        if known is None:
+            written = self._storage.create_new_trial(self._study, template_trial=trial)
+            if not trial.state.is_finished():
+                self._running[number] = written, dict(trial.system_attrs)
+            return
+        written, before = known
+        for name, value in trial.system_attrs.items():
+            if name not in before or before[name] != value:
+                self._storage.set_trial_system_attr(written, name, value)
+        self._storage.set_trial_state_values(written, trial.state, trial.values)
