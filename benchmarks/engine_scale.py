@@ -62,6 +62,7 @@ class Replay:
     """AP grows with the multiply-adds and the epochs; who is better than others shows at the first epoch."""
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
+        """Report nine epochs."""
         luck = int(hashlib.sha256(f"{spec.digest} {seed}".encode()).hexdigest()[:4], 16) / 2**16
         metrics: dict[str, Any] = {}
         for epoch in range(1, EPOCHS + 1):

@@ -23,7 +23,7 @@ class Journal:
             old.unlink(missing_ok=True)
         self._storage = JournalStorage(JournalFileBackend(str(path)))
         self._study = self._storage.create_new_study(study.directions, study.study_name)
-        optuna.load_study(study_name=study.study_name, storage=self._storage).set_metric_names(study.metric_names)
+        optuna.load_study(study_name=study.study_name, storage=self._storage).set_metric_names(study.metric_names or [])
         # For each trial that runs: its id in the file, and what of it may change and stands there.
         self._running: dict[int, tuple[int, dict[str, Any]]] = {}
 
