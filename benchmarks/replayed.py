@@ -54,6 +54,7 @@ def as_trained(spec: DetectorSpec) -> DetectorSpec:
     return dataclasses.replace(spec, num_classes=len(DATA.class_names))
 
 
+@lru_cache
 def architectures() -> dict[str, DetectorSpec]:
     """Give the space's architectures by digest, as they are trained."""
     specs = (as_trained(spec) for _, spec in enumerate_space(space))
@@ -75,13 +76,26 @@ def replayed_count(spec: DetectorSpec) -> Cost:
 @lru_cache
 def true_ap(spec: DetectorSpec) -> float:
     """Give the stand-in for AP without the noise of seeds."""
-    known = costs()
-    least = min(cost.gmacs for cost in known.values())
     cell = spec.topology
-    ap = 60 - 25.4 * (known[spec.digest].gmacs / least) ** -0.286
-    ap -= 4.5 * (1 - reach(cell))
+    ap = ap_of_scale(costs()[spec.digest].gmacs / _least()) - 4.5 * (1 - reach(cell))
     ap += 0.45 * any(node.fusion in ("fast", "softmax") for node in cell.nodes)
-    return ap + _normal(cell.with_fusion("sum").digest, 0.7) + _normal(spec.digest, 0.5)
+    return ap + _normal(_graph(cell), 0.7) + _normal(spec.digest, 0.5)
+
+
+@lru_cache
+def _least() -> float:
+    return min(cost.gmacs for cost in costs().values())
+
+
+@lru_cache
+def _graph(cell: Topology) -> str:
+    """Name a topology, whatever its fusion."""
+    return cell.with_fusion("sum").digest
+
+
+def ap_of_scale(ratio: float) -> float:
+    """Give the AP of EfficientDet at so many times D0's multiply-adds."""
+    return 60 - 25.4 * ratio**-0.286
 
 
 def reach(cell: Topology) -> float:

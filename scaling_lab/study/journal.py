@@ -6,6 +6,7 @@ one line when it starts and one when it ends, or one in all where it never ran.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+# Of the line of a trial that is new.
+_HELD = ("params", "distributions", "user_attrs", "system_attrs")
+
 
 class Journal:
     """Write a study's trials to `path`, which is made anew."""
@@ -21,7 +25,7 @@ class Journal:
     def __init__(self, path: Path, study: optuna.Study) -> None:
         for old in (path, path.with_name(path.name + ".lock")):
             old.unlink(missing_ok=True)
-        self._storage = JournalStorage(JournalFileBackend(str(path)))
+        self._storage = JournalStorage(_Backend(str(path)))
         self._study = self._storage.create_new_study(study.directions, study.study_name)
         optuna.load_study(study_name=study.study_name, storage=self._storage).set_metric_names(study.metric_names or [])
         # For each trial that runs: its id in the file, and what of it may change and stands there.
@@ -40,3 +44,12 @@ class Journal:
             if name not in before or before[name] != value:
                 self._storage.set_trial_system_attr(written, name, value)
         self._storage.set_trial_state_values(written, trial.state, trial.values)
+
+
+class _Backend(JournalFileBackend):
+    """Optuna keeps in memory what it reads back: here only that there are such trials, for the study has the rest."""
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Give the lines from a number on, trials without what they hold."""
+        for log in super().read_logs(log_number_from):
+            yield {name: {} if name in _HELD else value for name, value in log.items()}

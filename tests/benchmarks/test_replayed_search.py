@@ -1,0 +1,61 @@
+"""The replayed table: its costs are counted, its AP is what its docstring says, and a search of it is ahead of chance."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks.replayed import ap_of_scale, architectures, costs, reach, true_ap
+from benchmarks.replayed_search import Search, Truth, lead
+from scaling_lab import count, topologies
+
+PUBLISHED = Path(__file__).parents[2] / "scaling_lab" / "report" / "published" / "published_detectors.csv"
+
+
+def test_the_kept_costs_are_those_of_the_space() -> None:
+    specs = architectures()
+    assert set(costs()) == set(specs)
+    assert len(specs) >= 500
+    for spec in [*specs.values()][:: len(specs) // 4]:
+        assert costs()[spec.digest].to_dict() == count(spec).to_dict()
+
+
+def test_the_law_of_scale_fits_what_was_published() -> None:
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"].startswith("EfficientDet-D")]
+    assert len(rows) >= 8
+    for row in rows:
+        if row["model"] <= "EfficientDet-D7":
+            assert ap_of_scale(float(row["gmacs"]) / 2.5) == pytest.approx(float(row["ap_test"]), abs=0.6)
+
+
+def test_reach_counts_paths_between_levels() -> None:
+    cells = (topologies.none, topologies.fpn, topologies.panet)
+    assert [reach(cell(3, 7)) for cell in cells] == [5 / 25, 15 / 25, 1.0]
+
+
+def test_the_whole_table_is_all_of_its_front() -> None:
+    truth, specs = Truth(), architectures()
+    everything = [(digest, true_ap(spec)) for digest, spec in specs.items()]
+    assert truth.share(everything) == 1.0
+    assert 0 < truth.share(everything[:50]) < 1.0
+
+
+def test_a_lead_has_an_interval_about_it() -> None:
+    difference, low, high = lead([0.9, 0.95, 1.0], [0.5, 0.55, 0.6])
+    assert difference == pytest.approx(0.4)
+    assert 0.3 <= low < difference < high <= 0.5
+
+
+def test_a_search_is_the_same_again_trains_nothing_twice_and_is_ahead_of_chance() -> None:
+    truth = Truth()
+    found = {
+        sampler: [Search(sampler=sampler, seed=seed, trials=66)() for seed in (0, 1)] for sampler in ("random", "tpe")
+    }
+    assert Search(sampler="random", seed=0, trials=66)() == found["random"][0]
+    for each in (*found["random"], *found["tpe"]):
+        assert len({digest for digest, _ in each}) == 66
+    shares = {sampler: [truth.share(each) for each in both] for sampler, both in found.items()}
+    assert min(shares["tpe"]) > max(shares["random"])
