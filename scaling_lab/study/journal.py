@@ -6,7 +6,7 @@ one line when it starts and one when it ends, or one in all where it never ran.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Journal:
 class _Backend(JournalFileBackend):
     """Optuna keeps in memory what it reads back: here only that there are such trials, for the study has the rest."""
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Give the lines from a number on, trials without what they hold."""
         for log in super().read_logs(log_number_from):
             yield {name: {} if name in _HELD else value for name, value in log.items()}
