@@ -1,7 +1,7 @@
 """What does the engine itself take for each of 10,000 trials, and does that grow? A replayed objective, no training.
 
-    python benchmarks/engine_scale.py                                  the local executor, random: 2 minutes, and what the disk takes
-    python benchmarks/engine_scale.py --executor ray                   Ray, two workers that are used again and again
+    python benchmarks/engine_scale.py                          the local executor, random: 2 minutes, and the disk
+    python benchmarks/engine_scale.py --executor ray           Ray, two workers that are used again and again
     python benchmarks/engine_scale.py --sampler nsga2 --trials 3000
 
 The study has all that costs the engine time: two objectives, a limit that refuses about a fifth of the points, points that
@@ -44,7 +44,7 @@ OPTUNA = ("ask", "describe", "constrain", "complete", "prune", "fail")
 
 
 def space(trial: Any) -> DetectorSpec:
-    """Any of nine edges on P3 to P5, at 505 widths: 258,560 points, so that the last thousand finds new ones as the first."""
+    """Any of nine edges on P3 to P5, at 505 widths: 258,560 points, so many that 10,000 trials do not exhaust them."""
     width = trial.suggest_int("width", 8, 512)
     return edges.space(
         trial, base=dataclasses.replace(SMALL.base, topology=topologies.none(3, 5), width=width), stages=1
