@@ -54,7 +54,7 @@ def space(trial: Any) -> DetectorSpec:
 def count(spec: DetectorSpec) -> Cost:
     """A closed form in place of `scaling_lab.count`, which takes a quarter of a second."""
     part = PartCost(params=spec.width**2 * 10, macs=spec.width**2 * 10**4 * (1 + spec.topology.num_edges))
-    return Cost(params=3 * part.params, macs=3 * part.macs, backbone=part, feature_network=part, heads=part)
+    return Cost(params=3 * part.params, macs=3 * part.macs, backbone=part, feature_network=part, heads=part, memory=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,7 +128,7 @@ def _normal(text: str, sd: float) -> float:
 def _cost(row: Mapping[str, str]) -> Cost:
     parts = {name: PartCost(params=int(row[f"{name}_params"]), macs=int(row[f"{name}_macs"])) for name in PARTS}
     params, macs = sum(part.params for part in parts.values()), sum(part.macs for part in parts.values())
-    return Cost(params=params, macs=macs, **parts)
+    return Cost(params=params, macs=macs, memory=0, **parts)
 
 
 def _counted() -> Iterator[dict[str, Any]]:

@@ -53,7 +53,7 @@ class Fronts:
 
     def _beats(self, front: Any, point: Point) -> bool:
         """Say whether one of a front's points dominates a point."""
-        return bool(_dominated(np.array([point]), by=front)[0])
+        return bool(dominates(front, np.array(point)).any())
 
     def _exchange(self, place: int, moved: Any) -> Any:
         """Put points into a front, and give those that they dominate there, which leave it."""
@@ -85,6 +85,11 @@ class OrderedFronts(Fronts):
         beaten: list[Point] = front[start:end]
         front[start:end] = moved
         return beaten
+
+
+def dominates(points: Points, point: Points) -> NDArray[np.bool_]:
+    """Say of each of the points whether it is as good as the point in every objective and better in one."""
+    return np.asarray((points <= point).all(axis=1) & (points < point).any(axis=1))
 
 
 def _dominated(points: Points, *, by: Points) -> NDArray[np.bool_]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from scaling_lab.study.fronts import Points, dominates
 from scaling_lab.study.ledger import TrialRow
-from scaling_lab.study.rungs import Points, crowding_distances, dominates
+from scaling_lab.study.rungs import crowding_distances
 from scaling_lab.study.study import Study
 
 Values = Callable[[int, Mapping[str, Any]], list[Any]]
