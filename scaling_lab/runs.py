@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 STATES = ("planned", "running", "complete", "stopped", "failed")
-FAILURE_KINDS = ("diverged", "out_of_memory", "bad_input", "lost_worker", "error")
+FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "lost_worker", "error")
 ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 SCHEMA = """

@@ -106,6 +106,7 @@ def run_with_ray(
     objective: Objective,
     *,
     resources: Resources,
+    trial_seconds: float | None,
     mark: str,
     is_interrupted: Callable[[], bool],
 ) -> None:
@@ -130,6 +131,7 @@ def run_with_ray(
                 name=f"trial_{mark}",
                 wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
                 at_once=at_once,
+                trial_seconds=trial_seconds,
                 storage=storage.resolve(),
                 is_interrupted=is_interrupted,
             )

@@ -37,9 +37,9 @@ from scaling_lab.study.trial import Objective, Training
 
 EXECUTORS = ("ray", "local")
 
-# Failures of the machine: such a trial goes on from its checkpoint. After the others its code or data will have been
-# mended, or its training would fail again: it starts anew.
-MACHINES_FAULT = ("lost_worker", "out_of_memory")
+# Failures of the machine, or of a limit: such a trial goes on from its checkpoint, with its time anew. After the others
+# its code or data will have been mended, or its training would fail again: it starts anew.
+MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
 
 # Given the specs without a measured latency: gives rows of the ledger's `latencies`, one spec after the other.
 MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
@@ -182,7 +182,9 @@ class _Run:
                 if self.executor == "local":
                     from scaling_lab.study.local_executor import run_locally
 
-                    run_locally(bookkeeper, objective, gpus_per_trial=study.gpus_per_trial)
+                    run_locally(
+                        bookkeeper, objective, gpus_per_trial=study.gpus_per_trial, trial_seconds=study.trial_seconds
+                    )
                 else:
                     resources = Resources(
                         cpus_per_trial=study.cpus_per_trial,
@@ -191,7 +193,12 @@ class _Run:
                         address=address,
                     )
                     run_with_ray(
-                        bookkeeper, objective, resources=resources, mark=self.mark, is_interrupted=is_interrupted
+                        bookkeeper,
+                        objective,
+                        resources=resources,
+                        trial_seconds=study.trial_seconds,
+                        mark=self.mark,
+                        is_interrupted=is_interrupted,
                     )
         finally:
             progress.close()

@@ -49,7 +49,8 @@ class Study(Fields):
     every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
     objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `stopping` ends trials early that
     fall behind the others; they stay stopped, and are on no front. `baseline` is the point of the space that reports
-    compare with. `forms` are named sets of other fields, such as a smoke form that takes seconds.
+    compare with. `trial_seconds` is how long a trial may take, from each start of it: one that hangs or is too slow fails.
+    `forms` are named sets of other fields, such as a smoke form that takes seconds.
     """
 
     question: str
@@ -63,6 +64,7 @@ class Study(Fields):
     limits: Mapping[str, float] = field(default_factory=dict)
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
+    trial_seconds: float | None = None
     stopping: Halving | None = None
     baseline: Mapping[str, Any] | None = None
     report: str = "reports/frontier.py"
@@ -130,6 +132,8 @@ class Study(Fields):
     def _check_resources(self) -> None:
         check_number("cpus_per_trial", self.cpus_per_trial, above=0)
         check_number("gpus_per_trial", self.gpus_per_trial, least=0)
+        if self.trial_seconds is not None:
+            check_number("trial_seconds", self.trial_seconds, above=0)
         if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
             raise UserError(f"gpus_per_trial is {self.gpus_per_trial}; above 1 only whole numbers are allowed")
 
@@ -168,6 +172,7 @@ class Study(Fields):
             "limits": dict(self.limits),
             "cpus_per_trial": self.cpus_per_trial,
             "gpus_per_trial": self.gpus_per_trial,
+            "trial_seconds": self.trial_seconds,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "baseline": None if self.baseline is None else dict(self.baseline),
             "report": self.report,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 import time
@@ -11,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
@@ -60,13 +65,16 @@ def count(spec: DetectorSpec) -> Cost:
 class Replayed:
     """An objective that keeps a checkpoint, and fails on demand by a topology's name.
 
-    Trials from the number `hold` on wait for ever after the first epoch of each start: they are to be stopped there.
-    One that is stopped early takes `linger` seconds to end.
+    Trials from the number `hold` on wait for ever after the first epoch of each start: they are to be stopped there, or to
+    go on when the run's folder of trials has a file `go`. One that is stopped early takes `linger` seconds to end. Each
+    epoch takes `pause` seconds, and writes `ballast` bytes.
     """
 
     hold: int | None = None
     fail: Mapping[str, str] | None = None
     linger: float = 0.0
+    pause: float = 0.0
+    ballast: int = 0
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         checkpoint = folder / "checkpoint.pt"
@@ -75,6 +83,7 @@ class Replayed:
         metrics: dict[str, Any] = {}
         for epoch in range(done + 1, 4):
             metrics = result(spec, seed, epoch)
+            time.sleep(self.pause)
             self._fail(spec, metrics)
             _log(folder, f"epoch {epoch}")
             try:
@@ -82,8 +91,9 @@ class Replayed:
             except Stopped:
                 time.sleep(self.linger)
                 raise
+            (folder / "ballast").write_bytes(b"x" * self.ballast)
             _write_whole(checkpoint, str(epoch))
-            while self.hold is not None and int(folder.name) >= self.hold:
+            while self.hold is not None and int(folder.name) >= self.hold and not (folder.parent / "go").exists():
                 time.sleep(0.02)
         return metrics or result(spec, seed, 3)
 
@@ -102,6 +112,35 @@ class Replayed:
             raise MemoryError
         elif how == "exit":
             os._exit(1)
+        elif how == "allocate":
+            _allocate()
+        elif how == "hang" and metrics["epoch"] == 2:
+            _hang()
+        elif how == "loop" and metrics["epoch"] == 2:
+            _loop()
+
+
+def _hang() -> None:
+    """C code that gives Python back to nobody: no exception and no signal handler reaches this process."""
+    re.match("(a+)+$", "a" * 60 + "b")
+
+
+def _loop() -> None:
+    """Code that lets no error out."""
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(0.01)
+
+
+def _allocate() -> None:
+    """Ask torch for more memory than this process may have."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, before[1]))
+    try:
+        torch.ones(2**30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def result(spec: DetectorSpec, seed: int, epoch: int) -> dict[str, Any]:
@@ -119,7 +158,7 @@ def result(spec: DetectorSpec, seed: int, epoch: int) -> dict[str, Any]:
 
 
 def start_driver(out: Path, *, executor: str, **options: Any) -> subprocess.Popen[str]:
-    """Run a driver in a session of its own, so that signals to its process group reach nobody else."""
+    """Run a driver in a session of its own, so that signals to its process group reach nobody else; see `main`."""
     arguments = json.dumps({"out": str(out), "executor": executor, **options})
     command = [sys.executable, "-m", "tests.study.engine", arguments]
     return subprocess.Popen(
@@ -186,6 +225,7 @@ def main() -> int:
             cpus=some_cores(options["executor"]),
             count=count,
             objective=Replayed(**options.get("objective", {})),
+            retry_failed=options.get("retry_failed", False),
         )
     except UserError as error:
         print(error)
