@@ -191,6 +191,11 @@ class Runs:
         rows = self._rows("SELECT metrics FROM trials WHERE id = ?", (trial,))
         return json.loads(rows[0]["metrics"]) if rows and rows[0]["metrics"] else {}
 
+    def last_epoch(self, trial: int) -> dict[str, Any]:
+        """Give the metrics of a trial's last epoch so far; empty before its first."""
+        rows = self._rows("SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch DESC LIMIT 1", (trial,))
+        return json.loads(rows[0]["metrics"]) if rows else {}
+
     def specs(self) -> dict[str, DetectorSpec]:
         """Give every architecture that was tried or planned, by its digest."""
         rows = self._rows("SELECT digest, spec FROM architectures ORDER BY rowid")

@@ -27,6 +27,7 @@ ALLOWED = {
     "starter": set(),
     "statistics": set(),
     "console": {"runs"},
+    "status": {"runs"},
     "user_files": {"starter"},
     "errors": set(),
     "checks": set(),

@@ -247,7 +247,7 @@ def test_a_script_sees_that_a_trial_has_failed_and_can_have_it_run_again(
     in_the_way.write_text("")
     assert tiny() == 1
     shown = capsys.readouterr().out
-    assert "all 2 trials are done, 1 of them failed; --retry-failed runs those again\n" in shown
+    assert "all 2 trials are done, 1 of them failed (1 error); --retry-failed runs those again\n" in shown
     assert re.search(r"^trial 2 failed: error: FileExistsError: ", shown, re.MULTILINE)
     assert "\nreport: runs/tiny/report/tiny.html\n" in shown
     assert tiny() == 1

@@ -65,8 +65,7 @@ class Bookkeeper:
         """
         if outcome.kind == DISK_FULL:
             raise UserError(
-                f"trial {trial} cannot write into {self.folder.trial(trial)}: {outcome.message}; what was finished is kept, "
-                "the same command goes on once there is room"
+                f"{self.folder.trial(trial)}: {outcome.message}; what was finished is kept, the same command goes on"
             )
         outcome = self._checked(trial, outcome)
         seconds = self._running.pop(trial).seconds
@@ -85,8 +84,9 @@ class Bookkeeper:
         self.progress.ended(trial, outcome)
 
     def lost(self, trial: int) -> None:
-        """Note that a trial's worker was lost, and that it will be started again."""
-        self._running[trial].pause()
+        """Note that a trial's worker was lost, maybe before it started, and that it will be started again."""
+        if trial in self._running:
+            self._running[trial].pause()
         self.progress.say(f"trial {trial:>3} has lost its worker; it is started again from its last checkpoint")
 
     def overdue(self) -> list[int]:

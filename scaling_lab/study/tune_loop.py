@@ -52,7 +52,8 @@ def run_on_tune(
     storage: Path,
     is_interrupted: Callable[[], bool],
 ) -> None:
-    """Run all that the bookkeeper proposes, `at_once` trials at a time, each with the `wanted` cpu and gpu, and for `trial_seconds`.
+    """Run all that the bookkeeper proposes, `at_once` trials at a time, each with the `wanted` cpu and gpu,
+    and none for longer than `trial_seconds`.
 
     A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with
     trials still running: Ray is to be stopped then.
@@ -220,10 +221,12 @@ class _Events(tune.Callback):  # type: ignore[misc]
             self._bookkeeper.lost(trial.config["trial"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number = trial.config["trial"]
         with _leaving():
-            if trial.config["trial"] in self._proposed.running:
-                outcome = _lost(trial)
-                self._proposed.ended(trial.config["trial"], outcome)
+            if number in self._proposed.running:
+                if number not in self._proposed.trials:  # lost at each start
+                    self._bookkeeper.started(self._proposed.running[number])
+                self._proposed.ended(number, _lost(trial))
 
     def __reduce__(self) -> Any:
         return str, ()
@@ -232,7 +235,8 @@ class _Events(tune.Callback):  # type: ignore[misc]
 def _lost(trial: Trial) -> Outcome:
     """Say how a trial ends whose worker was lost time and again; Ray knows of those that it has killed itself."""
     times = f"its worker was lost {_LOST_WORKER_RETRIES + 1} times"
-    if "low on memory" in (trial.get_error() or ""):
+    last = Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure #")[2]
+    if "low on memory" in last:
         message = f"{times}, the last time because the machine had too little memory left"
         return Outcome(state="failed", kind="out_of_memory", message=message)
     return Outcome(state="failed", kind="lost_worker", message=f"{times}; was it killed for its memory?")

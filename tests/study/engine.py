@@ -110,6 +110,8 @@ class Replayed:
             raise Diverged("the loss is not finite at epoch 1")
         elif how == "memory":
             raise MemoryError
+        elif how == "bad_input":
+            raise UserError("image 3 is truncated")
         elif how == "exit":
             os._exit(1)
         elif how == "allocate":
@@ -194,6 +196,21 @@ def _write_whole(path: Path, text: str) -> None:
     path.with_suffix(".new").replace(path)
 
 
+def assert_each_epoch_once(lines: list[str]) -> None:
+    """Each start goes on from a checkpoint; an epoch is run again only if the kill came before its checkpoint."""
+    words = [line.split(maxsplit=1)[1] for line in lines]
+    done = 0
+    for word in words:
+        number = int(word.split()[-1])
+        if word.startswith("start"):
+            assert number in (done, done - 1)
+            done = number
+        else:
+            assert number == done + 1
+            done = number
+    assert done == 3
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
     """What must not depend on the executor, nor on how often the driver was killed."""
     table = Runs(run).table()
@@ -222,7 +239,7 @@ def main() -> int:
             make_study(**study),
             out=options["out"],
             executor=options["executor"],
-            cpus=some_cores(options["executor"]),
+            cpus=options.get("cpus", some_cores(options["executor"])) if options["executor"] == "ray" else None,
             count=count,
             objective=Replayed(**options.get("objective", {})),
             retry_failed=options.get("retry_failed", False),
