@@ -159,7 +159,7 @@ class Progress:
             f"epoch {running.epochs_done:>3}/{proposal.epochs}",
             f"loss {_number(metrics.get('loss'), 6, 3)}",
             f"ap {_number(metrics.get('ap'), 4, 1)}",
-            f"{proposal.gmacs:.3g} gmacs",
+            f"{proposal.gmacs:>4.3g} gmacs",
             f"seed {proposal.seed}",
             f"{left:>11}",
             f"{words}, {backbone}",

@@ -183,7 +183,7 @@ def _ray(resources: Resources, mark: str) -> Iterator[Any]:
     try:
         with handlers_kept(), _shared_imports():
             ray.init(address=resources.address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises just that where the machine is too busy for its start
         where = f"the cluster at {resources.address}" if resources.address else "Ray"
         raise UserError(f"{where} cannot be reached or started: {str(error).strip().partition(chr(10))[0]}") from None
     try:

@@ -63,6 +63,8 @@ class Sampling:
         )
         with _unwarned():
             self._study.set_metric_names(list(study.objectives))
+        for attribute, words in (("question", study.question), ("limits", dict(study.limits))):
+            self._study.set_user_attr(attribute, words)
         self._remembered, self._population = 0, population_size(study.trials)
 
     @property
@@ -103,8 +105,8 @@ class Sampling:
 
     def constrain(self, asked: Asked, excess: Mapping[str, float]) -> None:
         """Tell by how much a point lies above each limit, before it is told how it ended."""
-        for name, value in excess.items():
-            asked.trial.set_constraint(name, value)
+        for name, value in _constraints(excess).items():
+            asked.trial.storage.set_trial_system_attr(asked.trial._trial_id, name, value)
 
     def complete(self, asked: Asked, values: Sequence[float]) -> None:
         """Tell the objectives' values of a point."""
@@ -141,10 +143,17 @@ class Sampling:
                 params=dict(params),
                 distributions=dict(distributions),
                 user_attrs=attributes,
-                system_attrs=system,
-                constraints=dict(excess),
+                system_attrs={**system, **_constraints(excess)},
             )
         )
+
+
+def _constraints(excess: Mapping[str, float]) -> dict[str, list[float]]:
+    """Give constraints as Optuna has always kept them, a list, in the limits' order.
+
+    Samplers read it as they read the named ones of Optuna 5, which optuna-dashboard 0.21 does not know.
+    """
+    return {"constraints": list(excess.values())} if excess else {}
 
 
 def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:

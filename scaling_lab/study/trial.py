@@ -64,13 +64,27 @@ class Training:
         import torch
 
         from scaling_lab.data import source_from_dict
+        from scaling_lab.training.curves import Curves
         from scaling_lab.training.train import train
 
         torch.set_num_threads(self.threads)
         source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
-        return train(
-            spec, source, recipe, seed=seed, folder=folder, report=report, device=self.device, workers=self.threads - 1
-        )
+
+        def drawn(metrics: dict[str, Any]) -> None:
+            curves.write(metrics)
+            report(metrics)
+
+        with Curves(folder) as curves:
+            return train(
+                spec,
+                source,
+                recipe,
+                seed=seed,
+                folder=folder,
+                report=drawn,
+                device=self.device,
+                workers=self.threads - 1,
+            )
 
 
 class Stopped(Exception):

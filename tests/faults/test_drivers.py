@@ -14,7 +14,17 @@ from scaling_lab.runs import Runs
 from scaling_lab.study.lock import _read
 from scaling_lab.study.processes import is_mark, marked, temporary_folder
 from scaling_lab.study.runner import run_study
-from tests.study.engine import Replayed, assert_each_epoch_once, count, log, make_study, rows, start_driver, wait_for
+from tests.study.engine import (
+    Replayed,
+    assert_each_epoch_once,
+    count,
+    ended,
+    log,
+    make_study,
+    rows,
+    start_driver,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +44,7 @@ def test_a_driver_killed_at_ten_moments(tmp_path: Path, executor: str) -> None:
         driver.kill()
         driver.communicate(timeout=300)
         marks.add(_read(out / "driver.lock").get("mark"))
-    before = _ended(out)
+    before = ended(out)
     driver = start_driver(out, **options)
     said, _ = driver.communicate(timeout=500)
     assert (driver.returncode, said.splitlines()[-1]) == (0, "all 12 trials are done")
@@ -50,7 +60,7 @@ def test_a_driver_killed_at_ten_moments(tmp_path: Path, executor: str) -> None:
     )
     assert rows(out) == rows(tmp_path / "undisturbed")
     assert len({(row["architecture"], row["seed"]) for row in rows(out)}) == len(rows(out)) == 12
-    assert {trial: row for trial, row in _ended(out).items() if trial in before} == before
+    assert {trial: row for trial, row in ended(out).items() if trial in before} == before
     assert Runs(out).epochs().equals(Runs(tmp_path / "undisturbed").epochs())
     for trial in range(1, 13):
         assert_each_epoch_once(log(out / "trials" / str(trial)))
@@ -72,10 +82,3 @@ def _wait_a_while(driver: subprocess.Popen[str], out: Path, chance: random.Rando
 
 def _lines(out: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in out.glob("trials/*/log.txt"))
-
-
-def _ended(out: Path) -> dict[int, dict[str, Any]]:
-    """The rows of trials that have ended, whole: with the seconds that they took and when they ended."""
-    table = Runs(out).table()
-    ended = table[table["state"] == "complete"].astype(object)
-    return {row["trial"]: row for row in ended.where(ended.notna(), None).to_dict(orient="records")}

@@ -228,6 +228,13 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return json.loads(table[names].to_json(orient="records"))
 
 
+def ended(out: Path) -> dict[int, dict[str, Any]]:
+    """The rows of trials that have ended, whole: with the seconds that they took and when they ended."""
+    table = Runs(out).table()
+    ended = table[table["state"] == "complete"].astype(object)
+    return {row["trial"]: row for row in ended.where(ended.notna(), None).to_dict(orient="records")}
+
+
 def main() -> int:
     """A driver to be killed: run what the first argument says, as JSON."""
     options = json.loads(sys.argv[1])

@@ -88,9 +88,10 @@ def test_limits_reject_before_anything_runs_and_teach_optuna(tmp_path: Path) -> 
     assert all(costs["gmacs"] > 0.9 for _, costs in rejections)
     pruned = [trial for trial in desk.told() if trial.state is TrialState.PRUNED]
     assert pruned
-    assert all(trial.constraints["gmacs"] > 0 for trial in pruned)
+    assert all(trial.constraints["0"] > 0 for trial in pruned)
+    assert all(trial.user_attrs["rejected"].endswith(" is above the limit 0.9") for trial in pruned)
     complete = [trial for trial in desk.told() if trial.state is TrialState.COMPLETE]
-    assert all(trial.constraints["gmacs"] <= 0 for trial in complete)
+    assert all(trial.constraints["0"] <= 0 for trial in complete)
 
 
 def test_a_known_architecture_becomes_a_further_seed_then_a_free_look_up(tmp_path: Path) -> None:
@@ -211,10 +212,25 @@ def test_the_journal_holds_what_optuna_knows(tmp_path: Path) -> None:
     ):
         assert proposal is not None
         desk.run(proposal, state=state)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal")))
-    study = optuna.load_study(study_name="s", storage=storage)
+    study = _journal(tmp_path / "journal")
     assert study.metric_names == ["ap", "gmacs"]
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
     assert study.trials[0].values == [16.0, pytest.approx(0.96)]
+    assert study.user_attrs == {"question": "Does the engine work?", "limits": {"gmacs": 2.5}}
     assert study.trials[0].user_attrs["trial"] == 1
-    assert study.trials[0].constraints == {"gmacs": pytest.approx(0.96 - 2.5)}
+    assert study.trials[0].constraints == {"0": pytest.approx(0.96 - 2.5)}
+    assert study.trials[0].system_attrs["constraints"] == [pytest.approx(0.96 - 2.5)]  # where optuna-dashboard looks
+
+    desk.restart()
+    assert desk.proposals.next() is not None
+    again = _journal(tmp_path / "journal").trials
+    states = [TrialState.PRUNED, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING]
+    assert [trial.state for trial in again] == states
+    assert again[0].constraints == {"0": pytest.approx(2.88 - 2.5)}
+    assert again[0].user_attrs["rejected"] == "gmacs 2.88 is above the limit 2.5"
+    assert all("width" in trial.user_attrs["description"] for trial in again)
+
+
+def _journal(path: Path) -> optuna.Study:
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.load_study(study_name="s", storage=storage)
