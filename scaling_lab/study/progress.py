@@ -61,9 +61,11 @@ class Progress:
         self._epochs_per_trial = 0
 
     def started(self, proposal: Proposal) -> None:
-        """Note a trial."""
+        """Note a trial; one that is started again, for its worker was lost, tells its epochs again."""
         self._epochs_per_trial = proposal.epochs
-        self._running[proposal.trial] = _Running(proposal, self._clock(), proposal.epochs_done)
+        before = self._running.get(proposal.trial)
+        done = proposal.epochs_done if before is None else before.epochs_done
+        self._running[proposal.trial] = _Running(proposal, self._clock(), done)
 
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> None:
         """Note an epoch."""
