@@ -5,7 +5,7 @@ scaling-lab report runs/<study> --report reports/frontier.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, architectures, compute_frontier, pictures, provenance, sections
+from scaling_lab.report import Page, architectures, compute_frontier, finalists, pictures, provenance, search, sections
 from scaling_lab.runs import Runs
 
 
@@ -18,8 +18,10 @@ def report(runs: Runs) -> Page:
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
             sections.conclusions(runs, frontier),
+            finalists.finalists(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
+            search.search(runs, frontier),
             sections.topologies(runs, frontier),
             sections.curves(runs, frontier),
             pictures.detections(runs, frontier),

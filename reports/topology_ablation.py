@@ -5,7 +5,17 @@ scaling-lab report runs/<study> --report reports/topology_ablation.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, ablation, architectures, compute_frontier, pictures, provenance, sections
+from scaling_lab.report import (
+    Page,
+    ablation,
+    architectures,
+    compute_frontier,
+    finalists,
+    pictures,
+    provenance,
+    search,
+    sections,
+)
 from scaling_lab.runs import Runs
 
 
@@ -19,8 +29,10 @@ def report(runs: Runs) -> Page:
         sections=(
             sections.conclusions(runs, frontier),
             ablation.ablation(runs, frontier),
+            finalists.finalists(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
+            search.search(runs, frontier),
             sections.topologies(runs, frontier),
             ablation.beside_the_paper(runs, frontier),
             sections.curves(runs, frontier),

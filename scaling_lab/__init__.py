@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scaling_lab.data import Coco, Shapes, Voc
     from scaling_lab.model import build, load_checkpoint
     from scaling_lab.runs import Runs
-    from scaling_lab.study import Study
+    from scaling_lab.study import Finalists, Halving, Study
     from scaling_lab.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -33,6 +33,8 @@ _HOME = {
     "Coco": "scaling_lab.data",
     "CompoundScaling": "scaling_lab.architecture",
     "DetectorSpec": "scaling_lab.architecture",
+    "Finalists": "scaling_lab.study",
+    "Halving": "scaling_lab.study",
     "Node": "scaling_lab.architecture",
     "Pixels": "scaling_lab.architecture",
     "Recipe": "scaling_lab.training.recipe",
@@ -53,6 +55,8 @@ __all__ = [
     "Coco",
     "CompoundScaling",
     "DetectorSpec",
+    "Finalists",
+    "Halving",
     "Node",
     "Pixels",
     "Recipe",

@@ -34,7 +34,8 @@ from scaling_lab.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
 FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "lost_worker", "error")
 ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
@@ -47,11 +48,12 @@ CREATE TABLE IF NOT EXISTS sessions (
 );
 CREATE TABLE IF NOT EXISTS architectures (
     digest TEXT PRIMARY KEY, spec TEXT NOT NULL, description TEXT NOT NULL, topology TEXT NOT NULL,
-    params_m REAL NOT NULL, gmacs REAL NOT NULL, parts TEXT NOT NULL
+    params_m REAL NOT NULL, gmacs REAL NOT NULL, memory_mb REAL NOT NULL, parts TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS trials (
     id INTEGER PRIMARY KEY AUTOINCREMENT, architecture TEXT NOT NULL REFERENCES architectures (digest),
     protocol TEXT NOT NULL, seed INTEGER NOT NULL, params TEXT NOT NULL,
+    role TEXT NOT NULL DEFAULT 'search' CHECK (role IN ('search', 'finalist', 'baseline')),
     epochs INTEGER NOT NULL, epochs_done INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'complete', 'stopped', 'failed')),
     failure_kind TEXT, failure_message TEXT, session INTEGER REFERENCES sessions (id),
@@ -76,8 +78,9 @@ CREATE TABLE IF NOT EXISTS latencies (
 """
 
 _TRIALS = """
-SELECT trials.id AS trial, state, failure_kind, failure_message, architecture, description, topology, protocol, seed,
-       epochs_done, epochs, ap, ap50, ap75, ap_small, ap_medium, ap_large, params_m, gmacs, seconds, device, session,
+SELECT trials.id AS trial, role, state, failure_kind, failure_message, architecture, description, topology, protocol, seed,
+       epochs_done, epochs, ap, ap50, ap75, ap_small, ap_medium, ap_large, params_m, gmacs, memory_mb,
+       seconds, device, session,
        started, ended, params, parts
 FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
 """
@@ -174,7 +177,7 @@ class Runs:
             row["latency_ms"] = latencies.get(row["architecture"])
             row.update({f"param_{name}": value for name, value in json.loads(row.pop("params")).items()})
         table = _frame(rows, columns=[*_column_names(_TRIALS), "latency_ms"])
-        numbers = (*ACCURACIES, "params_m", "gmacs", "seconds", "latency_ms")
+        numbers = (*ACCURACIES, "params_m", "gmacs", "memory_mb", "seconds", "latency_ms")
         return table.astype(dict.fromkeys(numbers, float))
 
     def epochs(self) -> pd.DataFrame:

@@ -24,21 +24,13 @@ from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
 from tests.study.engine import Replayed, count, make_study, spec
 from tests.tensorboard_files import scalars_in
+from tests.tiny_study import write_tiny
 
 ROOT = Path(__file__).parents[1]
 # Those that are shipped, whatever a user has added.
 STUDIES = [ROOT / "studies" / f"{name}.py" for name in ("topology_ablation", "width_factor")]
 
-# A study of seconds with a report of its own, for what becomes of its trials.
-TINY = """
-from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
-def space(trial):
-    width = trial.suggest_categorical("width", [8, 16])
-    return DetectorSpec(backbone="mobilenetv3_small_050", topology=topologies.fpn(3, 7), width=width, repeats=1,
-                        head_repeats=1, image_size=64)
-STUDY = Study(question="Is it so?", space=space, data=Shapes(train_images=8, val_images=4),
-              recipe=Recipe.short(epochs=1, batch_size=4), sampler="grid", report="reports/tiny.py", CHANGES)
-"""
+# A report of its own, for what becomes of the tiny study's trials.
 REPORT = """
 from scaling_lab.report import Page
 def report(runs):
@@ -50,12 +42,11 @@ def report(runs):
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run the tiny study, with changes of its fields, in a project's folder of its own."""
     monkeypatch.chdir(tmp_path)
-    for name in ("studies", "reports"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "tiny.py").write_text(REPORT)
 
     def run(*arguments: str, changes: str = "") -> int:
-        (tmp_path / "studies" / "tiny.py").write_text(TINY.replace("CHANGES", changes))
+        write_tiny(tmp_path, f"'report': 'reports/tiny.py', {changes}")
         return main(["run", "studies/tiny.py", "--executor", "local", *arguments])
 
     return run
@@ -239,7 +230,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
 def test_a_script_sees_that_a_trial_has_failed_and_can_have_it_run_again(
     tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tiny(changes="trials=1") == 0
+    assert tiny(changes="'trials': 1") == 0
     assert (
         "the only trial is done\nmeasuring the latency of 1 architecture\nwriting the report\n"
         in capsys.readouterr().out
@@ -258,13 +249,35 @@ def test_a_script_sees_that_a_trial_has_failed_and_can_have_it_run_again(
     shown = capsys.readouterr().out
     assert "all 2 trials are done\n" in shown
     heading, *trials = [line.split() for line in shown.splitlines() if line.split()[1:2] in (["width"], ["8"], ["16"])]
-    assert " ".join(heading) == "trial width topology seed state epochs AP AP50 params M GMACs ms seconds"
+    assert " ".join(heading) == "trial width topology seed state epochs AP AP50 params M GMACs MB ms seconds"
     assert sorted(line[:2] for line in trials) == [["1", "8"], ["2", "16"]]
     assert "one seed each: differences may be chance\n" in shown
 
 
+def test_random_search_is_the_same_study_in_a_folder_beside_its_own(
+    tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With finalists and a limit of latency, as they really are."""
+    rules = "'finalists': Finalists(count=1, seeds=(7,)), 'limits': {'latency_ms': 60_000, 'memory_mb': 50}"
+    assert tiny("--sampler", "random", changes=f"'sampler': 'tpe', 'trials': 2, {rules}") == 0
+    runs = Runs("runs/tiny-random")
+    assert (runs.meta["sampler"], runs.meta["study"]) == ("random", "tiny")
+    table = runs.table()
+    assert table["role"].tolist() == ["search", "search", "finalist"]
+    assert (table["latency_ms"] > 0).all()
+    assert (table["memory_mb"] < 50).all()
+    latencies = runs.latencies()
+    assert (len(latencies), set(latencies["threads"])) == (2, {1})
+    shown = capsys.readouterr().out
+    assert "finalists, with the fresh seeds 7: " in shown
+    assert "measuring the latency" not in shown
+    assert not Path("runs/tiny").exists()
+    assert tiny("--sampler", "random") == 2
+    assert "trials is None; with sampler 'random' it must be a number" in capsys.readouterr().err
+
+
 def test_a_script_sees_that_no_trial_is_complete(tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert tiny(changes="limits={'gmacs': 1e-6}") == 1
+    assert tiny(changes="'limits': {'gmacs': 1e-6}") == 1
     shown = capsys.readouterr().out
     assert "no trial: the limits refuse all of 2 points; the least gmacs is " in shown
     assert "runs/tiny: no trials\n" in shown

@@ -20,28 +20,20 @@ import torch
 from scaling_lab import Runs
 from scaling_lab.cli import main
 from tests.study.engine import wait_for
+from tests.tiny_study import write_tiny
 
 ROOT = Path(__file__).parents[1]
 
-TINY = """
-from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
-def space(trial):
-    width = trial.suggest_categorical("width", [8, 16])
-    return DetectorSpec(backbone="mobilenetv3_small_050", topology=topologies.fpn(3, 7), width=width, repeats=1,
-                        head_repeats=1, image_size=64)
-STUDY = Study(question="Is it so?", space=space, data=Shapes(train_images=8, val_images=4),
-              recipe=Recipe.short(epochs=1, batch_size=4), **{"sampler": "grid", "seeds": (0, 1, 2), CHANGES})
-"""
+SEEDS = "'seeds': (0, 1, 2)"
 
 
 @pytest.fixture
 def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Plan the tiny study, with changes of its fields, in a project's folder of its own."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "studies").mkdir()
 
     def plan(*arguments: str, changes: str = "", verb: str = "plan") -> int:
-        (tmp_path / "studies" / "tiny.py").write_text(TINY.replace("CHANGES", changes))
+        write_tiny(tmp_path, f"{SEEDS}, {changes}")
         return main([verb, "studies/tiny.py", *arguments])
 
     return plan
@@ -74,6 +66,23 @@ def test_a_plan_in_lines_and_in_json(planned: Callable[..., int], capsys: pytest
     assert values["detectable"]["sds"] == pytest.approx(3.05, rel=0.03)
     assert (values["time"], values["problems"]) == (None, [])
     assert values["notes"] == ["time is not measured: --no-measure"]
+
+
+def test_a_plan_with_finalists_and_early_stopping(
+    planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = "'recipe': Recipe.short(epochs=3, batch_size=4)"
+    rules = "'stopping': Halving(min_epochs=1), 'finalists': Finalists(count=1, seeds=(7, 8, 9))"
+    assert planned("--cpus", "2", changes=f"{recipe}, {rules}") == 0
+    captured = capsys.readouterr().out
+    lines = _lines(captured)
+    assert lines["trials"].startswith(
+        "6 trials: 2 architectures with 3 seeds, 3 epochs each, and up to 3 of finalists with 3 fresh seeds, 216 training"
+    )
+    assert lines["finalists"].startswith("3 a side: true differences below 3.04 SD of one result may stay unseen")
+    assert re.search(r"^ {12}about \S+ \w+ for 9 trials, 2 at once \(", captured, re.MULTILINE)
+    assert re.search(r"^ {12}with early stopping at epoch 1 about \S+ \w+ where .*; \S+ \w+ if every trial ends after 1 epoch$",
+                     captured, re.MULTILINE)  # fmt: skip
 
 
 def test_a_plan_after_a_part_was_run(planned: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,7 +201,7 @@ def test_a_plan_for_a_cluster_asks_the_cluster(
 ) -> None:
     address, environment = cluster
     for cpus, code, at_once in ((1.5, 0, 2), (4, 1, 0)):
-        (tmp_path / "studies" / "tiny.py").write_text(TINY.replace("CHANGES", f"'cpus_per_trial': {cpus}"))
+        write_tiny(tmp_path, f"{SEEDS}, 'cpus_per_trial': {cpus}")
         command = [sys.executable, "-m", "scaling_lab.cli", "plan", "studies/tiny.py", "--no-measure", "--json"]
         done = subprocess.run(
             [*command, "--address", address],

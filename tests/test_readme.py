@@ -41,6 +41,8 @@ def test_a_topology_a_space_a_study_and_a_report(tmp_path: Path, monkeypatch: py
     Path("search_spaces/mine.py").write_text(_block("def space(trial)"))
     Path("studies/mine.py").write_text(_block("STUDY = Study("))
     Path("reports/mine.py").write_text(_block("def report(runs)"))
+    Path("studies/search.py").write_text(_block("STUDY = Study(") + _block("dataclasses.replace(\n    STUDY"))
+    assert main(["plan", "studies/search.py", "--no-measure"]) == 0
     assert main(["run", "studies/mine.py", "--form", "smoke", "--executor", "local"]) == 0
     assert Runs("runs/mine-smoke").table()["param_width"].tolist() == [16, 32, 48, 64]
     assert main(["report", "runs/mine-smoke", "--report", "reports/mine.py"]) == 0

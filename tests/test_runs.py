@@ -14,7 +14,7 @@ import pytest
 
 from scaling_lab import Runs
 from scaling_lab.errors import UserError
-from scaling_lab.runs import ACCURACIES, RunFolder
+from scaling_lab.runs import ACCURACIES, SCHEMA_VERSION, RunFolder
 from scaling_lab.study.ledger import Ledger
 from scaling_lab.study.runner import run_study
 from tests.study.engine import Replayed, count, make_study
@@ -104,8 +104,8 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 def test_another_schema_is_refused(tmp_path: Path) -> None:
     ledger = Ledger(RunFolder(tmp_path).ledger)
     ledger.write_meta({})
-    ledger._connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
-    with pytest.raises(UserError, match="has schema version 2; this program reads 1"):
+    ledger._connection.execute("UPDATE meta SET value = '0' WHERE key = 'schema_version'")
+    with pytest.raises(UserError, match=f"has schema version 0; this program reads {SCHEMA_VERSION}"):
         Runs(tmp_path)
 
 
@@ -127,11 +127,11 @@ def test_a_driver_killed_in_the_middle_of_writing_leaves_what_can_be_read(tmp_pa
     journal = path.with_name("ledger.sqlite-journal")
     assert journal.stat().st_size > 0
     before = path.read_bytes(), journal.read_bytes()
-    assert Runs(tmp_path).meta == {"schema_version": 1, "study": "before"}
+    assert Runs(tmp_path).meta == {"schema_version": SCHEMA_VERSION, "study": "before"}
     assert (path.read_bytes(), journal.read_bytes()) == before
     Ledger(path).close()
     assert not journal.exists()
-    assert Runs(tmp_path).meta == {"schema_version": 1, "study": "before"}
+    assert Runs(tmp_path).meta == {"schema_version": SCHEMA_VERSION, "study": "before"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

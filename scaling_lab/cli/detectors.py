@@ -31,7 +31,7 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "count",
         _count,
-        "count parameters and multiply-adds, by part",
+        "count parameters and multiply-adds, by part, and the memory of one image",
         "count d0 d1 d2",
         "count d0 --topology quad_fpn",
         "count runs/topology_ablation/specs/*.json --json",
@@ -87,9 +87,12 @@ def _count(options: argparse.Namespace) -> None:
         )
         return
     places = decimals((part.gmacs for cost in costs.values() for part in cost.parts.values()), least=3, digits=3)
-    rows = [["detector", "part", "parameters", "GMACs"]]
+    rows = [["detector", "part", "parameters", "GMACs", "MB"]]
     for name, cost in costs.items():
-        rows.append([name, "all", f"{cost.params:,}", f"{cost.gmacs:.{places}f}"])
-        rows += [["", part, f"{share.params:,}", f"{share.gmacs:.{places}f}"] for part, share in cost.parts.items()]
+        rows.append([name, "all", f"{cost.params:,}", f"{cost.gmacs:.{places}f}", f"{cost.memory_mb:.3g}"])
+        rows += [["", part, f"{share.params:,}", f"{share.gmacs:.{places}f}", ""] for part, share in cost.parts.items()]
     print(text_table(rows))
     print("GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9")
+    print(
+        "MB: weights and the most activations that are alive at once, for one image in float32, without workspaces, / 1e6"
+    )

@@ -14,7 +14,7 @@ from scaling_lab.console import decimals, text_table
 
 if TYPE_CHECKING:
     from scaling_lab.study.forecast import Forecast
-    from scaling_lab.study.plan import Places, Plan
+    from scaling_lab.study.plan import Detectable, Places, Plan
     from scaling_lab.study.survey import Survey
 
 _INDENT = 12
@@ -34,9 +34,12 @@ def add_verbs(verbs: Any) -> None:
     plan.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
     plan.add_argument("--form", help="one of the study's named forms, such as smoke")
     plan.add_argument(
+        "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
+    )
+    plan.add_argument(
         "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
     )
-    plan.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
+    plan.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
     plan.add_argument("--cpus", type=int, help="plan for a machine with so many cores (this machine's)")
     plan.add_argument("--gpus", type=int, help="plan for a machine with so many GPUs (this machine's)")
@@ -52,6 +55,7 @@ def _plan(options: argparse.Namespace) -> int:
         out=options.out,
         form=options.form,
         data=options.data,
+        sampler=options.sampler,
         address=options.address,
         cpus=options.cpus,
         gpus=options.gpus,
@@ -75,6 +79,7 @@ def plan_text(plan: Plan) -> str:
         ("machine", _places(plan.places)),
         *_disk(plan),
         ("seeds", _detectable(plan)),
+        *([("finalists", _differences(plan, plan.detectable_finalists))] if plan.detectable_finalists else []),
         *_time(plan),
         *(("note", note) for note in plan.notes),
         *(("cannot work", problem) for problem in plan.problems),
@@ -124,6 +129,10 @@ def _trials(plan: Plan) -> str:
     else:
         words += f", seed by seed for what is proposed again (up to {counted(trials.seeds, 'seed')})"
     words += f", {counted(trials.epochs, 'epoch')} each"
+    if plan.detectable_finalists is not None:
+        words += (
+            f", and up to {trials.finalists} of finalists with {counted(plan.detectable_finalists.seeds, 'fresh seed')}"
+        )
     return words + (f", {trials.images_seen:,} training images in all" if trials.images_seen is not None else "")
 
 
@@ -162,16 +171,19 @@ def _disk(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _detectable(plan: Plan) -> str:
-    least = plan.detectable
+    words = _differences(plan, plan.detectable)
+    if plan.detectable.sds is not None and plan.trials.architectures is None:
+        words += "; what is proposed once has 1 seed, and shows none"
+    return words
+
+
+def _differences(plan: Plan, least: Detectable) -> str:
     if least.sds is None:
         return "1 for each architecture: no difference between two can be claimed, for nothing shows what is chance"
     words = f"{least.seeds} a side: true differences below {least.sds:.2f} SD of one result may stay unseen"
     if least.ap is not None and plan.earlier is not None and plan.earlier.sd is not None:
         words += f", {least.ap:.1f} AP with the earlier trials' SD of {plan.earlier.sd:.1f} AP"
-    words += " (80 % power, 5 %, two-sided)"
-    if plan.trials.architectures is None:
-        words += "; what is proposed once has 1 seed, and shows none"
-    return words
+    return words + " (80 % power, 5 %, two-sided)"
 
 
 def _time(plan: Plan) -> list[tuple[str, str]]:
@@ -186,12 +198,27 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
     lines = [
         f"about {' to '.join(dict.fromkeys(ends))} a trial",
         f"about {duration(time.total.estimate)} for {what} ({low} to {high} as the measured steps varied)",
+        *_stopping(time),
         f"estimates from a few steps of one trial alone, on {time.device}; trials side by side take longer",
     ]
     if plan.places.where != "this machine":
         lines.append(f"measured here, not on {plan.places.where}")
     lines += _timed(time).splitlines()
     return [("time" if place == 0 else "", line) for place, line in enumerate(lines)]
+
+
+def _stopping(time: Forecast) -> list[str]:
+    if time.stopping is None:
+        return []
+    from scaling_lab.study.progress import counted, duration
+
+    first, *_ = time.stopping.rungs
+    epochs = f"epoch{'' if len(time.stopping.rungs) == 1 else 's'} {', '.join(map(str, time.stopping.rungs))}"
+    return [
+        f"with early stopping at {epochs} about {duration(time.stopping.expected)} where results come in random order and "
+        f"there is one objective (more with several); {duration(time.stopping.least)} if every trial ends after "
+        f"{counted(first, 'epoch')}"
+    ]
 
 
 def _timed(time: Forecast) -> str:

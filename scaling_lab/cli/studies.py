@@ -12,7 +12,7 @@ from scaling_lab.cli.parsing import add_verb
 from scaling_lab.console import trial_rows, trial_table
 
 if TYPE_CHECKING:
-    from scaling_lab.architecture.spec import DetectorSpec
+    pass
 
 
 def add_verbs(verbs: Any) -> None:
@@ -29,9 +29,12 @@ def add_verbs(verbs: Any) -> None:
     run.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
     run.add_argument("--form", help="one of the study's named forms, such as smoke")
     run.add_argument(
+        "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
+    )
+    run.add_argument(
         "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
     )
-    run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>])")
+    run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     run.add_argument(
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"
     )
@@ -68,6 +71,7 @@ def add_verbs(verbs: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from scaling_lab.report import write_report
     from scaling_lab.study.runner import run_study
+    from scaling_lab.study.trial import Latency
 
     stream = sys.stderr if options.json else sys.stdout
     folder = run_study(
@@ -76,10 +80,11 @@ def _run(options: argparse.Namespace) -> int:
         executor=options.executor,
         form=options.form,
         data=options.data,
+        sampler=options.sampler,
         address=options.address,
         cpus=options.cpus,
         retry_failed=options.retry_failed,
-        measure_latency=_measure_latency,
+        measure_latency=Latency(),
         check=_check_report,
         stream=stream,
     )
@@ -93,12 +98,6 @@ def _run(options: argparse.Namespace) -> int:
     # A script must see that something is missing; what was trained is kept and reported all the same.
     states = [row["state"] for row in rows]
     return 1 if "failed" in states or "complete" not in states else 0
-
-
-def _measure_latency(specs: list[DetectorSpec]) -> Any:
-    from scaling_lab.cost.latency import measure_latency
-
-    return measure_latency(specs)
 
 
 def _check_report(folder: Path) -> None:

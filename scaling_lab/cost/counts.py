@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a spec, by part. The numbers come from counting.py, which needs torch; these are values."""
+"""Parameters, multiply-adds and memory of a spec. The numbers come from counting.py, which needs torch; these are values."""
 
 from __future__ import annotations
 
@@ -31,11 +31,22 @@ class PartCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(PartCost):
-    """The whole detector's cost, and each part's."""
+    """The whole detector's cost, and each part's.
 
+    `memory` is the most bytes of tensors that are alive at once while one float32 image passes through the network, without
+    gradients: weights, the image and activations. A device needs more: torch itself, what operators need inside themselves,
+    and what its allocator keeps.
+    """
+
+    memory: int
     backbone: PartCost
     feature_network: PartCost
     heads: PartCost
+
+    @property
+    def memory_mb(self) -> float:
+        """The memory / 1e6."""
+        return self.memory / 1e6
 
     @property
     def parts(self) -> dict[str, PartCost]:
@@ -43,9 +54,9 @@ class Cost(PartCost):
         return {name: getattr(self, name) for name in PARTS}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: params, gmacs, and the same under "parts" by name."""
+        """Give plain JSON values: params, gmacs and memory_mb, and the first two under "parts" by name."""
         parts = {name: {"params": part.params, "gmacs": part.gmacs} for name, part in self.parts.items()}
-        return {"params": self.params, "gmacs": self.gmacs, "parts": parts}
+        return {"params": self.params, "gmacs": self.gmacs, "memory_mb": self.memory_mb, "parts": parts}
 
 
 def count(spec: DetectorSpec) -> Cost:
@@ -55,14 +66,18 @@ def count(spec: DetectorSpec) -> Cost:
     UserError for a backbone that timm does not know or that lacks the spec's levels.
     """
     from scaling_lab.cost.counting import count_backbone, count_feature_network, count_heads
+    from scaling_lab.cost.memory import inference_memory
 
-    backbone, features = count_backbone(spec)
-    feature_network = count_feature_network(spec, features)
-    heads = count_heads(spec, features)
+    (backbone, backbone_memory), features = count_backbone(spec)
+    feature_network, network_memory = count_feature_network(spec, features)
+    (classes, classes_memory), (boxes, boxes_memory) = count_heads(spec, features)
+    heads = PartCost(params=classes.params + boxes.params, macs=classes.macs + boxes.macs)
     parts = (backbone, feature_network, heads)
+    image = 4 * 3 * spec.image_size[0] * spec.image_size[1]
     return Cost(
         params=sum(part.params for part in parts),
         macs=sum(part.macs for part in parts),
+        memory=inference_memory(image, backbone_memory, network_memory, (classes_memory, boxes_memory)),
         backbone=backbone,
         feature_network=feature_network,
         heads=heads,

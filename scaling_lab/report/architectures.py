@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 MOST_BARS = 24
+MEMORY = "weights and the most activations alive at once, one float32 image, without workspaces"
 MOST_CLASS_COLUMNS = 8
 
 
@@ -48,6 +49,7 @@ def _means_table(frontier: Frontier) -> Table:
         Column(key="gmacs", label="GMACs", digits=3, significant=True, help="multiply-adds / 1e9 for one image"),
         Column(key="params_m", label="Params, M", digits=3, significant=True, help="million parameters"),
     ]
+    columns += [Column(key="memory_mb", label="Memory, MB", digits=3, significant=True, help=MEMORY)]
     if has_values(table, "latency_ms"):
         columns += [Column(key="latency_ms", label="Latency, ms", digits=1, help="median at batch 1")]
     columns += [Column(key="front", label="Front")]
@@ -131,6 +133,7 @@ def _all_trials(runs: Runs, frontier: Frontier) -> list[Block]:
         Column(key="label", label="Architecture"),
         Column(key="trial", label="Trial", digits=0),
         Column(key="seed", label="Seed", digits=0),
+        *([Column(key="role", label="Role")] if trials["role"].nunique() > 1 else []),
         Column(key="state", label="State"),
         Column(key="epochs_done", label="Epochs", digits=0),
         Column(key="ap", label="AP", digits=1),

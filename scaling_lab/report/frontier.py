@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-COSTS = {"gmacs": "GMACs", "params_m": "million parameters", "latency_ms": "latency, ms"}
 SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
 MOST_SERIES = len(SERIES)
 
@@ -32,11 +31,14 @@ class Frontier:
     `trials` has a row for each complete trial of one protocol and one number of epochs, with its architecture's label,
     series, mean, interval and whether it is on the front; `architectures` has a row for each architecture, best first;
     `excluded` holds the complete trials of other protocols or epochs. `sd` is the seed SD pooled over architectures.
+    `finalists` holds the comparable trials with fresh seeds, which are in none of the others: the search's own results have
+    chosen these architectures, so no mean may mix the two.
     """
 
     trials: pd.DataFrame
     architectures: pd.DataFrame
     excluded: pd.DataFrame
+    finalists: pd.DataFrame
     labels: Mapping[str, str]
     sd: float
     degrees: int
@@ -53,12 +55,27 @@ def compute_frontier(runs: Runs) -> Frontier:
     trials = runs.table()
     trials = trials.assign(label=[labels.get(digest, str(digest)) for digest in trials["architecture"]])
     compared, excluded = comparable(trials)
+    is_searched = compared["role"] == "search"
+    searched, fresh = (compared[mask].reset_index(drop=True) for mask in (is_searched, ~is_searched))
+    return summarise(searched, labels, excluded=excluded, finalists=fresh)
+
+
+def summarise(
+    compared: pd.DataFrame, labels: Mapping[str, str], *, excluded: pd.DataFrame, finalists: pd.DataFrame | None = None
+) -> Frontier:
+    """Compute what is shown of comparable trials; a table without rows gives a frontier without."""
     sd, degrees = statistics.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
     architectures = by_architecture(compared, sd=sd, degrees=degrees)
     shared = ["architecture", "ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
     joined = compared.merge(architectures[shared], on="architecture", how="left", sort=False)
     return Frontier(
-        trials=joined, architectures=architectures, excluded=excluded, labels=labels, sd=sd, degrees=degrees
+        trials=joined,
+        architectures=architectures,
+        excluded=excluded,
+        finalists=compared.iloc[:0] if finalists is None else finalists,
+        labels=labels,
+        sd=sd,
+        degrees=degrees,
     )
 
 
@@ -87,7 +104,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
     return table.reset_index(drop=True)
 
 
-_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "latency_ms")
+_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "latency_ms")
 _PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
 _COLUMNS = (
     "architecture",

@@ -128,6 +128,31 @@ def hypervolume(costs: Sequence[float], values: Sequence[float], *, reference: t
     return area
 
 
+def front_of(points: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Give the points that no other dominates, each once; smaller is better in every objective."""
+    different = [list(point) for point in dict.fromkeys(map(tuple, points))]
+    array = np.array(different).reshape(len(different), -1)
+    return [point for point in different if not ((array <= point).all(axis=1) & (array < point).any(axis=1)).any()]
+
+
+def dominated_volume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+    """Measure the hypervolume that points dominate up to the reference, in any number of objectives; smaller is better.
+
+    It cuts slices along the first objective, each of the others' volume; few points of a front are what it is for.
+    """
+    inside = sorted(tuple(point) for point in points if all(a < b for a, b in zip(point, reference, strict=True)))
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - inside[0][0]
+    volume = 0.0
+    for place, point in enumerate(inside, start=1):
+        end = inside[place][0] if place < len(inside) else reference[0]
+        if end > point[0]:
+            volume += (end - point[0]) * dominated_volume([each[1:] for each in inside[:place]], reference[1:])
+    return volume
+
+
 def kendall_tau_b(first: Sequence[float], second: Sequence[float]) -> float:
     """Compute Kendall's rank correlation with ties (tau-b); nan where either side is all ties or has one value."""
     signs_first = np.sign(np.subtract.outer(np.asarray(first, dtype=float), np.asarray(first, dtype=float)))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from scaling_lab.architecture.naming import published_name
 from scaling_lab.report import statistics
-from scaling_lab.report.frontier import SMALL_N, Frontier
+from scaling_lab.report.frontier import SMALL_N, Frontier, summarise
 from scaling_lab.report.names import SPELLINGS
 from scaling_lab.report.tables import has_values
 
@@ -90,8 +90,12 @@ def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[B
     found = [_trained(runs, frontier, trials), *_unconnected(runs, frontier), _best(table)]
     found += [_front(table)] if len(table) > 1 else []
     found += _by_size(runs, table)
-    found += [_told_apart(frontier)] if len(table) > 1 and frontier.degrees > 0 else []
+    found += [told_apart(frontier)] if len(table) > 1 and frontier.degrees > 0 else []
     found += _luck(frontier)
+    if len(frontier.finalists):
+        found.append(
+            best_of_fresh(summarise(frontier.finalists, frontier.labels, excluded=frontier.excluded).architectures)
+        )
     return (*found, _reach(runs, frontier))
 
 
@@ -165,7 +169,8 @@ def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
     return [("Where they differ.", text)]
 
 
-def _told_apart(frontier: Frontier) -> Bullet:
+def told_apart(frontier: Frontier) -> Bullet:
+    """Say which of the repeated architectures can be told from the best."""
     table = frontier.architectures
     repeated = table[table["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
@@ -197,9 +202,22 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
         f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance. "
-        "Before its AP is quoted, train it again with fresh seeds."
+        f"{'Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
     )
     return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
+
+
+def best_of_fresh(table: pd.DataFrame) -> Bullet:
+    """Say which of the finalists is best by fresh seeds alone."""
+    best = table.iloc[0]
+    ap = f"AP {best['ap_mean']:.1f}"
+    if best["n"] > 1:
+        ap += f" {interval(best['ap_low'], best['ap_high'])}, mean and 95 % interval"
+    seeds = plural(int(best["n"]), "fresh seed")
+    return (
+        "By fresh seeds alone.",
+        f"{best['label']} has the highest: {ap} over {seeds}, which took no part in its choice.",
+    )
 
 
 def _reach(runs: Runs, frontier: Frontier) -> Bullet:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 
+from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import near
 from scaling_lab.errors import UserError
 from scaling_lab.study.enumeration import Suggestions
@@ -35,24 +37,36 @@ def check_baselines(study: Study) -> None:
 
 
 def check_baseline(study: Study) -> None:
-    """Draw points of the space until one has all of the baseline's values. Raises UserError where none has.
+    """Raise UserError where no point of the space has all of the baseline's values.
 
     A space that fails is not judged: the trial that fails says more.
     """
-    if not study.baseline:
-        return
-    draw = _Draw(study.baseline)
+    with contextlib.suppress(_SpaceFails):
+        if study.baseline:
+            baseline_point(study)
+
+
+def baseline_point(study: Study) -> tuple[dict[str, Any], DetectorSpec]:
+    """Draw points of the space until one has all of the baseline's values; the same one each time.
+
+    Raises UserError where none has, and where the space fails.
+    """
+    draw = _Draw(study.baseline or {})
     for _ in range(MOST_DRAWN):
         draw.params = {}
         try:
-            call_space(study.space, draw)
+            spec = call_space(study.space, draw)
         except optuna.TrialPruned:
             continue
-        except UserError:
-            return
-        if set(study.baseline) <= set(draw.params):
-            return
+        except UserError as error:
+            raise _SpaceFails(str(error)) from None
+        if set(study.baseline or {}) <= set(draw.params):
+            return draw.params, spec
     raise UserError(draw.why())
+
+
+class _SpaceFails(UserError):
+    """The space itself has failed."""
 
 
 class _Draw(Suggestions):

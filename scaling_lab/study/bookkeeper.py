@@ -43,11 +43,24 @@ class Bookkeeper:
             self._write_spec(proposal)
         return proposal
 
+    @property
+    def waits(self) -> bool:
+        """Whether there may be a next trial once those that run have ended, though there is none now."""
+        return self._proposals.waits
+
     def started(self, proposal: Proposal) -> None:
         """Note that a trial runs, or runs again where its worker was lost."""
         self._running.setdefault(proposal.trial, _Running(proposal)).begin()
         self._ledger.start_trial(proposal.trial, self._session)
         self.progress.started(proposal)
+
+    def timed(self, trial: int, latency: Mapping[str, Any]) -> bool:
+        """Note a trial's latency, a row of `latencies`; give whether it may train. If not, it is no trial any more."""
+        reason = self._proposals.timed(trial, latency)
+        if reason is not None:
+            del self._running[trial]
+            self.progress.refused(trial, reason)
+        return reason is None
 
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> bool:
         """Note an epoch; give whether the trial is to go on."""
@@ -55,6 +68,8 @@ class Bookkeeper:
         self._ledger.add_epoch(trial, epoch, metrics, seconds=running.seconds)
         self.progress.reported(trial, metrics)
         is_retold, running.epoch = epoch < running.epoch, max(epoch, running.epoch)
+        if not self._proposals.is_searched(trial):  # a finalist's result that was stopped early would not be a fair one
+            return True
         # A trial that has later epochs went on from here; one that has none may have been killed before it was stopped.
         return not self._judge.note(trial, epoch, metrics) or is_retold or self._judge.goes_on(trial, epoch)
 

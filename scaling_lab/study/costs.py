@@ -16,7 +16,10 @@ Count = Callable[[DetectorSpec], "Cost"]
 
 
 class Costs:
-    """Count with `count` what is not in `known`; the specs get the data's number of classes first, where that is known."""
+    """Count with `count` what is not in `known`; the specs get the data's number of classes first, where that is known.
+
+    A latency is not counted but told; a limit of one holds for architectures of which it is known.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,12 @@ class Costs:
         """Remember an architecture; the many that a limit refuses are not kept."""
         self._known.setdefault(architecture.digest, architecture)
 
+    def time(self, digest: str, latency_ms: float) -> Architecture:
+        """Note an architecture's latency, unless it is known; give the architecture."""
+        if self._known[digest].latency_ms is None:
+            self._known[digest] = dataclasses.replace(self._known[digest], latency_ms=latency_ms)
+        return self._known[digest]
+
     def as_trained(self, spec: DetectorSpec) -> DetectorSpec:
         """Give a spec of the space for the data's classes."""
         return spec if self._num_classes is None else dataclasses.replace(spec, num_classes=self._num_classes)
@@ -47,11 +56,18 @@ class Costs:
             return self._known[spec.digest]
         cost = self._count(spec)
         parts = {name: {"params_m": part.params_m, "gmacs": part.gmacs} for name, part in cost.parts.items()}
-        return Architecture(digest=spec.digest, spec=spec, params_m=cost.params_m, gmacs=cost.gmacs, parts=parts)
+        return Architecture(
+            digest=spec.digest,
+            spec=spec,
+            params_m=cost.params_m,
+            gmacs=cost.gmacs,
+            memory_mb=cost.memory_mb,
+            parts=parts,
+        )
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Give by how much costs lie above each limit; negative numbers are within."""
-        return {name: costs[name] - limit for name, limit in self._limits.items()}
+        return {name: costs[name] - limit for name, limit in self._limits.items() if name in costs}
 
     def refusal(self, costs: Mapping[str, float]) -> str | None:
         """Say which limits costs break, or give None where they break none."""

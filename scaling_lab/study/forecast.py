@@ -47,7 +47,10 @@ class Timed:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What the trials that are left will take: one of them, from the quickest to the slowest, and all, `at_once` together."""
+    """What the trials that are left will take: one of them, from the quickest to the slowest, and all, `at_once` together.
+
+    `stopping` is None without early stopping, of which `total` knows nothing.
+    """
 
     device: str
     timed: tuple[Timed, ...]
@@ -56,6 +59,19 @@ class Forecast:
     total: Span
     trials: int
     at_once: int
+    stopping: Stopping | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """Seconds of all trials with early stopping: as its rule lets trials go on on the average, and if all end at the first rung.
+
+    What is expected holds for one objective (Halving.expected_epochs); with several it is more.
+    """
+
+    rungs: tuple[int, ...]
+    expected: float
+    least: float
 
 
 def picks(architectures: Iterable[Architecture], cost: str) -> dict[str, Architecture]:
@@ -137,21 +153,45 @@ def _time(study: Study, training: Training, which: str, architecture: Architectu
     )
 
 
-def forecast(timed: Sequence[Timed], left: Sequence[Architecture], *, at_once: int, device: str) -> Forecast:
-    """Extend what was measured to all trials that are left, in their order."""
+def forecast(
+    timed: Sequence[Timed],
+    left: Sequence[Architecture],
+    finals: Sequence[Architecture] = (),
+    *,
+    study: Study,
+    at_once: int,
+    device: str,
+) -> Forecast:
+    """Extend what was measured to all trials that are left, in their order: the search's, and then the finalists'."""
     ordered = sorted(timed, key=lambda each: each.gmacs)
     costs = [each.gmacs for each in ordered]
     whole = [each.trial for each in ordered]
-    trials: dict[str, list[float]] = {
-        name: [float(np.interp(one.gmacs, costs, [getattr(span, name) for span in whole])) for one in left]
-        for name in ("estimate", "low", "high")
-    }
+
+    def all_of(name: str, *, share: float = 1.0) -> float:
+        values = [getattr(span, name) for span in whole]
+        searched, final = ([float(np.interp(one.gmacs, costs, values)) for one in each] for each in (left, finals))
+        return makespan([share * seconds for seconds in searched], at_once) + makespan(final, at_once)
+
     return Forecast(
         device=device,
         timed=tuple(ordered),
         quickest=min(whole, key=lambda span: span.estimate),
         slowest=max(whole, key=lambda span: span.estimate),
-        total=Span(**{name: makespan(seconds, at_once) for name, seconds in trials.items()}),
-        trials=len(left),
+        total=Span(**{name: all_of(name) for name in ("estimate", "low", "high")}),
+        trials=len(left) + len(finals),
         at_once=at_once,
+        stopping=_stopping(study, len(left), all_of) if left else None,
+    )
+
+
+def _stopping(study: Study, trials: int, all_of: Callable[..., float]) -> Stopping | None:
+    """Shorten the search's trials, each by the same share of its epochs."""
+    if study.stopping is None:
+        return None
+    epochs = study.recipe.epochs
+    expected = study.stopping.expected_epochs(trials, epochs=epochs)
+    return Stopping(
+        rungs=study.stopping.rungs(epochs),
+        expected=all_of("estimate", share=expected / epochs),
+        least=all_of("estimate", share=study.stopping.min_epochs / epochs),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 
 from scaling_lab.checks import Fields, check_whole
@@ -44,6 +45,23 @@ class Halving(Fields):
             found.append(epoch)
             epoch *= self.factor
         return tuple(found)
+
+    def expected_epochs(self, trials: int, *, epochs: int) -> float:
+        """Give the mean epochs of so many trials, for one objective and results that come one by one in random order.
+
+        With several objectives more go on, for what nothing dominates is not stopped.
+        """
+        passed = list(itertools.accumulate((self._chance(place) for place in range(1, trials + 1)), initial=0.0))
+        total, arrived, before = 0.0, float(trials), 0
+        for rung in self.rungs(epochs):
+            total += arrived * (rung - before)
+            below = int(arrived)  # between two whole numbers of trials, in proportion
+            arrived, before = passed[below] + (arrived - below) * self._chance(below + 1), rung
+        return (total + arrived * (epochs - before)) / trials
+
+    def _chance(self, count: int) -> float:
+        """Give how probably the last of `count` results goes on, where each rank is as probable."""
+        return 1.0 if count < self.factor else count // self.factor / count
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise UserError where a recipe has no epoch to judge at, or measures no AP there."""

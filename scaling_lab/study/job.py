@@ -51,14 +51,26 @@ class Job:
 
 
 def prepare(
-    study: Study | StudyFile | str | Path, *, out: str | Path | None, form: str | None, data: str | None
+    study: Study | StudyFile | str | Path,
+    *,
+    out: str | Path | None,
+    form: str | None,
+    data: str | None,
+    sampler: str | None = None,
 ) -> Job:
     """Read the study, choose its form and data, and look at the data. Raises UserError for what is wrong with them."""
-    return with_data(choose(study, out=out, form=form, data=data), was_told=data is not None)
+    return with_data(choose(study, out=out, form=form, data=data, sampler=sampler), was_told=data is not None)
 
 
-def choose(study: Study | StudyFile | str | Path, *, out: str | Path | None, form: str | None, data: str | None) -> Job:
-    """Read the study, and choose its form and data, whether or not these are there."""
+def choose(
+    study: Study | StudyFile | str | Path,
+    *,
+    out: str | Path | None,
+    form: str | None,
+    data: str | None,
+    sampler: str | None = None,
+) -> Job:
+    """Read the study, and choose its form, sampler and data, whether or not these are there."""
     if isinstance(study, (str, Path)):
         study = load_study(study)
     if isinstance(study, Study):
@@ -71,7 +83,9 @@ def choose(study: Study | StudyFile | str | Path, *, out: str | Path | None, for
     chosen = study.study.form(form)
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
-    name = study.name if form is None else f"{study.name}-{form}"
+    if sampler is not None:
+        chosen = dataclasses.replace(chosen, sampler=sampler)
+    name = "-".join(part for part in (study.name, form, sampler) if part is not None)
     return Job(
         study=chosen,
         name=study.name,

@@ -22,18 +22,24 @@ from scaling_lab.study.transaction import Transaction
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A row of `architectures`. `parts` maps backbone, feature_network and heads to their params_m and gmacs."""
+    """A row of `architectures`, with the median of `latencies` on the study's device where that is known.
+
+    `parts` maps backbone, feature_network and heads to their params_m and gmacs.
+    """
 
     digest: str
     spec: DetectorSpec
     params_m: float
     gmacs: float
+    memory_mb: float
     parts: Mapping[str, Mapping[str, float]]
+    latency_ms: float | None = None
 
     @property
     def costs(self) -> dict[str, float]:
-        """What limits and objectives may name."""
-        return {"params_m": self.params_m, "gmacs": self.gmacs}
+        """What limits and objectives may name, as far as it is known."""
+        counted = {"params_m": self.params_m, "gmacs": self.gmacs, "memory_mb": self.memory_mb}
+        return counted if self.latency_ms is None else {**counted, "latency_ms": self.latency_ms}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class TrialRow:
     state: str
     seconds: float
     metrics: dict[str, Any]
+    role: str = "search"
     failure_kind: str | None = None
 
 
@@ -114,30 +121,37 @@ class Ledger:
     def add_architecture(self, architecture: Architecture) -> None:
         """Add an architecture, if it is new."""
         spec = architecture.spec
-        costs = (architecture.params_m, architecture.gmacs, _json(architecture.parts))
+        costs = (architecture.params_m, architecture.gmacs, architecture.memory_mb, _json(architecture.parts))
         with self.transaction():
             self._connection.execute(
-                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (architecture.digest, spec.to_json(), spec.describe(), spec.topology.describe(), *costs),
             )
 
-    def plan(self, *, architecture: str, protocol: str, seed: int, params: Mapping[str, Any], epochs: int) -> int:
+    def plan(
+        self,
+        *,
+        architecture: str,
+        protocol: str,
+        seed: int,
+        params: Mapping[str, Any],
+        epochs: int,
+        role: str = "search",
+    ) -> int:
         """Add a trial that is to run; give its id, which is never used again. It is no rejection any more."""
         with self.transaction():
             self._connection.execute("DELETE FROM rejections WHERE architecture = ?", (architecture,))
             cursor = self._connection.execute(
-                "INSERT INTO trials (architecture, protocol, seed, params, epochs, state) "
-                "VALUES (?, ?, ?, ?, ?, 'planned')",
-                (architecture, protocol, seed, _json(params), epochs),
+                "INSERT INTO trials (architecture, protocol, seed, params, epochs, role, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'planned')",
+                (architecture, protocol, seed, _json(params), epochs, role),
             )
         return _id(cursor)
 
     def forget(self, trials: Iterable[int]) -> None:
-        """Remove planned trials that have no epoch yet."""
+        """Remove trials that have no epoch yet: they are not wanted any more, or a limit has refused them."""
         with self.transaction():
-            self._connection.executemany(
-                "DELETE FROM trials WHERE id = ? AND state = 'planned' AND epochs_done = 0", [(t,) for t in trials]
-            )
+            self._connection.executemany("DELETE FROM trials WHERE id = ? AND epochs_done = 0", [(t,) for t in trials])
 
     def reject(self, *, architecture: str, params: Mapping[str, Any], reason: str, costs: Mapping[str, float]) -> None:
         """Note that a limit refused a point of the space."""
@@ -233,6 +247,7 @@ class Ledger:
                 state=row["state"],
                 seconds=row["seconds"],
                 metrics=json.loads(row["metrics"] or "{}"),
+                role=row["role"],
                 failure_kind=row["failure_kind"],
             )
             for row in self._connection.execute("SELECT * FROM trials ORDER BY id")
@@ -246,16 +261,17 @@ class Ledger:
                 spec=DetectorSpec.from_json(row["spec"]),
                 params_m=row["params_m"],
                 gmacs=row["gmacs"],
+                memory_mb=row["memory_mb"],
                 parts=json.loads(row["parts"]),
             )
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
         }
 
     def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:
-        """Give (trial, epoch, metrics) of all trials of a protocol that have reported these epochs."""
+        """Give (trial, epoch, metrics) of all trials of a protocol's search that have reported these epochs."""
         query = (
             "SELECT epochs.trial, epochs.epoch, epochs.metrics FROM epochs JOIN trials ON trials.id = epochs.trial "
-            "WHERE trials.protocol = ? AND epochs.epoch = ? ORDER BY epochs.trial"
+            "WHERE trials.protocol = ? AND trials.role = 'search' AND epochs.epoch = ? ORDER BY epochs.trial"
         )
         rows = [row for epoch in epochs for row in self._connection.execute(query, (protocol, epoch))]
         return [(trial, epoch, json.loads(metrics)) for trial, epoch, metrics in rows]
@@ -264,6 +280,14 @@ class Ledger:
         """Give (params, costs) of all that limits refused."""
         rows = self._connection.execute("SELECT params, costs FROM rejections ORDER BY id")
         return [(json.loads(params), json.loads(costs)) for params, costs in rows]
+
+    def latencies(self, *, threads: int) -> dict[str, float]:
+        """Give the first median for one image, in ms, of each architecture that was timed with so many threads (0: a GPU)."""
+        query = (
+            "SELECT architecture, median_ms FROM latencies WHERE batch = 1 AND dtype = 'float32' AND backend = 'eager' "
+            "AND threads = ? ORDER BY rowid DESC"
+        )
+        return {row["architecture"]: row["median_ms"] for row in self._connection.execute(query, (threads,))}
 
     def measured(self) -> set[tuple[str, str]]:
         """Give (architecture, device) of all measured latencies."""

@@ -14,27 +14,48 @@ from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.time_limit import not_now, raising
-from scaling_lab.study.trial import Objective, Stopped, run_trial
+from scaling_lab.study.trial import MeasureLatency, Objective, Refused, Stopped, run_trial
 
 
 def run_locally(
-    bookkeeper: Bookkeeper, objective: Objective, *, gpus_per_trial: float = 0, trial_seconds: float | None = None
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    *,
+    measure: MeasureLatency,
+    gpus_per_trial: float = 0,
+    trial_seconds: float | None = None,
 ) -> None:
-    """Run all that the bookkeeper proposes. KeyboardInterrupt passes, in the middle of a trial."""
+    """Run all that the bookkeeper proposes; `measure` gives latencies where they are wanted.
+
+    KeyboardInterrupt passes, in the middle of a trial.
+    """
     if gpus_per_trial > 0:
         _check_gpu(gpus_per_trial)
     if trial_seconds is not None and threading.current_thread() is not threading.main_thread():
         raise UserError("trial_seconds needs Ray, or the local executor in a program's main thread")
     while (proposal := bookkeeper.next()) is not None:
-        _run(bookkeeper, objective, proposal, trial_seconds)
+        _run(bookkeeper, objective, measure, proposal, trial_seconds)
 
 
-def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal, trial_seconds: float | None) -> None:
+def _run(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    measure: MeasureLatency,
+    proposal: Proposal,
+    trial_seconds: float | None,
+) -> None:
     def report(metrics: Mapping[str, Any]) -> None:
         with not_now():
             goes_on = bookkeeper.reported(proposal.trial, metrics)
         if not goes_on:
             raise Stopped
+
+    def time() -> None:
+        for row in measure([proposal.spec]):
+            with not_now():
+                goes_on = bookkeeper.timed(proposal.trial, row)
+            if not goes_on:
+                raise Refused
 
     bookkeeper.started(proposal)
     bookkeeper.tick()  # nothing else is said before the first epoch has ended
@@ -44,9 +65,11 @@ def _run(bookkeeper: Bookkeeper, objective: Objective, proposal: Proposal, trial
         seed=proposal.seed,
         folder=bookkeeper.folder.trial(proposal.trial),
         report=report,
+        before=time if proposal.is_timed else None,
         limit=lambda folder: raising(trial_seconds),
     )
-    bookkeeper.ended(proposal.trial, outcome)
+    if outcome.state != "refused":
+        bookkeeper.ended(proposal.trial, outcome)
 
 
 def _check_gpu(gpus_per_trial: float) -> None:

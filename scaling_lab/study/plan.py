@@ -31,10 +31,11 @@ class Earlier:
     def of(cls, rows: Sequence[Mapping[Any, Any]]) -> Earlier:
         """Sum up rows of trials that may be compared."""
         complete = [row for row in rows if row["state"] == "complete"]
-        groups: dict[str, list[float]] = {}
+        groups: dict[tuple[str, bool], list[float]] = {}
         for row in complete:
             if not math.isnan(row["ap"]):
-                groups.setdefault(row["architecture"], []).append(row["ap"])
+                # What chose a finalist is no fair sample of its results.
+                groups.setdefault((row["architecture"], row["role"] == "search"), []).append(row["ap"])
         sd, degrees = pooled_sd(list(groups.values()))
         return cls(
             states=dict(Counter(row["state"] for row in rows)),
@@ -48,10 +49,12 @@ class Earlier:
 class Trials:
     """How much is to be trained in all, and how many trials are `left`; None where the data are not known.
 
-    `seeds` is the least that an architecture gets; without a grid only those that are proposed again get more than one.
+    `trials` are the search's, `finalists` the most that these take beyond them; `left` and `images_seen` count both. `seeds`
+    is the least that an architecture gets; without a grid only those that are proposed again get more than one.
     """
 
     trials: int
+    finalists: int
     left: int
     architectures: int | None
     seeds: int
@@ -117,6 +120,7 @@ class Plan:
     time: Forecast | None
     disk: Disk | None
     detectable: Detectable
+    detectable_finalists: Detectable | None
     notes: tuple[str, ...]
     problems: tuple[str, ...]
 

@@ -22,13 +22,12 @@ from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.plan import Detectable, Disk, Earlier, Places, Plan, Trials
 from scaling_lab.study.ray_executor import Resources, cluster_machines, cores
+from scaling_lab.study.rows import ENDED
 from scaling_lab.study.runner import training_objective
 from scaling_lab.study.sampling import make_sampler
 from scaling_lab.study.study import Study
 from scaling_lab.study.survey import POINTS, Survey, survey
 from scaling_lab.study.trial import device_name
-
-_ENDED = ("complete", "stopped", "failed")
 
 
 def make_plan(
@@ -37,6 +36,7 @@ def make_plan(
     out: str | Path | None = None,
     form: str | None = None,
     data: str | None = None,
+    sampler: str | None = None,
     address: str | None = None,
     cpus: int | None = None,
     gpus: int | None = None,
@@ -45,7 +45,7 @@ def make_plan(
     count: Count | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Plan:
-    """Plan what `run_study` would do with the same study, form, data and folder.
+    """Plan what `run_study` would do with the same study, form, sampler, data and folder.
 
     Trials run on the cluster at `address`, on a machine with `cpus` and `gpus`, or on this one. `points` of a space
     without a grid are drawn. `measure` trains up to three architectures for a few steps. Raises UserError for a study
@@ -53,15 +53,17 @@ def make_plan(
     """
     points = POINTS if points is None else points
     _check_choices(address=address, cpus=cpus, gpus=gpus, points=points)
-    planning = _Planning(choose(study, out=out, form=form, data=data), say)
+    planning = _Planning(choose(study, out=out, form=form, data=data, sampler=sampler), say)
     planning.look_at_data(was_told=data is not None)
     planning.look_at_space(points, count)
     places = planning.places(address=address, cpus=cpus, gpus=gpus)
     earlier = planning.earlier()
-    order, trials = planning.trials()
-    disk = planning.disk(order, places)
-    time = planning.time(order, places, measure=measure)
+    left, finals, trials = planning.trials()
+    disk = planning.disk([*left, *finals], places)
+    time = planning.time(left, finals, places, measure=measure)
     job = planning.job
+    sd = None if earlier is None else earlier.sd
+    finalists = job.study.finalists
     return Plan(
         study=job.name,
         form=job.form,
@@ -74,7 +76,8 @@ def make_plan(
         earlier=earlier,
         time=time,
         disk=disk,
-        detectable=Detectable.of(trials.seeds, sd=None if earlier is None else earlier.sd),
+        detectable=Detectable.of(trials.seeds, sd=sd),
+        detectable_finalists=None if finalists is None else Detectable.of(len(finalists.seeds), sd=sd),
         notes=tuple(planning.notes),
         problems=tuple(planning.problems),
     )
@@ -117,14 +120,17 @@ class _Planning:
         self.space: Survey = survey(study, num_classes=num_classes, points=points, count=count)
         if self.data is None:
             self.notes.append("costs are of the space's own number of classes, for the data's is not known")
-        if getattr(study, "stopping", None) is not None:
-            self.notes.append("trials that are stopped early take less: images, time and disk are of trials that end")
+        if study.stopping is not None:
+            self.notes.append("trials that are stopped early take less: images and disk are of trials that end")
+        if "latency_ms" in study.limits:
+            self.notes.append("what the limit of latency_ms rejects is not known before trials measure it")
         if not self.space.architectures:
             self.problems.append("the search space has no point")
         elif not self.space.within:
             least = [
                 f"the least {name} is {self.space.ranges[name][0]:.3g}, the limit {limit:g}"
                 for name, limit in study.limits.items()
+                if name in self.space.ranges
             ]
             what = "no point" if self.space.is_exact else f"none of {self.space.points} random points"
             self.problems.append(f"{what} is within the limits: {', '.join(least)}")
@@ -167,10 +173,13 @@ class _Planning:
         self.rows = [row for row in rows if row["protocol"] == runs.meta["protocol"]]
         return Earlier.of(self.rows)
 
-    def trials(self) -> tuple[list[Architecture], Trials]:
-        """Give the architectures of the trials that are left, in their order, and what there is to train in all."""
+    def trials(self) -> tuple[list[Architecture], list[Architecture], Trials]:
+        """Give the architectures of the trials that are left, of the search and of finalists, and what there is in all."""
         study, recipe = self.job.study, self.job.study.recipe
-        ended = {(row["architecture"], row["seed"]) for row in self.rows if row["state"] in _ENDED}
+        rows = [row for row in self.rows if row["state"] in ENDED]
+        ended = {(row["architecture"], row["seed"]) for row in rows if row["role"] == "search"}
+        finalists = self._finalists()
+        finals = finalists[len(rows) - len(ended) :]
         wanted = self._wanted()
         if study.sampler == "grid":
             left = [architecture for architecture, seed in wanted if (architecture.digest, seed) not in ended]
@@ -178,16 +187,21 @@ class _Planning:
             left = [architecture for architecture, _ in wanted][: max(0, len(wanted) - len(ended))]
         per_architecture = Counter(architecture.digest for architecture, _ in wanted)
         steps = study.data.length("train") // recipe.batch_size if self.data is not None else None
-        images = None if steps is None else len(wanted) * recipe.epochs * steps * recipe.batch_size
+        images = None if steps is None else (len(wanted) + len(finalists)) * recipe.epochs * steps * recipe.batch_size
         is_grid = study.sampler == "grid"
-        return left, Trials(
-            trials=len(wanted),
-            left=len(left),
-            architectures=len(per_architecture) if is_grid else None,
-            seeds=min(per_architecture.values(), default=1) if is_grid else len(study.seeds),
-            epochs=recipe.epochs,
-            steps_per_epoch=steps,
-            images_seen=images,
+        return (
+            left,
+            finals,
+            Trials(
+                trials=len(wanted),
+                finalists=len(finalists),
+                left=len(left) + len(finals),
+                architectures=len(per_architecture) if is_grid else None,
+                seeds=min(per_architecture.values(), default=1) if is_grid else len(study.seeds),
+                epochs=recipe.epochs,
+                steps_per_epoch=steps,
+                images_seen=images,
+            ),
         )
 
     def _wanted(self) -> list[tuple[Architecture, int]]:
@@ -203,6 +217,16 @@ class _Planning:
             )
             return pairs
         return list(itertools.islice(itertools.cycle(pairs), study.trials))
+
+    def _finalists(self) -> list[Architecture]:
+        """Stand in for the finalists, which nobody knows: architectures from the cheapest to the dearest, for each seed."""
+        if self.job.study.finalists is None or not self.space.within:
+            return []
+        ordered = sorted(self.space.within, key=lambda each: each.gmacs)
+        wanted = self.job.study.finalists
+        count = min(wanted.count, len(ordered)) if self.space.is_exact else wanted.count
+        places = [round(place * (len(ordered) - 1) / max(1, count - 1)) for place in range(count)]
+        return [ordered[place] for place in (*places, *[len(ordered) // 2] * wanted.baseline)] * len(wanted.seeds)
 
     def disk(self, left: Sequence[Architecture], places: Places) -> Disk | None:
         """Say what the trials that are left will write."""
@@ -230,18 +254,21 @@ class _Planning:
             free=free,
         )
 
-    def time(self, left: Sequence[Architecture], places: Places, *, measure: bool) -> Forecast | None:
+    def time(
+        self, left: Sequence[Architecture], finals: Sequence[Architecture], places: Places, *, measure: bool
+    ) -> Forecast | None:
         """Measure what a trial takes here, and say what all will."""
-        reason = self._unmeasured(left, measure)
+        study = self.job.study
+        reason = self._unmeasured([*left, *finals], measure)
         if reason is not None:
             self.notes.append(f"time is not measured: {reason}")
             return None
-        training = training_objective(self.job.study)
-        timed, wrong = time_architectures(self.job.study, training, picks(self._candidates(left), "gmacs"), self.say)
+        training = training_objective(study)
+        timed, wrong = time_architectures(study, training, picks(self._candidates(left), "gmacs"), self.say)
         self.problems += wrong
         if not timed:
             return None
-        found = forecast(timed, left, at_once=max(1, places.at_once), device=device_name())
+        found = forecast(timed, left, finals, study=study, at_once=max(1, places.at_once), device=device_name())
         self._check_limit(found)
         return found
 

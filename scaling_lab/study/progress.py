@@ -90,6 +90,14 @@ class Progress:
             self._write(f"{'':>10}{outcome.kind.replace('_', ' ')}: {outcome.message}")
         self._draw()
 
+    def refused(self, trial: int, reason: str) -> None:
+        """Say that a limit has refused a trial before it trained."""
+        running = self._running.pop(trial)
+        self._erase()
+        self._write(self._line(running, "rejected", left=""))
+        self._write(f"{'':>10}{reason}")
+        self._draw()
+
     def say(self, text: str) -> None:
         """Write a line between the others."""
         self._erase()

@@ -11,7 +11,10 @@ from scaling_lab.architecture.spec import DetectorSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A trial that is in the ledger and waits to be run. `epochs_done` are in its folder's checkpoint already."""
+    """A trial that is in the ledger and waits to be run. `epochs_done` are in its folder's checkpoint already.
+
+    `is_timed` says that it is to measure its latency before it trains.
+    """
 
     trial: int
     spec: DetectorSpec
@@ -21,3 +24,4 @@ class Proposal:
     epochs_done: int = 0
     seconds: float = 0.0
     gmacs: float = math.nan
+    is_timed: bool = False

@@ -2,6 +2,7 @@
 
     grid      every point with every seed is planned in the ledger at once, seeds outermost
     others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
+    finalists are chosen and planned when all trials of the search have ended
 
 A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told
 what it gave), known with some seeds (its next seed is a trial), or new (the first seed is a trial).
@@ -20,12 +21,15 @@ from optuna.trial import TrialState
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.study.baseline import baseline_point
 from scaling_lab.study.costs import Costs, Count
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
-from scaling_lab.study.loading import point_error
+from scaling_lab.study.loading import MOST_NAMED, point_error
 from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.rows import Rows
 from scaling_lab.study.sampling import Asked, Sampling, replay
+from scaling_lab.study.selection import Finalist, choose_finalists
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
 
@@ -46,6 +50,7 @@ class Proposals:
         name: str,
         protocol: str,
         count: Count | None = None,
+        latencies: Mapping[str, float] | None = None,
         journal: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -57,24 +62,34 @@ class Proposals:
             count=count,
             known=ledger.architectures(),
         )
-        self._rows = {row.id: row for row in ledger.trials()}
-        self._by_architecture: dict[str, dict[int, int]] = {}
-        for row in self._rows.values():
-            self._by_architecture.setdefault(row.architecture, {})[row.seed] = row.id
+        for digest, latency in (latencies or {}).items():
+            self._costs.time(digest, latency)
+        self._too_slow = 0  # so many trials in a row had a latency above its limit
+        self._rows = Rows(ledger, protocol=protocol, epochs=study.recipe.epochs)
+        self._finalists_are_chosen = study.finalists is None
+        self._check_fresh()
         self._asked: dict[int, Asked] = {}
         self._sampling = Sampling(study, journal=journal, name=name, past=len(self._rows))
         self._tell_the_past()
         if study.sampler == "grid":
             self._plan_grid()
-        self._waiting = deque(self._proposal(row) for row in self._rows.values() if row.state == "planned")
+        self._waiting = self._planned_trials(is_search=True)
         self._exhausted = False
 
     @property
     def planned(self) -> int:
         """How many trials there are to be in the end, as far as is known now."""
-        if self.study.trials is None or self._exhausted:
-            return len(self._rows)
-        return len(self._rows) if self.study.sampler == "grid" else max(self.study.trials, len(self._rows))
+        searched, finals = self._rows.searched, len(self._rows) - self._rows.searched
+        if self.study.trials is not None and self.study.sampler != "grid" and not self._exhausted:
+            searched = max(self.study.trials, searched)
+        if self.study.finalists is not None and not self._finalists_are_chosen:
+            finals = max(self.study.finalists.trials, finals)
+        return searched + finals
+
+    @property
+    def waits(self) -> bool:
+        """Whether finalists are to be chosen: where `next` gives None, when the trials that run have ended."""
+        return not self._finalists_are_chosen
 
     @property
     def sampling(self) -> Sampling:
@@ -85,11 +100,20 @@ class Proposals:
         """Give a trial's architecture."""
         return self._costs[self._rows[trial].architecture]
 
+    def is_searched(self, trial: int) -> bool:
+        """Say whether a trial is one of the search, and no finalist's."""
+        return self._rows[trial].role == "search"
+
     def next(self) -> Proposal | None:
-        """Give the next trial, or None where the study has enough or nothing new can be found."""
+        """Give the next trial, or None where the study has enough or nothing new can be found, for now if it `waits`."""
         proposal = self._waiting.popleft() if self._waiting else self._search()
+        if proposal is None and self.waits and not self._rows.is_searching():
+            self._plan_finalists()
+            proposal = self._waiting.popleft() if self._waiting else None
         if proposal is not None and proposal.trial not in self._asked:
             self._tell_started(self._rows[proposal.trial])
+        if proposal is not None and self.study.is_timed:
+            return dataclasses.replace(proposal, is_timed=self.architecture(proposal.trial).latency_ms is None)
         return proposal
 
     def put_back(self, proposal: Proposal) -> None:
@@ -103,7 +127,7 @@ class Proposals:
 
     def result(self, trial: int, state: str, metrics: Mapping[str, Any]) -> None:
         """Note how a trial has ended, and tell Optuna."""
-        self._rows[trial] = dataclasses.replace(self._rows[trial], state=state, metrics=dict(metrics))
+        self._rows.end(trial, state, metrics)
         asked = self._asked.pop(trial, None)
         if asked is None:
             return
@@ -114,13 +138,43 @@ class Proposals:
         else:
             self._sampling.fail(asked)
 
+    def timed(self, trial: int, latency: Mapping[str, Any]) -> str | None:
+        """Note the latency of a trial's architecture, a row of `latencies`; give why a limit refuses the trial, if one does.
+
+        It is a rejection then, and no trial any more; nor are those of the same architecture that wait.
+        """
+        row = self._rows[trial]
+        if self._costs[row.architecture].latency_ms is None:
+            self._ledger.add_latency(latency)
+        architecture = self._costs.time(row.architecture, latency["median_ms"])
+        if trial in self._asked:
+            self._sampling.constrain(
+                self._asked[trial], self._costs.excess({"latency_ms": architecture.costs["latency_ms"]})
+            )
+        # A limit that came later loses no epoch, and the baseline is trained whatever it costs.
+        reason = self._costs.refusal(architecture.costs) if row.role == "search" and row.epochs_done == 0 else None
+        if reason is None:
+            self._too_slow = 0
+            return None
+        self._too_slow += 1
+        waiting = [
+            each.trial for each in self._waiting if each.spec.digest == row.architecture and not each.epochs_done
+        ]
+        with self._ledger.transaction():
+            self._is_refused(architecture, row.params)
+            self._rows.forget([trial, *waiting])
+        self._waiting = deque(each for each in self._waiting if each.trial not in waiting)
+        if trial in self._asked:
+            self._sampling.prune(self._asked.pop(trial))
+        return reason
+
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def _search(self) -> Proposal | None:
         if self.study.sampler == "grid" or self.study.trials is None:
             return None
-        for futile in range(MOST_FUTILE):
-            if len(self._rows) >= self.study.trials:
+        for futile in range(self._too_slow, MOST_FUTILE):
+            if self._rows.searched >= self.study.trials:
                 return None
             try:
                 asked = self._sampling.ask(is_retry=futile > 0)
@@ -133,7 +187,7 @@ class Proposals:
             self._exhausted = True
             self._say(
                 f"{MOST_FUTILE} points in a row were known already or beyond the limits: "
-                f"the search ends with {len(self._rows)} trials of {self.study.trials}"
+                f"the search ends with {self._rows.searched} trials of {self.study.trials}"
             )
         return None
 
@@ -149,10 +203,10 @@ class Proposals:
             self._sampling.constrain(asked, self._costs.excess(architecture.costs))
             self._sampling.prune(asked)
             return None
-        seeds = self._by_architecture.get(architecture.digest, {})
-        unused = [seed for seed in self.study.seeds if seed not in seeds]
+        known = self._rows.of(architecture.digest)
+        unused = [seed for seed in self.study.seeds if seed not in known]
         if not unused:
-            self._tell_known(asked, architecture, [self._rows[trial] for trial in seeds.values()])
+            self._tell_known(asked, architecture, list(known.values()))
             return None
         row = self._plan(architecture, unused[0], asked.params)
         self._attach(asked, row)
@@ -200,6 +254,7 @@ class Proposals:
             trial=row.id,
             architecture=row.architecture,
             seed=row.seed,
+            role=row.role,
             description=architecture.spec.describe(),
         )
         self._sampling.constrain(asked, self._costs.excess(architecture.costs))
@@ -207,27 +262,9 @@ class Proposals:
 
     # --- the ledger --------------------------------------------------------------------------------------------------
 
-    def _plan(self, architecture: Architecture, seed: int, params: dict[str, Any]) -> TrialRow:
-        epochs = self.study.recipe.epochs
-        with self._ledger.transaction():
-            self._ledger.add_architecture(architecture)
-            trial = self._ledger.plan(
-                architecture=architecture.digest, protocol=self.protocol, seed=seed, params=params, epochs=epochs
-            )
+    def _plan(self, architecture: Architecture, seed: int, params: dict[str, Any], *, role: str = "search") -> TrialRow:
         self._costs.keep(architecture)
-        self._by_architecture.setdefault(architecture.digest, {})[seed] = trial
-        self._rows[trial] = TrialRow(
-            id=trial,
-            architecture=architecture.digest,
-            seed=seed,
-            params=params,
-            epochs=epochs,
-            epochs_done=0,
-            state="planned",
-            seconds=0.0,
-            metrics={},
-        )
-        return self._rows[trial]
+        return self._rows.plan(architecture, seed, params, role=role)
 
     def _plan_grid(self) -> None:
         """Plan what the grid has and the ledger has not; forget what was planned and the grid has no more."""
@@ -237,21 +274,14 @@ class Proposals:
             if not self._is_refused(architecture, params):
                 points.setdefault(architecture.digest, (architecture, params))
         wanted = [(digest, seed) for seed in self.study.seeds for digest in points][: self.study.trials]
-        self._forget_all_but(set(wanted))
+        self._rows.forget_all_but(set(wanted), is_search=True)
         with self._ledger.transaction():
             for digest, seed in wanted:
-                if seed not in self._by_architecture.get(digest, {}):
+                if seed not in self._rows.of(digest):
                     self._plan(points[digest][0], seed, points[digest][1])
 
-    def _forget_all_but(self, wanted: set[tuple[str, int]]) -> None:
-        gone = [
-            row
-            for row in self._rows.values()
-            if row.state == "planned" and row.epochs_done == 0 and (row.architecture, row.seed) not in wanted
-        ]
-        self._ledger.forget(row.id for row in gone)
-        for row in gone:
-            del self._rows[row.id], self._by_architecture[row.architecture][row.seed]
+    def _planned_trials(self, *, is_search: bool) -> deque[Proposal]:
+        return deque(self._proposal(row) for row in self._rows.planned(is_search=is_search))
 
     def _proposal(self, row: TrialRow) -> Proposal:
         architecture = self._costs[row.architecture]
@@ -266,6 +296,49 @@ class Proposals:
             gmacs=architecture.gmacs,
         )
 
+    # --- finalists ---------------------------------------------------------------------------------------------------
+
+    def _check_fresh(self) -> None:
+        """Refuse finalists' seeds that the search has used in this run, and the other way round."""
+        if self.study.finalists is not None:
+            trained = (row for row in self._rows if row.state != "planned" or row.epochs_done)
+            self.study.finalists.check_fresh(row.seed for row in trained if row.role == "search")
+        finals = {row.seed for row in self._rows if row.role != "search"}
+        used = [seed for seed in self.study.seeds if seed in finals]
+        if used:
+            raise UserError(
+                f"seeds has {', '.join(map(str, used))}, with which this run's finalists were trained; "
+                "allowed are others, or another --out"
+            )
+
+    def _plan_finalists(self) -> None:
+        """Choose the finalists and plan what they lack; forget what was planned for those that are none any more."""
+        finalists = self.study.finalists
+        assert finalists is not None
+        self._finalists_are_chosen = True
+        chosen = choose_finalists(self.study, self._rows, self.values)
+        if finalists.baseline:
+            chosen += self._baseline({each.architecture for each in chosen})
+        wanted = [(each, seed) for seed in finalists.seeds for each in chosen]
+        self._rows.forget_all_but({(each.architecture, seed) for each, seed in wanted}, is_search=False)
+        with self._ledger.transaction():
+            for each, seed in wanted:
+                if seed not in self._rows.of(each.architecture):
+                    self._plan(self._costs[each.architecture], seed, each.params, role=each.role)
+        self._waiting = self._planned_trials(is_search=False)
+        if self._waiting:
+            names = "; ".join(self._costs[each.architecture].spec.describe() for each in chosen[:MOST_NAMED])
+            more = f" and {len(chosen) - MOST_NAMED} more" if len(chosen) > MOST_NAMED else ""
+            self._say(f"finalists, with the fresh seeds {', '.join(map(str, finalists.seeds))}: {names}{more}")
+
+    def _baseline(self, others: set[str]) -> list[Finalist]:
+        """Give the study's baseline, if it is none of the others."""
+        params, spec = baseline_point(self.study)
+        architecture = self._measure(spec, params)
+        self._costs.keep(architecture)
+        is_new = architecture.digest not in others
+        return [Finalist(architecture=architecture.digest, params=params, role="baseline")] if is_new else []
+
     # --- earlier sessions --------------------------------------------------------------------------------------------
 
     def _tell_the_past(self) -> None:
@@ -278,7 +351,7 @@ class Proposals:
                     params, known[1], state=TrialState.PRUNED, excess=self._costs.excess(costs),
                     rejected=reason, description=known[0].describe(),
                 )  # fmt: skip
-        ended = [row for row in self._rows.values() if row.state in _TOLD]
+        ended = [row for row in self._rows if row.state in _TOLD]
         forgotten = len(ended) - sum(self._tell_ended(row) for row in ended)
         if forgotten:
             self._say(f"{forgotten} earlier trials are not in the search space any more; they stay in the ledger")
@@ -297,6 +370,7 @@ class Proposals:
             architecture=row.architecture,
             seed=row.seed,
             description=self._costs[row.architecture].spec.describe(),
+            role=row.role,
         )
         return True
 

@@ -22,7 +22,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.processes import make_mark, temporary_folder, watched
 from scaling_lab.study.signals import handlers_kept
-from scaling_lab.study.trial import Objective
+from scaling_lab.study.trial import MeasureLatency, Objective
 
 # Set before ray is imported, which reads some of them then.
 _ENVIRONMENT = {
@@ -106,6 +106,7 @@ def run_with_ray(
     objective: Objective,
     *,
     resources: Resources,
+    measure: MeasureLatency,
     trial_seconds: float | None,
     mark: str,
     is_interrupted: Callable[[], bool],
@@ -131,6 +132,7 @@ def run_with_ray(
                 name=f"trial_{mark}",
                 wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
                 at_once=at_once,
+                measure=measure,
                 trial_seconds=trial_seconds,
                 storage=storage.resolve(),
                 is_interrupted=is_interrupted,

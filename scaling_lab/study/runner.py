@@ -9,13 +9,12 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count as count_from
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
@@ -33,16 +32,13 @@ from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_
 from scaling_lab.study.samples import write_samples
 from scaling_lab.study.signals import interruptible
 from scaling_lab.study.study import Study
-from scaling_lab.study.trial import Objective, Training
+from scaling_lab.study.trial import Latency, MeasureLatency, Objective, Training
 
 EXECUTORS = ("ray", "local")
 
 # Failures of the machine, or of a limit: such a trial goes on from its checkpoint, with its time anew. After the others
 # its code or data will have been mended, or its training would fail again: it starts anew.
 MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
-
-# Given the specs without a measured latency: gives rows of the ledger's `latencies`, one spec after the other.
-MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
 
 
 def run_study(
@@ -52,26 +48,29 @@ def run_study(
     executor: str = "ray",
     form: str | None = None,
     data: str | None = None,
+    sampler: str | None = None,
     address: str | None = None,
     cpus: int | None = None,
     retry_failed: bool = False,
     objective: Objective | None = None,
     count: Count | None = None,
+    latency: MeasureLatency | None = None,
     measure_latency: MeasureLatency | None = None,
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
-    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>].
+    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>][-<sampler>].
 
-    `data` is "shapes" or "coco:DIR"; `address` a Ray cluster's, `cpus` how many of this machine's to use; `retry_failed`
-    runs failed trials again; `objective` and `count` stand in for training and counting; `check` is called with the
-    folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
+    `data`, "shapes" or "coco:DIR", and `sampler` stand in for the study's own; `address` is a Ray cluster's, `cpus` how many of
+    this machine's to use; `retry_failed` runs failed trials again; `objective`, `count` and `latency` stand in for training,
+    counting and timing; `measure_latency` times at the end what is complete and was not timed before; `check` is called with
+    the folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
     SIGTERM, comes after a clean stop: the same call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
     check_choices(executor=executor, address=address, cpus=cpus)
-    job = prepare(study, out=out, form=form, data=data)
+    job = prepare(study, out=out, form=form, data=data, sampler=sampler)
     folder = make_folder(job.folder)
     lock = DriverLock(folder.lock)
     try:
@@ -79,7 +78,7 @@ def run_study(
         with run.closing():
             chosen = objective or training_objective(job.study)
             if run.start(count=count, check=check, retry_failed=retry_failed):
-                run.execute(chosen, address=address, cpus=cpus)
+                run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # nobody reads what we say
@@ -147,6 +146,7 @@ class _Run:
             name=self.job.name,
             protocol=self.job.protocol,
             count=count,
+            latencies=self.ledger.latencies(threads=0 if job.study.gpus_per_trial else _threads(job.study)),
             journal=self.folder.journal,
             say=self.say,
         )
@@ -162,7 +162,7 @@ class _Run:
         write_samples(self.job.study.data, self.folder)
         return True
 
-    def execute(self, objective: Objective, *, address: str | None, cpus: int | None) -> None:
+    def execute(self, objective: Objective, measure: MeasureLatency, *, address: str | None, cpus: int | None) -> None:
         """Run all trials that are to be run."""
         assert self.session is not None
         study = self.job.study
@@ -188,7 +188,11 @@ class _Run:
                     from scaling_lab.study.local_executor import run_locally
 
                     run_locally(
-                        bookkeeper, objective, gpus_per_trial=study.gpus_per_trial, trial_seconds=study.trial_seconds
+                        bookkeeper,
+                        objective,
+                        measure=measure,
+                        gpus_per_trial=study.gpus_per_trial,
+                        trial_seconds=study.trial_seconds,
                     )
                 else:
                     resources = Resources(
@@ -201,6 +205,7 @@ class _Run:
                         bookkeeper,
                         objective,
                         resources=resources,
+                        measure=measure,
                         trial_seconds=study.trial_seconds,
                         mark=self.mark,
                         is_interrupted=is_interrupted,
@@ -245,8 +250,9 @@ class _Run:
         if not refused:
             return "no trial: the search space has no point"
         least = [
-            f"the least {name} is {min(costs[name] for costs in refused):.3g}, the limit {limit:g}"
+            f"the least {name} is {min(known):.3g}, the limit {limit:g}"
             for name, limit in self.job.study.limits.items()
+            if (known := [costs[name] for costs in refused if name in costs])
         ]
         return f"no trial: the limits refuse all of {counted(len(refused), 'point')}; {', '.join(least)}"
 
@@ -299,8 +305,18 @@ def _set_aside(folder: Path) -> None:
 def training_objective(study: Study) -> Training:
     """Give the objective that trains as a study says."""
     return Training(
-        data=study.data.to_dict(),
-        recipe=study.recipe.to_dict(),
-        device="cuda" if study.gpus_per_trial > 0 else "cpu",
-        threads=max(1, int(study.cpus_per_trial)),
+        data=study.data.to_dict(), recipe=study.recipe.to_dict(), device=_device(study), threads=_threads(study)
     )
+
+
+def trial_latency(study: Study) -> Latency:
+    """Give what times detectors as a study's trials run: on their device, with their threads."""
+    return Latency(device=_device(study), threads=_threads(study))
+
+
+def _device(study: Study) -> str:
+    return "cuda" if study.gpus_per_trial > 0 else "cpu"
+
+
+def _threads(study: Study) -> int:
+    return max(1, int(study.cpus_per_trial))

@@ -22,6 +22,7 @@ from scaling_lab.checks import (
     check_whole,
 )
 from scaling_lab.errors import UserError
+from scaling_lab.study.finalists import Finalists
 from scaling_lab.study.halving import Halving
 from scaling_lab.training.recipe import Recipe
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 SAMPLERS = ("grid", "random", "tpe", "nsga2", "nsga3", "gp")
 MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-COSTS = ("gmacs", "params_m")
+COSTS = ("gmacs", "params_m", "memory_mb", "latency_ms")
 DIRECTIONS = ("maximize", "minimize")
 
 # Fields that are mappings, each with an example.
@@ -47,9 +48,15 @@ class Study(Fields):
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
     the other samplers use the seeds after the first for architectures that they propose again. `sampler` "gp" models what
     every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be. `stopping` ends trials early that
-    fall behind the others; they stay stopped, and are on no front. `baseline` is the point of the space that reports
-    compare with. `trial_seconds` is how long a trial may take, from each start of it: one that hangs or is too slow fails.
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
+
+    Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). latency_ms is measured as
+    its first step, on its own share of its device: the median for one image through the network in float32, with
+    cpus_per_trial threads. What runs beside it disturbs that figure; each architecture is measured once.
+
+    `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
+    best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
+    `trial_seconds` is how long a trial may take, from each start of it: one that hangs or is too slow fails.
     `forms` are named sets of other fields, such as a smoke form that takes seconds.
     """
 
@@ -66,6 +73,7 @@ class Study(Fields):
     gpus_per_trial: float = 0
     trial_seconds: float | None = None
     stopping: Halving | None = None
+    finalists: Finalists | None = None
     baseline: Mapping[str, Any] | None = None
     report: str = "reports/frontier.py"
     forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -116,6 +124,7 @@ class Study(Fields):
             check_number(f"limit {name!r}", limit, above=0)
 
         self._check_stopping()
+        self._check_finalists()
 
     def _check_stopping(self) -> None:
         if self.stopping is None:
@@ -127,6 +136,17 @@ class Study(Fields):
             raise UserError(
                 f"stopping is {self.stopping!r}, but the objectives, {', '.join(self.objectives)}, are known before a trial; "
                 f"it needs one of {', '.join(MEASURED)}"
+            )
+
+    def _check_finalists(self) -> None:
+        if self.finalists is None:
+            return
+        if not isinstance(self.finalists, Finalists):
+            raise UserError(f"finalists is {self.finalists!r}; allowed are None and Finalists(count=..., seeds=(...))")
+        self.finalists.check_fresh(self.seeds)
+        if self.finalists.baseline and not self.baseline:
+            raise UserError(
+                "finalists.baseline is True, but the study names no baseline; give it one, or leave this out"
             )
 
     def _check_resources(self) -> None:
@@ -149,6 +169,11 @@ class Study(Fields):
                 dataclasses.replace(self, **{**changes, "forms": {}})
             except UserError as error:
                 raise UserError(f"form {form!r}: {error}") from None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether trials measure a latency."""
+        return "latency_ms" in self.objectives or "latency_ms" in self.limits
 
     def form(self, name: str | None) -> Study:
         """Give the study with a form's fields; None gives itself. Raises UserError with the forms there are."""
@@ -174,6 +199,7 @@ class Study(Fields):
             "gpus_per_trial": self.gpus_per_trial,
             "trial_seconds": self.trial_seconds,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
+            "finalists": None if self.finalists is None else self.finalists.to_dict(),
             "baseline": None if self.baseline is None else dict(self.baseline),
             "report": self.report,
         }

@@ -12,7 +12,7 @@ import math
 import platform
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -35,9 +35,16 @@ DISK_FULL = "disk_full"
 Objective = Callable[[DetectorSpec, int, Path, Report], Mapping[str, Any]]
 
 
+# Given specs: gives a row of the ledger's `latencies` for each.
+MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a trial ended. `state` is complete, stopped or failed; a failure has one of the ledger's kinds, or DISK_FULL."""
+    """How a trial ended. `state` is complete, stopped, failed, or refused by a limit before it trained.
+
+    A failure has one of the ledger's kinds, or DISK_FULL.
+    """
 
     state: str
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -87,8 +94,26 @@ class Training:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Times detectors on one image: scaling_lab.cost.latency on a device, with a CPU's threads."""
+
+    device: str = "cpu"
+    threads: int = 1
+
+    def __call__(self, specs: list[DetectorSpec]) -> Iterable[Mapping[str, Any]]:
+        """Give a row for each."""
+        from scaling_lab.cost.latency import measure_latency
+
+        return measure_latency(specs, device=self.device, threads=self.threads)
+
+
 class Stopped(Exception):
     """Raised out of a report to end a trial early."""
+
+
+class Refused(Stopped):
+    """Raised before a trial trains, where a limit refuses it."""
 
 
 def run_trial(
@@ -98,20 +123,27 @@ def run_trial(
     seed: int,
     folder: Path,
     report: Report,
+    before: Callable[[], None] | None = None,
     limit: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> Outcome:
     """Run one trial to its end, within what `limit` gives for its folder.
+
+    `before` is called first, and may raise Stopped or Refused.
 
     An error is not raised; its traceback goes to error.txt in the trial's folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with limit(folder):
+            if before is not None:
+                before()
             metrics = objective(spec, seed, folder, _Reports(folder, report))
         if not isinstance(metrics, Mapping):
             raise TypeError(f"the objective gave {type(metrics).__name__}, not a dict of metrics")
         _check_finite(metrics, "at the end")
         return Outcome(state="complete", metrics=metrics, device=device_name())
+    except Refused:
+        return Outcome(state="refused", device=device_name())
     except Stopped:
         return Outcome(state="stopped", device=device_name())
     except (Exception, SystemExit, TimeUp) as error:

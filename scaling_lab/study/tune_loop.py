@@ -29,7 +29,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.time_limit import past, traced
-from scaling_lab.study.trial import Objective, Outcome, Stopped, device_name, run_trial
+from scaling_lab.study.trial import MeasureLatency, Objective, Outcome, Stopped, device_name, run_trial
 
 _LOST_WORKER_RETRIES = 2
 
@@ -48,12 +48,15 @@ def run_on_tune(
     name: str,
     wanted: Mapping[str, float],
     at_once: int,
+    measure: MeasureLatency,
     trial_seconds: float | None,
     storage: Path,
     is_interrupted: Callable[[], bool],
 ) -> None:
     """Run all that the bookkeeper proposes, `at_once` trials at a time, each with the `wanted` cpu and gpu,
     and none for longer than `trial_seconds`.
+
+    `measure` gives latencies where they are wanted.
 
     A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with
     trials still running: Ray is to be stopped then.
@@ -62,7 +65,7 @@ def run_on_tune(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
     proposed = _Proposed(bookkeeper, at_once, trial_seconds)
     tuner = tune.Tuner(
-        tune.with_resources(_make_trainable(objective, name), dict(wanted)),
+        tune.with_resources(_make_trainable(objective, measure, name), dict(wanted)),
         tune_config=tune.TuneConfig(
             search_alg=proposed, scheduler=_Decisions(bookkeeper, proposed), num_samples=-1, reuse_actors=True
         ),
@@ -82,24 +85,30 @@ def run_on_tune(
             raise leave.cause from None
 
 
-def _make_trainable(objective: Objective, name: str) -> Callable[[dict[str, Any]], None]:
+def _make_trainable(objective: Objective, measure: MeasureLatency, name: str) -> Callable[[dict[str, Any]], None]:
     """Wrap the objective for a worker, which runs further trials unless one has failed and may have damaged it."""
 
     def trial(config: dict[str, Any]) -> None:
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(_SECONDS_TO_END)
 
-        def report(metrics: dict[str, Any]) -> None:
+        def tell(event: dict[str, Any]) -> None:
             try:
-                tune.report({"event": json.dumps({"epoch": metrics, "device": device_name()})})
+                tune.report({"event": json.dumps(event)})
             except SystemExit:  # how Tune stops a trial
                 raise Stopped from None
 
+        def time() -> None:
+            for row in measure([spec]):
+                tell({"latency": dict(row)})
+
+        spec = DetectorSpec.from_dict(config["spec"])
         outcome = run_trial(
             objective,
-            spec=DetectorSpec.from_dict(config["spec"]),
+            spec=spec,
             seed=config["seed"],
             folder=Path(config["folder"]),
-            report=report,
+            report=lambda metrics: tell({"epoch": metrics, "device": device_name()}),
+            before=time if config["is_timed"] else None,
             limit=partial(traced, seconds=config["seconds"]),
         )
         if outcome.state == "stopped":
@@ -130,13 +139,14 @@ class _Proposed(Searcher):  # type: ignore[misc]
         with _leaving():
             proposal = self._bookkeeper.next()
         if proposal is None:
-            return Searcher.FINISHED
+            return None if self._bookkeeper.waits else Searcher.FINISHED
         self.running[proposal.trial] = proposal
         return {
             "trial": proposal.trial,
             "spec": proposal.spec.to_dict(),
             "seed": proposal.seed,
             "seconds": self._seconds,
+            "is_timed": proposal.is_timed,
             "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
         }
 
@@ -174,10 +184,19 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
                 return str(TrialScheduler.CONTINUE)
             if "outcome" in event:
                 return self._end(trial, Outcome(**event["outcome"]))
+            if "latency" in event:
+                return self._time(trial, event["latency"])
             if self._bookkeeper.reported(trial.config["trial"], event["epoch"]):
                 return str(TrialScheduler.CONTINUE)
             self._end(trial, Outcome(state="stopped", device=event["device"]))
             return str(TrialScheduler.STOP)
+
+    def _time(self, trial: Trial, latency: Mapping[str, Any]) -> str:
+        if self._bookkeeper.timed(trial.config["trial"], latency):
+            return str(TrialScheduler.CONTINUE)
+        trial.max_failures = 0
+        del self._proposed.running[trial.config["trial"]], self._proposed.trials[trial.config["trial"]]
+        return str(TrialScheduler.STOP)
 
     def _end(self, trial: Trial, outcome: Outcome) -> str:
         trial.max_failures = 0  # a worker that ends itself is not lost

@@ -80,3 +80,44 @@ def test_latency_rows_say_what_was_measured() -> None:
         assert row["runs"] == 9
         assert (row["batch"], row["dtype"], row["backend"]) == (1, "float32", "eager")
         assert row["device"]
+
+
+MANY_CLASSES = dataclasses.replace(
+    SMALL_SPECS["bifpn, dense"], num_classes=300, width=96
+)  # the heads are what is largest
+MEASURED = {name: SMALL_SPECS[name] for name in ("none", "bifpn", "nas_fpn, dense", "fully_connected, dense")}
+MEASURED |= {"many classes": MANY_CLASSES, "d0": efficientdet("d0")}
+
+
+@pytest.mark.parametrize("spec", MEASURED.values(), ids=MEASURED)
+def test_memory_is_what_is_taken_from_the_allocator_between_operators(spec: DetectorSpec) -> None:
+    """Within them it is more: a convolution may unfold its input, or copy its weights in another order."""
+    from torch.profiler import ProfilerActivity, profile
+
+    detector = build(spec).eval().to(memory_format=torch.channels_last)
+    image = torch.zeros(1, 3, *spec.image_size).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        detector(image)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            detector(image)
+    events = sorted(profiled.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    taken = sum(tensor.nbytes for tensor in (image, *detector.parameters(), *detector.buffers()))
+    ends, between, within = 0, [taken], [taken]
+    for event in events:
+        if event.start_ns() >= ends:
+            between.append(taken)
+        if event.name() == "[memory]":
+            taken += event.nbytes()
+            within.append(taken)
+        elif event.start_ns() >= ends:  # an operator that no other has called
+            ends = event.start_ns() + event.duration_ns()
+    # A batch norm's means and variances are alive a little longer on the meta device.
+    assert max(between) == pytest.approx(count(spec).memory, rel=1e-4)
+    assert count(spec).memory <= max(within)
+
+
+def test_memory_is_that_of_one_image_and_grows_with_its_area() -> None:
+    small, large = (dataclasses.replace(SMALL.base, image_size=(side, side)) for side in (128, 256))
+    weights = sum(tensor.nbytes for tensor in (*build(small).parameters(), *build(small).buffers()))
+    assert count(large).memory - weights == 4 * (count(small).memory - weights)
+    assert count(small).memory_mb == count(small).memory / 1e6

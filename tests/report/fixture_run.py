@@ -34,6 +34,7 @@ class Trial:
     epochs: int = 6
     width: int = 32
     protocol: str = "aaaa00001111"
+    role: str = "search"
     failure: tuple[str, str] = ("diverged", "the loss is nan in epoch 2")
 
 
@@ -110,7 +111,7 @@ def _write_meta(connection: sqlite3.Connection, fixture: Fixture) -> None:
         "recipe": {"epochs": 6, "batch_size": 16, "optimizer": "adamw", "lr": 0.004, "jitter": [1.0, 1.0]},
         "objectives": {"ap": "maximize", "gmacs": "minimize"},
         "limits": {"gmacs": 0.2},
-        "seeds": sorted({trial.seed for trial in fixture.trials}),
+        "seeds": sorted({trial.seed for trial in fixture.trials if trial.role == "search"}),
         "form": None,
         "baseline": {"topology": "panet"},
         "report": "reports/topology_ablation.py",
@@ -147,8 +148,9 @@ def _write_architecture(connection: sqlite3.Connection, spec: DetectorSpec, tria
         "heads": {"params_m": 0.02, "gmacs": 0.005},
     }
     params = sum(part["params_m"] for part in parts.values())
-    row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), params, gmacs, json.dumps(parts))
-    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), params, gmacs, 20 * gmacs,
+           json.dumps(parts))  # fmt: skip
+    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def _write_trial(
@@ -174,7 +176,7 @@ def _write_trial(
     }
     metrics = {**final, "ap_by_class": {name: ap + shift for name, shift in zip(CLASSES, (-4, -1, 1, 4), strict=True)}}
     row = {
-        "id": number, "architecture": spec_of(trial).digest, "protocol": trial.protocol, "seed": trial.seed,
+        "id": number, "architecture": spec_of(trial).digest, "protocol": trial.protocol, "seed": trial.seed, "role": trial.role,
         "params": json.dumps({"topology": trial.topology, "width": trial.width}), "epochs": trial.epochs,
         "epochs_done": done, "state": trial.state, "failure_kind": failure[0], "failure_message": failure[1],
         "session": 1,

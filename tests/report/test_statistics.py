@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scaling_lab.report import statistics
 
@@ -172,3 +175,17 @@ def test_kendall_tau_b() -> None:
     assert statistics.kendall_tau_b([1, 2, 2, 3, 5, 5], [1, 3, 2, 3, 4, 1]) == pytest.approx(0.3846153846)
     assert math.isnan(statistics.kendall_tau_b([1, 1, 1], [1, 2, 3]))
     assert statistics.kendall_exact_p([1, 2, 3, 4], [1, 2, 3, 4]) == pytest.approx(2 / 24)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 3), min_size=1, max_size=8))
+def test_dominated_volume_is_the_cells_below_a_point(points: list[tuple[int, int, int]]) -> None:
+    cells = itertools.product(range(5), repeat=3)
+    dominated = sum(any(all(p <= c for p, c in zip(point, cell, strict=True)) for point in points) for cell in cells)
+    assert statistics.dominated_volume(points, (5, 5, 5)) == dominated
+    assert statistics.dominated_volume(statistics.front_of(points), (5, 5, 5)) == dominated
+    assert statistics.dominated_volume([point[:1] for point in points], (5,)) == 5 - min(point[0] for point in points)
+
+
+def test_a_front_has_what_nothing_dominates_once() -> None:
+    assert statistics.front_of([(1, 2), (2, 1), (1, 2), (2, 2), (3, 0)]) == [[1, 2], [2, 1], [3, 0]]
+    assert statistics.dominated_volume([(1, 1)], (1, 2)) == 0.0

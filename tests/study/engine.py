@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 
-from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
+from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
-from scaling_lab.study import Halving
 from scaling_lab.study.ray_executor import cores
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.trial import Report, Stopped
@@ -58,7 +57,9 @@ def make_study(**changes: Any) -> Study:
 def count(spec: DetectorSpec) -> Cost:
     """A cost that depends on the spec and needs no backbone: what is tested is what becomes of it."""
     part = PartCost(params=spec.width * 1000, macs=spec.width * 10**7 * (1 + len(spec.topology.nodes)))
-    return Cost(params=part.params, macs=part.macs, backbone=part, feature_network=part, heads=part)
+    return Cost(
+        params=part.params, macs=part.macs, memory=spec.width * 10**5, backbone=part, feature_network=part, heads=part
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +218,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
     names = [
         "architecture",
         "seed",
+        "role",
         "state",
         "failure_kind",
         "failure_message",
@@ -239,8 +241,9 @@ def main() -> int:
     """A driver to be killed: run what the first argument says, as JSON."""
     options = json.loads(sys.argv[1])
     study = options.get("study", {})
-    if "stopping" in study:
-        study["stopping"] = Halving(**study["stopping"])
+    for name, rule in (("stopping", Halving), ("finalists", Finalists)):
+        if name in study:
+            study[name] = rule(**study[name])
     try:
         run_study(
             make_study(**study),

@@ -18,7 +18,9 @@ def test_trials_start_where_a_place_is_free() -> None:
 
 
 def _architecture(gmacs: float) -> Architecture:
-    return Architecture(digest=str(gmacs), spec=spec(topologies.none(3, 7)), params_m=1.0, gmacs=gmacs, parts={})
+    return Architecture(
+        digest=str(gmacs), spec=spec(topologies.none(3, 7)), params_m=1.0, gmacs=gmacs, memory_mb=1.0, parts={}
+    )
 
 
 def test_three_are_picked_and_the_others_lie_between() -> None:

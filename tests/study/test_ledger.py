@@ -19,7 +19,8 @@ def make(path: Path) -> tuple[Ledger, str]:
     ledger = Ledger(path)
     detector = spec(topologies.fpn(3, 7))
     parts = {"heads": {"params_m": 1.0, "gmacs": 2.0}}
-    ledger.add_architecture(Architecture(digest=detector.digest, spec=detector, params_m=1, gmacs=2, parts=parts))
+    costs = {"params_m": 1, "gmacs": 2, "memory_mb": 3}
+    ledger.add_architecture(Architecture(digest=detector.digest, spec=detector, parts=parts, **costs))
     return ledger, detector.digest
 
 

@@ -11,7 +11,7 @@ import optuna
 import pytest
 import torch
 
-from scaling_lab import Coco, DetectorSpec, Recipe, Shapes, topologies
+from scaling_lab import Coco, DetectorSpec, Finalists, Halving, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
 from scaling_lab.study import proposals
@@ -69,6 +69,8 @@ def test_a_grid_is_counted_exactly_and_nothing_is_written(tmp_path: Path) -> Non
         {"space": wide, "sampler": "random", "trials": 99, "seeds": (0, 1)},
         {"space": wide, "sampler": "tpe", "trials": 5},
         {"trials": 4},
+        {"finalists": Finalists(count=2, seeds=(7, 8))},
+        {"finalists": Finalists(count=9, seeds=(7,)), "limits": {"gmacs": 1.0}},
     ],
 )
 def test_a_run_has_the_trials_and_rejections_that_the_plan_says(
@@ -77,7 +79,8 @@ def test_a_run_has_the_trials_and_rejections_that_the_plan_says(
     monkeypatch.setattr(proposals, "MOST_FUTILE", 60)  # the search that finds no more is to give up sooner
     found = plan(tmp_path / "run", **changes)
     runs = run(tmp_path / "run", **changes)
-    assert len(runs.table()) == found.trials.trials
+    assert len(runs.table()) == found.trials.trials + found.trials.finalists == found.trials.left
+    assert plan(tmp_path / "run", **changes).trials.left == 0
     if changes.get("sampler", "grid") == "grid":
         rejected = set(runs.rejections()["architecture"])
         assert len(rejected) == sum(found.space.rejected.values())
@@ -89,8 +92,8 @@ def test_rejections_are_counted_by_the_limits_that_are_broken(tmp_path: Path) ->
     found = plan(tmp_path, limits={"gmacs": 1.2, "params_m": 0.02})
     assert found.space.rejected == {"gmacs": 1, "gmacs and params_m": 3}
     assert [each.gmacs for each in found.space.within] == [0.96, 0.96]
-    assert found.space.ranges_within == {"params_m": (0.016, 0.016), "gmacs": (0.96, 0.96)}
-    assert found.space.ranges == {"params_m": (0.016, 0.032), "gmacs": (0.96, 2.88)}
+    assert found.space.ranges_within == {"params_m": (0.016, 0.016), "gmacs": (0.96, 0.96), "memory_mb": (1.6, 1.6)}
+    assert found.space.ranges == {"params_m": (0.016, 0.032), "gmacs": (0.96, 2.88), "memory_mb": (1.6, 3.2)}
     assert plan(tmp_path, limits={"gmacs": 2.0, "params_m": 0.02}).space.rejected == {
         "params_m": 2,
         "gmacs and params_m": 1,
@@ -113,6 +116,15 @@ def test_a_large_space_is_drawn_from(tmp_path: Path) -> None:
     assert found.space.rejected == {"params_m": 1}
     assert (found.trials.trials, found.trials.architectures) == (7, None)
     assert found.space == plan(tmp_path, points=40, **changes).space
+
+
+def test_a_limit_of_latency_is_judged_by_trials_alone(tmp_path: Path) -> None:
+    found = plan(tmp_path, limits={"latency_ms": 1.0, "gmacs": 1.0})
+    assert found.space.rejected == {"gmacs": 4}
+    assert "what the limit of latency_ms rejects is not known before trials measure it" in found.notes
+    assert plan(tmp_path, limits={"latency_ms": 1.0, "gmacs": 0.1}).problems == (
+        "no point is within the limits: the least gmacs is 0.96, the limit 0.1",
+    )
 
 
 def test_a_search_in_a_small_space_says_where_it_ends(tmp_path: Path) -> None:
@@ -254,6 +266,33 @@ def test_time_is_measured_and_extended_to_all_trials(tmp_path: Path, monkeypatch
     assert len(said) == 4
     assert json.loads(json.dumps(found.to_dict()))["time"]["total"]["estimate"] == found.time.total.estimate
     assert list(tmp_path.iterdir()) == []
+
+
+def test_finalists_and_early_stopping_are_in_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three trials of three epochs with a rung after the first: of three one goes on, two before it unjudged."""
+    monkeypatch.setattr(rehearsal, "MOST_STEPS", 3)
+    changes: dict[str, Any] = {"recipe": Recipe.short(epochs=3, batch_size=8), "trials": 3, "seeds": (0, 1, 2)}
+    changes["space"] = lambda trial: spec(topologies.fpn(3, 7))
+    found = plan(tmp_path, measure=True, cpus=1, **changes)
+    assert found.time is not None
+    assert found.time.stopping is None
+    found = plan(
+        tmp_path,
+        measure=True,
+        cpus=1,
+        stopping=Halving(min_epochs=1),
+        finalists=Finalists(count=4, seeds=(7, 8)),
+        **changes,
+    )
+    assert (found.trials.trials, found.trials.finalists, found.trials.left) == (3, 2, 5)
+    assert found.time is not None
+    assert found.time.stopping is not None
+    each = found.time.quickest.estimate
+    assert found.time.total.estimate == pytest.approx(5 * each)
+    assert found.time.stopping.least == pytest.approx((3 * 1 / 3 + 2) * each)
+    assert found.time.stopping.expected == pytest.approx(((3 + 2 * (2 + 1 / 3)) / 3 + 2) * each)
+    assert "trials that are stopped early take less: images and disk are of trials that end" in found.notes
+    assert found.detectable_finalists == Detectable.of(2, sd=None)
 
 
 def test_what_a_grid_leaves_out_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

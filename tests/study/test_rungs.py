@@ -47,6 +47,22 @@ def test_a_factor_of_two() -> None:
     assert judged([[3], [4], [2], [5]], factor=2) == [True, False, True, False]
 
 
+@pytest.mark.parametrize(("trials", "min_epochs", "factor"), [(7, 1, 2), (40, 2, 3)])
+def test_expected_epochs_are_those_of_many_random_searches(trials: int, min_epochs: int, factor: int) -> None:
+    rule, chance = Halving(min_epochs=min_epochs, factor=factor), np.random.default_rng(0)
+    epochs, taken = 27, []
+    for _ in range(200):
+        values = [[each] for each in chance.random(trials)]
+        before, total = 0, 0
+        for rung in rule.rungs(epochs):
+            total += len(values) * (rung - before)
+            passes, before = judged(values, factor), rung
+            # Who is good at one rung need not be so at the next.
+            values = [[each] for each in chance.random(sum(passes))]
+        taken.append((total + len(values) * (epochs - before)) / trials)
+    assert rule.expected_epochs(trials, epochs=epochs) == pytest.approx(np.mean(taken), rel=0.05)
+
+
 def test_two_objectives_by_front() -> None:
     """
     cost

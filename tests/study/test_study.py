@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from scaling_lab import Recipe, Shapes
+from scaling_lab import Finalists, Recipe, Shapes
 from scaling_lab.errors import UserError
 from scaling_lab.study.study import protocol_digest
 from tests.study.engine import make_study
@@ -51,7 +52,13 @@ from tests.study.engine import make_study
         ({"objectives": {}}, "objectives is empty"),
         ({"objectives": {"map": "maximize"}}, "objective 'map' is unknown"),
         ({"objectives": {"ap": "max"}}, "objective 'ap' has direction 'max'"),
-        ({"limits": {"flops": 3}}, "limit 'flops' is unknown; allowed are gmacs, params_m"),
+        ({"limits": {"flops": 3}}, "limit 'flops' is unknown; allowed are gmacs, params_m, memory_mb, latency_ms"),
+        ({"finalists": 3}, "finalists is 3; allowed are None and Finalists(count=..., seeds=(...))"),
+        (
+            {"finalists": Finalists(count=1, seeds=(5,)), "seeds": (4, 5)},
+            "finalists.seeds has 5, with which the search",
+        ),
+        ({"finalists": Finalists(count=1, seeds=(5,), baseline=True)}, "but the study names no baseline"),
         ({"limits": {"gmacs": 0}}, "limit 'gmacs' is 0"),
         ({"cpus_per_trial": 0}, "cpus_per_trial is 0"),
         ({"gpus_per_trial": -1}, "gpus_per_trial is -1"),
@@ -63,6 +70,29 @@ def test_refuses_what_makes_no_sense(changes: dict[str, Any], words: str) -> Non
     with pytest.raises(UserError) as error:
         make_study(**changes)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"count": 0, "seeds": (5,)}, "finalists.count is 0; allowed are whole numbers from 1"),
+        ({"count": 1, "seeds": ()}, "finalists.seeds is (); allowed are different whole numbers from 0, at least one"),
+        ({"count": 1, "seeds": (5, 5)}, "finalists.seeds is (5, 5)"),
+        ({"count": 1, "seeds": (-1,)}, "a seed of the finalists is -1; allowed are whole numbers from 0"),
+        ({"count": 1, "seeds": 5}, "finalists.seeds is 5; allowed is a list of whole numbers, such as (100, 101, 102)"),
+        ({"count": 1, "seeds": (5,), "baseline": 1}, "finalists.baseline is 1; allowed are True and False"),
+    ],
+)
+def test_finalists_refuse_what_makes_no_sense(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        Finalists(**values)
+
+
+def test_a_form_may_leave_the_finalists_out() -> None:
+    study = make_study(finalists=Finalists(count=2, seeds=[7, 8]), forms={"smoke": {"finalists": None}})
+    assert study.finalists is not None
+    assert (study.finalists.seeds, study.finalists.trials) == ((7, 8), 4)
+    assert study.form("smoke").finalists is None
 
 
 def test_a_form_replaces_fields() -> None:
@@ -80,7 +110,7 @@ def test_a_form_is_checked_as_a_study_is_and_at_once() -> None:
 
 
 def test_to_dict_is_json() -> None:
-    values = make_study(baseline={"topology": "fpn"}).to_dict()
+    values = make_study(baseline={"topology": "fpn"}, finalists=Finalists(count=1, seeds=(5,), baseline=True)).to_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["space"] == "tests.study.engine.space"
 
