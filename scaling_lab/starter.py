@@ -1,4 +1,4 @@
-"""The studies, search spaces and reports that ship with the package, and copying them out. None of them is imported here."""
+"""The studies, search spaces, reports and cluster files that ship with the package, and copying them out. None is imported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scaling_lab.errors import UserError
 
 FOLDERS = ("search_spaces", "studies", "reports")
 SHIPPED = "starter_files"
+CLUSTERS = "clusters"
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -19,21 +20,23 @@ def starter_folder() -> Path:
 
 
 def copy_starter(folder: Path) -> list[str]:
-    """Copy the three folders' Python files into `folder` and give their paths in it. Raises UserError if it is not empty."""
+    """Copy the three folders' Python files, and the files for clusters, into `folder`; give their paths in it.
+
+    Raises UserError if it is not empty.
+    """
     try:
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from None
     if taken:
         raise UserError(f"{folder} is not an empty folder; give one that is new or empty")
-    copied = []
-    for name in FOLDERS:
-        for file in sorted((starter_folder() / name).glob("*.py")):
-            target = folder / name / file.name
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, target)
-            except OSError as error:
-                raise UserError(f"{error.filename or target} cannot be written: {error.strerror}") from None
-            copied.append(f"{name}/{file.name}")
-    return copied
+    files = [file for name in FOLDERS for file in sorted((starter_folder() / name).glob("*.py"))]
+    files += sorted((_PACKAGE / CLUSTERS).iterdir())
+    for file in files:
+        target = folder / file.parent.name / file.name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        except OSError as error:
+            raise UserError(f"{error.filename or target} cannot be written: {error.strerror}") from None
+    return [f"{file.parent.name}/{file.name}" for file in files]

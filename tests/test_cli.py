@@ -381,6 +381,8 @@ def test_init_copies_the_three_folders_which_then_run(
         shipped = {path.name for path in (starter_folder() / folder).glob("*.py")}
         assert {path.name for path in (tmp_path / "mine" / folder).iterdir()} == shipped
         assert shipped
+    clusters = {path.name: path.read_text() for path in (tmp_path / "mine" / "clusters").iterdir()}
+    assert clusters.keys() == {"slurm.sh", "kuberay-rayjob.yaml", "ray-cluster.yaml"}
     assert "is not an empty folder" in _fails(["init", str(tmp_path / "mine")], capsys)
     monkeypatch.chdir(tmp_path / "mine")
     shutil.rmtree(tmp_path / "mine" / "reports")

@@ -62,7 +62,7 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "init",
         _init,
-        "copy studies, search spaces and reports to start from",
+        "copy studies, search spaces, reports and files for clusters to start from",
         "init my_project && cd my_project && scaling-lab run studies/topology_ablation.py",
     )
     init.add_argument("folder", type=Path, help="a folder that is new or empty")

@@ -142,7 +142,11 @@ class _Planning:
         machines: list[Mapping[str, float]] = []
         try:
             machines = cluster_machines(address) if address else [_machine(study, cpus, gpus)]
-            wanted = Resources(cpus_per_trial=study.cpus_per_trial, gpus_per_trial=study.gpus_per_trial)
+            wanted = Resources(
+                cpus_per_trial=study.cpus_per_trial,
+                gpus_per_trial=study.gpus_per_trial,
+                workers_per_trial=study.workers_per_trial,
+            )
             at_once = wanted.trials_at_once(machines)
         except UserError as error:
             hint = "" if address else " (--cpus and --gpus plan for another machine, --address for a cluster)"
@@ -264,6 +268,8 @@ class _Planning:
             self.notes.append(f"time is not measured: {reason}")
             return None
         training = training_objective(study)
+        if training.workers > 1:
+            self.notes.append(f"time is measured with one worker, a trial has {training.workers}: it takes less")
         timed, wrong = time_architectures(study, training, picks(self._candidates(left), "gmacs"), self.say)
         self.problems += wrong
         if not timed:

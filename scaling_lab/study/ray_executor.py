@@ -47,31 +47,42 @@ _OBJECT_STORE = 100 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a trial gets, and what there is: `cpus` of this machine (None: all), or the cluster at `address`."""
+    """What a trial gets, for all its workers, and what there is: `cpus` of this machine (None: all), or a cluster's."""
 
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
+    workers_per_trial: int = 1
     cpus: int | None = None
     address: str | None = None
 
+    @property
+    def worker(self) -> dict[str, float]:
+        """Give what one worker gets, in Ray's words."""
+        share = 1 / self.workers_per_trial
+        return {"CPU": self.cpus_per_trial * share, "GPU": self.gpus_per_trial * share}
+
     def trials_at_once(self, nodes: list[Mapping[str, float]]) -> int:
         """Give how many trials fit the nodes. Raises UserError where none does."""
-        count = sum(self._fit(node) for node in nodes)
+        workers = sum(self._fit(node) for node in nodes)
+        count = workers // self.workers_per_trial
         if count == 0:
             largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+            there = f"the largest machine has {_words(largest.get('CPU', 0), largest.get('GPU', 0))}"
+            if workers:
+                there = f"there is room for {workers} worker{'' if workers == 1 else 's'} of {self.workers_per_trial}"
             raise UserError(
-                f"a trial asks for {_words(self.cpus_per_trial, self.gpus_per_trial)}, but the largest machine has "
-                f"{_words(largest.get('CPU', 0), largest.get('GPU', 0))}; "
+                f"a trial asks for {_words(self.cpus_per_trial, self.gpus_per_trial)}, but {there}; "
                 "lower cpus_per_trial or gpus_per_trial in the study"
             )
         return count
 
     def _fit(self, node: Mapping[str, float]) -> int:
-        fits = node.get("CPU", 0) / self.cpus_per_trial
-        if self.gpus_per_trial:
-            # A GPU is shared by whole trials: two of 0.6 do not fit one, three of 0.3 do.
-            per_gpu = max(1, int(1 / self.gpus_per_trial + 1e-9))
-            fits = min(fits, node.get("GPU", 0) * per_gpu / max(1, self.gpus_per_trial))
+        """Give how many workers fit a node."""
+        cpus, gpus = self.worker.values()
+        fits = node.get("CPU", 0) / cpus
+        if gpus:
+            # A GPU is shared by whole workers: two of 0.6 do not fit one, three of 0.3 do.
+            fits = min(fits, node.get("GPU", 0) * int(1 / gpus + 1e-9))
         return int(fits + 1e-9)
 
 
@@ -116,8 +127,8 @@ def run_with_ray(
     Raises KeyboardInterrupt soon after `is_interrupted` says so, and UserError where no trial fits.
     """
     if resources.address is not None:
-        _check_reachable(resources.address)
-    with watched(mark), _ray(resources, mark) as ray:
+        check_reachable(resources.address)
+    with watched(mark), connected(resources, mark) as ray:
         at_once = resources.trials_at_once(_machines(ray))
         bookkeeper.progress.concurrency = at_once
         # Trials of a cluster need a folder that all machines see.
@@ -130,7 +141,8 @@ def run_with_ray(
                 bookkeeper,
                 objective,
                 name=f"trial_{mark}",
-                wanted={"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+                worker=resources.worker,
+                workers=resources.workers_per_trial,
                 at_once=at_once,
                 measure=measure,
                 trial_seconds=trial_seconds,
@@ -143,8 +155,8 @@ def run_with_ray(
 
 def cluster_machines(address: str) -> list[Mapping[str, float]]:
     """Give what each machine of a cluster has; nothing is started there. Raises UserError where none answers."""
-    _check_reachable(address)
-    with _ray(Resources(address=address), make_mark()) as ray:
+    check_reachable(address)
+    with connected(Resources(address=address), make_mark()) as ray:
         return _machines(ray)
 
 
@@ -152,8 +164,10 @@ def _machines(ray: Any) -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _check_reachable(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Say at once what Ray would say after minutes."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
     host, _, port = address.rpartition(":")
     if not port.isdigit() or "/" in address:  # "auto", or an address in words of Ray's own
         return
@@ -164,7 +178,7 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _ray(resources: Resources, mark: str) -> Iterator[Any]:
+def connected(resources: Resources, mark: str) -> Iterator[Any]:
     """Connect to the cluster, or start a Ray of our own; stop it, or leave it, at the end."""
     os.environ.update(_ENVIRONMENT)
     if resources.address is None:

@@ -198,6 +198,7 @@ class _Run:
                     resources = Resources(
                         cpus_per_trial=study.cpus_per_trial,
                         gpus_per_trial=study.gpus_per_trial,
+                        workers_per_trial=study.workers_per_trial,
                         cpus=cpus,
                         address=address,
                     )
@@ -305,7 +306,11 @@ def _set_aside(folder: Path) -> None:
 def training_objective(study: Study) -> Training:
     """Give the objective that trains as a study says."""
     return Training(
-        data=study.data.to_dict(), recipe=study.recipe.to_dict(), device=_device(study), threads=_threads(study)
+        data=study.data.to_dict(),
+        recipe=study.recipe.to_dict(),
+        device=_device(study),
+        threads=_threads(study),
+        workers=study.workers_per_trial,
     )
 
 
@@ -319,4 +324,4 @@ def _device(study: Study) -> str:
 
 
 def _threads(study: Study) -> int:
-    return max(1, int(study.cpus_per_trial))
+    return max(1, int(study.cpus_per_trial / study.workers_per_trial))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -57,7 +58,9 @@ class Study(Fields):
     `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
     best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
     `trial_seconds` is how long a trial may take, from each start of it: one that hangs or is too slow fails.
-    `forms` are named sets of other fields, such as a smoke form that takes seconds.
+    A trial has `cpus_per_trial` and `gpus_per_trial`, which `workers_per_trial` data-parallel workers share evenly, each with
+    its part of a batch; several workers have a GPU each. `forms` are named sets of other fields, such as a smoke form that
+    takes seconds.
     """
 
     question: str
@@ -71,6 +74,7 @@ class Study(Fields):
     limits: Mapping[str, float] = field(default_factory=dict)
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
+    workers_per_trial: int = 1
     trial_seconds: float | None = None
     stopping: Halving | None = None
     finalists: Finalists | None = None
@@ -154,8 +158,37 @@ class Study(Fields):
         check_number("gpus_per_trial", self.gpus_per_trial, least=0)
         if self.trial_seconds is not None:
             check_number("trial_seconds", self.trial_seconds, above=0)
-        if self.gpus_per_trial > 1 and self.gpus_per_trial != int(self.gpus_per_trial):
-            raise UserError(f"gpus_per_trial is {self.gpus_per_trial}; above 1 only whole numbers are allowed")
+        check_whole("workers_per_trial", self.workers_per_trial, least=1)
+        workers, gpus = self.workers_per_trial, self.gpus_per_trial
+        if workers == 1 and gpus > 1:
+            raise UserError(
+                f"gpus_per_trial is {gpus} with 1 worker, which trains on one; allowed are 0 to 1, and with "
+                f"workers_per_trial={math.ceil(gpus)} also {math.ceil(gpus)}"
+            )
+        if workers > 1:
+            self._check_workers(workers)
+
+    def _check_workers(self, workers: int) -> None:
+        if self.gpus_per_trial not in (0, workers):
+            raise UserError(
+                f"gpus_per_trial is {self.gpus_per_trial} with {workers} workers; allowed are 0, and {workers}: one for each"
+            )
+        if self.cpus_per_trial < workers:
+            raise UserError(
+                f"cpus_per_trial is {self.cpus_per_trial} with {workers} workers; allowed is at least one for each"
+            )
+        if self.recipe.batch_size < workers:
+            raise UserError(
+                f"recipe.batch_size is {self.recipe.batch_size}; allowed is one image for each of {workers} workers"
+            )
+        if self.is_timed:
+            raise UserError(
+                f"latency_ms is measured by a trial's one worker; with {workers} workers allowed are other costs"
+            )
+        if not self.recipe.sync_norm:
+            raise UserError(
+                f"recipe.sync_norm is False with {workers} workers, so that AP would depend on their number; allowed is True"
+            )
 
     def _check_forms(self) -> None:
         allowed = [f.name for f in dataclasses.fields(self) if f.name != "forms"]
@@ -197,6 +230,7 @@ class Study(Fields):
             "limits": dict(self.limits),
             "cpus_per_trial": self.cpus_per_trial,
             "gpus_per_trial": self.gpus_per_trial,
+            "workers_per_trial": self.workers_per_trial,
             "trial_seconds": self.trial_seconds,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "finalists": None if self.finalists is None else self.finalists.to_dict(),

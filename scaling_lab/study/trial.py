@@ -31,7 +31,8 @@ Report = Callable[[dict[str, Any]], None]
 DISK_FULL = "disk_full"
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and gives the final
-# metrics. A folder with a checkpoint.pt is to be continued from it.
+# metrics. A folder with a checkpoint.pt is to be continued from it. On Ray, where a trial takes several workers, it is called
+# in each, in a torch.distributed group, and worker 0 alone is to report and to write.
 Objective = Callable[[DetectorSpec, int, Path, Report], Mapping[str, Any]]
 
 
@@ -59,39 +60,37 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The objective that trains: scaling_lab.training.train on a data source and a recipe, both as plain values."""
+    """The objective that trains: scaling_lab.training.train on a data source and a recipe, both as plain values.
+
+    It takes `workers`, each with so many `threads`: it starts them on this machine, unless it is called in each of them.
+    """
 
     data: dict[str, Any]
     recipe: dict[str, Any]
     device: str
     threads: int
+    workers: int = 1
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         """Train one detector."""
         import torch
 
         from scaling_lab.data import source_from_dict
+        from scaling_lab.training import group
         from scaling_lab.training.curves import Curves
-        from scaling_lab.training.train import train
-
-        torch.set_num_threads(self.threads)
-        source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
+        from scaling_lab.training.together import train_together
 
         def drawn(metrics: dict[str, Any]) -> None:
             curves.write(metrics)
             report(metrics)
 
+        processes = 1 if group.size() > 1 else self.workers
+        torch.set_num_threads(self.threads * processes)
         with Curves(folder) as curves:
-            return train(
-                spec,
-                source,
-                recipe,
-                seed=seed,
-                folder=folder,
-                report=drawn,
-                device=self.device,
-                workers=self.threads - 1,
-            )
+            return train_together(
+                processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
+                folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +107,8 @@ class Latency:
         return measure_latency(specs, device=self.device, threads=self.threads)
 
 
-class Stopped(Exception):
-    """Raised out of a report to end a trial early."""
+class Stopped(BaseException):
+    """Raised out of a report to end a trial early. It is no error, so that what handles errors lets it pass."""
 
 
 class Refused(Stopped):

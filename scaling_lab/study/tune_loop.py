@@ -46,14 +46,15 @@ def run_on_tune(
     objective: Objective,
     *,
     name: str,
-    wanted: Mapping[str, float],
+    worker: Mapping[str, float],
+    workers: int,
     at_once: int,
     measure: MeasureLatency,
     trial_seconds: float | None,
     storage: Path,
     is_interrupted: Callable[[], bool],
 ) -> None:
-    """Run all that the bookkeeper proposes, `at_once` trials at a time, each with the `wanted` cpu and gpu,
+    """Run all that the bookkeeper proposes, `at_once` trials at a time, each by `workers` with the CPU and GPU of `worker`,
     and none for longer than `trial_seconds`.
 
     `measure` gives latencies where they are wanted.
@@ -64,10 +65,16 @@ def run_on_tune(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
     proposed = _Proposed(bookkeeper, at_once, trial_seconds)
+    # Several workers have a head without resources before them, and go with their trial: the group that they are in cannot
+    # be left by one that is killed in the middle of a step.
+    bundles = [dict(worker)] if workers == 1 else [{}, *([dict(worker)] * workers)]
     tuner = tune.Tuner(
-        tune.with_resources(_make_trainable(objective, measure, name), dict(wanted)),
+        tune.with_resources(_make_trainable(objective, measure, name, workers), tune.PlacementGroupFactory(bundles)),
         tune_config=tune.TuneConfig(
-            search_alg=proposed, scheduler=_Decisions(bookkeeper, proposed), num_samples=-1, reuse_actors=True
+            search_alg=proposed,
+            scheduler=_Decisions(bookkeeper, proposed),
+            num_samples=-1,
+            reuse_actors=workers == 1,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -85,7 +92,9 @@ def run_on_tune(
             raise leave.cause from None
 
 
-def _make_trainable(objective: Objective, measure: MeasureLatency, name: str) -> Callable[[dict[str, Any]], None]:
+def _make_trainable(
+    objective: Objective, measure: MeasureLatency, name: str, workers: int
+) -> Callable[[dict[str, Any]], None]:
     """Wrap the objective for a worker, which runs further trials unless one has failed and may have damaged it."""
 
     def trial(config: dict[str, Any]) -> None:
@@ -102,12 +111,16 @@ def _make_trainable(objective: Objective, measure: MeasureLatency, name: str) ->
                 tell({"latency": dict(row)})
 
         spec = DetectorSpec.from_dict(config["spec"])
-        outcome = run_trial(
+
+        def report(metrics: dict[str, Any], device: str | None = None) -> None:
+            tell({"epoch": metrics, "device": device or device_name()})
+
+        outcome = _runner(workers)(
             objective,
             spec=spec,
             seed=config["seed"],
             folder=Path(config["folder"]),
-            report=lambda metrics: tell({"epoch": metrics, "device": device_name()}),
+            report=report,
             before=time if config["is_timed"] else None,
             limit=partial(traced, seconds=config["seconds"]),
         )
@@ -121,6 +134,14 @@ def _make_trainable(objective: Objective, measure: MeasureLatency, name: str) ->
 
     trial.__name__ = name
     return trial
+
+
+def _runner(workers: int) -> Callable[..., Outcome]:
+    if workers == 1:
+        return run_trial
+    from scaling_lab.study.trial_workers import run_with_workers
+
+    return run_with_workers
 
 
 class _Proposed(Searcher):  # type: ignore[misc]

@@ -1,14 +1,13 @@
 """Several processes on this machine that train one detector: it starts them, joins them and passes on what ends them.
 
 One process for each GPU, or, for a detector that is too small for several threads, one for each core. What they do
-together is group.py's; on a cluster others start the workers.
+together is group.py's, how they meet joining.py's; on a cluster others start the workers.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -21,10 +20,11 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from scaling_lab.errors import UserError
+from scaling_lab.training.joining import join
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.train import nothing, train
 
-# Seconds for a worker to say why it has ended, and to end when it is told to.
+# Seconds for a worker to end after its work.
 _PATIENCE = 10.0
 
 
@@ -49,16 +49,15 @@ def train_together(processes: int, *, device: str, **settings: Any) -> dict[str,
             worker.start()
         try:
             with _joined(0, processes, threads, meeting, device) as own:
-                metrics = train(device=own, **settings)
+                try:
+                    metrics = train(device=own, **settings)
+                except UserError:
+                    raise
+                except Exception as error:
+                    _raise_first(Path(meeting), error)
+                    raise
             for worker in workers:
                 worker.join(_PATIENCE)
-        except UserError:
-            raise
-        except Exception as error:
-            for worker in workers:  # this one may have failed for another's end alone
-                worker.join(_PATIENCE)
-            _raise_first(Path(meeting), error)
-            raise
         finally:
             for worker in workers:
                 worker.terminate()
@@ -84,14 +83,7 @@ def _joined(rank: int, processes: int, threads: int, meeting: str, device: str) 
     own = device if device == "cpu" else f"cuda:{rank}"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    # Nobody outside this machine is spoken to.
-    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
-    os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
-    if device != "cpu":
-        torch.cuda.set_device(own)
-    backend = "gloo" if device == "cpu" else "nccl"
-    dist.init_process_group(backend, init_method=f"file://{meeting}/store", rank=rank, world_size=processes)
+    join(rank, processes, meeting=Path(meeting, "store"), device=own)
     try:
         yield own
     finally:
@@ -114,7 +106,10 @@ def _work(rank: int, processes: int, threads: int, meeting: str, device: str, se
 
 
 def _raise_first(meeting: Path, error: Exception) -> None:
-    """Raise what a worker has written: a UserError before any other."""
+    """Raise what a worker has written, a UserError before any other.
+
+    As worker 0 has not left the group, no worker has failed for its end: what is there came first.
+    """
     for path in sorted(meeting.glob("error-*")):
         raise UserError(path.read_text(encoding="utf-8")) from None
     for path in sorted(meeting.glob("trace-*")):

@@ -93,7 +93,7 @@ def test_a_trial_goes_on_where_its_killed_worker_stopped(tmp_path: Path) -> None
         wait_for(lambda epoch=epoch: _checkpoint(tmp_path) == f"{epoch}")
         os.kill(pids(tmp_path, 1)[-1], signal.SIGKILL)
         wait_for(lambda epoch=epoch: len(pids(tmp_path, 1)) == epoch + 1)
-    (tmp_path / "trials" / "go").touch()
+    (tmp_path / "release").touch()
     said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     assert said.count("trial   1 has lost its worker; it is started again from its last checkpoint") == 2

@@ -66,9 +66,9 @@ def count(spec: DetectorSpec) -> Cost:
 class Replayed:
     """An objective that keeps a checkpoint, and fails on demand by a topology's name.
 
-    Trials from the number `hold` on wait for ever after the first epoch of each start: they are to be stopped there, or to
-    go on when the run's folder of trials has a file `go`. One that is stopped early takes `linger` seconds to end. Each
-    epoch takes `pause` seconds, and writes `ballast` bytes.
+    Trials from the number `hold` on wait after the first epoch of each start: they are to be stopped there, or until the
+    run's folder has a file "release". One that is stopped early takes `linger` seconds to end. Each epoch takes `pause`
+    seconds, and writes `ballast` bytes.
     """
 
     hold: int | None = None
@@ -94,7 +94,9 @@ class Replayed:
                 raise
             (folder / "ballast").write_bytes(b"x" * self.ballast)
             _write_whole(checkpoint, str(epoch))
-            while self.hold is not None and int(folder.name) >= self.hold and not (folder.parent / "go").exists():
+            while (
+                self.hold is not None and int(folder.name) >= self.hold and not (folder.parents[1] / "release").exists()
+            ):
                 time.sleep(0.02)
         return metrics or result(spec, seed, 3)
 
@@ -249,7 +251,10 @@ def main() -> int:
             make_study(**study),
             out=options["out"],
             executor=options["executor"],
-            cpus=options.get("cpus", some_cores(options["executor"])) if options["executor"] == "ray" else None,
+            address=options.get("address"),
+            cpus=None
+            if "address" in options or options["executor"] == "local"
+            else options.get("cpus", some_cores("ray")),
             count=count,
             objective=Replayed(**options.get("objective", {})),
             retry_failed=options.get("retry_failed", False),

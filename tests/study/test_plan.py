@@ -224,6 +224,16 @@ def test_without_the_gpu_all_else_is_said(tmp_path: Path) -> None:
     assert "--gpus plan for another machine" in problem
 
 
+def test_two_workers_take_their_places_and_less_time(tmp_path: Path) -> None:
+    def single(trial: Any) -> DetectorSpec:
+        return spec(topologies.fpn(3, 7), width=trial.suggest_int("width", 16, 16))
+
+    two = {"workers_per_trial": 2, "cpus_per_trial": 4, "recipe": Recipe.short(epochs=1, batch_size=8, sync_norm=True)}
+    found = plan(tmp_path, space=single, measure=True, cpus=9, **two)
+    assert (found.places.at_once, found.problems) == (2, ())
+    assert "time is measured with one worker, a trial has 2: it takes less" in found.notes
+
+
 def test_a_batch_larger_than_the_data_is_a_problem(tmp_path: Path) -> None:
     found = plan(tmp_path, measure=True, recipe=Recipe.short(batch_size=17))
     assert found.problems == ("recipe.batch_size is 17; allowed is up to 16, the images to train on",)

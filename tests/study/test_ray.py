@@ -126,7 +126,11 @@ def test_what_fits() -> None:
     assert Resources(cpus_per_trial=0.5).trials_at_once([{"CPU": 2.0}]) == 4
     assert Resources(gpus_per_trial=0.6).trials_at_once([node]) == 2
     assert Resources(gpus_per_trial=0.3).trials_at_once([node]) == 6
-    assert Resources(gpus_per_trial=2).trials_at_once([node]) == 1
+    two = {"cpus_per_trial": 4, "workers_per_trial": 2}
+    assert Resources(**two, gpus_per_trial=2).trials_at_once([node]) == 1
+    assert Resources(**two).trials_at_once([node, {"CPU": 3.0}]) == 2  # one over both nodes
+    with pytest.raises(UserError, match="asks for 4 CPUs and 0 GPUs, but there is room for 1 worker of 2; lower"):
+        Resources(**two).trials_at_once([{"CPU": 3.0}])
     with pytest.raises(UserError, match="asks for 16 CPUs and 0 GPUs, but the largest machine has 8 CPUs and 2 GPUs"):
         Resources(cpus_per_trial=16).trials_at_once([node])
     with pytest.raises(UserError, match="asks for 1 CPU and 1 GPU, but"):

@@ -62,7 +62,26 @@ from tests.study.engine import make_study
         ({"limits": {"gmacs": 0}}, "limit 'gmacs' is 0"),
         ({"cpus_per_trial": 0}, "cpus_per_trial is 0"),
         ({"gpus_per_trial": -1}, "gpus_per_trial is -1"),
-        ({"gpus_per_trial": 1.5}, "gpus_per_trial is 1.5"),
+        ({"gpus_per_trial": 1.5}, "gpus_per_trial is 1.5 with 1 worker, which trains on one; allowed are 0 to 1"),
+        ({"gpus_per_trial": 4}, "and with workers_per_trial=4 also 4"),
+        ({"workers_per_trial": 0}, "workers_per_trial is 0; allowed are whole numbers from 1"),
+        (
+            {"workers_per_trial": 2, "cpus_per_trial": 2, "gpus_per_trial": 0.5},
+            "gpus_per_trial is 0.5 with 2 workers; allowed are 0, and 2: one for each",
+        ),
+        ({"workers_per_trial": 2}, "cpus_per_trial is 1 with 2 workers; allowed is at least one for each"),
+        (
+            {"workers_per_trial": 32, "cpus_per_trial": 32},
+            "recipe.batch_size is 16; allowed is one image for each of 32 workers",
+        ),
+        (
+            {"workers_per_trial": 2, "cpus_per_trial": 2, "limits": {"latency_ms": 5}},
+            "latency_ms is measured by a trial's one worker; with 2 workers allowed are other costs",
+        ),
+        (
+            {"workers_per_trial": 2, "cpus_per_trial": 2},
+            "recipe.sync_norm is False with 2 workers, so that AP would depend on their number; allowed is True",
+        ),
         ({"forms": {"smoke": {"epochs": 1}}}, "form 'smoke' has no field 'epochs'; allowed are question, space, data"),
     ],
 )

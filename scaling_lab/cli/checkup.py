@@ -1,0 +1,49 @@
+"""doctor: whether a cluster or this machine is fit for a study, before anything is run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.cli.parsing import add_verb
+from scaling_lab.console import text_table
+
+if TYPE_CHECKING:
+    from scaling_lab.study.checkup import Check
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add it to the parser."""
+    doctor = add_verb(
+        verbs,
+        "doctor",
+        _doctor,
+        "check every node of a cluster, or this machine: versions, code, shared storage, GPUs, access",
+        "doctor",
+        "doctor --address auto --storage /shared/runs",
+    )
+    doctor.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
+    doctor.add_argument("--nodes", type=int, default=1, help="wait until the cluster has so many (1)")
+    doctor.add_argument("--storage", type=Path, default=Path("runs"), help="where runs will be written (runs)")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from scaling_lab.study.checkup import check_up
+
+    checks = check_up(address=options.address, storage=options.storage, nodes=options.nodes)
+    if options.json:
+        print(json.dumps([check.to_dict() for check in checks], indent=1))
+    else:
+        print(checks_text(checks))
+    return 1 if any(check.advice for check in checks) else 0
+
+
+def checks_text(checks: list[Check]) -> str:
+    """Write a line for each node and check, and what is to be done."""
+    rows = [["node", "check", "state", "found"]]
+    rows += [[check.node, check.check, "WRONG" if check.advice else "ok", check.found] for check in checks]
+    wrong = [check for check in checks if check.advice]
+    words = [f"{check.node}, {check.check}: {check.advice}" for check in wrong] or ["nothing is wrong"]
+    return "\n".join([text_table(rows), "", *words])
