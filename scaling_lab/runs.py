@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
-FAILURE_KINDS = ("diverged", "out_of_memory", "bad_input", "lost_worker", "error")
+FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "lost_worker", "error")
 ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 SCHEMA = """
@@ -193,6 +193,11 @@ class Runs:
         """Give a trial's last metrics whole, with ap_by_class; empty before its end."""
         rows = self._rows("SELECT metrics FROM trials WHERE id = ?", (trial,))
         return json.loads(rows[0]["metrics"]) if rows and rows[0]["metrics"] else {}
+
+    def last_epoch(self, trial: int) -> dict[str, Any]:
+        """Give the metrics of a trial's last epoch so far; empty before its first."""
+        rows = self._rows("SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch DESC LIMIT 1", (trial,))
+        return json.loads(rows[0]["metrics"]) if rows else {}
 
     def specs(self) -> dict[str, DetectorSpec]:
         """Give every architecture that was tried or planned, by its digest."""

@@ -27,6 +27,7 @@ ALLOWED = {
     "starter": set(),
     "statistics": set(),
     "console": {"runs"},
+    "status": {"runs"},
     "user_files": {"starter"},
     "errors": set(),
     "checks": set(),
@@ -73,6 +74,21 @@ def test_a_file_imports_only_what_its_part_may(path: Path) -> None:
     for library, parts in LIBRARIES.items():
         if any(name.split(".")[0] == library for name in imports):
             assert part in parts, f"{library} may be imported in {sorted(parts)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_unpickled(path: Path) -> None:
+    """A pickle runs what its writer wrote. torch.load with weights_only reads tensors and plain values alone."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        called, chosen = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+        assert called.split(".")[0] not in ("pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"), called
+        assert node.func.attr not in ("read_pickle", "get_pickled_error", "load_state_dict_from_url"), called
+        assert called not in ("tune.Tuner.restore", "Tuner.restore"), called
+        assert chosen.get("allow_pickle", "False") == "False", called
+        if called == "torch.load":
+            assert chosen["weights_only"] == "True"
 
 
 def test_every_part_is_known() -> None:

@@ -23,6 +23,7 @@ from scaling_lab.training.evaluation import SUMMARY
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
 from tests.study.engine import Replayed, count, make_study, spec
+from tests.tensorboard_files import scalars_in
 from tests.tiny_study import write_tiny
 
 ROOT = Path(__file__).parents[1]
@@ -234,11 +235,12 @@ def test_a_script_sees_that_a_trial_has_failed_and_can_have_it_run_again(
         "the only trial is done\nmeasuring the latency of 1 architecture\nwriting the report\n"
         in capsys.readouterr().out
     )
+    assert list(scalars_in("runs/tiny/trials/1")["val/ap"]) == [1]
     in_the_way = Path("runs/tiny/trials/2")
     in_the_way.write_text("")
     assert tiny() == 1
     shown = capsys.readouterr().out
-    assert "all 2 trials are done, 1 of them failed; --retry-failed runs those again\n" in shown
+    assert "all 2 trials are done, 1 of them failed (1 error); --retry-failed runs those again\n" in shown
     assert re.search(r"^trial 2 failed: error: FileExistsError: ", shown, re.MULTILINE)
     assert "\nreport: runs/tiny/report/tiny.html\n" in shown
     assert tiny() == 1

@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import re
 import signal
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tensorboardX.proto.event_pb2 import Event  # type: ignore[import-untyped]
 
 from scaling_lab import Coco, build
 from scaling_lab.cli import main, training_log
@@ -31,6 +29,7 @@ from scaling_lab.model import load_checkpoint
 from scaling_lab.training.evaluation import SUMMARY, predict
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
+from tests.tensorboard_files import scalars_in
 
 SPEC = dataclasses.replace(SMALL.base, repeats=1, image_size=(64, 64))
 
@@ -60,20 +59,6 @@ def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def _scalars(folder: str) -> dict[str, dict[int, float]]:
-    """Read TensorBoard's files in a folder: what was drawn under each name, by step."""
-    found: dict[str, dict[int, float]] = {}
-    for path in sorted(Path(folder).glob("events.out.tfevents.*")):
-        data, place = path.read_bytes(), 0
-        while place < len(data):
-            (length,) = struct.unpack("<Q", data[place : place + 8])
-            event = Event.FromString(data[place + 12 : place + 12 + length])
-            place += 16 + length
-            for value in event.summary.value:
-                found.setdefault(value.tag, {})[event.step] = value.simple_value
-    return found
-
-
 # --- train -----------------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +75,7 @@ def test_train_writes_weights_curves_and_lines_and_ends_with_cocos_numbers(
     epochs = _epochs("runs/train/small")
     assert [line["epoch"] for line in epochs] == [1, 2]
     assert all(0 <= line["waiting"] <= 1 for line in epochs)
-    drawn = _scalars("runs/train/small")
+    drawn = scalars_in("runs/train/small")
     assert list(drawn["train/loss"]) == [1, 2, 3, 4]
     assert list(drawn["val/ap"]) == [2, 4]
     assert np.mean([drawn["train/loss"][3], drawn["train/loss"][4]]) == pytest.approx(epochs[1]["loss"], rel=1e-5)
@@ -127,7 +112,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert _train("--set", "epochs=4", "--out", "stopped") == 0
     assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
     assert [line["loss"] for line in _epochs("stopped")] == [line["loss"] for line in _epochs("whole")]
-    assert _scalars("stopped")["train/loss"] == _scalars("whole")["train/loss"]
+    assert scalars_in("stopped")["train/loss"] == scalars_in("whole")["train/loss"]
     before = Path("stopped/weights.pt").stat().st_mtime_ns
     assert _train("--set", "epochs=4", "--out", "stopped") == 0
     assert Path("stopped/weights.pt").stat().st_mtime_ns == before  # done is done
@@ -144,7 +129,7 @@ def test_two_processes_train_one_detector(project: Path, capsys: pytest.CaptureF
     losses = [[line["loss"] for line in _epochs(folder)] for folder in ("one", "two")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert capsys.readouterr().out.count("epoch 2/2: ") == 2
-    assert list(_scalars("two")["train/loss"]) == [1, 2, 3, 4]
+    assert list(scalars_in("two")["train/loss"]) == [1, 2, 3, 4]
 
 
 def test_what_ends_one_of_two_processes_ends_the_command_with_its_reason(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scaling_lab.cli import checkup, data, detectors, planning, prediction, studies, training, weights
+from scaling_lab.cli import checkup, data, detectors, planning, prediction, status, studies, training, weights
 from scaling_lab.errors import UserError
 
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     studies.add_verbs(verbs)
+    status.add_verbs(verbs)
     planning.add_verbs(verbs)
     checkup.add_verbs(verbs)
     detectors.add_verbs(verbs)

@@ -13,11 +13,10 @@ from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from scaling_lab.study.progress import duration
-from scaling_lab.training.evaluation import SUMMARY
+from scaling_lab.training.curves import scalars
 
 LINES_EVERY = 30.0  # seconds, where there is no terminal to draw a bar on
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt}{postfix}, {remaining} left"
-_SPEED = ("seconds", "images_per_second", "waiting")
 _EACH_STEPS = ("epoch", "epochs", "loss", "lr")  # not drawn again for the epoch
 
 
@@ -91,13 +90,8 @@ class TrainingLog:
         self._stream.flush()
 
     def _plot(self, writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
-        numbers = {name: value for name, value in metrics.items() if name not in _EACH_STEPS and _is_number(value)}
-        for name, value in numbers.items():
-            part = "val" if name in SUMMARY else "speed" if name in _SPEED else "train"
-            writer.add_scalar(f"{part}/{name}", value, self._steps)
-        for name, value in metrics.get("ap_by_class", {}).items():
-            if value is not None:
-                writer.add_scalar(f"ap_by_class/{name}", value, self._steps)
+        for name, value in scalars(metrics, without=_EACH_STEPS):
+            writer.add_scalar(name, value, self._steps)
         writer.flush()
 
     def _draw(self, step: Mapping[str, float], words: str) -> None:
@@ -127,7 +121,3 @@ def _repair(path: Path) -> int:
     if kept != lines:
         path.write_text("".join(kept), encoding="utf-8")
     return len(kept)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

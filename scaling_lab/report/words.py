@@ -22,6 +22,7 @@ Bullet = tuple[str, str]
 FAILURES = {
     "diverged": "the loss was not finite",
     "out_of_memory": "the device's memory was too small",
+    "time_limit": "it took longer than the study allows",
     "bad_input": "an image or annotation was unusable",
     "lost_worker": "the process that trained it was lost",
     "error": "an error in the program",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.files import write_whole
 from scaling_lab.study.ledger import Ledger
@@ -17,7 +18,8 @@ from scaling_lab.study.progress import Progress
 from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.rungs import Judge
-from scaling_lab.study.trial import Outcome
+from scaling_lab.study.time_limit import GRACE
+from scaling_lab.study.trial import DISK_FULL, Outcome
 
 
 class Bookkeeper:
@@ -48,7 +50,7 @@ class Bookkeeper:
 
     def started(self, proposal: Proposal) -> None:
         """Note that a trial runs, or runs again where its worker was lost."""
-        self._running.setdefault(proposal.trial, _Running(proposal))
+        self._running.setdefault(proposal.trial, _Running(proposal)).begin()
         self._ledger.start_trial(proposal.trial, self._session)
         self.progress.started(proposal)
 
@@ -72,7 +74,14 @@ class Bookkeeper:
         return not self._judge.note(trial, epoch, metrics) or is_retold or self._judge.goes_on(trial, epoch)
 
     def ended(self, trial: int, outcome: Outcome) -> None:
-        """Note how a trial has ended. One that lacks an objective's value has failed."""
+        """Note how a trial has ended. One that lacks an objective's value has failed.
+
+        Raises UserError where it could not write: it is no failure, and goes on once there is room.
+        """
+        if outcome.kind == DISK_FULL:
+            raise UserError(
+                f"{self.folder.trial(trial)}: {outcome.message}; what was finished is kept, the same command goes on"
+            )
         outcome = self._checked(trial, outcome)
         seconds = self._running.pop(trial).seconds
         if outcome.state == "complete":
@@ -88,6 +97,19 @@ class Bookkeeper:
             )
         self._proposals.result(trial, outcome.state, outcome.metrics)
         self.progress.ended(trial, outcome)
+
+    def lost(self, trial: int) -> None:
+        """Note that a trial's worker was lost, maybe before it started, and that it will be started again."""
+        if trial in self._running:
+            self._running[trial].pause()
+        self.progress.say(f"trial {trial:>3} has lost its worker; it is started again from its last checkpoint")
+
+    def overdue(self) -> list[int]:
+        """Give the trials that are past their time."""
+        limit = self._proposals.study.trial_seconds
+        if limit is None:
+            return []
+        return [trial for trial, running in self._running.items() if running.since > limit + GRACE]
 
     def tick(self) -> None:
         """Give the screen its turn; to be called several times a second where that is possible."""
@@ -118,6 +140,19 @@ class _Running:
     def __init__(self, proposal: Proposal) -> None:
         self._start = time.monotonic() - proposal.seconds
         self.epoch = proposal.epochs_done
+
+    def begin(self) -> None:
+        """Note a start, the first or after a lost worker."""
+        self._begun = time.monotonic()
+
+    def pause(self) -> None:
+        """Note that it waits for its next start."""
+        self._begun = math.inf
+
+    @property
+    def since(self) -> float:
+        """The seconds since the last start; minus infinity while it waits for the next."""
+        return time.monotonic() - self._begun
 
     @property
     def seconds(self) -> float:

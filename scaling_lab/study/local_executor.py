@@ -1,18 +1,29 @@
-"""Trials one after the other in this very process: for debugging, and for machines without Ray. It imports no ray."""
+"""Trials one after the other in this very process: for debugging, and for machines without Ray. It imports no ray.
+
+A trial past its time is ended by an exception in the middle of it. That reaches every loop of Python's, but no call of C
+code that does not come back: Ray's workers can be killed, this process cannot. Nor can it outlive what kills it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.time_limit import not_now, raising
 from scaling_lab.study.trial import MeasureLatency, Objective, Refused, Stopped, run_trial
 
 
 def run_locally(
-    bookkeeper: Bookkeeper, objective: Objective, *, measure: MeasureLatency, gpus_per_trial: float = 0
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    *,
+    measure: MeasureLatency,
+    gpus_per_trial: float = 0,
+    trial_seconds: float | None = None,
 ) -> None:
     """Run all that the bookkeeper proposes; `measure` gives latencies where they are wanted.
 
@@ -20,18 +31,30 @@ def run_locally(
     """
     if gpus_per_trial > 0:
         _check_gpu(gpus_per_trial)
+    if trial_seconds is not None and threading.current_thread() is not threading.main_thread():
+        raise UserError("trial_seconds needs Ray, or the local executor in a program's main thread")
     while (proposal := bookkeeper.next()) is not None:
-        _run(bookkeeper, objective, measure, proposal)
+        _run(bookkeeper, objective, measure, proposal, trial_seconds)
 
 
-def _run(bookkeeper: Bookkeeper, objective: Objective, measure: MeasureLatency, proposal: Proposal) -> None:
+def _run(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    measure: MeasureLatency,
+    proposal: Proposal,
+    trial_seconds: float | None,
+) -> None:
     def report(metrics: Mapping[str, Any]) -> None:
-        if not bookkeeper.reported(proposal.trial, metrics):
+        with not_now():
+            goes_on = bookkeeper.reported(proposal.trial, metrics)
+        if not goes_on:
             raise Stopped
 
     def time() -> None:
         for row in measure([proposal.spec]):
-            if not bookkeeper.timed(proposal.trial, row):
+            with not_now():
+                goes_on = bookkeeper.timed(proposal.trial, row)
+            if not goes_on:
                 raise Refused
 
     bookkeeper.started(proposal)
@@ -43,6 +66,7 @@ def _run(bookkeeper: Bookkeeper, objective: Objective, measure: MeasureLatency, 
         folder=bookkeeper.folder.trial(proposal.trial),
         report=report,
         before=time if proposal.is_timed else None,
+        limit=lambda folder: raising(trial_seconds),
     )
     if outcome.state != "refused":
         bookkeeper.ended(proposal.trial, outcome)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,12 @@ class DriverLock:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._file = path.open("a+", encoding="utf-8")
+            # Unbuffered: what a full disk does not take is not tried again when the file is closed.
+            self._file = path.open("ab+", buffering=0)
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock()
         except BlockingIOError:
             holder = _read(path)
             self._file.close()
@@ -39,18 +42,23 @@ class DriverLock:
             raise UserError(f"{path} cannot be locked: {error.strerror}") from None
         self.previous = _read(path)
 
+    def _lock(self) -> None:
+        """Take the lock; who asks for a run's status holds it for a moment."""
+        for _ in range(5):
+            with contextlib.suppress(BlockingIOError):
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.05)
+        return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     def write(self, values: Mapping[str, Any]) -> None:
         """Say who holds the lock, and what has to be cleaned up if it is killed."""
         whole = {"pid": os.getpid(), "host": platform.node(), "started": now(), **values}
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump(whole, self._file)
-        self._file.flush()
+        self._file.truncate(0)
+        self._file.write(json.dumps(whole).encode())
 
     def release(self) -> None:
         """Let go of the lock; the file stays, or two drivers could hold locks on different files of one name."""
-        self._file.seek(0)
-        self._file.truncate()
+        self._file.truncate(0)
         self._file.close()
 
 

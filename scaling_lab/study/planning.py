@@ -274,7 +274,16 @@ class _Planning:
         self.problems += wrong
         if not timed:
             return None
-        return forecast(timed, left, finals, study=study, at_once=max(1, places.at_once), device=device_name())
+        found = forecast(timed, left, finals, study=study, at_once=max(1, places.at_once), device=device_name())
+        self._check_limit(found)
+        return found
+
+    def _check_limit(self, found: Forecast) -> None:
+        """Compare a trial's time with the study's limit; here, which may be faster or slower than where it will run."""
+        limit, slowest = self.job.study.trial_seconds, found.slowest
+        if limit is not None and slowest.high > limit:
+            words = f"trial_seconds is {limit:g}, and the slowest trial takes {slowest.low:.0f} to {slowest.high:.0f} s here"
+            (self.problems if slowest.low > limit else self.notes).append(words)
 
     def _candidates(self, left: Sequence[Architecture]) -> Sequence[Architecture]:
         """Give what may be trained: of a grid the trials that are left are known."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
@@ -32,7 +33,10 @@ class _Running:
 
 
 class Progress:
-    """Write to `stream`; None writes nothing. `planned`, `complete` and so on count the trials of the whole study."""
+    """Write to `stream`; None writes nothing.
+
+    `planned`, `states` (complete, stopped, failed) and the failures' `kinds` count the trials of the whole study.
+    """
 
     def __init__(
         self,
@@ -40,12 +44,14 @@ class Progress:
         *,
         planned: int,
         states: Mapping[str, int],
+        kinds: Mapping[str, int] | None = None,
         concurrency: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream, self._clock = stream, clock
         self.planned, self.concurrency = planned, concurrency
         self._states = {state: states.get(state, 0) for state in ("complete", "stopped", "failed")}
+        self._kinds = Counter(kinds or {})
         self._running: dict[int, _Running] = {}
         self._table = stream is not None and stream.isatty()
         self._drawn = 0
@@ -55,9 +61,11 @@ class Progress:
         self._epochs_per_trial = 0
 
     def started(self, proposal: Proposal) -> None:
-        """Note a trial."""
+        """Note a trial; one that is started again, for its worker was lost, tells its epochs again."""
         self._epochs_per_trial = proposal.epochs
-        self._running[proposal.trial] = _Running(proposal, self._clock(), proposal.epochs_done)
+        before = self._running.get(proposal.trial)
+        done = proposal.epochs_done if before is None else before.epochs_done
+        self._running[proposal.trial] = _Running(proposal, self._clock(), done)
 
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> None:
         """Note an epoch."""
@@ -78,6 +86,7 @@ class Progress:
         self._erase()
         self._write(self._line(running, outcome.state, left=""))
         if outcome.kind is not None:
+            self._kinds[outcome.kind] += 1
             self._write(f"{'':>10}{outcome.kind.replace('_', ' ')}: {outcome.message}")
         self._draw()
 
@@ -145,6 +154,7 @@ class Progress:
         """Say in one line how far the study is."""
         ended = sum(self._states.values())
         counts = ", ".join(f"{count} {state}" for state, count in self._states.items() if count and state != "complete")
+        counts += f": {by_kind(self._kinds)}" if self._kinds else ""
         words = f"{ended} of {counted(self.planned, 'trial')} ended" + (f" ({counts})" if counts else "")
         words += f", {len(self._running)} running" if self._running else ""
         left = self.seconds_left()
@@ -159,7 +169,7 @@ class Progress:
             f"epoch {running.epochs_done:>3}/{proposal.epochs}",
             f"loss {_number(metrics.get('loss'), 6, 3)}",
             f"ap {_number(metrics.get('ap'), 4, 1)}",
-            f"{proposal.gmacs:.3g} gmacs",
+            f"{proposal.gmacs:>4.3g} gmacs",
             f"seed {proposal.seed}",
             f"{left:>11}",
             f"{words}, {backbone}",
@@ -180,6 +190,11 @@ class Progress:
 def counted(number: int, noun: str) -> str:
     """Say how many: 1 trial, 6 trials."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def by_kind(kinds: Mapping[str, int]) -> str:
+    """Say how many failures there are of each kind: 2 diverged, 1 time limit."""
+    return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in sorted(kinds.items()))
 
 
 def duration(seconds: float) -> str:

@@ -194,6 +194,12 @@ class Proposals:
     def _judge(self, asked: Asked) -> Proposal | None:
         architecture = self._measure(asked.spec, asked.params)
         if self._is_refused(architecture, asked.params):
+            self._sampling.describe(
+                asked,
+                rejected=self._costs.refusal(architecture.costs),
+                architecture=architecture.digest,
+                description=architecture.spec.describe(),
+            )
             self._sampling.constrain(asked, self._costs.excess(architecture.costs))
             self._sampling.prune(asked)
             return None
@@ -340,8 +346,12 @@ class Proposals:
         """Tell a new Optuna study all that earlier sessions found out."""
         for params, costs in self._ledger.rejections():
             known = replay(self.study.space, params)
-            if known is not None and self._costs.refusal(costs) is not None:
-                self._sampling.remember(params, known[1], state=TrialState.PRUNED, excess=self._costs.excess(costs))
+            reason = self._costs.refusal(costs)
+            if known is not None and reason is not None:
+                self._sampling.remember(
+                    params, known[1], state=TrialState.PRUNED, excess=self._costs.excess(costs),
+                    rejected=reason, description=known[0].describe(),
+                )  # fmt: skip
         ended = [row for row in self._rows if row.state in _TOLD]
         forgotten = len(ended) - sum(self._tell_ended(row) for row in ended)
         if forgotten:
@@ -360,6 +370,7 @@ class Proposals:
             trial=row.id,
             architecture=row.architecture,
             seed=row.seed,
+            description=self._costs[row.architecture].spec.describe(),
             role=row.role,
         )
         return True

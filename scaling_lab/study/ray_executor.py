@@ -118,6 +118,7 @@ def run_with_ray(
     *,
     resources: Resources,
     measure: MeasureLatency,
+    trial_seconds: float | None,
     mark: str,
     is_interrupted: Callable[[], bool],
 ) -> None:
@@ -144,6 +145,7 @@ def run_with_ray(
                 workers=resources.workers_per_trial,
                 at_once=at_once,
                 measure=measure,
+                trial_seconds=trial_seconds,
                 storage=storage.resolve(),
                 is_interrupted=is_interrupted,
             )
@@ -197,7 +199,7 @@ def connected(resources: Resources, mark: str) -> Iterator[Any]:
     try:
         with handlers_kept(), _shared_imports():
             ray.init(address=resources.address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises just that where the machine is too busy for its start
         where = f"the cluster at {resources.address}" if resources.address else "Ray"
         raise UserError(f"{where} cannot be reached or started: {str(error).strip().partition(chr(10))[0]}") from None
     try:

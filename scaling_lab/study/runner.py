@@ -9,7 +9,7 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count as count_from
 from pathlib import Path
@@ -21,11 +21,11 @@ from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
 from scaling_lab.study.files import write_whole
 from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
-from scaling_lab.study.ledger import Ledger
+from scaling_lab.study.ledger import Ledger, TrialRow
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.processes import clean_up, is_mark, make_mark
-from scaling_lab.study.progress import Progress, counted
+from scaling_lab.study.progress import Progress, by_kind, counted
 from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.provenance import provenance
 from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_with_ray
@@ -36,9 +36,9 @@ from scaling_lab.study.trial import Latency, MeasureLatency, Objective, Training
 
 EXECUTORS = ("ray", "local")
 
-# Failures of the machine: such a trial goes on from its checkpoint. After the others its code or data will have been
-# mended, or its training would fail again: it starts anew.
-MACHINES_FAULT = ("lost_worker", "out_of_memory")
+# Failures of the machine, or of a limit: such a trial goes on from its checkpoint, with its time anew. After the others
+# its code or data will have been mended, or its training would fail again: it starts anew.
+MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
 
 
 def run_study(
@@ -166,9 +166,14 @@ class _Run:
         """Run all trials that are to be run."""
         assert self.session is not None
         study = self.job.study
-        states = Counter(row.state for row in self.ledger.trials())
+        rows = self.ledger.trials()
         self.say(f"{self._where(address, cpus)}; Ctrl-C stops cleanly, and the same command continues")
-        progress = Progress(self.stream, planned=self.proposals.planned, states=states)
+        progress = Progress(
+            self.stream,
+            planned=self.proposals.planned,
+            states=Counter(row.state for row in rows),
+            kinds=_kinds(rows),
+        )
         bookkeeper = Bookkeeper(
             folder=self.folder,
             ledger=self.ledger,
@@ -182,7 +187,13 @@ class _Run:
                 if self.executor == "local":
                     from scaling_lab.study.local_executor import run_locally
 
-                    run_locally(bookkeeper, objective, measure=measure, gpus_per_trial=study.gpus_per_trial)
+                    run_locally(
+                        bookkeeper,
+                        objective,
+                        measure=measure,
+                        gpus_per_trial=study.gpus_per_trial,
+                        trial_seconds=study.trial_seconds,
+                    )
                 else:
                     resources = Resources(
                         cpus_per_trial=study.cpus_per_trial,
@@ -196,6 +207,7 @@ class _Run:
                         objective,
                         resources=resources,
                         measure=measure,
+                        trial_seconds=study.trial_seconds,
                         mark=self.mark,
                         is_interrupted=is_interrupted,
                     )
@@ -218,18 +230,19 @@ class _Run:
 
     def _say_done(self) -> None:
         rows = self.ledger.trials()
-        failed = sum(row.state == "failed" for row in rows)
+        kinds = _kinds(rows)
         stopped = [row for row in rows if row.state == "stopped"]
         if not rows:
             words = self._nothing()
         elif len(rows) == 1:
-            words = "the only trial " + ("failed; --retry-failed runs it again" if failed else "is done")
+            words = "the only trial " + ("failed; --retry-failed runs it again" if kinds else "is done")
         else:
             words = f"all {len(rows)} trials are done"
             if stopped:
                 saved = sum(row.epochs - row.epochs_done for row in stopped)
                 words += f", {len(stopped)} of them stopped early ({saved} of {sum(row.epochs for row in rows)} epochs saved)"
-            words += f", {failed} of them failed; --retry-failed runs those again" if failed else ""
+            if kinds:
+                words += f", {kinds.total()} of them failed ({by_kind(kinds)}); --retry-failed runs those again"
         self.say(words)
 
     def _nothing(self) -> str:
@@ -277,6 +290,10 @@ class _Run:
             "protocol": job.protocol,
         }
         write_whole(self.folder.provenance, json.dumps(whole, indent=1) + "\n")
+
+
+def _kinds(rows: Iterable[TrialRow]) -> Counter[str]:
+    return Counter(row.failure_kind for row in rows if row.failure_kind is not None)
 
 
 def _set_aside(folder: Path) -> None:

@@ -63,6 +63,9 @@ class Sampling:
         )
         with _unwarned():
             self._study.set_metric_names(list(study.objectives))
+        for attribute, words in (("question", study.question), ("limits", dict(study.limits))):
+            self._study.set_user_attr(attribute, words)
+        with _unwarned():
             self._journal = None if journal is None else Journal(journal, self._study)
         self._remembered, self._population = 0, population_size(study.trials)
 

@@ -57,6 +57,7 @@ class Study(Fields):
 
     `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
     best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
+    `trial_seconds` is how long a trial may take, from each start of it: one that hangs or is too slow fails.
     A trial has `cpus_per_trial` and `gpus_per_trial`, which `workers_per_trial` data-parallel workers share evenly, each with
     its part of a batch; several workers have a GPU each. `forms` are named sets of other fields, such as a smoke form that
     takes seconds.
@@ -74,6 +75,7 @@ class Study(Fields):
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
     workers_per_trial: int = 1
+    trial_seconds: float | None = None
     stopping: Halving | None = None
     finalists: Finalists | None = None
     baseline: Mapping[str, Any] | None = None
@@ -154,6 +156,8 @@ class Study(Fields):
     def _check_resources(self) -> None:
         check_number("cpus_per_trial", self.cpus_per_trial, above=0)
         check_number("gpus_per_trial", self.gpus_per_trial, least=0)
+        if self.trial_seconds is not None:
+            check_number("trial_seconds", self.trial_seconds, above=0)
         check_whole("workers_per_trial", self.workers_per_trial, least=1)
         workers, gpus = self.workers_per_trial, self.gpus_per_trial
         if workers == 1 and gpus > 1:
@@ -227,6 +231,7 @@ class Study(Fields):
             "cpus_per_trial": self.cpus_per_trial,
             "gpus_per_trial": self.gpus_per_trial,
             "workers_per_trial": self.workers_per_trial,
+            "trial_seconds": self.trial_seconds,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "finalists": None if self.finalists is None else self.finalists.to_dict(),
             "baseline": None if self.baseline is None else dict(self.baseline),

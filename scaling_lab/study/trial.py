@@ -5,6 +5,7 @@ It raises nothing, writes into the trial's folder alone, and knows no ledger, no
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import math
@@ -12,6 +13,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +21,14 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.study.time_limit import TimeUp
 from scaling_lab.training.failures import Diverged, Failure
 from scaling_lab.training.recipe import Recipe
 
 Report = Callable[[dict[str, Any]], None]
+
+# No trial's fault, and every further one would fail so: it ends the session, and the trial is to go on.
+DISK_FULL = "disk_full"
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and gives the final
 # metrics. A folder with a checkpoint.pt is to be continued from it. On Ray, where a trial takes several workers, it is called
@@ -38,7 +44,7 @@ MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
 class Outcome:
     """How a trial ended. `state` is complete, stopped, failed, or refused by a limit before it trained.
 
-    A failure has one of the ledger's kinds.
+    A failure has one of the ledger's kinds, or DISK_FULL.
     """
 
     state: str
@@ -71,14 +77,20 @@ class Training:
 
         from scaling_lab.data import source_from_dict
         from scaling_lab.training import group
+        from scaling_lab.training.curves import Curves
         from scaling_lab.training.together import train_together
+
+        def drawn(metrics: dict[str, Any]) -> None:
+            curves.write(metrics)
+            report(metrics)
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
-        return train_together(
-            processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
-            folder=folder, report=report, device=self.device, workers=self.threads - 1,
-        )  # fmt: skip
+        with Curves(folder) as curves:
+            return train_together(
+                processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
+                folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +123,20 @@ def run_trial(
     folder: Path,
     report: Report,
     before: Callable[[], None] | None = None,
+    limit: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> Outcome:
-    """Run one trial to its end; `before` is called first, and may raise Stopped or Refused.
+    """Run one trial to its end, within what `limit` gives for its folder.
+
+    `before` is called first, and may raise Stopped or Refused.
 
     An error is not raised; its traceback goes to error.txt in the trial's folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if before is not None:
-            before()
-        metrics = objective(spec, seed, folder, _Reports(folder, report))
+        with limit(folder):
+            if before is not None:
+                before()
+            metrics = objective(spec, seed, folder, _Reports(folder, report))
         if not isinstance(metrics, Mapping):
             raise TypeError(f"the objective gave {type(metrics).__name__}, not a dict of metrics")
         _check_finite(metrics, "at the end")
@@ -129,7 +145,7 @@ def run_trial(
         return Outcome(state="refused", device=device_name())
     except Stopped:
         return Outcome(state="stopped", device=device_name())
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, TimeUp) as error:
         kind, message = explain(error)
         _write_traceback(folder, error)
         return Outcome(state="failed", kind=kind, message=message, device=device_name())
@@ -143,11 +159,31 @@ def explain(error: BaseException) -> tuple[str, str]:
         return error.kind, str(error)
     if isinstance(error, UserError):
         return "bad_input", str(error)
+    if isinstance(error, TimeUp):
+        return "time_limit", str(error)
     first = str(error).strip().partition("\n")[0]
-    # torch.OutOfMemoryError, by name: torch is not imported for this.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _is_of_disk(error):
+        return DISK_FULL, first
+    if _is_of_memory(error):
         return "out_of_memory", first or "the machine's memory does not suffice"
     return "error", f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Say whether memory did not suffice: Python's, a GPU's, or what torch asked of the system, which has no class."""
+    # torch.OutOfMemoryError, by name: torch is not imported for this.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in str(error)
+
+
+def _is_of_disk(error: BaseException) -> bool:
+    """Say whether a disk could not take what was written; torch's writer keeps no number of the system's error."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error)
 
 
 class _Reports:

@@ -15,9 +15,11 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -26,6 +28,7 @@ from ray.tune.search import Searcher
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
+from scaling_lab.study.time_limit import past, traced
 from scaling_lab.study.trial import MeasureLatency, Objective, Outcome, Stopped, device_name, run_trial
 
 _LOST_WORKER_RETRIES = 2
@@ -47,10 +50,12 @@ def run_on_tune(
     workers: int,
     at_once: int,
     measure: MeasureLatency,
+    trial_seconds: float | None,
     storage: Path,
     is_interrupted: Callable[[], bool],
 ) -> None:
-    """Run all that the bookkeeper proposes, `at_once` trials at a time, each by `workers` with the CPU and GPU of `worker`.
+    """Run all that the bookkeeper proposes, `at_once` trials at a time, each by `workers` with the CPU and GPU of `worker`,
+    and none for longer than `trial_seconds`.
 
     `measure` gives latencies where they are wanted.
 
@@ -59,7 +64,7 @@ def run_on_tune(
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
-    proposed = _Proposed(bookkeeper, at_once)
+    proposed = _Proposed(bookkeeper, at_once, trial_seconds)
     # Several workers have a head without resources before them, and go with their trial: the group that they are in cannot
     # be left by one that is killed in the middle of a step.
     bundles = [dict(worker)] if workers == 1 else [{}, *([dict(worker)] * workers)]
@@ -117,6 +122,7 @@ def _make_trainable(
             folder=Path(config["folder"]),
             report=report,
             before=time if config["is_timed"] else None,
+            limit=partial(traced, seconds=config["seconds"]),
         )
         if outcome.state == "stopped":
             # Tune asked for it and waits for this thread to end; another report would wait for Tune, and for ever.
@@ -141,9 +147,11 @@ def _runner(workers: int) -> Callable[..., Outcome]:
 class _Proposed(Searcher):  # type: ignore[misc]
     """Give Tune the bookkeeper's proposals, none before there is room for it: the sampler then knows all results."""
 
-    def __init__(self, bookkeeper: Bookkeeper, at_once: int) -> None:
+    def __init__(self, bookkeeper: Bookkeeper, at_once: int, seconds: float | None) -> None:
         super().__init__()
         self.running: dict[int, Proposal] = {}
+        self.trials: dict[int, Trial] = {}  # Tune's own, of those that have started
+        self._seconds = seconds
         self._bookkeeper, self._at_once = bookkeeper, at_once
 
     def suggest(self, trial_id: str) -> Any:
@@ -158,6 +166,7 @@ class _Proposed(Searcher):  # type: ignore[misc]
             "trial": proposal.trial,
             "spec": proposal.spec.to_dict(),
             "seed": proposal.seed,
+            "seconds": self._seconds,
             "is_timed": proposal.is_timed,
             "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
         }
@@ -165,6 +174,7 @@ class _Proposed(Searcher):  # type: ignore[misc]
     def ended(self, trial: int, outcome: Outcome) -> None:
         """Make room for the next."""
         del self.running[trial]
+        self.trials.pop(trial, None)
         self._bookkeeper.ended(trial, outcome)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -191,6 +201,8 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         event = json.loads(result["event"])
         with _leaving():
+            if trial.config["trial"] not in self._proposed.running:  # its time was up before this was heard
+                return str(TrialScheduler.CONTINUE)
             if "outcome" in event:
                 return self._end(trial, Outcome(**event["outcome"]))
             if "latency" in event:
@@ -204,7 +216,7 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
         if self._bookkeeper.timed(trial.config["trial"], latency):
             return str(TrialScheduler.CONTINUE)
         trial.max_failures = 0
-        del self._proposed.running[trial.config["trial"]]
+        del self._proposed.running[trial.config["trial"]], self._proposed.trials[trial.config["trial"]]
         return str(TrialScheduler.STOP)
 
     def _end(self, trial: Trial, outcome: Outcome) -> str:
@@ -227,20 +239,47 @@ class _Events(tune.Callback):  # type: ignore[misc]
             raise _Leave(KeyboardInterrupt())
         with _leaving():
             self._bookkeeper.tick()
+            for number in self._bookkeeper.overdue():
+                self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        """End a trial past its time with its worker, which may be anywhere in C code."""
+        trial = self._proposed.trials[number]
+        trial.max_failures = 0
+        message = past(trial.config["seconds"])
+        self._proposed.ended(number, Outcome(state="failed", kind="time_limit", message=message))
+        ray.kill(trial.temporary_state.ray_actor)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number = trial.config["trial"]
+        self._proposed.trials[number] = trial
         with _leaving():
-            self._bookkeeper.started(self._proposed.running[trial.config["trial"]])
+            self._bookkeeper.started(self._proposed.running[number])
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        with _leaving():
+            self._bookkeeper.lost(trial.config["trial"])
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number = trial.config["trial"]
         with _leaving():
-            if trial.config["trial"] in self._proposed.running:
-                message = f"its worker was lost {_LOST_WORKER_RETRIES + 1} times; was it killed for its memory?"
-                outcome = Outcome(state="failed", kind="lost_worker", message=message)
-                self._proposed.ended(trial.config["trial"], outcome)
+            if number in self._proposed.running:
+                if number not in self._proposed.trials:  # lost at each start
+                    self._bookkeeper.started(self._proposed.running[number])
+                self._proposed.ended(number, _lost(trial))
 
     def __reduce__(self) -> Any:
         return str, ()
+
+
+def _lost(trial: Trial) -> Outcome:
+    """Say how a trial ends whose worker was lost time and again; Ray knows of those that it has killed itself."""
+    times = f"its worker was lost {_LOST_WORKER_RETRIES + 1} times"
+    last = Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure #")[2]
+    if "low on memory" in last:
+        message = f"{times}, the last time because the machine had too little memory left"
+        return Outcome(state="failed", kind="out_of_memory", message=message)
+    return Outcome(state="failed", kind="lost_worker", message=f"{times}; was it killed for its memory?")
 
 
 class _Leave(BaseException):

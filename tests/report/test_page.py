@@ -15,6 +15,8 @@ from scaling_lab.report import Page, Section, write_report
 from scaling_lab.report.blocks import Code, Column, Details, Facts, Table, Text
 from scaling_lab.report.html import shown
 from scaling_lab.report.page import render_page, write_page
+from scaling_lab.report.words import FAILURES
+from scaling_lab.runs import FAILURE_KINDS
 from tests.report.conftest import ABLATION, EVIL, FRONTIER
 from tests.report.fixture_run import Fixture, Trial, write_run
 
@@ -186,3 +188,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_page(Page(title="", question="", sections=()), tmp_path / "file" / "report", "x")
+
+
+def test_every_kind_of_failure_is_told_in_words(tmp_path: Path) -> None:
+    trials = [
+        Trial(topology="none", seed=seed, state="failed", failure=(kind, "m"))
+        for seed, kind in enumerate(FAILURE_KINDS)
+    ]
+    text = Elements(write_report(write_run(tmp_path / "run", Fixture(trials=trials))).read_text()).text
+    assert set(FAILURES) == set(FAILURE_KINDS)
+    assert all(words in text for words in FAILURES.values())

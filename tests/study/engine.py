@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 import time
@@ -11,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
@@ -62,13 +67,15 @@ class Replayed:
     """An objective that keeps a checkpoint, and fails on demand by a topology's name.
 
     Trials from the number `hold` on wait after the first epoch of each start: they are to be stopped there, or until the
-    run's folder has a file "release".
-    One that is stopped early takes `linger` seconds to end.
+    run's folder has a file "release". One that is stopped early takes `linger` seconds to end. Each epoch takes `pause`
+    seconds, and writes `ballast` bytes.
     """
 
     hold: int | None = None
     fail: Mapping[str, str] | None = None
     linger: float = 0.0
+    pause: float = 0.0
+    ballast: int = 0
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         checkpoint = folder / "checkpoint.pt"
@@ -77,6 +84,7 @@ class Replayed:
         metrics: dict[str, Any] = {}
         for epoch in range(done + 1, 4):
             metrics = result(spec, seed, epoch)
+            time.sleep(self.pause)
             self._fail(spec, metrics)
             _log(folder, f"epoch {epoch}")
             try:
@@ -84,6 +92,7 @@ class Replayed:
             except Stopped:
                 time.sleep(self.linger)
                 raise
+            (folder / "ballast").write_bytes(b"x" * self.ballast)
             _write_whole(checkpoint, str(epoch))
             while (
                 self.hold is not None and int(folder.name) >= self.hold and not (folder.parents[1] / "release").exists()
@@ -104,8 +113,39 @@ class Replayed:
             raise Diverged("the loss is not finite at epoch 1")
         elif how == "memory":
             raise MemoryError
+        elif how == "bad_input":
+            raise UserError("image 3 is truncated")
         elif how == "exit":
             os._exit(1)
+        elif how == "allocate":
+            _allocate()
+        elif how == "hang" and metrics["epoch"] == 2:
+            _hang()
+        elif how == "loop" and metrics["epoch"] == 2:
+            _loop()
+
+
+def _hang() -> None:
+    """C code that gives Python back to nobody: no exception and no signal handler reaches this process."""
+    re.match("(a+)+$", "a" * 60 + "b")
+
+
+def _loop() -> None:
+    """Code that lets no error out."""
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(0.01)
+
+
+def _allocate() -> None:
+    """Ask torch for more memory than this process may have."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, before[1]))
+    try:
+        torch.ones(2**30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def result(spec: DetectorSpec, seed: int, epoch: int) -> dict[str, Any]:
@@ -123,7 +163,7 @@ def result(spec: DetectorSpec, seed: int, epoch: int) -> dict[str, Any]:
 
 
 def start_driver(out: Path, *, executor: str, **options: Any) -> subprocess.Popen[str]:
-    """Run a driver in a session of its own, so that signals to its process group reach nobody else."""
+    """Run a driver in a session of its own, so that signals to its process group reach nobody else; see `main`."""
     arguments = json.dumps({"out": str(out), "executor": executor, **options})
     command = [sys.executable, "-m", "tests.study.engine", arguments]
     return subprocess.Popen(
@@ -159,6 +199,21 @@ def _write_whole(path: Path, text: str) -> None:
     path.with_suffix(".new").replace(path)
 
 
+def assert_each_epoch_once(lines: list[str]) -> None:
+    """Each start goes on from a checkpoint; an epoch is run again only if the kill came before its checkpoint."""
+    words = [line.split(maxsplit=1)[1] for line in lines]
+    done = 0
+    for word in words:
+        number = int(word.split()[-1])
+        if word.startswith("start"):
+            assert number in (done, done - 1)
+            done = number
+        else:
+            assert number == done + 1
+            done = number
+    assert done == 3
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
     """What must not depend on the executor, nor on how often the driver was killed."""
     table = Runs(run).table()
@@ -177,6 +232,13 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return json.loads(table[names].to_json(orient="records"))
 
 
+def ended(out: Path) -> dict[int, dict[str, Any]]:
+    """The rows of trials that have ended, whole: with the seconds that they took and when they ended."""
+    table = Runs(out).table()
+    ended = table[table["state"] == "complete"].astype(object)
+    return {row["trial"]: row for row in ended.where(ended.notna(), None).to_dict(orient="records")}
+
+
 def main() -> int:
     """A driver to be killed: run what the first argument says, as JSON."""
     options = json.loads(sys.argv[1])
@@ -190,9 +252,12 @@ def main() -> int:
             out=options["out"],
             executor=options["executor"],
             address=options.get("address"),
-            cpus=None if "address" in options else some_cores(options["executor"]),
+            cpus=None
+            if "address" in options or options["executor"] == "local"
+            else options.get("cpus", some_cores("ray")),
             count=count,
             objective=Replayed(**options.get("objective", {})),
+            retry_failed=options.get("retry_failed", False),
         )
     except UserError as error:
         print(error)

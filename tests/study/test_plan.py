@@ -306,10 +306,13 @@ def test_finalists_and_early_stopping_are_in_the_time(tmp_path: Path, monkeypatc
 
 
 def test_what_a_grid_leaves_out_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what has too little time for its trials is said."""
     monkeypatch.setattr(rehearsal, "MOST_STEPS", 3)
-    study = make_study(space=wide, recipe=Recipe.short(epochs=1, batch_size=8), trials=2)
+    study = make_study(space=wide, recipe=Recipe.short(epochs=1, batch_size=8), trials=2, trial_seconds=0.001)
     found = make_plan(study, out=tmp_path, count=count)
     assert found.time is not None
+    (problem,) = found.problems
+    assert problem.startswith("trial_seconds is 0.001, and the slowest trial takes ")
     assert [each.gmacs for each in found.time.timed] == [0.48, 0.96]
 
 

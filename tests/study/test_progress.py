@@ -67,6 +67,24 @@ def test_epochs_that_are_told_again_after_a_resume_are_no_measure() -> None:
     assert progress.seconds_left() == pytest.approx(10)
 
 
+def test_a_trial_that_is_started_again_is_where_it_was() -> None:
+    clock = Clock()
+    progress = Progress(None, planned=1, states={}, clock=clock)
+    progress.started(proposal(1))
+    clock.now += 10
+    progress.reported(1, {"epoch": 1})
+    progress.started(proposal(1))
+    progress.reported(1, {"epoch": 1})
+    assert progress.seconds_left() == pytest.approx(30)
+
+
+def test_failures_are_counted_by_kind() -> None:
+    progress = Progress(None, planned=4, states={"complete": 1, "failed": 1}, kinds={"diverged": 1})
+    progress.started(proposal(3))
+    progress.ended(3, Outcome(state="failed", kind="time_limit", message="m"))
+    assert progress.summary() == "3 of 4 trials ended (2 failed: 1 diverged, 1 time limit)"
+
+
 def test_lines_every_five_seconds_and_at_the_end_of_a_trial() -> None:
     clock, stream = Clock(), io.StringIO()
     progress = Progress(stream, planned=1, states={}, clock=clock)

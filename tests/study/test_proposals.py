@@ -89,6 +89,7 @@ def test_limits_reject_before_anything_runs_and_teach_optuna(tmp_path: Path) -> 
     pruned = [trial for trial in desk.told() if trial.state is TrialState.PRUNED]
     assert pruned
     assert all(trial.constraints["gmacs"] > 0 for trial in pruned)
+    assert all(trial.user_attrs["rejected"].endswith(" is above the limit 0.9") for trial in pruned)
     complete = [trial for trial in desk.told() if trial.state is TrialState.COMPLETE]
     assert all(trial.constraints["gmacs"] <= 0 for trial in complete)
 
@@ -204,15 +205,13 @@ def test_a_point_that_the_space_refuses_is_asked_again(tmp_path: Path) -> None:
     assert {p.spec.width for p in desk.run_all()} == {16}
 
 
-def _journal(folder: Path) -> optuna.storages.JournalStorage:
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal")))
-
-
 def _same(written: list[optuna.trial.FrozenTrial], told: list[optuna.trial.FrozenTrial]) -> None:
     assert len(written) == len(told) > 0
     for one, other in zip(written, told, strict=True):
-        for name in ("number", "state", "values", "params", "distributions", "user_attrs", "constraints"):
+        for name in ("number", "state", "values", "params", "distributions", "user_attrs"):
             assert getattr(one, name) == getattr(other, name), name
+        # Named in memory, a list in the file: where optuna-dashboard looks.
+        assert one.system_attrs["constraints"] == list(other.constraints.values())
 
 
 def test_the_journal_holds_what_optuna_knows(tmp_path: Path) -> None:
@@ -223,13 +222,28 @@ def test_the_journal_holds_what_optuna_knows(tmp_path: Path) -> None:
         assert proposal is not None
         desk.run(proposal, state=state)
     assert desk.proposals.next() is not None
-    study = optuna.load_study(study_name="s", storage=_journal(tmp_path))
+    study = _journal(tmp_path / "journal")
     assert study.metric_names == ["ap", "gmacs"]
     ended = [TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED]
     assert [trial.state for trial in study.trials] == [*ended, TrialState.RUNNING]
     _same(study.trials, desk.told())
-    desk.restart()
-    _same(optuna.load_study(study_name="s", storage=_journal(tmp_path)).trials, desk.told())
     assert study.trials[0].values == [16.0, pytest.approx(0.96)]
+    assert study.user_attrs == {"question": "Does the engine work?", "limits": {"gmacs": 2.5}}
     assert study.trials[0].user_attrs["trial"] == 1
-    assert study.trials[0].constraints == {"gmacs": pytest.approx(0.96 - 2.5)}
+    assert study.trials[0].constraints == {"0": pytest.approx(0.96 - 2.5)}
+    assert study.trials[0].system_attrs["constraints"] == [pytest.approx(0.96 - 2.5)]
+
+    desk.restart()
+    assert desk.proposals.next() is not None
+    again = _journal(tmp_path / "journal").trials
+    _same(again, desk.told())
+    states = [TrialState.PRUNED, TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED, TrialState.RUNNING]
+    assert [trial.state for trial in again] == states
+    assert again[0].constraints == {"0": pytest.approx(2.88 - 2.5)}
+    assert again[0].user_attrs["rejected"] == "gmacs 2.88 is above the limit 2.5"
+    assert all("width" in trial.user_attrs["description"] for trial in again)
+
+
+def _journal(path: Path) -> optuna.Study:
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    return optuna.load_study(study_name="s", storage=storage)

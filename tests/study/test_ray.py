@@ -18,7 +18,17 @@ from scaling_lab.study.lock import _read
 from scaling_lab.study.processes import marked, temporary_folder
 from scaling_lab.study.ray_executor import Resources
 from scaling_lab.study.runner import run_study
-from tests.study.engine import Replayed, count, log, make_study, rows, some_cores, start_driver, wait_for
+from tests.study.engine import (
+    Replayed,
+    assert_each_epoch_once,
+    count,
+    log,
+    make_study,
+    rows,
+    some_cores,
+    start_driver,
+    wait_for,
+)
 
 FAILING = {"fpn": "raise", "bifpn": "nan"}
 
@@ -79,7 +89,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     # The rest, and a worker that dies: tried three times, and then a failure with its kind.
     last = start_driver(out, executor="ray", objective={"fail": {"bifpn": "exit"}}, study={"trials": 5})
     said, _ = last.communicate(timeout=120)
-    done = "all 5 trials are done, 1 of them failed; --retry-failed runs those again"
+    done = "all 5 trials are done, 1 of them failed (1 lost worker); --retry-failed runs those again"
     assert (last.returncode, said.splitlines()[-1]) == (0, done)
     assert "Traceback" not in said
     assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 3)] * 4 + [("failed", 0)]
@@ -87,22 +97,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     assert len(Runs(out).epochs()) == 12
     assert [line.split(maxsplit=1)[1] for line in log(out / "trials" / "5")] == ["start at 0"] * 3
     for trial in range(1, 5):
-        _assert_each_epoch_once(log(out / "trials" / str(trial)))
-
-
-def _assert_each_epoch_once(lines: list[str]) -> None:
-    """Each start goes on from a checkpoint; an epoch is run again only if the kill came before its checkpoint."""
-    words = [line.split(maxsplit=1)[1] for line in lines]
-    done = 0
-    for word in words:
-        number = int(word.split()[-1])
-        if word.startswith("start"):
-            assert number in (done, done - 1)
-            done = number
-        else:
-            assert number == done + 1
-            done = number
-    assert done == 3
+        assert_each_epoch_once(log(out / "trials" / str(trial)))
 
 
 def _listening(processes: list[int]) -> set[str]:

@@ -80,7 +80,9 @@ def test_failures_have_kinds_and_messages_and_the_rest_goes_on(tmp_path: Path) -
     table = Runs(tmp_path / "run").table()
     assert table["failure_kind"].fillna("").tolist() == ["", "", "error", "error", "diverged", "diverged"]
     assert table["failure_message"][4] == "ap is None at the end"
-    assert said.endswith("all 6 trials are done, 4 of them failed; --retry-failed runs those again\n")
+    assert said.endswith(
+        "all 6 trials are done, 4 of them failed (2 diverged, 2 error); --retry-failed runs those again\n"
+    )
     assert "ZeroDivisionError: as asked for" in said
     assert "Traceback" not in said
 
@@ -91,7 +93,9 @@ def test_failed_trials_are_run_again_when_asked_for(tmp_path: Path) -> None:
     run(out, Replayed(fail={"bifpn": "memory"}), trials=6)
     before = Runs(out).table()
     assert list(before["state"]) == ["complete"] * 2 + ["failed"] * 4
-    assert run(out, never).endswith("all 6 trials are done, 4 of them failed; --retry-failed runs those again\n")
+    assert run(out, never).endswith(
+        "all 6 trials are done, 4 of them failed (2 diverged, 2 out of memory); --retry-failed runs those again\n"
+    )
     said = run(out, retry_failed=True)
     assert "4 failed trials to be run again\n" in said
     assert said.endswith("all 6 trials are done\n")
