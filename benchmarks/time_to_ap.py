@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[105, 106, 107, 108, 109])
     parser.add_argument("--images", type=int, default=8192, help="to train on, in 4 epochs (8,192)")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="one for each core")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="a second one has to start first (1, with torch's threads)"
+    )
     options = parser.parse_args()
     print(f"{SMALL.base.describe()}, {options.images} images, {options.processes} processes")
     aps, times = [], []
