@@ -72,7 +72,7 @@ def _suppress(boxes_C4: Tensor, scores_C: Tensor, label_C: Tensor, iou_threshold
     kept = batched_nms(boxes_C4[:_FIRST], scores_C[:_FIRST], label_C[:_FIRST], iou_threshold)
     if len(kept) < most and len(scores_C) > _FIRST:
         kept = batched_nms(boxes_C4, scores_C, label_C, iou_threshold)
-    return kept[:most]
+    return kept[:most]  # type: ignore[no-any-return]
 
 
 def by_anchor(outputs: Sequence[Tensor], values: int) -> Tensor:
