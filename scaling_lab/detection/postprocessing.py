@@ -15,9 +15,6 @@ from torchvision.ops import batched_nms
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.detection.anchors import decode, feature_sizes, make_anchors
 
-# So many boxes torchvision compares class by class on a processor, as it does all of them; fewer it moves apart, and rounds.
-_FIRST = 1024
-
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
@@ -59,20 +56,9 @@ def detect(
         if limits_B2 is not None:
             boxes_C4 = boxes_C4.clamp(min=0).minimum(limits_B2[b].flip(0).repeat(2))
         scores_C = torch.sigmoid(logits_C)
-        kept = _suppress(boxes_C4, scores_C, label_C, iou_threshold, most)
+        kept = batched_nms(boxes_C4, scores_C, label_C, iou_threshold)[:most]
         found.append(Detections(boxes_D4=boxes_C4[kept], scores_D=scores_C[kept], labels_D=label_C[kept]))
     return found
-
-
-def _suppress(boxes_C4: Tensor, scores_C: Tensor, label_C: Tensor, iou_threshold: float, most: int) -> Tensor:
-    """Give the indices of the `most` best of candidates in order of their scores that no better one suppresses.
-
-    Those after _FIRST change nothing about those before, and are seldom needed.
-    """
-    kept = batched_nms(boxes_C4[:_FIRST], scores_C[:_FIRST], label_C[:_FIRST], iou_threshold)
-    if len(kept) < most and len(scores_C) > _FIRST:
-        kept = batched_nms(boxes_C4, scores_C, label_C, iou_threshold)
-    return kept[:most]  # type: ignore[no-any-return]
 
 
 def by_anchor(outputs: Sequence[Tensor], values: int) -> Tensor:

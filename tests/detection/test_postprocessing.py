@@ -54,25 +54,6 @@ def test_the_number_of_candidates_and_detections_is_bounded() -> None:
     assert len(found.scores_D) == 3
 
 
-@pytest.mark.parametrize("size", [0.0, 4.0], ids=["the first candidates suffice", "they are nearly all suppressed"])
-def test_what_is_kept_is_what_suppression_of_all_candidates_keeps(size: float) -> None:
-    chance = torch.Generator().manual_seed(0)
-    sides = [(16, 16), (8, 8)]
-    logits = [torch.randn(1, 2 * 9, *side, generator=chance) for side in sides]
-    deltas = [torch.randn(1, 4 * 9, *side, generator=chance) * 0.3 for side in sides]
-    for each in deltas:
-        each[:, 2::4] += size  # heights and widths
-        each[:, 3::4] += size
-    spec = dataclasses.replace(SMALL.base, topology=topologies.bifpn(3, 4), num_classes=2)
-    (found,) = detect(logits, deltas, spec, (128, 128), candidates=2000, limits_B2=torch.tensor([[128.0, 128.0]]))
-    (every,) = detect(
-        logits, deltas, spec, (128, 128), candidates=2000, limits_B2=torch.tensor([[128.0, 128.0]]), most=2000
-    )
-    assert (len(found.scores_D) == 100) == (size == 0)
-    assert torch.equal(found.scores_D, every.scores_D[:100])
-    assert torch.equal(found.boxes_D4, every.boxes_D4[:100])
-
-
 def test_boxes_are_cut_off_where_the_image_ends() -> None:
     logits, deltas = _outputs()
     logits[1][0, 0, 0, 1] = 1.0  # the box of the first test, (8, -8, 40, 24)
