@@ -61,11 +61,10 @@ class Sampling:
             sampler=self._sampler,
             directions=[StudyDirection[direction.upper()] for direction in study.objectives.values()],
         )
-        with _unwarned():
-            self._study.set_metric_names(list(study.objectives))
         for attribute, words in (("question", study.question), ("limits", dict(study.limits))):
             self._study.set_user_attr(attribute, words)
         with _unwarned():
+            self._study.set_metric_names(list(study.objectives))
             self._journal = None if journal is None else Journal(journal, self._study)
         self._remembered, self._population = 0, population_size(study.trials)
 
