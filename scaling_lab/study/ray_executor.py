@@ -185,7 +185,11 @@ def connected(resources: Resources, mark: str) -> Iterator[Any]:
         os.environ.update(_OWN_RAY, RAY_AUTH_TOKEN=_TOKEN)
     import ray
     from ray._private import worker
+    from ray._raylet import AuthenticationTokenLoader, Config
 
+    # Where somebody imported ray before, it has the authentication of then, and our own cluster would refuse us.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
     # What a lost worker has to say goes to Ray's logs; what became of its trial, to the ledger and the screen.
     worker.print_to_stdstream = lambda *_, **__: None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}

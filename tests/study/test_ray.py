@@ -56,6 +56,19 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_ray_that_a_study_has_imported_before_is_reached() -> None:
+    code = (
+        "import ray\n"  # it reads the authentication now, and would not send our token
+        "from scaling_lab.study.processes import make_mark, watched\n"
+        "from scaling_lab.study.ray_executor import Resources, connected\n"
+        "mark = make_mark()\n"
+        "with watched(mark), connected(Resources(cpus=1), mark) as connection:\n"
+        "    print(connection.cluster_resources()['CPU'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert (done.stdout, done.returncode) == ("1.0\n", 0), done.stderr
+
+
 def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     options: dict[str, Any] = {"executor": "ray", "study": {"trials": 5}}
