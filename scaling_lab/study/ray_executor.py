@@ -185,7 +185,7 @@ def connected(resources: Resources, mark: str) -> Iterator[Any]:
         os.environ.update(_OWN_RAY, RAY_AUTH_TOKEN=_TOKEN)
     import ray
     from ray._private import worker
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
     # Where somebody imported ray before, it has the authentication of then, and our own cluster would refuse us.
     Config.initialize("")
