@@ -31,6 +31,7 @@ from optuna.samplers import BaseSampler
 
 from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
+from scaling_lab.cost.counts import total
 from scaling_lab.runs import Runs
 from scaling_lab.study import Halving, bookkeeper, sampling
 from scaling_lab.study.runner import run_study
@@ -53,8 +54,10 @@ def space(trial: Any) -> DetectorSpec:
 
 def count(spec: DetectorSpec) -> Cost:
     """A closed form in place of `scaling_lab.count`, which takes a quarter of a second."""
-    part = PartCost(params=spec.width**2 * 10, macs=spec.width**2 * 10**4 * (1 + spec.topology.num_edges))
-    return Cost(params=3 * part.params, macs=3 * part.macs, backbone=part, feature_network=part, heads=part, memory=0)
+    macs = spec.width**2 * 10**4 * (1 + spec.topology.num_edges)
+    part = PartCost(params=spec.width**2 * 10, macs=macs, activations=0)
+    parts = {"backbone": part, "feature_network": part, "heads": part}
+    return Cost(**total(parts.values()).numbers(), memory=0, activation_memory=0, **parts)
 
 
 @dataclasses.dataclass(frozen=True)

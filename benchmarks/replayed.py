@@ -34,7 +34,7 @@ from typing import Any
 
 from scaling_lab import DetectorSpec, Shapes, Topology, count
 from scaling_lab.cost import Cost, PartCost
-from scaling_lab.cost.counts import PARTS
+from scaling_lab.cost.counts import PARTS, total
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.trial import Report
 from search_spaces import compound, topology
@@ -126,9 +126,11 @@ def _normal(text: str, sd: float) -> float:
 
 
 def _cost(row: Mapping[str, str]) -> Cost:
-    parts = {name: PartCost(params=int(row[f"{name}_params"]), macs=int(row[f"{name}_macs"])) for name in PARTS}
-    params, macs = sum(part.params for part in parts.values()), sum(part.macs for part in parts.values())
-    return Cost(params=params, macs=macs, memory=0, **parts)
+    parts = {
+        name: PartCost(params=int(row[f"{name}_params"]), macs=int(row[f"{name}_macs"]), activations=0)
+        for name in PARTS
+    }
+    return Cost(**total(parts.values()).numbers(), memory=0, activation_memory=0, **parts)
 
 
 def _counted() -> Iterator[dict[str, Any]]:

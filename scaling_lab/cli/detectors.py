@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.cli.specs import CHANGES, DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.console import decimals, text_table, trial_rows, trial_table
+from scaling_lab.cost import Cost, PartCost
 from scaling_lab.errors import UserError
 
 
@@ -31,18 +34,49 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "count",
         _count,
-        "count parameters and multiply-adds, by part, and the memory of one image",
+        "count parameters, multiply-adds and activations, by part, level or node, and the memory of one image",
         "count d0 d1 d2",
+        "count d0 --by node",
         "count d0 --topology quad_fpn",
         "count runs/topology_ablation/specs/*.json --json",
     )
     count.add_argument("detectors", nargs="+", metavar="detector", help=DETECTOR_HELP)
+    count.add_argument(
+        "--by", choices=list(_SHARES), default="part", help="which shares are shown beside the whole (part)"
+    )
     add_changes(count)
 
     reproduce = add_verb(
         verbs, "reproduce", _reproduce, "print the paper's numbers beside those counted here", "reproduce costs"
     )
     reproduce.add_argument("what", choices=["costs"], help="costs: tables 1, 2, 4 and 5, without training")
+
+
+def _by_level(spec: DetectorSpec, cost: Cost) -> dict[str, PartCost]:
+    """Give the backbone, and what stands at each level; the heads' convolutions are of all levels."""
+    levels = cost.levels
+    shared = cost.heads.params - sum(piece.params for piece in cost.pieces if piece.kind == "heads")
+    return {
+        "backbone": cost.backbone,
+        **{f"P{level}": share for level, share in levels.items()},
+        "heads, of all levels": PartCost(params=shared, macs=0, activations=0),
+    }
+
+
+def _by_node(spec: DetectorSpec, cost: Cost) -> dict[str, PartCost]:
+    """Give every node by cell, id and level."""
+    ids = [(cell, node_id) for cell in range(1, spec.repeats + 1) for node_id in spec.topology.node_ids]
+    return {
+        f"cell {cell}, node {node_id} (P{node.level})": node
+        for (cell, node_id), node in zip(ids, cost.nodes, strict=True)
+    }
+
+
+_SHARES: dict[str, Callable[[DetectorSpec, Cost], dict[str, PartCost]]] = {
+    "part": lambda _, cost: cost.parts,
+    "level": _by_level,
+    "node": _by_node,
+}
 
 
 def _reproduce(options: argparse.Namespace) -> None:
@@ -79,20 +113,27 @@ def _count(options: argparse.Namespace) -> None:
 
     specs = {name: read_detector(name, options) for name in options.detectors}
     costs = {name: count(spec) for name, spec in specs.items()}
+    shares = {name: _SHARES[options.by](specs[name], cost) for name, cost in costs.items()}
     if options.json:
-        print(
-            json.dumps(
-                {name: {**cost.to_dict(), "spec": specs[name].describe()} for name, cost in costs.items()}, indent=1
-            )
-        )
+        counted = {}
+        for name, cost in costs.items():
+            nodes = {title: node.to_dict() for title, node in _by_node(specs[name], cost).items()}
+            counted[name] = {**cost.to_dict(), "nodes": nodes, "spec": specs[name].describe()}
+        print(json.dumps(counted, indent=1))
         return
-    places = decimals((part.gmacs for cost in costs.values() for part in cost.parts.values()), least=3, digits=3)
-    rows = [["detector", "part", "parameters", "GMACs", "MB"]]
+    places = decimals((share.gmacs for each in shares.values() for share in each.values()), least=3, digits=3)
+
+    def numbers(cost: PartCost) -> list[str]:
+        return [f"{cost.params:,}", f"{cost.gmacs:.{places}f}", f"{cost.activations_m:.3f}"]
+
+    rows = [["detector", options.by, "parameters", "GMACs", "activations", "MB"]]
     for name, cost in costs.items():
-        rows.append([name, "all", f"{cost.params:,}", f"{cost.gmacs:.{places}f}", f"{cost.memory_mb:.3g}"])
-        rows += [["", part, f"{share.params:,}", f"{share.gmacs:.{places}f}", ""] for part, share in cost.parts.items()]
+        rows.append([name, "all", *numbers(cost), f"{cost.memory_mb:.3g}"])
+        rows += [["", title, *numbers(share), ""] for title, share in shares[name].items()]
     print(text_table(rows))
-    print("GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9")
+    print(
+        "GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9; activations: their results, / 1e6"
+    )
     print(
         "MB: weights and the most activations that are alive at once, for one image in float32, without workspaces, / 1e6"
     )

@@ -1,75 +1,370 @@
-"""Counts a spec's modules on torch's meta device, where tensors have shapes and take no memory. It times nothing.
+"""Counts a spec as the sum of its pieces, which pieces.py counts on the modules themselves; memory as model/ holds its tensors.
 
-The backbone's share is kept for each (name, levels, image size), for it is most of the work.
+What it has counted is kept: the backbone's share for each (name, levels, image size), a piece for each form that a module
+takes, a node for each set of inputs. tests/cost/test_counting.py compares the sums with whole detectors.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.cost.counts import PartCost
-from scaling_lab.cost.memory import Alive, PartMemory, module_tensors, size
+from scaling_lab.architecture.topology import Node
+from scaling_lab.cost.counts import Cost, LevelCost, PartCost
+from scaling_lab.cost.pieces import Piece, Run, measure, run
 from scaling_lab.model.backbone import make_backbone
-from scaling_lab.model.feature_network import FeatureNetwork
+from scaling_lab.model.feature_network import FusionNode
+from scaling_lab.model.fusion import make_fusion
 from scaling_lab.model.heads import Head
+from scaling_lab.model.layers import Projection, next_size, resample
 
 # The shape (C, H, W) of each backbone feature, finest first.
 Shapes3 = tuple[tuple[int, int, int], ...]
-Counted = tuple[PartCost, PartMemory]
+
+BYTES = 4  # of a float32
+
+# All fields decide how the modules of feature network and heads are made, but for those that a piece is asked with and those
+# that are none of theirs: a field that is added counts.
+_ASKED = ("topology", "repeats", "head_repeats", "num_classes", "anchors")
+_OTHERS = ("backbone", "backbone_options", "image_size", "pixels")
+_style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name not in (*_ASKED, *_OTHERS)])
+
+Value = TypeVar("Value")
 
 
-def count_backbone(spec: DetectorSpec) -> tuple[Counted, Shapes3]:
+@dataclass(frozen=True, kw_only=True)
+class PartMemory:
+    """Bytes of one part: its weights and buffers, the most that is alive while it runs beside its inputs, and its outputs."""
+
+    weights: int
+    peak: int
+    outputs: int
+
+
+# What a node reads: the level, and the number of channels.
+Kind = tuple[int, int]
+
+
+class CountedNode(NamedTuple):
+    """A node's cost; the bytes of its weights, the most that is alive while it runs, and those of its output."""
+
+    cost: LevelCost
+    weights: int
+    peak: int
+    output: int
+
+
+class CountedHeads(NamedTuple):
+    """Both heads' cost, and for each level; the class head's memory and the box head's."""
+
+    cost: PartCost
+    pieces: tuple[LevelCost, ...]
+    memories: tuple[PartMemory, PartMemory]
+
+
+def count_spec(spec: DetectorSpec) -> Cost:
+    """Count a spec, as `counts.count` says."""
+    backbone, backbone_memory, features = count_backbone(spec)
+    counter = _counter(spec, features)
+    pieces, network_memory = counter.feature_network(spec)
+    heads, head_pieces, (classes, boxes) = counter.heads(spec)
+    image = BYTES * 3 * spec.image_size[0] * spec.image_size[1]
+    # In model/detector.py's order: the class head, then the box head, both on the network's outputs.
+    activation_memory = image + max(
+        backbone_memory.peak,
+        backbone_memory.outputs + network_memory.peak,
+        network_memory.outputs + classes.peak,
+        network_memory.outputs + classes.outputs + boxes.peak,
+    )
+    weights = backbone_memory.weights + network_memory.weights + classes.weights + boxes.weights
+    params = macs = activations = 0
+    for piece in pieces:
+        params += piece.params
+        macs += piece.macs
+        activations += piece.activations
+    return Cost(
+        params=backbone.params + params + heads.params,
+        macs=backbone.macs + macs + heads.macs,
+        activations=backbone.activations + activations + heads.activations,
+        memory=weights + activation_memory,
+        activation_memory=activation_memory,
+        backbone=backbone,
+        feature_network=PartCost(params=params, macs=macs, activations=activations),
+        heads=heads,
+        pieces=(*pieces, *head_pieces),
+    )
+
+
+# --- backbone --------------------------------------------------------------------------------------------------------
+
+
+def count_backbone(spec: DetectorSpec) -> tuple[PartCost, PartMemory, Shapes3]:
     """Count the backbone up to the topology's levels; give its features' shapes too."""
-    options = json.dumps(spec.backbone_options, sort_keys=True)
+    options = json.dumps(spec.backbone_options, sort_keys=True) if spec.backbone_options else "{}"
     return _count_backbone(spec.backbone, options, spec.topology.min_level, spec.topology.max_level, spec.image_size)
 
 
 @lru_cache(maxsize=1024)
 def _count_backbone(
     name: str, options: str, min_level: int, max_level: int, image_size: tuple[int, int]
-) -> tuple[Counted, Shapes3]:
+) -> tuple[PartCost, PartMemory, Shapes3]:
     with torch.device("meta"):
         backbone, _ = make_backbone(name, min_level, max_level, **json.loads(options))
-        counted, features = _count(backbone.eval(), torch.empty(1, 3, *image_size))
-    return counted, tuple((x.shape[1], x.shape[2], x.shape[3]) for x in features)
+        counted = run(backbone.eval(), torch.empty(1, 3, *image_size))
+    shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in counted.outputs)
+    return _cost(counted), _memory(counted), shapes
 
 
-def count_feature_network(spec: DetectorSpec, features: Shapes3) -> Counted:
-    """Count the feature network on features of these shapes."""
+def _cost(counted: Run) -> PartCost:
+    return PartCost(params=counted.params, macs=counted.macs, activations=counted.activations)
+
+
+def _memory(counted: Run) -> PartMemory:
+    outputs = sum(BYTES * x.numel() for x in counted.outputs)
+    return PartMemory(weights=counted.weights, peak=counted.peak, outputs=outputs)
+
+
+# --- feature network and heads ---------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """The pieces of all specs that are alike in their style; `spec` is one of them."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        self._spec = spec
+        self._known: dict[Hashable, object] = {}
+        # Of one input at its own size nothing is left but what comes after the fusion.
+        self.after_fusion = measure(lambda: _OfOneInput(spec), spec.width)
+
+    def projection(self, channels: int) -> Piece:
+        """Give the projection from so many channels to the width."""
+        return self._once(channels, lambda: measure(lambda: Projection(channels, self._spec), channels))
+
+    def fusion(self, kind: str, inputs: int) -> Piece:
+        """Give a fusion of so many inputs."""
+        width = self._spec.width
+        return self._once((kind, inputs), lambda: measure(lambda: make_fusion(kind, inputs, width), [width] * inputs))
+
+    def head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int]:
+        """Give a head at one of its levels, and how many of its parameters are each level's."""
+        if spec.head_repeats <= 2:
+            key = (values * spec.anchors.per_position, spec.topology.num_inputs, spec.head_repeats)
+            return self._once(key, lambda: _measure_head(spec, values))
+        # From the second convolution on each is like the one before.
+        (one, own), (two, owns) = (
+            self.head(dataclasses.replace(spec, head_repeats=repeats), values) for repeats in (1, 2)
+        )
+        more = spec.head_repeats - 2
+        return two.with_more_like_it(one, more), owns + (owns - own) * more
+
+    def resampled(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+        """Give the bytes of one channel that are alive while a feature is resampled, at most, and then."""
+        return self._once((source, target), lambda: self._resample(source, target))
+
+    def _resample(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+        counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), torch.empty(1, 1, *source, device="meta"))
+        return counted.peak, counted.left
+
+    def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]  # type: ignore[return-value]
+
+
+def _measure_head(spec: DetectorSpec, values: int) -> tuple[Piece, int]:
     with torch.device("meta"):
-        network = FeatureNetwork(spec, [channels for channels, _, _ in features])
-        counted, _ = _count(network.eval(), [torch.empty(1, *shape) for shape in features])
-    return counted
+        head = Head(spec, values)
+    own = sum(parameter.numel() for norms in head.norms for parameter in norms[0].parameters())  # type: ignore[index]
+    return measure(lambda: head, [spec.width]), own
 
 
-def count_heads(spec: DetectorSpec, features: Shapes3) -> tuple[Counted, Counted]:
-    """Count the class head and the box head on the feature network's output."""
-    with torch.device("meta"):
-        inputs = [torch.empty(1, spec.width, height, width) for height, width in _level_sizes(spec, features)]
-        classes, boxes = (_count(Head(spec, values).eval(), inputs)[0] for values in (spec.num_classes, 4))
-    return classes, boxes
+class _OfOneInput(nn.Module):
+    """A node that reads one feature, at its own size."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        self.node = FusionNode(spec, Node(spec.topology.min_level, (0,), "sum"), [spec.width])
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.node([x_BCHW], (x_BCHW.shape[2], x_BCHW.shape[3]))  # type: ignore[no-any-return]
 
 
-def _level_sizes(spec: DetectorSpec, features: Shapes3) -> list[tuple[int, int]]:
-    """Give (height, width) of every level: the backbone's, then halves rounded up."""
-    sizes = [(height, width) for _, height, width in features]
-    while len(sizes) < spec.topology.num_inputs:
-        height, width = sizes[-1]
-        sizes.append(((height - 1) // 2 + 1, (width - 1) // 2 + 1))
-    return sizes
+class Counter:
+    """Counts specs that are alike in style, in their levels and in the shapes of their backbone's features."""
+
+    def __init__(self, pieces: Pieces, spec: DetectorSpec, features: Shapes3) -> None:
+        self._pieces, self._width = pieces, spec.width
+        topology = spec.topology
+        self._sizes = {level: shape[1:] for level, shape in zip(topology.levels, features, strict=False)}
+        self._nodes: dict[tuple[int, str, tuple[Kind, ...]], CountedNode] = {}
+        self._heads: dict[tuple[int, int, int], CountedHeads] = {}
+        self._inputs: list[Kind] = [(topology.min_level + index, shape[0]) for index, shape in enumerate(features)]
+        self._made: list[LevelCost] = []  # levels that the backbone lacks
+        self._held = [0] * len(features)  # beside the backbone's features, which are there anyway
+        self._weights = self._peak = 0
+        for level in topology.levels[len(features) :]:
+            self._add_level(level, is_raw=not self._made)
+        self._positions = {level: height * width for level, (height, width) in self._sizes.items()}
+        self._output_bytes = sum(BYTES * self._width * positions for positions in self._positions.values())
+
+    def _add_level(self, level: int, *, is_raw: bool) -> None:
+        """FeatureNetwork._next_level."""
+        source, channels = self._sizes[level - 1], self._inputs[-1][1]
+        self._sizes[level] = next_size(*source)
+        before = sum(self._held)
+        cost, projected = LevelCost(params=0, macs=0, activations=0, level=level, kind="level"), 0
+        if is_raw and channels != self._width:
+            cost, peak, projected, weights = self._projection(channels, source, level=level, kind="level")
+            self._peak = max(self._peak, before + peak)
+            self._weights += weights
+        peak, left = self._pieces.resampled(source, self._sizes[level])
+        self._peak = max(self._peak, before + projected + self._width * peak)
+        self._made.append(cost)
+        self._inputs.append((level, self._width))
+        self._held.append(self._width * left)
+
+    def _projection(
+        self, channels: int, size: tuple[int, int], *, level: int, kind: str
+    ) -> tuple[LevelCost, int, int, int]:
+        """Give a projection's cost, its peak, what it leaves and its weights, in bytes."""
+        piece, positions = self._pieces.projection(channels), size[0] * size[1]
+        cost = LevelCost(
+            params=piece.params,
+            macs=piece.macs * positions,
+            activations=piece.activations * positions,
+            level=level,
+            kind=kind,
+        )
+        return cost, piece.peak(positions), piece.left * positions, piece.weights
+
+    # --- feature network
+
+    def feature_network(self, spec: DetectorSpec) -> tuple[list[LevelCost], PartMemory]:
+        """Count model/feature_network.py's FeatureNetwork: its pieces as they run, and its memory."""
+        nodes, outputs = spec.topology.nodes, spec.topology.outputs
+        pieces, weights, peak = list(self._made), self._weights, self._peak
+        inputs, held, left = self._inputs, self._held, spec.repeats
+        while left:
+            # Cell.forward: what a cell has read and made is alive until its end.
+            kinds, sizes, alive = list(inputs), list(held), sum(held)
+            cell, cell_weights = [], 0
+            for node in nodes:
+                counted = self._node(node, tuple([kinds[source] for source in node.inputs]))
+                cell.append(counted.cost)
+                cell_weights += counted.weights
+                peak = max(peak, alive + counted.peak)
+                alive += counted.output
+                kinds.append((node.level, self._width))
+                sizes.append(counted.output)
+            after, after_held = [kinds[output] for output in outputs], [sizes[output] for output in outputs]
+            # A cell that gives what it was given is followed by its like.
+            times = left if (after, after_held) == (inputs, held) else 1
+            pieces += cell * times
+            weights += cell_weights * times
+            inputs, held, left = after, after_held, left - times
+        alive = sum(held)
+        for level, channels in inputs:
+            if channels != self._width:
+                cost, most, output, own = self._projection(channels, self._sizes[level], level=level, kind="output")
+                pieces.append(cost)
+                weights += own
+                peak = max(peak, alive + most)
+                alive += output
+        return pieces, PartMemory(weights=weights, peak=peak, outputs=self._output_bytes)
+
+    def _node(self, node: Node, inputs: tuple[Kind, ...]) -> CountedNode:
+        key = (node.level, node.fusion, inputs)
+        if key not in self._nodes:
+            self._nodes[key] = self._count_node(*key)
+        return self._nodes[key]
+
+    def _count_node(self, level: int, kind: str, inputs: tuple[Kind, ...]) -> CountedNode:
+        """FusionNode.forward: what is projected is alive until its end, what is resampled until it is fused."""
+        pieces, size, positions = self._pieces, self._sizes[level], self._positions[level]
+        params = macs = activations = weights = projected = peak = 0
+        for source, channels in inputs:
+            if channels != self._width:
+                cost, most, left, own = self._projection(channels, self._sizes[source], level=level, kind="node")
+                params, macs, activations = params + cost.params, macs + cost.macs, activations + cost.activations
+                weights += own
+                peak = max(peak, projected + most)
+                projected += left
+        alive = projected
+        for source, _ in inputs:
+            most, left = pieces.resampled(self._sizes[source], size)
+            peak = max(peak, alive + self._width * most)
+            alive += self._width * left
+        fusion, then = pieces.fusion(kind, len(inputs)), pieces.after_fusion
+        peak = max(peak, alive + fusion.peak(positions))
+        # A sum of one is the input itself.
+        fused = projected + fusion.left * positions if fusion.left else alive
+        peak = max(peak, fused + then.peak(positions))
+        cost = LevelCost(
+            params=params + fusion.params + then.params,
+            macs=macs + (fusion.macs + then.macs) * positions,
+            activations=activations + (fusion.activations + then.activations) * positions,
+            level=level,
+            kind="node",
+        )
+        return CountedNode(cost, weights + fusion.weights + then.weights, peak, then.left * positions)
+
+    # --- heads
+
+    def heads(self, spec: DetectorSpec) -> CountedHeads:
+        """Count model/heads.py's Head, twice."""
+        key = (spec.head_repeats, spec.num_classes, spec.anchors.per_position)
+        if key not in self._heads:
+            self._heads[key] = self._count_heads(spec)
+        return self._heads[key]
+
+    def _count_heads(self, spec: DetectorSpec) -> CountedHeads:
+        heads = [self._count_head(spec, values) for values in (spec.num_classes, 4)]
+        both = [piece for piece, _, _ in heads]
+        pieces = tuple(
+            LevelCost(
+                params=sum(own for _, own, _ in heads),
+                macs=sum(piece.macs for piece in both) * positions,
+                activations=sum(piece.activations for piece in both) * positions,
+                level=level,
+                kind="heads",
+            )
+            for level, positions in self._positions.items()
+        )
+        cost = PartCost(
+            params=sum(piece.params for piece in both),
+            macs=sum(piece.macs for piece in pieces),
+            activations=sum(piece.activations for piece in pieces),
+        )
+        return CountedHeads(cost, pieces, (heads[0][2], heads[1][2]))
+
+    def _count_head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int, PartMemory]:
+        """Give a head at one level, how many of its parameters are each level's, and the memory of all levels."""
+        piece, own = self._pieces.head(spec, values)
+        peak = outputs = 0
+        for positions in self._positions.values():
+            peak = max(peak, outputs + piece.peak(positions))
+            outputs += piece.left * positions
+        return piece, own, PartMemory(weights=piece.weights, peak=peak, outputs=outputs)
 
 
-def _count(module: nn.Module, inputs: Tensor | list[Tensor]) -> tuple[Counted, list[Tensor]]:
-    own = module_tensors(module)
-    given = [inputs] if isinstance(inputs, Tensor) else inputs
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, Alive([*own, *given]) as alive:
-        outputs = list(module(inputs))
-    params = sum(parameter.numel() for parameter in module.parameters())
-    memory = PartMemory(weights=size(own), peak=alive.peak, outputs=size(outputs))
-    return (PartCost(params=params, macs=counter.get_total_flops() // 2), memory), outputs
+_pieces: dict[Hashable, Pieces] = {}
+_counters: dict[Hashable, Counter] = {}
+
+
+def _counter(spec: DetectorSpec, features: Shapes3) -> Counter:
+    style = _style(spec)
+    key = (style, features, spec.topology.min_level, spec.topology.max_level)
+    if key not in _counters:
+        if style not in _pieces:
+            _pieces[style] = Pieces(spec)
+        _counters[key] = Counter(_pieces[style], spec, features)
+    return _counters[key]

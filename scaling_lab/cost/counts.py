@@ -1,7 +1,8 @@
-"""Parameters, multiply-adds and memory of a spec. The numbers come from counting.py, which needs torch; these are values."""
+"""Parameters, multiply-adds, activations and memory of a spec: values. The numbers come from counting.py, which needs torch."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ PARTS = ("backbone", "feature_network", "heads")
 
 @dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """Parameters, and multiply-adds of convolutions and matrix products for one image."""
+    """Parameters, and for one image multiply-adds of convolutions and matrix products, and the elements of their results."""
 
     params: int
     macs: int
+    activations: int
 
     @property
     def gmacs(self) -> float:
@@ -28,20 +30,48 @@ class PartCost:
         """Parameters / 1e6."""
         return self.params / 1e6
 
+    @property
+    def activations_m(self) -> float:
+        """Activations / 1e6: what arXiv:2003.13678 calls so."""
+        return self.activations / 1e6
+
+    def numbers(self) -> dict[str, int]:
+        """Give the three numbers by name."""
+        return {"params": self.params, "macs": self.macs, "activations": self.activations}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values: params, gmacs and activations."""
+        return {"params": self.params, "gmacs": self.gmacs, "activations": self.activations}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelCost(PartCost):
+    """A piece of the detector that stands at one level.
+
+    `kind` is "node"; "level" where a level that the backbone lacks is made; "output" where a cell's output has to be
+    brought to the width; or "heads": the convolutions of both, which are one set for all levels, so that their parameters
+    are no level's, and the norms.
+    """
+
+    level: int
+    kind: str
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(PartCost):
-    """The whole detector's cost, and each part's.
+    """The whole detector's cost, each part's, and those of its `pieces` beside the backbone, in the order in which they run.
 
     `memory` is the most bytes of tensors that are alive at once while one float32 image passes through the network, without
-    gradients: weights, the image and activations. A device needs more: torch itself, what operators need inside themselves,
-    and what its allocator keeps.
+    gradients: weights, the image and activations; `activation_memory` is the same without the weights. A device needs more:
+    torch itself, what operators need inside themselves, and what its allocator keeps.
     """
 
     memory: int
+    activation_memory: int
     backbone: PartCost
     feature_network: PartCost
     heads: PartCost
+    pieces: tuple[LevelCost, ...] = ()
 
     @property
     def memory_mb(self) -> float:
@@ -49,36 +79,54 @@ class Cost(PartCost):
         return self.memory / 1e6
 
     @property
+    def activation_memory_mb(self) -> float:
+        """The activations' memory / 1e6."""
+        return self.activation_memory / 1e6
+
+    @property
     def parts(self) -> dict[str, PartCost]:
         """The parts by name."""
         return {name: getattr(self, name) for name in PARTS}
 
+    @property
+    def nodes(self) -> tuple[LevelCost, ...]:
+        """The nodes of all cells, in the order of `spec.topology.repeated(spec.repeats).nodes`."""
+        return tuple(piece for piece in self.pieces if piece.kind == "node")
+
+    @property
+    def levels(self) -> dict[int, PartCost]:
+        """What stands at each level: all pieces of feature network and heads."""
+        levels = sorted({piece.level for piece in self.pieces})
+        return {level: total(piece for piece in self.pieces if piece.level == level) for level in levels}
+
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: params, gmacs and memory_mb, and the first two under "parts" by name."""
-        parts = {name: {"params": part.params, "gmacs": part.gmacs} for name, part in self.parts.items()}
-        return {"params": self.params, "gmacs": self.gmacs, "memory_mb": self.memory_mb, "parts": parts}
+        """Give plain JSON values: params, gmacs, activations and memory_mb, and the first three by part and by level."""
+        return {
+            **super().to_dict(),
+            "memory_mb": self.memory_mb,
+            "activation_memory_mb": self.activation_memory_mb,
+            "parts": {name: part.to_dict() for name, part in self.parts.items()},
+            "levels": {f"P{level}": cost.to_dict() for level, cost in self.levels.items()},
+        }
+
+
+def total(parts: Iterable[PartCost]) -> PartCost:
+    """Add costs."""
+    parts = list(parts)
+    return PartCost(
+        params=sum(part.params for part in parts),
+        macs=sum(part.macs for part in parts),
+        activations=sum(part.activations for part in parts),
+    )
 
 
 def count(spec: DetectorSpec) -> Cost:
     """Count a spec at its own image size, without running it: its modules see shapes alone.
 
-    Multiply-adds are those of convolutions and matrix products, counted as one each (torch's own counter says two). Raises
-    UserError for a backbone that timm does not know or that lacks the spec's levels.
+    Multiply-adds are those of convolutions and matrix products, counted as one each (torch's own counter says two). A module
+    is counted once for each form that it takes, so that the first spec with a backbone takes seconds and the next ones
+    less than a millisecond. Raises UserError for a backbone that timm does not know or that lacks the spec's levels.
     """
-    from scaling_lab.cost.counting import count_backbone, count_feature_network, count_heads
-    from scaling_lab.cost.memory import inference_memory
+    from scaling_lab.cost.counting import count_spec
 
-    (backbone, backbone_memory), features = count_backbone(spec)
-    feature_network, network_memory = count_feature_network(spec, features)
-    (classes, classes_memory), (boxes, boxes_memory) = count_heads(spec, features)
-    heads = PartCost(params=classes.params + boxes.params, macs=classes.macs + boxes.macs)
-    parts = (backbone, feature_network, heads)
-    image = 4 * 3 * spec.image_size[0] * spec.image_size[1]
-    return Cost(
-        params=sum(part.params for part in parts),
-        macs=sum(part.macs for part in parts),
-        memory=inference_memory(image, backbone_memory, network_memory, (classes_memory, boxes_memory)),
-        backbone=backbone,
-        feature_network=feature_network,
-        heads=heads,
-    )
+    return count_spec(spec)

@@ -8,34 +8,34 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, UntypedStorage, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartMemory:
-    """Bytes of one part: its weights and buffers, the most that is alive while it runs beside its inputs, and its outputs."""
-
-    weights: int
-    peak: int
-    outputs: int
+from torch.utils.flop_counter import flop_registry
 
 
 class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the tensors that are made under it; those that were there before do not count. `peak` is the most at once."""
+    """Counts the bytes of tensors that are made under it; those that were there before do not count.
+
+    `now` is what is alive, `moments` what was whenever a tensor had been made. `activations` are the elements of the results
+    of all operators that multiply and add, those that torch's FlopCounterMode knows.
+    """
 
     def __init__(self, before: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now = self.peak = 0
+        self.now = self.activations = 0
+        self.moments: list[int] = []
         self._sizes = {_storage(tensor)._cdata: 0 for tensor in before}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator and note what it has made; views share the storage of what they show."""
         made = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.activations += (
+                made if isinstance(made, Tensor) else made[0]
+            ).numel()  # attention gives more than its result
         for each in tree_leaves(made):
             if isinstance(each, Tensor):
                 self._note(_storage(each))
@@ -46,7 +46,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._sizes[storage._cdata] = storage.nbytes()
             weakref.finalize(storage, self._free, storage._cdata).atexit = False
             self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
+            self.moments.append(self.now)
 
     def _free(self, key: int) -> None:
         self.now -= self._sizes.pop(key)
@@ -60,20 +60,6 @@ def module_tensors(module: nn.Module) -> list[Tensor]:
 def size(tensors: Iterable[Tensor]) -> int:
     """Give the bytes of tensors, those that share a storage once."""
     return sum({_storage(tensor)._cdata: _storage(tensor).nbytes() for tensor in tensors}.values())
-
-
-def inference_memory(
-    image: int, backbone: PartMemory, network: PartMemory, heads: tuple[PartMemory, PartMemory]
-) -> int:
-    """Give the most bytes that are alive in a whole detector, from its parts' and the image's: model/detector.py's order."""
-    classes, boxes = heads
-    peaks = (
-        backbone.peak,
-        backbone.outputs + network.peak,
-        network.outputs + classes.peak,
-        network.outputs + classes.outputs + boxes.peak,
-    )
-    return image + sum(part.weights for part in (backbone, network, *heads)) + max(peaks)
 
 
 def _storage(tensor: Tensor) -> UntypedStorage:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Node, Topology
 from scaling_lab.model.fusion import make_fusion
-from scaling_lab.model.layers import ACTIVATION_MODULES, Projection, batch_norm, convolution, resample
+from scaling_lab.model.layers import ACTIVATION_MODULES, Projection, batch_norm, convolution, next_size, resample
 
 
 class FeatureNetwork(nn.Module):
@@ -42,14 +42,16 @@ class FeatureNetwork(nn.Module):
         """Take the backbone's features; give one (B, width, H, W) for each level of the topology."""
         features = list(features)
         while len(features) < self.spec.topology.num_inputs:
-            x_BCHW = features[-1]
-            size = ((x_BCHW.shape[2] - 1) // 2 + 1, (x_BCHW.shape[3] - 1) // 2 + 1)
-            if self.extra is not None and len(features) == self.num_given:
-                x_BCHW = self.extra(x_BCHW)
-            features.append(resample(x_BCHW, size, self.spec))
+            features.append(self._next_level(features[-1], is_raw=len(features) == self.num_given))
         for cell in self.cells:
             features = cell(features)
         return [project(x_BCHW) for project, x_BCHW in zip(self.outputs, features, strict=True)]
+
+    def _next_level(self, x_BCHW: Tensor, *, is_raw: bool) -> Tensor:
+        size = next_size(x_BCHW.shape[2], x_BCHW.shape[3])
+        if is_raw and self.extra is not None:
+            x_BCHW = self.extra(x_BCHW)
+        return resample(x_BCHW, size, self.spec)
 
 
 class Cell(nn.Module):

@@ -57,6 +57,11 @@ class Projection(nn.Sequential):
         self.add_module("norm", batch_norm(spec.width))
 
 
+def next_size(height: int, width: int) -> tuple[int, int]:
+    """Give the size of the level after one of this size: halves, rounded up."""
+    return (height - 1) // 2 + 1, (width - 1) // 2 + 1
+
+
 def resample(x_BCHW: Tensor, size: tuple[int, int], spec: DetectorSpec) -> Tensor:
     """Bring a feature to `size` (height, width), each axis down, up or as it is.
 

@@ -47,7 +47,7 @@ def network_cost(spec: DetectorSpec) -> NetworkCost:
     from scaling_lab.cost.counting import count_backbone
 
     network = count(spec).feature_network
-    _, features = count_backbone(spec)
+    _, _, features = count_backbone(spec)
     others = elementwise_operations(spec, features)
     return NetworkCost(params=network.params, macs=network.macs, profiled_macs=network.macs + others / 2)
 

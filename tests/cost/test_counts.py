@@ -55,7 +55,7 @@ SMALL_SPECS = {
 
 @pytest.mark.parametrize("spec", [*SMALL_SPECS.values(), efficientdet("d0")], ids=[*SMALL_SPECS, "d0"])
 def test_the_count_is_that_of_the_built_module(spec: DetectorSpec) -> None:
-    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 
     cost = count(spec)
     detector = build(spec).eval()
@@ -63,6 +63,9 @@ def test_the_count_is_that_of_the_built_module(spec: DetectorSpec) -> None:
     counted = FlopCountAnalysis(detector, torch.zeros(1, 3, *spec.image_size))
     counted.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     assert cost.macs == counted.by_operator()["conv"]
+    activations = ActivationCountAnalysis(detector, torch.zeros(1, 3, *spec.image_size))
+    activations.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    assert cost.activations == activations.total()
     parts = counted.by_module_and_operator()
     assert cost.backbone.macs == parts["backbone"]["conv"]
     assert cost.feature_network.macs == parts["feature_network"]["conv"]

@@ -214,7 +214,7 @@ def test_attention_is_one_product_more_than_a_sum_at_every_gated_node() -> None:
 
 
 def _features(spec: DetectorSpec) -> tuple[tuple[int, int, int], ...]:
-    return count_backbone(spec)[1]
+    return count_backbone(spec)[2]
 
 
 # --- the text -----------------------------------------------------------------------------------------------------------

@@ -56,10 +56,10 @@ def make_study(**changes: Any) -> Study:
 
 def count(spec: DetectorSpec) -> Cost:
     """A cost that depends on the spec and needs no backbone: what is tested is what becomes of it."""
-    part = PartCost(params=spec.width * 1000, macs=spec.width * 10**7 * (1 + len(spec.topology.nodes)))
-    return Cost(
-        params=part.params, macs=part.macs, memory=spec.width * 10**5, backbone=part, feature_network=part, heads=part
-    )
+    part = PartCost(params=spec.width * 1000, macs=spec.width * 10**7 * (1 + len(spec.topology.nodes)), activations=0)
+    memory = spec.width * 10**5
+    parts = {"backbone": part, "feature_network": part, "heads": part}
+    return Cost(**part.numbers(), memory=memory, activation_memory=memory, **parts)
 
 
 @dataclass(frozen=True, kw_only=True)

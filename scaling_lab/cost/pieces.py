@@ -1,0 +1,108 @@
+"""What the modules of feature network and heads cost, each counted once on torch's meta device and then known for every size.
+
+A piece's inputs and outputs have one height and width, its positions: multiply-adds and activations grow with them in
+proportion, and so do the bytes of its tensors but for those that have no positions. No topology is known here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from scaling_lab.cost.memory import Alive, module_tensors, size
+
+# Two sizes tell what grows with the positions from what does not.
+_SIZES = ((2, 2), (2, 4))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of a module: bytes of weights, what was alive whenever a tensor had been made, and what its outputs hold."""
+
+    params: int
+    macs: int
+    activations: int
+    weights: int
+    moments: tuple[int, ...]
+    left: int
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that were alive at once, beside weights and inputs."""
+        return max(self.moments, default=0)
+
+
+def run(module: nn.Module | Callable[[Any], Any], inputs: Tensor | list[Tensor]) -> Run:
+    """Run a module, made on the meta device, on tensors there. What it was given is not counted as alive."""
+    own = module_tensors(module) if isinstance(module, nn.Module) else []
+    given = [inputs] if isinstance(inputs, Tensor) else inputs
+    with torch.no_grad(), FlopCounterMode(display=False) as counter, Alive([*own, *given]) as alive:
+        outputs = module(inputs)
+        left = alive.now
+    return Run(
+        params=sum(parameter.numel() for parameter in module.parameters()) if isinstance(module, nn.Module) else 0,
+        macs=counter.get_total_flops() // 2,
+        activations=alive.activations,
+        weights=size(own),
+        moments=tuple(alive.moments),
+        left=left,
+        outputs=(outputs,) if isinstance(outputs, Tensor) else tuple(outputs),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A module's cost: `macs`, `activations` and `left`, the bytes of its result, are for one position.
+
+    `moments` are what is alive beside weights and inputs while it runs: (bytes for a position, bytes whatever the size).
+    """
+
+    params: int
+    weights: int
+    macs: int
+    activations: int
+    left: int
+    moments: tuple[tuple[int, int], ...]
+
+    def peak(self, positions: int) -> int:
+        """Give the most bytes that are alive at once while it runs."""
+        return max((each * positions + fixed for each, fixed in self.moments), default=0)
+
+    def with_more_like_it(self, less: Piece, times: int) -> Piece:
+        """Give the piece that has `times` more of what this has and `less` has not; it runs after all else has ended."""
+        grown = {
+            name: getattr(self, name) + times * (getattr(self, name) - getattr(less, name))
+            for name in ("params", "weights", "macs", "activations")
+        }
+        return dataclasses.replace(self, **grown)
+
+
+def measure(make: Callable[[], nn.Module], channels: Sequence[int] | int) -> Piece:
+    """Make and count a module that takes a list of tensors with these channels, or one tensor."""
+    with torch.device("meta"):
+        module = make().eval()
+    runs = []
+    for height, width in _SIZES:
+        shapes = [channels] if isinstance(channels, int) else channels
+        tensors = [torch.empty(1, each, height, width, device="meta") for each in shapes]
+        runs.append(run(module, tensors[0] if isinstance(channels, int) else tensors))
+    (small, large), (few, many) = runs, [height * width for height, width in _SIZES]
+    moments = set()
+    for less, more in zip(small.moments, large.moments, strict=True):
+        each = (more - less) // (many - few)
+        moments.add((each, less - each * few))
+    return Piece(
+        params=small.params,
+        weights=small.weights,
+        macs=small.macs // few,
+        activations=small.activations // few,
+        left=small.left // few,
+        moments=tuple(sorted(moments)),
+    )

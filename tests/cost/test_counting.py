@@ -1,0 +1,84 @@
+"""The sums over pieces against whole detectors: torch's own counter and what is alive, over any topology, backbone and size."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch.utils.flop_counter import FlopCounterMode
+
+from scaling_lab import DetectorSpec, build, count, topologies
+from scaling_lab.architecture.topology import FUSIONS
+from scaling_lab.cost.counts import PartCost
+from scaling_lab.cost.pieces import Run, run
+from search_spaces.compound import SMALL
+from tests.cost.specs import DRAWN, specs
+
+
+def whole(spec: DetectorSpec) -> tuple[dict[str, Run], list[int]]:
+    """Run the parts of the built detector on the meta device, each as a whole; give the multiply-adds of its nodes too."""
+    with torch.device("meta"):
+        detector = build(spec).eval()
+        image = torch.empty(1, 3, *spec.image_size)
+        backbone = run(detector.backbone, image)
+        network = run(detector.feature_network, list(backbone.outputs))
+        classes, boxes = (run(head, list(network.outputs)) for head in (detector.class_head, detector.box_head))
+        with torch.no_grad(), FlopCounterMode(display=False, depth=4) as counter:
+            detector(image)
+    counts = counter.get_flop_counts()
+    nodes = [
+        sum(counts.get(f"Detector.feature_network.cells.{cell}.nodes.{node}", {}).values()) // 2
+        for cell in range(spec.repeats)
+        for node in range(len(spec.topology.nodes))
+    ]
+    return {"backbone": backbone, "feature_network": network, "classes": classes, "boxes": boxes}, nodes
+
+
+def held(counted: Run) -> int:
+    return sum(4 * x.numel() for x in counted.outputs)
+
+
+def cost(*parts: Run) -> PartCost:
+    return PartCost(
+        params=sum(part.params for part in parts),
+        macs=sum(part.macs for part in parts),
+        activations=sum(part.activations for part in parts),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(specs())
+def test_the_sum_over_pieces_is_the_count_of_the_whole(spec: DetectorSpec) -> None:
+    compare(spec)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("separable", [True, False])
+def test_every_fusion_is_counted_as_it_is_built(fusion: str, separable: bool) -> None:
+    compare(dataclasses.replace(SMALL.base, topology=topologies.bifpn(3, 7, fusion), repeats=2, separable=separable))
+
+
+def test_every_field_of_a_spec_is_compared_or_costs_nothing() -> None:
+    assert {f.name for f in dataclasses.fields(DetectorSpec)} == DRAWN | {"backbone_options", "pixels"}
+
+
+def compare(spec: DetectorSpec) -> None:
+    counted = count(spec)
+    parts, nodes = whole(spec)
+    backbone, network, classes, boxes = parts.values()
+    assert counted.backbone == cost(backbone)
+    assert counted.feature_network == cost(network)
+    assert counted.heads == cost(classes, boxes)
+    assert [node.macs for node in counted.nodes] == nodes
+    assert [node.level for node in counted.nodes] == [node.level for node in spec.topology.nodes] * spec.repeats
+    image = 4 * 3 * spec.image_size[0] * spec.image_size[1]
+    peaks = (
+        backbone.peak,
+        held(backbone) + network.peak,
+        held(network) + classes.peak,
+        held(network) + held(classes) + boxes.peak,
+    )
+    assert counted.activation_memory == image + max(peaks)
+    assert counted.memory - counted.activation_memory == sum(part.weights for part in parts.values())
