@@ -1,6 +1,6 @@
 """How much of a known front does a search find? Every sampler on the replayed table, through the whole engine.
 
-    python benchmarks/replayed_search.py                      4 samplers, 20 seeds: about 10 minutes on 2 quiet cores
+    python benchmarks/replayed_search.py                      5 samplers, 20 seeds: about 15 minutes on 2 quiet cores
     python benchmarks/replayed_search.py --noise 0.8          the AP of each trial with the noise of its seed
     python benchmarks/replayed_search.py --samplers gp        needs scipy; about a minute a seed
 
@@ -101,7 +101,7 @@ def lead(shares: Sequence[float], others: Sequence[float], *, draws: int = 10_00
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samplers", nargs="+", default=["tpe", "nsga2", "nsga3"], help="beside random")
+    parser.add_argument("--samplers", nargs="+", default=["ehvi", "tpe", "nsga2", "nsga3"], help="beside random")
     parser.add_argument("--seeds", type=int, default=20, help="how many; from 0")
     parser.add_argument("--noise", type=float, default=0.0, help="SD over a trial's seeds, in AP (0)")
     parser.add_argument("--processes", type=int, default=2)

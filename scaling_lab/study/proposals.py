@@ -1,6 +1,7 @@
 """Which trial is next: points of the space within the limits, none of them twice. It starts no trial and needs no ray.
 
     grid      every point with every seed is planned in the ledger at once, seeds outermost
+    ehvi      points are drawn and counted, and one of them chosen; Optuna only hears of it
     others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
     finalists are chosen and planned when all trials of the search have ended
 
@@ -14,7 +15,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import TrialState
@@ -32,6 +33,9 @@ from scaling_lab.study.sampling import Asked, Sampling, replay
 from scaling_lab.study.selection import Finalist, choose_finalists
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
+
+if TYPE_CHECKING:
+    from scaling_lab.study.ehvi import Ehvi
 
 # So many points in a row without a new trial mean that the space has no more, or that finding one takes for ever.
 MOST_FUTILE = 200
@@ -73,6 +77,7 @@ class Proposals:
         self._tell_the_past()
         if study.sampler == "grid":
             self._plan_grid()
+        self._ehvi = self._make_ehvi() if study.sampler == "ehvi" else None
         self._waiting = self._planned_trials(is_search=True)
         self._exhausted = False
 
@@ -163,6 +168,8 @@ class Proposals:
         with self._ledger.transaction():
             self._is_refused(architecture, row.params)
             self._rows.forget([trial, *waiting])
+        if self._ehvi is not None:
+            self._ehvi.refuse(architecture.digest)
         self._waiting = deque(each for each in self._waiting if each.trial not in waiting)
         if trial in self._asked:
             self._sampling.prune(self._asked.pop(trial))
@@ -176,8 +183,11 @@ class Proposals:
         for futile in range(self._too_slow, MOST_FUTILE):
             if self._rows.searched >= self.study.trials:
                 return None
+            params = None if self._ehvi is None else self._ehvi.choose(self._rows)
+            if params is None and self._ehvi is not None:
+                break
             try:
-                asked = self._sampling.ask(is_retry=futile > 0)
+                asked = self._sampling.ask(params, is_retry=futile > 0)
             except optuna.TrialPruned:
                 continue
             proposal = self._judge(asked)
@@ -185,11 +195,21 @@ class Proposals:
                 return proposal
         if not self._exhausted:
             self._exhausted = True
+            points = f"{MOST_FUTILE} points in a row were" if self._ehvi is None else "all points that were drawn are"
             self._say(
-                f"{MOST_FUTILE} points in a row were known already or beyond the limits: "
+                f"{points} known already or beyond the limits: "
                 f"the search ends with {self._rows.searched} trials of {self.study.trials}"
             )
         return None
+
+    def _make_ehvi(self) -> Ehvi:
+        from scaling_lab.study.ehvi import Ehvi  # it needs torch
+
+        def within_limits(spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture | None:
+            architecture = self._measure(spec, params)
+            return architecture if self._costs.refusal(architecture.costs) is None else None
+
+        return Ehvi(self.study, within_limits, self._costs.__getitem__, seed=self._sampling.seed)
 
     def _judge(self, asked: Asked) -> Proposal | None:
         architecture = self._measure(asked.spec, asked.params)

@@ -51,7 +51,7 @@ class Sampling:
 
     def __init__(self, study: Study, *, journal: Path | None, name: str, past: int = 0) -> None:
         self._space = study.space
-        seed = (study.seeds[0] + 1_000_003 * past) % 2**32
+        self.seed = seed = (study.seeds[0] + 1_000_003 * past) % 2**32
         self._sampler = make_sampler(study.sampler, seed=seed, trials=study.trials)
         self._chance = RandomSampler(seed=seed)
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -30,7 +30,9 @@ from scaling_lab.training.recipe import Recipe
 if TYPE_CHECKING:
     from scaling_lab.data import Source
 
-SAMPLERS = ("grid", "random", "tpe", "nsga2", "nsga3", "gp")
+SAMPLERS = ("grid", "random", "ehvi", "tpe", "nsga2", "nsga3", "gp")
+# The most objectives beside a measured one that sampler "ehvi" takes.
+MOST_COUNTED = 2
 MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 COSTS = ("gmacs", "params_m", "memory_mb", "latency_ms")
 DIRECTIONS = ("maximize", "minimize")
@@ -47,8 +49,10 @@ class Study(Fields):
     """What a study file's STUDY holds. Raises UserError for a field that makes no sense.
 
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
-    the other samplers use the seeds after the first for architectures that they propose again. `sampler` "gp" models what
-    every point of the space has; parameters that only some points have are drawn at random. `objectives` maps each
+    the other samplers use the seeds after the first for architectures that they propose again. `sampler` "ehvi" is for one
+    measured objective beside those that are counted: it draws many points, counts them, and trains what promises most
+    hypervolume. "gp" models what every point of the space has; parameters that only some points have are drawn at random;
+    it needs scipy. "random", "tpe", "nsga2" and "nsga3" are Optuna's, as "gp" is. `objectives` maps each
     objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
 
     Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). latency_ms is measured as
@@ -127,8 +131,19 @@ class Study(Fields):
                 raise UserError(f"limit {name!r} is unknown; allowed are {', '.join(COSTS)}")
             check_number(f"limit {name!r}", limit, above=0)
 
+        self._check_counted()
         self._check_stopping()
         self._check_finalists()
+
+    def _check_counted(self) -> None:
+        """Refuse objectives that sampler "ehvi" cannot know before a trial, or not as many."""
+        measured = [name for name in self.objectives if name in (*MEASURED, "latency_ms")]
+        counted = len(self.objectives) - len(measured)
+        if self.sampler == "ehvi" and (len(measured) != 1 or measured[0] not in MEASURED or counted > MOST_COUNTED):
+            raise UserError(
+                f"sampler 'ehvi' with the objectives {', '.join(self.objectives)}: allowed are one of {', '.join(MEASURED)}, "
+                f"and up to {MOST_COUNTED} that are counted before a trial: gmacs, params_m, memory_mb"
+            )
 
     def _check_stopping(self) -> None:
         if self.stopping is None:

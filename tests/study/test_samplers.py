@@ -14,7 +14,7 @@ from scaling_lab.errors import UserError
 from tests.study.desk import Desk, wide
 from tests.study.engine import count, spec
 
-SEARCHES = ["random", "tpe", "nsga2", "nsga3", "gp"]
+SEARCHES = ["random", "ehvi", "tpe", "nsga2", "nsga3", "gp"]
 OBJECTIVES: list[dict[str, str]] = [{"ap": "maximize"}, {"ap": "maximize", "gmacs": "minimize"}]
 
 

@@ -23,7 +23,7 @@ from tests.study.engine import make_study
         ({"space": 3}, "space is 3"),
         ({"data": "shapes"}, "data is 'shapes'"),
         ({"recipe": {"epochs": 3}}, "recipe is {'epochs': 3}"),
-        ({"sampler": "bayes"}, "sampler is 'bayes'; allowed are grid, random, tpe, nsga2, nsga3, gp"),
+        ({"sampler": "bayes"}, "sampler is 'bayes'; allowed are grid, random, ehvi, tpe, nsga2, nsga3, gp"),
         ({"sampler": "tpe"}, "trials is None; with sampler 'tpe' it must be a number"),
         ({"trials": 0}, "trials is 0"),
         ({"seeds": ()}, "seeds is ()"),

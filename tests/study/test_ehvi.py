@@ -1,0 +1,156 @@
+"""Sampler "ehvi": its formula against a draw of many, its process against what made the points, and what it chooses."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna._hypervolume import compute_hypervolume
+
+from scaling_lab import DetectorSpec, Study, topologies
+from scaling_lab.errors import UserError
+from scaling_lab.runs import Runs
+from scaling_lab.study.gaussian_process import GaussianProcess
+from scaling_lab.study.improvement import expected_improvement
+from scaling_lab.study.runner import run_study
+from tests.study.engine import Replayed, count, make_study, rows, spec
+
+# --- the formula -----------------------------------------------------------------------------------------------------
+
+
+def dominated(values: Any, costs: Any, reference: float, reference_costs: Any) -> float:
+    """The hypervolume by Optuna, which minimises all."""
+    points = np.column_stack([-np.asarray(values), costs])
+    inside = (points < [-reference, *reference_costs]).all(1)
+    return float(compute_hypervolume(points[inside], np.array([-reference, *reference_costs]))) if inside.any() else 0.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2), st.integers(0, 12), st.integers(0, 10**6))
+def test_the_expected_improvement_is_the_mean_over_draws(dimensions: int, known: int, seed: int) -> None:
+    chance = np.random.default_rng(seed)
+    # On a grid, so that equal values and equal costs occur; some lie beyond the reference.
+    values = chance.integers(0, 8, known) / 4
+    costs = chance.integers(0, 8, (known, dimensions)) / 4
+    reference, limits = 0.25, [1.5] * dimensions
+    mean, deviation, own = (
+        chance.uniform(0, 2, 1),
+        chance.uniform(0.05, 1, 1),
+        chance.integers(0, 7, (1, dimensions)) / 4,
+    )
+    expected = expected_improvement(
+        torch.tensor(mean),
+        torch.tensor(deviation),
+        torch.tensor(own, dtype=torch.float64),
+        values_N=torch.tensor(values),
+        known_costs_NC=torch.tensor(costs, dtype=torch.float64),
+        reference=reference,
+        reference_costs_C=torch.tensor(limits, dtype=torch.float64),
+    )
+    before = dominated(values, costs, reference, limits)
+    # The values at the middle of many equal shares of the distribution.
+    shares = torch.special.ndtri((torch.arange(400, dtype=torch.float64) + 0.5) / 400).numpy()
+    gains = [
+        dominated([*values, value], np.vstack([costs, own]), reference, limits) - before
+        for value in mean + deviation * shares
+    ]
+    assert float(expected[0]) == pytest.approx(np.mean(gains), rel=0.02, abs=0.003)
+
+
+# --- the process -----------------------------------------------------------------------------------------------------
+
+
+def test_the_process_predicts_what_it_has_not_seen_and_says_how_well() -> None:
+    chance = torch.Generator().manual_seed(0)
+    points_ND = torch.rand(80, 4, generator=chance, dtype=torch.float64)
+    truth_N = torch.sin(4 * points_ND[:, 0]) + points_ND[:, 1] ** 2  # of two dimensions; the others mean nothing
+    values_N = truth_N + 0.05 * torch.randn(80, generator=chance, dtype=torch.float64)
+    process = GaussianProcess(points_ND[:50], values_N[:50], torch.arange(4))
+    mean_M, deviation_M = process(points_ND[50:])
+    errors_M = (mean_M - values_N[50:]).abs()
+    assert errors_M.mean() < 0.15 * values_N.std()
+    assert 0.8 <= (errors_M < 2 * deviation_M).double().mean() <= 1.0
+    lengths = process.settings[:-1].exp()
+    assert lengths[2:].min() > lengths[:2].max()
+
+
+def test_dimensions_of_one_group_share_their_length() -> None:
+    points_ND = torch.rand(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    process = GaussianProcess(points_ND, points_ND[:, 0], torch.tensor([0, 1, 1]))
+    assert process.settings.shape == (3,)
+
+
+def test_a_process_of_equal_values_gives_that_value() -> None:
+    points_ND = torch.rand(12, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    mean_M, deviation_M = GaussianProcess(points_ND, torch.full((12,), 3.0, dtype=torch.float64), torch.arange(2))(
+        points_ND
+    )
+    assert mean_M.tolist() == pytest.approx([3.0] * 12)
+    assert bool((deviation_M > 0).all())
+
+
+# --- the search ------------------------------------------------------------------------------------------------------
+
+
+def space(trial: Any) -> DetectorSpec:
+    """28 points, and a parameter that only some have."""
+    name = trial.suggest_categorical("topology", ["none", "fpn", "bifpn"])
+    fusion = trial.suggest_categorical("fusion", ["sum", "fast"]) if name == "fpn" else "sum"
+    return spec(getattr(topologies, name)(3, 7, fusion=fusion), width=trial.suggest_int("width", 16, 64, step=8))
+
+
+def searched(folder: Path, **changes: Any) -> str:
+    study = make_study(space=space, sampler="ehvi", **changes)
+    stream = io.StringIO()
+    run_study(study, out=folder, executor="local", objective=Replayed(), count=count, stream=stream)
+    return stream.getvalue()
+
+
+def test_a_search_trains_no_architecture_twice_and_ends_when_it_has_had_all(tmp_path: Path) -> None:
+    said = searched(tmp_path, trials=500)
+    digests = [row["architecture"] for row in rows(tmp_path)]
+    assert len(digests) == len(set(digests)) == 28
+    assert (
+        f"all points that were drawn are known already or beyond the limits: the search ends with {len(digests)}"
+        in said
+    )
+
+
+def test_a_stopped_search_goes_on(tmp_path: Path) -> None:
+    searched(tmp_path, trials=8)
+    first = [row["architecture"] for row in rows(tmp_path)]
+    searched(tmp_path, trials=12)
+    digests = [row["architecture"] for row in rows(tmp_path)]
+    assert digests[:8] == first
+    assert len(set(digests)) == 12
+
+
+def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
+    searched(tmp_path / "all", trials=500)
+    gmacs = sorted(Runs(tmp_path / "all").table()["gmacs"])
+    limit = gmacs[len(gmacs) // 2]
+    searched(tmp_path / "some", trials=500, limits={"gmacs": limit})
+    assert sorted(Runs(tmp_path / "some").table()["gmacs"]) == [each for each in gmacs if each <= limit]
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"gmacs": "minimize"},
+        {"ap": "maximize", "ap50": "maximize"},
+        {"ap": "maximize", "latency_ms": "minimize"},
+        {"ap": "maximize", "gmacs": "minimize", "params_m": "minimize", "memory_mb": "minimize"},
+    ],
+)
+def test_objectives_that_it_cannot_know_are_refused(objectives: dict[str, str]) -> None:
+    study = make_study(sampler="random", trials=1, objectives=objectives)
+    with pytest.raises(UserError, match="sampler 'ehvi' with the objectives .*: allowed are one of ap, ap50"):
+        dataclasses.replace(study, sampler="ehvi")
+    assert isinstance(study, Study)
