@@ -151,6 +151,6 @@ def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
 )
 def test_objectives_that_it_cannot_know_are_refused(objectives: dict[str, str]) -> None:
     study = make_study(sampler="random", trials=1, objectives=objectives)
-    with pytest.raises(UserError, match="sampler 'ehvi' with the objectives .*: allowed are one of ap, ap50"):
+    with pytest.raises(UserError, match=r"sampler 'ehvi' with the objectives .*: allowed are one of ap, ap50"):
         dataclasses.replace(study, sampler="ehvi")
     assert isinstance(study, Study)
