@@ -46,8 +46,7 @@ def expected_improvement(
 def _is_dominated(values_N: Tensor, costs_NC: Tensor) -> Tensor:
     no_worse_NN = (values_N[:, None] >= values_N) & (costs_NC[:, None] <= costs_NC).all(2)
     better_NN = (values_N[:, None] > values_N) | (costs_NC[:, None] < costs_NC).any(2)
-    dominates_NN: Tensor = no_worse_NN & better_NN
-    return dominates_NN.any(0)
+    return torch.logical_and(no_worse_NN, better_NN).any(0)
 
 
 def _two(costs_NC: Tensor) -> Tensor:
