@@ -6,6 +6,8 @@ the costs are no random variables, which makes it a sum over the heights between
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -59,7 +61,7 @@ def _two(costs_NC: Tensor) -> Tensor:
 def _gain(mean_M: Tensor, deviation_M: Tensor, heights_H: Tensor) -> Tensor:
     """Give E[max(0, value - height)] (H, M)."""
     z_HM = (mean_M - heights_H[:, None]) / deviation_M
-    density_HM = torch.exp(-0.5 * z_HM**2) / (2 * torch.pi) ** 0.5
+    density_HM = torch.exp(-0.5 * z_HM**2) / math.sqrt(2 * math.pi)
     return deviation_M * (z_HM * torch.special.ndtr(z_HM) + density_HM)
 
 
