@@ -62,7 +62,8 @@ def _gain(mean_M: Tensor, deviation_M: Tensor, heights_H: Tensor) -> Tensor:
     """Give E[max(0, value - height)] (H, M)."""
     z_HM = (mean_M - heights_H[:, None]) / deviation_M
     density_HM = torch.exp(-0.5 * z_HM**2) / math.sqrt(2 * math.pi)
-    return deviation_M * (z_HM * torch.special.ndtr(z_HM) + density_HM)
+    gains_HM: Tensor = deviation_M * (z_HM * torch.special.ndtr(z_HM) + density_HM)
+    return gains_HM
 
 
 def _free_area(costs_M2: Tensor, known_N2: Tensor, reference_2: Tensor) -> Tensor:
