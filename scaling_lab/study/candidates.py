@@ -13,7 +13,7 @@ from typing import Any
 from optuna import TrialPruned
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.study.enumeration import Suggestions
+from scaling_lab.study.enumeration import Drawn, Suggestions
 from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import call_space
 from scaling_lab.study.study import Space
@@ -51,7 +51,7 @@ class Candidates:
         """Draw at random, and as many near the points given. Raises UserError where the space fails."""
         number = LATER if self._found else AT_FIRST
         for _ in range(number):
-            self._add(_Drawn(self._chance))
+            self._add(Drawn(self._chance))
         for _ in range(number if near else 0):
             params = self._chance.choice(near)
             self._add(_Near(self._chance, params))
@@ -68,19 +68,7 @@ class Candidates:
             self._found.setdefault(architecture.digest, Candidate(params=trial.params, architecture=architecture))
 
 
-class _Drawn(Suggestions):
-    def __init__(self, chance: random.Random) -> None:
-        super().__init__()
-        self._chance = chance
-
-    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._chance.choice(choices)
-
-    def _choose_between(self, name: str, low: float, high: float) -> float:
-        return self._chance.uniform(low, high)
-
-
-class _Near(_Drawn):
+class _Near(Drawn):
     """Suggests what `params` has, but for some that are drawn anew."""
 
     def __init__(self, chance: random.Random, params: Params) -> None:

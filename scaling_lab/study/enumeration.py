@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from scaling_lab.study.loading import call_space
 from scaling_lab.study.study import Space
 
 MOST_POINTS = 100_000
+# So many random points have to say each that there are so many times more, before a space is refused unseen.
+PROBES, CERTAIN = 16, 100
 
 
 def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
@@ -22,8 +25,13 @@ def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec
 
     A parameter that is suggested only under a condition is a branch of its own, so conditional spaces have no point
     twice. Points for which the space raises optuna.TrialPruned are left out. Raises UserError for a continuous
-    parameter, and beyond MOST_POINTS.
+    parameter, and beyond MOST_POINTS; at once where a few random points say that there are far more.
     """
+    least = min(_size(space, random.Random(probe)) for probe in range(PROBES))
+    if least > CERTAIN * MOST_POINTS:
+        raise UserError(
+            f"the space has about {least:.1g} points, and a grid {MOST_POINTS} at most; it needs another sampler"
+        )
     path: list[int] = []
     for _ in range(MOST_POINTS):
         trial = _Replay(path)
@@ -35,7 +43,26 @@ def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec
     raise UserError(f"the space has more than {MOST_POINTS} points; a grid of that size needs another sampler")
 
 
-def _point(space: Space, trial: _Replay) -> tuple[dict[str, Any], DetectorSpec]:
+def _size(space: Space, chance: random.Random) -> float:
+    """Estimate the number of points by one of them: as if all choices had as many values as those on its way.
+
+    Source: Knuth (1975), Estimating the efficiency of backtrack programs, Mathematics of Computation 29.
+    """
+    trial = _Probe(chance)
+    with contextlib.suppress(TrialPruned):
+        call_space(space, trial)
+    return trial.size
+
+
+def random_points(space: Space, number: int, *, seed: int) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
+    """Draw points and give (params, spec) of each; those for which the space raises optuna.TrialPruned are left out."""
+    chance = random.Random(seed)
+    for _ in range(number):
+        with contextlib.suppress(TrialPruned):
+            yield _point(space, Drawn(chance))
+
+
+def _point(space: Space, trial: Suggestions) -> tuple[dict[str, Any], DetectorSpec]:
     spec = call_space(space, trial)
     return trial.params, spec
 
@@ -77,6 +104,42 @@ class Suggestions(ABC):
     def _choose_between(self, name: str, low: float, high: float) -> float: ...
 
 
+def _continuous(name: str, low: float, high: float) -> UserError:
+    return UserError(
+        f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
+        "give it a step, suggest_categorical, or the study another sampler"
+    )
+
+
+class Drawn(Suggestions):
+    """Suggests what `chance` draws, every value as likely as any other."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self._chance = chance
+
+    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._chance.choice(choices)
+
+    def _choose_between(self, name: str, low: float, high: float) -> float:
+        return self._chance.uniform(low, high)
+
+
+class _Probe(Drawn):
+    """Multiplies the numbers of values that there were to choose from."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__(chance)
+        self.size = 1.0
+
+    def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+        self.size *= len(choices)
+        return super()._choose(name, choices)
+
+    def _choose_between(self, name: str, low: float, high: float) -> float:
+        raise _continuous(name, low, high)
+
+
 class _Replay(Suggestions):
     """Suggests what `path` says, and the first choice beyond its end."""
 
@@ -93,10 +156,7 @@ class _Replay(Suggestions):
         return choices[self._path[depth]]
 
     def _choose_between(self, name: str, low: float, high: float) -> float:
-        raise UserError(
-            f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
-            "give it a step, suggest_categorical, or the study another sampler"
-        )
+        raise _continuous(name, low, high)
 
     def next_path(self) -> list[int]:
         """Give the path of the next point, or an empty one after the last."""

@@ -1,0 +1,215 @@
+"""solve, enumerate: which detectors a budget buys. Nothing is trained."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.cli.parsing import add_verb, usable_device
+from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling_lab.architecture.compound_scaling import CompoundScaling
+    from scaling_lab.study.study import Space
+
+BUDGETS = {
+    "gmacs": "multiply-adds / 1e9",
+    "params_m": "parameters / 1e6",
+    "memory_mb": "megabytes of weights and activations, for one image",
+    "latency_ms": "milliseconds for one image on this device, measured",
+}
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add them to the parser."""
+    solve = add_verb(
+        verbs,
+        "solve",
+        _solve,
+        "find the largest detector of a scaling rule that a budget buys",
+        "solve --gmacs 2.5",
+        "solve d0 --gmacs 2.0 --scale width",
+        "solve my.json --params-m 1 --memory-mb 40 --scale width depth --out larger.json",
+        "solve --latency-ms 100 --threads 2",
+    )
+    solve.add_argument(
+        "detector", nargs="?", default="d0", help=f"what phi = 0 is (d0): {DETECTOR_HELP}; the rule is the paper's"
+    )
+    for name, text in BUDGETS.items():
+        solve.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"the most {text}")
+    solve.add_argument(
+        "--scale",
+        nargs="+",
+        metavar="DIMENSION",
+        help="which dimensions grow: backbone, width, depth, heads, image_size (all; a backbone only from D0's on)",
+    )
+    solve.add_argument("--device", help="for --latency-ms: cpu, cuda (a GPU where there is one)")
+    solve.add_argument("--threads", type=int, default=1, help="for --latency-ms on a processor (1)")
+    solve.add_argument("--out", type=Path, help="write the detector's spec to this file")
+    add_changes(solve)
+
+    enumerate_ = add_verb(
+        verbs,
+        "enumerate",
+        _enumerate,
+        "list or draw the detectors of a search space with their costs, as CSV",
+        "enumerate search_spaces/topology.py --limit gmacs=0.06 --sort params_m",
+        "enumerate search_spaces/nas_cell.py --sample 1000 --out cells.csv",
+        "enumerate studies/width_factor.py",
+    )
+    enumerate_.add_argument(
+        "space", help="a search space's file, with a function `space`; or a study's, with its limits"
+    )
+    enumerate_.add_argument("--sample", type=int, metavar="POINTS", help="draw so many points (all that there are)")
+    enumerate_.add_argument("--seed", type=int, default=0, help="of the draw (0)")
+    enumerate_.add_argument(
+        "--limit", action="append", default=[], metavar="COST=MOST", help="leave out what costs more; may be repeated"
+    )
+    enumerate_.add_argument("--sort", default="gmacs", metavar="COLUMN", help="the column to sort by (gmacs)")
+    enumerate_.add_argument("--descending", action="store_true", help="the largest first")
+    enumerate_.add_argument("--out", type=Path, help="write to this file")
+
+
+# --- solve -----------------------------------------------------------------------------------------------------------
+
+
+def _solve(options: argparse.Namespace) -> None:
+    from scaling_lab.cost.budget import solve
+
+    budget = {name: getattr(options, name) for name in BUDGETS if getattr(options, name) is not None}
+    rule = _rule(options)
+    measure = None
+    if "latency_ms" in budget:
+        from scaling_lab.cost.latency import measure_latency
+
+        device = str(usable_device(options.device))
+
+        def measure(spec: Any) -> float:
+            (row,) = measure_latency([spec], device=device, threads=options.threads)
+            print(f"{row['median_ms']:8.2f} ms  {spec.describe()}", file=sys.stderr, flush=True)
+            return float(row["median_ms"])
+
+    solution = solve(rule, budget, measure=measure)
+    if options.out is not None:
+        _write(options.out, solution.spec.to_json())
+    if options.json:
+        values = {"phi": solution.phi, "costs": dict(solution.costs), "budget": budget, "spec": solution.spec.to_dict()}
+        print(json.dumps(values, indent=1))
+        return
+    spec = solution.spec
+    print(f"phi = {solution.phi:g}: {spec.describe()}, heads of {spec.head_repeats}")
+    for name, most in budget.items():
+        value = solution.costs[name]
+        print(f"{name:12}{value:.4g} of {most:g} ({value / most:.1%})")
+    others = {name: value for name, value in solution.costs.items() if name not in budget}
+    print("            " + ", ".join(f"{name} {value:.4g}" for name, value in others.items()))
+
+
+def _rule(options: argparse.Namespace) -> CompoundScaling:
+    from scaling_lab.architecture.compound_scaling import DIMENSIONS, EFFICIENTNETS, CompoundScaling
+
+    base = read_detector(options.detector, options)
+    # Of another backbone than D0's nobody knows the next larger one.
+    backbones = EFFICIENTNETS if base.backbone == EFFICIENTNETS[0] else (base.backbone,)
+    rule = CompoundScaling(base=base, backbones=backbones)
+    return rule.only(*options.scale) if options.scale else rule.only(*DIMENSIONS)
+
+
+# --- enumerate -------------------------------------------------------------------------------------------------------
+
+
+def _enumerate(options: argparse.Namespace) -> None:
+    from scaling_lab.cost import count
+    from scaling_lab.study.enumeration import enumerate_space, random_points
+
+    space, limits = _space(Path(options.space))
+    limits |= dict(_limit(text) for text in options.limit)
+    if options.sample is not None and options.sample < 1:
+        raise UserError(f"--sample is {options.sample}; allowed is 1 and more")
+    points = (
+        enumerate_space(space) if options.sample is None else random_points(space, options.sample, seed=options.seed)
+    )
+    rows: dict[str, dict[str, Any]] = {}
+    refused: set[str] = set()
+    for params, spec in points:
+        if spec.digest in rows or spec.digest in refused:
+            continue
+        cost = count(spec)
+        costs = {name: getattr(cost, name) for name in ("gmacs", "params_m", "activations_m", "memory_mb")}
+        if any(costs[name] > most for name, most in limits.items()):
+            refused.add(spec.digest)
+            continue
+        rows[spec.digest] = {"architecture": spec.digest, **costs, **params, "description": spec.describe()}
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row if name != "description"))
+    if rows and options.sort not in columns:
+        raise UserError(f"--sort is {options.sort!r}; allowed are {', '.join(columns)}")
+    chosen = sorted(rows.values(), key=lambda row: _key(row.get(options.sort)), reverse=options.descending)
+    print(
+        f"{len(rows)} architectures" + (f", {len(refused)} more above a limit" if limits else ""),
+        file=sys.stderr,
+        flush=True,
+    )
+    if options.json:
+        text = json.dumps(chosen, indent=1) + "\n"
+    else:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, [*columns, "description"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(chosen)
+        text = file.getvalue()
+    if options.out is None:
+        print(text, end="")
+    else:
+        _write(options.out, text)
+
+
+def _space(path: Path) -> tuple[Space, dict[str, float]]:
+    """Read a file's `space`, or its STUDY's with the limits."""
+    from scaling_lab.study.loading import load_study
+    from scaling_lab.user_files import import_file, locate
+
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; allowed are a search space's file and a study's")
+    try:
+        module = import_file(path)
+    except Exception as error:
+        raise UserError(locate(error, otherwise=path)) from None
+    if hasattr(module, "STUDY"):
+        study = load_study(path).study
+        return study.space, dict(study.limits)
+    space = getattr(module, "space", None)
+    if not callable(space):
+        raise UserError(f"{path} has neither a function `space` nor a STUDY")
+    return space, {}
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, most = text.partition("=")
+    allowed = ("gmacs", "params_m", "activations_m", "memory_mb")
+    try:
+        value = float(most)
+    except ValueError:
+        value = 0.0
+    if name not in allowed or not value > 0:
+        raise UserError(f"--limit is {text!r}; allowed is one of {', '.join(allowed)}, and a number above 0: gmacs=2.5")
+    return name, value
+
+
+def _key(value: Any) -> tuple[int, float, str]:
+    """Sort numbers before words, and what is missing last."""
+    if value is None:
+        return (2, 0.0, "")
+    return (0, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,114 @@
+"""Which detector spends a budget: the largest phi of a scaling rule whose costs are within it. It trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from scaling_lab.architecture.compound_scaling import CompoundScaling
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import check_number
+from scaling_lab.cost.counts import count
+from scaling_lab.errors import UserError
+
+COUNTED = ("gmacs", "params_m", "memory_mb")
+LOWEST, HIGHEST = -256.0, 256.0
+# phi to the last digit that is given; a latency varies by more than a finer step would.
+STEP, TIMED_STEP = 0.001, 0.05
+
+# Gives milliseconds.
+Measure = Callable[[DetectorSpec], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """The largest phi within the budget, its detector, and what that costs of each thing that the budget names."""
+
+    phi: float
+    spec: DetectorSpec
+    costs: Mapping[str, float]
+
+
+def solve(rule: CompoundScaling, budget: Mapping[str, float], *, measure: Measure | None = None) -> Solution:
+    """Find the largest phi, to three decimals, at which a rule's detector costs no more than the budget.
+
+    `budget` has the most of any of gmacs, params_m and memory_mb, and of latency_ms where `measure` gives a detector's; then
+    phi is found to 0.05. Costs have to grow with phi. Raises UserError where no phi from -256 to 256 is within the budget, or
+    every one is.
+    """
+    allowed = (*COUNTED, "latency_ms") if measure else COUNTED
+    for name, most in budget.items():
+        if name not in allowed:
+            raise UserError(f"budget {name!r} is unknown; allowed are {', '.join(allowed)}")
+        check_number(f"budget {name!r}", most, above=0)
+    if not budget:
+        raise UserError(f"budget is empty; allowed are {', '.join(allowed)}")
+    search = _Search(rule, budget, measure)
+    step = TIMED_STEP if "latency_ms" in budget else STEP
+    low, high = search.bracket()
+    steps = round((high - low) / step)
+    within, above = 0, steps
+    while above - within > 1:
+        middle = (within + above) // 2
+        within, above = (middle, above) if search.at(low + middle * step) else (within, middle)
+    return search.solution(round(low + within * step, 3))
+
+
+class _Search:
+    def __init__(self, rule: CompoundScaling, budget: Mapping[str, float], measure: Measure | None) -> None:
+        self._rule, self._budget, self._measure = rule, budget, measure
+        self._known: dict[DetectorSpec, dict[str, float]] = {}
+
+    def bracket(self) -> tuple[float, float]:
+        """Give whole phis one or more apart, the first within the budget and the second not."""
+        low, high, step = 0.0, 1.0, 1.0
+        while not self.at(low):
+            if low - step < LOWEST or step < STEP:
+                raise UserError(f"no phi down to {low:g} costs as little as {self._words()}{self._at_least()}")
+            if self._exists(low - step):
+                low, high = low - step, low
+            else:
+                step /= 2
+        while self.at(high):
+            low, high, step = high, high + step, 2 * step
+            if high > HIGHEST:
+                raise UserError(
+                    f"phi = {low:g} still costs less than {self._words()}; what {', '.join(self._rule.scaled)} add does not "
+                    "reach it: scale other dimensions as well"
+                )
+        return low, high
+
+    def at(self, phi: float) -> bool:
+        """Whether the detector at phi is within the budget."""
+        costs = self._costs(self._rule.spec(phi))
+        return all(costs[name] <= most for name, most in self._budget.items())
+
+    def _exists(self, phi: float) -> bool:
+        """Whether the rule has a detector at phi: none of its dimensions has vanished."""
+        try:
+            self._rule.spec(phi)
+        except UserError:
+            return False
+        return True
+
+    def solution(self, phi: float) -> Solution:
+        spec = self._rule.spec(phi)
+        return Solution(phi=phi, spec=spec, costs=self._costs(spec))
+
+    def _costs(self, spec: DetectorSpec) -> dict[str, float]:
+        if spec not in self._known:
+            cost = count(spec)
+            costs = {name: getattr(cost, name) for name in COUNTED}
+            # What is counted above the budget is not worth a measurement.
+            counted = all(costs[name] <= most for name, most in self._budget.items() if name in costs)
+            if self._measure is not None:
+                costs["latency_ms"] = self._measure(spec) if counted else float("inf")
+            self._known[spec] = costs
+        return self._known[spec]
+
+    def _words(self) -> str:
+        return ", ".join(f"{name} {most:g}" for name, most in self._budget.items())
+
+    def _at_least(self) -> str:
+        least = {name: min(costs[name] for costs in self._known.values()) for name in self._budget}
+        return f"; the least seen was {', '.join(f'{name} {value:.4g}' for name, value in least.items())}"
