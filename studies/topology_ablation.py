@@ -1,6 +1,6 @@
 """Which feature network? One factor at a time: the topology changes, all else stays.
 
-    scaling-lab run studies/topology_ablation.py                     6 trials, about 5 minutes on 2 CPU cores: a demonstration
+    scaling-lab run studies/topology_ablation.py                     6 trials, 3 to 6 minutes on 2 CPU cores: a demonstration
     scaling-lab run studies/topology_ablation.py --form seeds        the same with 5 seeds, about 20 minutes
     scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       EfficientDet-D3's setting, on GPUs
 
