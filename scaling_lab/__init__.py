@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from scaling_lab.cost import count
     from scaling_lab.data import Coco, Shapes, Voc
-    from scaling_lab.model import build, load_checkpoint
+    from scaling_lab.model import build, for_inference, load_checkpoint
     from scaling_lab.runs import Runs
     from scaling_lab.study import Finalists, Halving, Study
     from scaling_lab.training.recipe import Recipe
@@ -46,6 +46,7 @@ _HOME = {
     "build": "scaling_lab.model",
     "count": "scaling_lab.cost",
     "efficientdet": "scaling_lab.architecture",
+    "for_inference": "scaling_lab.model",
     "load_checkpoint": "scaling_lab.model",
     "topologies": "scaling_lab.architecture",
 }
@@ -68,6 +69,7 @@ __all__ = [
     "build",
     "count",
     "efficientdet",
+    "for_inference",
     "load_checkpoint",
     "topologies",
 ]

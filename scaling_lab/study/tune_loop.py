@@ -9,6 +9,8 @@ Importing this imports ray; ray_executor.py does so when the environment is set.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import logging
 import os
@@ -37,6 +39,9 @@ _LOST_WORKER_RETRIES = 2
 # loaders' processes, and the next trial, which waits for the worker, would be lost without a word.
 _SECONDS_TO_END = 600
 
+# Tune keeps every trial that it has had, 50 kB each, and looks through all of them again and again. So one run of Tune has
+# no more trials than this, or than so many for each that runs at once: at its end all wait for the last.
+_MOST_TRIALS, _TRIALS_A_PLACE = 1000, 20
 # After an error on a GPU every later call may fail, and memory may stay taken. Our own code raises the other kinds.
 DAMAGING = ("error", "out_of_memory")
 
@@ -64,32 +69,42 @@ def run_on_tune(
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
-    proposed = _Proposed(bookkeeper, at_once, trial_seconds)
     # Several workers have a head without resources before them, and go with their trial: the group that they are in cannot
     # be left by one that is killed in the middle of a step.
     bundles = [dict(worker)] if workers == 1 else [{}, *([dict(worker)] * workers)]
-    tuner = tune.Tuner(
-        tune.with_resources(_make_trainable(objective, measure, name, workers), tune.PlacementGroupFactory(bundles)),
-        tune_config=tune.TuneConfig(
-            search_alg=proposed,
-            scheduler=_Decisions(bookkeeper, proposed),
-            num_samples=-1,
-            reuse_actors=workers == 1,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(storage),
-            verbose=0,
-            callbacks=[_Events(bookkeeper, proposed, is_interrupted)],
-            failure_config=tune.FailureConfig(max_failures=_LOST_WORKER_RETRIES),
-        ),
+    trainable = tune.with_resources(
+        _make_trainable(objective, measure, name, workers), tune.PlacementGroupFactory(bundles)
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            tuner.fit()
-        except _Leave as leave:
-            raise leave.cause from None
+    first: Proposal | None = None
+    for run in itertools.count():
+        proposed = _Proposed(bookkeeper, at_once, trial_seconds, first=first)
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=proposed,
+                scheduler=_Decisions(bookkeeper, proposed),
+                num_samples=-1,
+                reuse_actors=workers == 1,
+            ),
+            run_config=tune.RunConfig(
+                name=f"tune{run}",
+                storage_path=str(storage),
+                verbose=0,
+                callbacks=[_Events(bookkeeper, proposed, is_interrupted)],
+                failure_config=tune.FailureConfig(max_failures=_LOST_WORKER_RETRIES),
+            ),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                tuner.fit()
+            except _Leave as leave:
+                raise leave.cause from None
+        first = proposed.left_over
+        if first is None:
+            return
+        del tuner
+        gc.collect()  # Tune's objects know each other
 
 
 def _make_trainable(
@@ -145,10 +160,15 @@ def _runner(workers: int) -> Callable[..., Outcome]:
 
 
 class _Proposed(Searcher):  # type: ignore[misc]
-    """Give Tune the bookkeeper's proposals, none before there is room for it: the sampler then knows all results."""
+    """Give Tune the bookkeeper's proposals, none before there is room for it: the sampler then knows all results.
 
-    def __init__(self, bookkeeper: Bookkeeper, at_once: int, seconds: float | None) -> None:
+    When it has given as many as one run of Tune is to have, `left_over` is the `first` of the next run.
+    """
+
+    def __init__(self, bookkeeper: Bookkeeper, at_once: int, seconds: float | None, *, first: Proposal | None) -> None:
         super().__init__()
+        self.left_over: Proposal | None = None
+        self._first, self._left = first, max(_MOST_TRIALS, _TRIALS_A_PLACE * at_once)
         self.running: dict[int, Proposal] = {}
         self.trials: dict[int, Trial] = {}  # Tune's own, of those that have started
         self._seconds = seconds
@@ -158,10 +178,14 @@ class _Proposed(Searcher):  # type: ignore[misc]
         if len(self.running) >= self._at_once:
             return None
         with _leaving():
-            proposal = self._bookkeeper.next()
+            proposal = self._first or self._bookkeeper.next()
         if proposal is None:
             return None if self._bookkeeper.waits else Searcher.FINISHED
+        if self._left == 0:
+            self.left_over = proposal
+            return Searcher.FINISHED
         self.running[proposal.trial] = proposal
+        self._first, self._left = None, self._left - 1
         return {
             "trial": proposal.trial,
             "spec": proposal.spec.to_dict(),

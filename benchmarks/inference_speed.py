@@ -1,0 +1,141 @@
+"""How fast is a detector, beside effdet's with the same weights, images and threads? The network alone, eager and compiled.
+
+    python benchmarks/inference_speed.py                         D0 at 512 px, batch 1, on this machine's cores: 5 minutes
+    python benchmarks/inference_speed.py --device cuda --batch 32 --precision bf16
+
+All contestants run in turns, `runs` times each in a round, so that a busy machine slows all; printed are the median over all
+runs, the 90th percentile, and the ratio of the peer's median to ours. Ours is `for_inference(load_checkpoint(...))` in
+channels-last memory, the peer effdet's model in evaluation mode: as it comes, and in channels-last memory, which it does
+not ask for and gains from when compiled. The largest difference of the outputs is printed over their standard deviation.
+Needs the extra `test` (effdet 0.4.1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scaling_lab.architecture.effdet import spec_from_effdet
+from scaling_lab.cost.latency import device_name
+from scaling_lab.model import for_inference, load_checkpoint
+
+with warnings.catch_warnings():  # torch.jit.script, which effdet uses, is deprecated
+    warnings.simplefilter("ignore")
+    from effdet import EfficientDet, get_efficientdet_config
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def models(name: str, device: str, dtype: torch.dtype) -> tuple[dict[str, nn.Module], int]:
+    """Build effdet's model with random weights and norms that are not those of the start, and ours with the same."""
+    config = get_efficientdet_config(name)
+    config.backbone_args = {}
+    torch.manual_seed(0)
+    theirs = EfficientDet(config, pretrained_backbone=False)
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_var, 0.5, 1.5)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(theirs.state_dict(), Path(folder) / "weights.pth")
+        ours = load_checkpoint(spec_from_effdet(config), Path(folder) / "weights.pth")
+    made = {
+        "here": for_inference(ours).to(device, dtype).to(memory_format=torch.channels_last),
+        "here, as trained": ours.eval().to(device, dtype).to(memory_format=torch.channels_last),
+        "effdet": theirs.eval().to(device, dtype),
+    }
+    return made, config.image_size[0]
+
+
+def run(model: nn.Module, images: Tensor) -> Callable[[], Any]:
+    """Give a call that runs a model once and waits for it."""
+
+    def once() -> Any:
+        with torch.inference_mode():
+            outputs = model(images)
+        if images.is_cuda:
+            torch.cuda.synchronize()
+        return outputs
+
+    return once
+
+
+def differences(ours: Any, theirs: Any) -> float:
+    """Give the largest difference of an output, over that output's standard deviation."""
+    pairs = [pair for mine, others in zip(ours, theirs, strict=True) for pair in zip(mine, others, strict=True)]
+    return max(float((mine.float() - other.float()).abs().max() / other.float().std()) for mine, other in pairs)
+
+
+def timed(contestants: dict[str, Callable[[], Any]], *, rounds: int, runs: int) -> dict[str, list[float]]:
+    """Run all in turns; the first run of each turn brings the weights back into the caches, and does not count."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for warm in (True, *[False] * rounds):
+        for name, once in contestants.items():
+            once()
+            for _ in range(runs):
+                start = time.perf_counter()
+                once()
+                if not warm:
+                    times[name].append(time.perf_counter() - start)
+    return times
+
+
+def show(times: dict[str, list[float]], peers: list[str]) -> None:
+    """Print a line for each."""
+    ours = statistics.median(times["here"])
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        ratio = f"   {median / ours:.2f} times as long as here" if name in peers else ""
+        most = statistics.quantiles(seconds, n=10)[-1]
+        print(f"  {name:28}{1e3 * median:9.2f} ms   p90 {1e3 * most:9.2f} ms{ratio}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tf_efficientdet_d0")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=DTYPES, default="float32")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=5, help="of each contestant in a round")
+    parser.add_argument("--no-compile", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    made, side = models(options.model, options.device, DTYPES[options.precision])
+    images = torch.randn(options.batch, 3, side, side, generator=torch.Generator().manual_seed(1))
+    plain = images.to(options.device, DTYPES[options.precision])
+    last = plain.contiguous(memory_format=torch.channels_last)
+    where = device_name(torch.device(options.device))
+    print(f"{options.model} at {side} px, batch {options.batch}, {options.precision}")
+    print(f"torch {torch.__version__}, {where}, {options.threads} threads")
+    outputs = {name: run(model, plain)() for name, model in made.items()}
+    for name in ("here", "here, as trained"):
+        print(f"  {name}: largest difference to effdet's outputs {differences(outputs[name], outputs['effdet']):.1e}")
+
+    print("eager")
+    eager = {name: run(model, plain if name == "effdet" else last) for name, model in made.items()}
+    eager["effdet, channels last"] = run(copy.deepcopy(made["effdet"]).to(memory_format=torch.channels_last), last)
+    times = timed(eager, rounds=options.rounds, runs=options.runs)
+    show(times, ["effdet", "effdet, channels last"])
+    if options.no_compile:
+        return
+    print("compiled (torch.compile, channels last)")
+    compiled = {
+        name: run(torch.compile(model.to(memory_format=torch.channels_last)), last) for name, model in made.items()
+    }
+    show(timed(compiled, rounds=options.rounds, runs=options.runs), ["effdet"])
+
+
+if __name__ == "__main__":
+    main()
