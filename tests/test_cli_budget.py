@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scaling_lab import DetectorSpec, count, efficientdet
+from scaling_lab import DetectorSpec, Shapes, count, efficientdet
 from scaling_lab.cli import main
 from search_spaces.compound import SMALL
 
@@ -73,7 +74,8 @@ def test_enumerate_lists_a_space_within_limits_in_order(capsys: Any) -> None:
 def test_enumerate_draws_what_is_too_large_to_list(tmp_path: Path, capsys: Any) -> None:
     space, out = str(ROOT / "search_spaces" / "edges.py"), tmp_path / "edges.csv"
     assert main(["enumerate", space]) == 2
-    assert "the space has about 1e+15 points, and a grid 100000 at most" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the space has about 1e+15 points; a list or a grid has 100000 at most; --sample draws some" in said
     assert main(["enumerate", space, "--sample", "20", "--out", str(out)]) == 0
     first = out.read_text()
     assert len(table(first)) == 20
@@ -83,9 +85,55 @@ def test_enumerate_draws_what_is_too_large_to_list(tmp_path: Path, capsys: Any) 
     assert out.read_text() == first
 
 
-def test_enumerate_takes_a_study_with_its_limits(capsys: Any) -> None:
-    assert main(["enumerate", str(ROOT / "studies" / "width_factor.py"), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 6
+STUDY = """
+import dataclasses
+from scaling_lab import Recipe, Shapes, Study
+from search_spaces.compound import SMALL
+
+def space(trial):
+    backbone = trial.suggest_categorical("backbone", ["resnet10t", "resnet10tt"][:{backbones}])
+    width = trial.suggest_categorical("width", [16, 32, 48])
+    options = dict(SMALL.base.backbone_options)
+    return dataclasses.replace(SMALL.base, backbone=backbone, width=width, backbone_options=options)
+
+STUDY = Study(
+    question="Which?", space=space, data=Shapes(), recipe=Recipe.short(epochs=1), sampler="random", trials=1,
+    limits={{"gmacs": {gmacs}, "latency_ms": 50}},
+)
+"""
+
+
+def test_enumerate_takes_a_study_as_it_would_be_trained_within_its_limits(tmp_path: Path, capsys: Any) -> None:
+    spec = dataclasses.replace(SMALL.base, num_classes=len(Shapes().class_names))
+    file = tmp_path / "mine.py"
+    file.write_text(STUDY.format(backbones=1, gmacs=count(spec).gmacs))
+    assert main(["enumerate", str(file)]) == 0
+    captured = capsys.readouterr()
+    rows = table(captured.out)
+    assert [row["width"] for row in rows] == ["16", "32"]
+    assert (rows[1]["architecture"], float(rows[1]["gmacs"])) == (spec.digest, count(spec).gmacs)
+    assert "latency_ms is not applied" in captured.err
+    assert f"2 architectures, 1 more above a limit, of {spec.num_classes} classes" in captured.err
+    assert main(["enumerate", str(file), "--classes", "1"]) == 0
+    assert float(table(capsys.readouterr().out)[0]["gmacs"]) < float(rows[0]["gmacs"])
+
+
+def test_enumerate_writes_what_it_has_counted_before_a_point_that_fails(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(STUDY.format(backbones=2, gmacs=10))
+    assert main(["enumerate", str(file)]) == 2
+    captured = capsys.readouterr()
+    assert [row["width"] for row in table(captured.out)] == ["16", "32", "48"]
+    assert "backbone 'resnet10tt' is unknown" in captured.err
+    assert "at backbone='resnet10tt', width=16" in captured.err
+
+
+def test_what_a_point_has_not_is_last_either_way(capsys: Any) -> None:
+    for direction in ([], ["--descending"]):
+        assert main(["enumerate", str(ROOT / "search_spaces" / "topology.py"), "--sort", "fusion", *direction]) == 0
+        fusions = [row["fusion"] for row in table(capsys.readouterr().out)]
+        assert fusions[-1] == ""
+        assert fusions[0] in ("fast", "sum")
 
 
 @pytest.mark.parametrize(

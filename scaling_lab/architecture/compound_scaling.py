@@ -115,7 +115,7 @@ class CompoundScaling(Fields):
             "head_repeats": _rounded(exact["head_repeats"], self.head_rounding),
         }
         for name, value in (*sizes.items(), ("image_size", min(height, width))):
-            if value < 1:
+            if value < (0 if name == "head_repeats" else 1):
                 raise UserError(f"phi = {phi} gives {name} = {value}; choose a larger phi, or scale without it")
         place = min(max(_rounded(phi, "nearest"), 0), len(self.backbones) - 1)
         backbone = self.backbones[place] if "backbone" in self.scaled else self.base.backbone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import io
 import json
 import sys
@@ -71,6 +72,9 @@ def add_verbs(verbs: Any) -> None:
     enumerate_.add_argument(
         "--limit", action="append", default=[], metavar="COST=MOST", help="leave out what costs more; may be repeated"
     )
+    enumerate_.add_argument(
+        "--classes", type=int, help="of the detectors (a study's data's; else as the space gives them, mostly 90)"
+    )
     enumerate_.add_argument("--sort", default="gmacs", metavar="COLUMN", help="the column to sort by (gmacs)")
     enumerate_.add_argument("--descending", action="store_true", help="the largest first")
     enumerate_.add_argument("--out", type=Path, help="write to this file")
@@ -126,9 +130,13 @@ def _rule(options: argparse.Namespace) -> CompoundScaling:
 
 def _enumerate(options: argparse.Namespace) -> None:
     from scaling_lab.cost import count
-    from scaling_lab.study.enumeration import enumerate_space, random_points
+    from scaling_lab.study.enumeration import TooMany, enumerate_space, random_points
+    from scaling_lab.study.loading import point_error
 
-    space, limits = _space(Path(options.space))
+    space, limits, classes = _space(Path(options.space))
+    classes = options.classes or classes
+    if limits.pop("latency_ms", None) is not None:
+        print("the study's limit of latency_ms is not applied: latencies are measured by trials", file=sys.stderr)
     limits |= dict(_limit(text) for text in options.limit)
     if options.sample is not None and options.sample < 1:
         raise UserError(f"--sample is {options.sample}; allowed is 1 and more")
@@ -137,24 +145,34 @@ def _enumerate(options: argparse.Namespace) -> None:
     )
     rows: dict[str, dict[str, Any]] = {}
     refused: set[str] = set()
-    for params, spec in points:
-        if spec.digest in rows or spec.digest in refused:
-            continue
-        cost = count(spec)
-        costs = {name: getattr(cost, name) for name in ("gmacs", "params_m", "activations_m", "memory_mb")}
-        if any(costs[name] > most for name, most in limits.items()):
-            refused.add(spec.digest)
-            continue
-        rows[spec.digest] = {"architecture": spec.digest, **costs, **params, "description": spec.describe()}
+    failure: UserError | None = None
+    try:
+        for params, drawn in points:
+            spec = drawn if classes is None else dataclasses.replace(drawn, num_classes=classes)
+            if spec.digest in rows or spec.digest in refused:
+                continue
+            try:
+                cost = count(spec)
+            except UserError as error:
+                raise point_error(error, space, params) from None
+            costs = {name: getattr(cost, name) for name in ("gmacs", "params_m", "activations_m", "memory_mb")}
+            if any(costs[name] > most for name, most in limits.items()):
+                refused.add(spec.digest)
+                continue
+            rows[spec.digest] = {"architecture": spec.digest, **costs, **params, "description": spec.describe()}
+    except TooMany as error:
+        raise UserError(f"{error}; --sample draws some") from None
+    except UserError as error:  # what has been counted is written all the same
+        failure = error
     columns = list(dict.fromkeys(name for row in rows.values() for name in row if name != "description"))
     if rows and options.sort not in columns:
         raise UserError(f"--sort is {options.sort!r}; allowed are {', '.join(columns)}")
-    chosen = sorted(rows.values(), key=lambda row: _key(row.get(options.sort)), reverse=options.descending)
-    print(
-        f"{len(rows)} architectures" + (f", {len(refused)} more above a limit" if limits else ""),
-        file=sys.stderr,
-        flush=True,
-    )
+    missing = [row for row in rows.values() if row.get(options.sort) is None]
+    there = [row for row in rows.values() if row.get(options.sort) is not None]
+    chosen = sorted(there, key=lambda row: _key(row[options.sort]), reverse=options.descending) + missing
+    said = f"{len(rows)} architectures" + (f", {len(refused)} more above a limit" if limits else "")
+    said += f", of {classes} classes" if classes else ""
+    print(said, file=sys.stderr, flush=True)
     if options.json:
         text = json.dumps(chosen, indent=1) + "\n"
     else:
@@ -167,10 +185,12 @@ def _enumerate(options: argparse.Namespace) -> None:
         print(text, end="")
     else:
         _write(options.out, text)
+    if failure is not None:
+        raise failure
 
 
-def _space(path: Path) -> tuple[Space, dict[str, float]]:
-    """Read a file's `space`, or its STUDY's with the limits."""
+def _space(path: Path) -> tuple[Space, dict[str, float], int | None]:
+    """Read a file's `space`, or its STUDY's with the limits and the number of classes that its data have."""
     from scaling_lab.study.loading import load_study
     from scaling_lab.user_files import import_file, locate
 
@@ -182,11 +202,16 @@ def _space(path: Path) -> tuple[Space, dict[str, float]]:
         raise UserError(locate(error, otherwise=path)) from None
     if hasattr(module, "STUDY"):
         study = load_study(path).study
-        return study.space, dict(study.limits)
+        classes: int | None = None
+        try:
+            classes = len(study.data.class_names)
+        except UserError as error:
+            print(f"counted with the space's own number of classes: {error}", file=sys.stderr)
+        return study.space, dict(study.limits), classes
     space = getattr(module, "space", None)
     if not callable(space):
         raise UserError(f"{path} has neither a function `space` nor a STUDY")
-    return space, {}
+    return space, {}, None
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -202,9 +227,7 @@ def _limit(text: str) -> tuple[str, float]:
 
 
 def _key(value: Any) -> tuple[int, float, str]:
-    """Sort numbers before words, and what is missing last."""
-    if value is None:
-        return (2, 0.0, "")
+    """Sort numbers before words."""
     return (0, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
 
 

@@ -43,7 +43,7 @@ def add_verbs(verbs: Any) -> None:
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
     plan.add_argument("--cpus", type=int, help="plan for a machine with so many cores (this machine's)")
     plan.add_argument("--gpus", type=int, help="plan for a machine with so many GPUs (this machine's)")
-    plan.add_argument("--points", type=int, help="random points to draw of a space without a grid (100)")
+    plan.add_argument("--points", type=int, help="random points to draw of a space without a grid (200)")
     plan.add_argument("--no-measure", action="store_true", help="train nothing, and say nothing of time")
 
 

@@ -13,8 +13,8 @@ from scaling_lab.errors import UserError
 
 COUNTED = ("gmacs", "params_m", "memory_mb")
 LOWEST, HIGHEST = -256.0, 256.0
-# phi to the last digit that is given; a latency varies by more than a finer step would.
-STEP, TIMED_STEP = 0.001, 0.05
+# Steps to a unit of phi: to the last digit that is given; a latency varies by more than a finer step would.
+COUNTED_ALONE, TIMED = 1000, 20
 
 # Gives milliseconds.
 Measure = Callable[[DetectorSpec], float]
@@ -44,56 +44,62 @@ def solve(rule: CompoundScaling, budget: Mapping[str, float], *, measure: Measur
     if not budget:
         raise UserError(f"budget is empty; allowed are {', '.join(allowed)}")
     search = _Search(rule, budget, measure)
-    step = TIMED_STEP if "latency_ms" in budget else STEP
-    low, high = search.bracket()
-    steps = round((high - low) / step)
-    within, above = 0, steps
+    within, above = search.bracket()
     while above - within > 1:
         middle = (within + above) // 2
-        within, above = (middle, above) if search.at(low + middle * step) else (within, middle)
-    return search.solution(round(low + within * step, 3))
+        within, above = (middle, above) if search.at(middle) else (within, middle)
+    return search.solution(within)
 
 
 class _Search:
     def __init__(self, rule: CompoundScaling, budget: Mapping[str, float], measure: Measure | None) -> None:
         self._rule, self._budget, self._measure = rule, budget, measure
+        self._a_unit = TIMED if "latency_ms" in budget else COUNTED_ALONE
         self._known: dict[DetectorSpec, dict[str, float]] = {}
 
-    def bracket(self) -> tuple[float, float]:
-        """Give whole phis one or more apart, the first within the budget and the second not."""
-        low, high, step = 0.0, 1.0, 1.0
+    def bracket(self) -> tuple[int, int]:
+        """Give two steps, the first within the budget and the second not."""
+        low, high, stride = 0, self._a_unit, self._a_unit
         while not self.at(low):
-            if low - step < LOWEST or step < STEP:
-                raise UserError(f"no phi down to {low:g} costs as little as {self._words()}{self._at_least()}")
-            if self._exists(low - step):
-                low, high = low - step, low
-            else:
-                step /= 2
-        while self.at(high):
-            low, high, step = high, high + step, 2 * step
-            if high > HIGHEST:
+            if stride == 0 or self._phi(low - stride) < LOWEST:
                 raise UserError(
-                    f"phi = {low:g} still costs less than {self._words()}; what {', '.join(self._rule.scaled)} add does not "
-                    "reach it: scale other dimensions as well"
+                    f"no phi down to {self._phi(low):g} costs as little as {self._words()}{self._at_least()}"
+                )
+            if self._exists(low - stride):
+                low, high = low - stride, low
+            else:
+                stride //= 2
+        stride = self._a_unit
+        while self.at(high):
+            low, high, stride = high, high + stride, 2 * stride
+            if self._phi(high) > HIGHEST:
+                raise UserError(
+                    f"phi = {self._phi(low):g} still costs less than {self._words()}; what {', '.join(self._rule.scaled)} "
+                    "add does not reach it: scale other dimensions as well"
                 )
         return low, high
 
-    def at(self, phi: float) -> bool:
-        """Whether the detector at phi is within the budget."""
-        costs = self._costs(self._rule.spec(phi))
+    def at(self, step: int) -> bool:
+        """Whether the detector at a step is within the budget."""
+        costs = self._costs(self._rule.spec(self._phi(step)))
         return all(costs[name] <= most for name, most in self._budget.items())
 
-    def _exists(self, phi: float) -> bool:
-        """Whether the rule has a detector at phi: none of its dimensions has vanished."""
+    def solution(self, step: int) -> Solution:
+        """Give what has been found at a step."""
+        phi = self._phi(step)
+        spec = self._rule.spec(phi)
+        return Solution(phi=phi, spec=spec, costs=self._costs(spec))
+
+    def _phi(self, step: int) -> float:
+        return round(step / self._a_unit, 3)
+
+    def _exists(self, step: int) -> bool:
+        """Whether the rule has a detector at a step: none of its dimensions has vanished."""
         try:
-            self._rule.spec(phi)
+            self._rule.spec(self._phi(step))
         except UserError:
             return False
         return True
-
-    def solution(self, phi: float) -> Solution:
-        spec = self._rule.spec(phi)
-        return Solution(phi=phi, spec=spec, costs=self._costs(spec))
 
     def _costs(self, spec: DetectorSpec) -> dict[str, float]:
         if spec not in self._known:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Node
 from scaling_lab.cost.counts import Cost, LevelCost, PartCost
-from scaling_lab.cost.pieces import Piece, Run, measure, run
+from scaling_lab.cost.pieces import Piece, Run, measure, on_meta, run
 from scaling_lab.model.backbone import make_backbone
 from scaling_lab.model.feature_network import FusionNode
 from scaling_lab.model.fusion import make_fusion
@@ -117,11 +117,17 @@ def count_backbone(spec: DetectorSpec) -> tuple[PartCost, PartMemory, Shapes3]:
 def _count_backbone(
     name: str, options: str, min_level: int, max_level: int, image_size: tuple[int, int]
 ) -> tuple[PartCost, PartMemory, Shapes3]:
-    with torch.device("meta"):
-        backbone, _ = make_backbone(name, min_level, max_level, **json.loads(options))
-        counted = run(backbone.eval(), torch.empty(1, 3, *image_size))
+    backbone = _backbone(name, options, min_level, max_level)
+    with on_meta():
+        counted = run(backbone, torch.empty(1, 3, *image_size))
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in counted.outputs)
     return _cost(counted), _memory(counted), shapes
+
+
+@lru_cache(maxsize=16)  # for spaces with many image sizes
+def _backbone(name: str, options: str, min_level: int, max_level: int) -> nn.Module:
+    with on_meta():
+        return make_backbone(name, min_level, max_level, **json.loads(options))[0].eval()
 
 
 def _cost(counted: Run) -> PartCost:
@@ -171,7 +177,8 @@ class Pieces:
         return self._once((source, target), lambda: self._resample(source, target))
 
     def _resample(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-        counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), torch.empty(1, 1, *source, device="meta"))
+        x_BCHW = torch.empty(1, 1, *source, dtype=torch.float32, device="meta")
+        counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), x_BCHW)
         return counted.peak, counted.left
 
     def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
@@ -181,7 +188,7 @@ class Pieces:
 
 
 def _measure_head(spec: DetectorSpec, values: int) -> tuple[Piece, int]:
-    with torch.device("meta"):
+    with on_meta():
         head = Head(spec, values)
     own = sum(parameter.numel() for norms in head.norms for parameter in norms[0].parameters())  # type: ignore[index]
     return measure(lambda: head, [spec.width]), own

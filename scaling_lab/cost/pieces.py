@@ -7,7 +7,8 @@ proportion, and so do the bytes of its tensors but for those that have no positi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,14 +85,26 @@ class Piece:
         return dataclasses.replace(self, **grown)
 
 
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Have modules and tensors made on the meta device in float32, whatever torch's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def measure(make: Callable[[], nn.Module], channels: Sequence[int] | int) -> Piece:
     """Make and count a module that takes a list of tensors with these channels, or one tensor."""
-    with torch.device("meta"):
+    with on_meta():
         module = make().eval()
     runs = []
     for height, width in _SIZES:
         shapes = [channels] if isinstance(channels, int) else channels
-        tensors = [torch.empty(1, each, height, width, device="meta") for each in shapes]
+        tensors = [torch.empty(1, each, height, width, dtype=torch.float32, device="meta") for each in shapes]
         runs.append(run(module, tensors[0] if isinstance(channels, int) else tensors))
     (small, large), (few, many) = runs, [height * width for height, width in _SIZES]
     moments = set()

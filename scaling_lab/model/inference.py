@@ -1,7 +1,7 @@
 """A detector's copy for inference: batch norms are part of the convolutions, fusion weights are numbers. It is not for training.
 
 The outputs are the same but for the rounding of float32. Of the backbone every batch norm is folded whose input is one
-convolution's output that nobody else reads; where torch.fx cannot trace a backbone, it is left as it is.
+convolution's output that nobody else reads; a backbone that torch.fx cannot trace, or with hooks, is left as it is.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, Conv2dSame
 from timm.models._features_fx import get_notrace_modules
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from scaling_lab.errors import UserError
 from scaling_lab.model.detector import Detector
 from scaling_lab.model.feature_network import FusionNode
 from scaling_lab.model.fusion import Weighted
@@ -26,8 +27,13 @@ from scaling_lab.model.layers import Projection, SeparableConv
 def for_inference(detector: Detector) -> Detector:
     """Give a copy of a detector, in evaluation mode and without gradients, that computes the same with less.
 
-    Its state is not the detector's any more: save and load the detector, and prepare it afterwards.
+    Its state is not the detector's any more: save and load the detector, and prepare it afterwards. Raises UserError for one
+    that is prepared.
     """
+    if isinstance(detector.class_head, LevelHead):
+        raise UserError(
+            "the detector is prepared for inference already; allowed is one that build or load_checkpoint gave"
+        )
     prepared = copy.deepcopy(detector).eval().requires_grad_(False)
     _fold_backbone(prepared.backbone)
     for module in list(prepared.feature_network.modules()):
@@ -53,6 +59,9 @@ class _Tracer(fx.Tracer):
 
 
 def _fold_backbone(backbone: nn.Module) -> None:
+    # A hook may read what a convolution gives, which a graph does not show: so timm takes the features of some backbones.
+    if any(module._forward_hooks or module._forward_pre_hooks for module in backbone.modules()):
+        return
     try:
         graph = _Tracer().trace(backbone)
     except Exception:  # whatever a backbone's code does that cannot be traced
@@ -65,14 +74,14 @@ def _fold_backbone(backbone: nn.Module) -> None:
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
             continue
-        (source,) = node.all_input_nodes
+        source = node.args[0]
         is_alone = (
             source.op == "call_module" and len(source.users) == 1 and calls[source.target] == calls[node.target] == 1
         )
         convolution, norm = modules.get(str(source.target)), modules[node.target]
-        if not is_alone or not isinstance(convolution, nn.Conv2d) or norm.running_mean is None:
+        if not is_alone or type(convolution) not in (nn.Conv2d, Conv2dSame) or norm.running_mean is None:
             continue
-        _fold(convolution, norm)
+        _fold(convolution, norm)  # type: ignore[arg-type]
         after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
         parent, _, name = str(node.target).rpartition(".")
         setattr(backbone.get_submodule(parent), name, after)

@@ -13,6 +13,7 @@ from typing import Any
 from optuna import TrialPruned
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
 from scaling_lab.study.enumeration import Drawn, Suggestions
 from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import call_space
@@ -23,7 +24,7 @@ Params = Mapping[str, Any]
 Measure = Callable[[DetectorSpec, Params], Architecture | None]
 
 MOST = 4000
-AT_FIRST, LATER = 1000, 64
+AT_FIRST, LATER = 500, 64
 # How likely a parameter of a near point is drawn anew: one of them, or more where there are few.
 LEAST_CHANCE = 0.1
 
@@ -43,27 +44,34 @@ class Candidates:
         self._space, self._measure = space, measure
         self._chance = random.Random(seed)
         self._found: dict[str, Candidate] = {}
+        self._failure: UserError | None = None
+        self.logs: set[str] = set()  # parameters whose ratios matter
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self._found.values())
 
     def draw(self, near: Sequence[Params]) -> None:
-        """Draw at random, and as many near the points given. Raises UserError where the space fails."""
+        """Draw at random, and as many near the points given. Raises UserError where the space fails at every point."""
         number = LATER if self._found else AT_FIRST
         for _ in range(number):
             self._add(Drawn(self._chance))
         for _ in range(number if near else 0):
             params = self._chance.choice(near)
             self._add(_Near(self._chance, params))
+        if self._failure is not None and not self._found:
+            raise self._failure
         for digest in list(self._found)[: max(0, len(self._found) - MOST)]:
             del self._found[digest]
 
     def _add(self, trial: Suggestions) -> None:
         try:
-            spec = call_space(self._space, trial)
+            architecture = self._measure(call_space(self._space, trial), trial.params)
         except TrialPruned:
             return
-        architecture = self._measure(spec, trial.params)
+        except UserError as error:  # a point that will never be trained is no reason to stop
+            self._failure = error
+            return
+        self.logs |= trial.logs
         if architecture is not None:
             self._found.setdefault(architecture.digest, Candidate(params=trial.params, architecture=architecture))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,11 @@ from scaling_lab.study.ledger import Architecture, TrialRow
 from scaling_lab.study.study import MEASURED, Study
 
 # So many trials are drawn at random first, as Optuna's samplers do.
-STARTUP = 10
+STARTUP, LEAST_COMPLETE = 10, 3
+# A process of more points takes minutes; the best and the latest are modelled.
+MOST_MODELLED = 400
+# So many draws without a new architecture say that there is none.
+MOST_DRAWS = 20
 _COSTS = ("gmacs", "params_m", "memory_mb")
 
 
@@ -46,17 +51,33 @@ class Ehvi:
     def choose(self, rows: Iterable[TrialRow]) -> dict[str, Any] | None:
         """Give the point to train next; None where no architecture is left that the search has not had."""
         rows = [row for row in rows if row.role == "search"]
-        ended = [row for row in rows if row.state == "complete" and row.metrics.get(self._measured) is not None]
-        self._candidates.draw(near=[row.params for row in self._best(ended)])
-        had = {row.architecture for row in rows} | self._refused
-        fresh = [candidate for candidate in self._candidates if candidate.architecture.digest not in had]
+        complete = [row for row in rows if row.state == "complete" and row.metrics.get(self._measured) is not None]
+        stopped = [row for row in rows if row.state == "stopped"]
+        fresh = self._fresh(rows, near=[row.params for row in self._best(complete)])
         if not fresh:
             return None
-        if len(ended) < STARTUP:
+        if len(complete) + len(stopped) < STARTUP or len(complete) < LEAST_COMPLETE:
             return self._chance.choice(fresh).params
+        if len(complete) + len(stopped) > MOST_MODELLED:
+            best = self._best(complete)[: MOST_MODELLED // 2]
+            latest = sorted([*complete, *stopped], key=lambda row: row.id)[len(best) - MOST_MODELLED :]
+            kept = {row.id for row in (*best, *latest)}
+            complete, stopped = ([row for row in group if row.id in kept] for group in (complete, stopped))
         running = [row for row in rows if row.state in ("planned", "running")]
-        gains = self._gains(fresh, ended, running)
+        gains = self._gains(fresh, complete, stopped, running)
         return fresh[int(gains.argmax())].params
+
+    def _fresh(self, rows: Sequence[TrialRow], *, near: Sequence[Params]) -> list[Candidate]:
+        """Draw until there is an architecture that the search has not had; else give those with a seed that is left."""
+        had = Counter(row.architecture for row in rows)
+        allowed: list[Candidate] = []
+        for _ in range(MOST_DRAWS):
+            self._candidates.draw(near=near)
+            allowed = [each for each in self._candidates if each.architecture.digest not in self._refused]
+            fresh = [each for each in allowed if each.architecture.digest not in had]
+            if fresh:
+                return fresh
+        return [each for each in allowed if had[each.architecture.digest] < len(self._study.seeds)]
 
     # --- what is known ---
 
@@ -82,13 +103,22 @@ class Ehvi:
 
     # --- what may be gained ---
 
-    def _gains(self, fresh: Sequence[Candidate], ended: Sequence[TrialRow], running: Sequence[TrialRow]) -> Tensor:
-        known = [*ended, *running]
+    def _gains(
+        self,
+        fresh: Sequence[Candidate],
+        complete: Sequence[TrialRow],
+        stopped: Sequence[TrialRow],
+        running: Sequence[TrialRow],
+    ) -> Tensor:
+        ended, known = [*complete, *stopped], [*complete, *stopped, *running]
         architectures = [self._architecture(row.architecture) for row in known]
         points = [(row.params, each) for row, each in zip(known, architectures, strict=True)]
-        points_ND, groups_D = encoded([*points, *((each.params, each.architecture) for each in fresh)])
+        candidates = [(each.params, each.architecture) for each in fresh]
+        points_ND, groups_D = encoded([*points, *candidates], logs=self._candidates.logs)
         ended_ND, running_ND, fresh_ND = torch.split(points_ND, [len(ended), len(running), len(fresh)])
-        values_N = torch.tensor([self._value(row) for row in ended], dtype=torch.float64)
+        values = [self._value(row) for row in complete]
+        # What was stopped was worse than others at the same epoch; how it would have ended nobody knows.
+        values_N = torch.tensor([*values, *[min(values)] * len(stopped)], dtype=torch.float64)
         self._process = process = GaussianProcess(ended_ND, values_N, groups_D, start=self._start(groups_D))
         mean_M, deviation_M = process(fresh_ND)
         # What runs is taken for what it is expected to reach, or several at once would be alike.
@@ -113,14 +143,15 @@ class Ehvi:
         return self._process if same else None
 
 
-def encoded(points: Sequence[tuple[Params, Architecture]]) -> tuple[Tensor, Tensor]:
+def encoded(points: Sequence[tuple[Params, Architecture]], *, logs: Collection[str] = ()) -> tuple[Tensor, Tensor]:
     """Give points (N, D) in the unit cube, and the group (D,) of each dimension: one for each parameter and each cost.
 
-    Numbers are scaled by their range; of other values each has a dimension, 0 or the root of a half, so that two different
-    ones are 1 apart. A parameter that a point has not is half way, or none of them.
+    Numbers, also those of a categorical parameter, are scaled by their range; those of `logs` by that of their logarithms.
+    Of other values each has a dimension, 0 or the root of a half, so that two different ones are 1 apart. A parameter that
+    a point has not is half way, or none of them.
     """
     names = sorted({name for params, _ in points for name in params})
-    columns = [_encoded([params.get(name) for params, _ in points]) for name in names]
+    columns = [_encoded([params.get(name) for params, _ in points], log=name in logs) for name in names]
     columns += [_scaled([architecture.costs[name] for _, architecture in points], log=True) for name in _COSTS]
     columns = [group for group in columns if group] or [[[0.0] * len(points)]]
     groups_D = torch.tensor([index for index, group in enumerate(columns) for _ in group])
@@ -128,10 +159,10 @@ def encoded(points: Sequence[tuple[Params, Architecture]]) -> tuple[Tensor, Tens
     return points_DN.T.contiguous(), groups_D
 
 
-def _encoded(values: Sequence[Any]) -> list[list[float]]:
+def _encoded(values: Sequence[Any], *, log: bool) -> list[list[float]]:
     there = {repr(value): value for value in values if value is not None}
     if len(there) > 2 and all(isinstance(value, (int, float)) for value in there.values()):
-        return _scaled(values)
+        return _scaled(values, log=log)
     if len(there) == 1 and None not in values:
         return []
     written = [repr(value) for value in values]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,10 @@ MOST_POINTS = 100_000
 PROBES, CERTAIN = 16, 100
 
 
+class TooMany(UserError):
+    """A space has too many points to list: they can be drawn."""
+
+
 def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
     """Give (params, spec) of every point, depth first in the order in which the space suggests.
 
@@ -29,9 +34,7 @@ def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec
     """
     least = min(_size(space, random.Random(probe)) for probe in range(PROBES))
     if least > CERTAIN * MOST_POINTS:
-        raise UserError(
-            f"the space has about {least:.1g} points, and a grid {MOST_POINTS} at most; it needs another sampler"
-        )
+        raise TooMany(f"the space has about {least:.1g} points; a list or a grid has {MOST_POINTS} at most")
     path: list[int] = []
     for _ in range(MOST_POINTS):
         trial = _Replay(path)
@@ -40,7 +43,7 @@ def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec
         path = trial.next_path()
         if not path:
             return
-    raise UserError(f"the space has more than {MOST_POINTS} points; a grid of that size needs another sampler")
+    raise TooMany(f"the space has more than {MOST_POINTS} points; a list or a grid has {MOST_POINTS} at most")
 
 
 def _size(space: Space, chance: random.Random) -> float:
@@ -72,6 +75,7 @@ class Suggestions(ABC):
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
+        self.logs: set[str] = set()  # parameters whose ratios matter, not their differences
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Choose one of several values."""
@@ -79,16 +83,22 @@ class Suggestions(ABC):
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
         """Choose a whole number."""
+        self._note(name, log)
         return self._value(name, range(low, high + 1, step))
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
         """Choose a number."""
+        self._note(name, log)
         if step is None:
             if name not in self.params:
                 self.params[name] = self._choose_between(name, low, high)
             return self.params[name]
         # Rounded as 0.1 + 2 * 0.1 is not 0.3; a step has fewer than 10 digits.
         return self._value(name, [round(low + i * step, 10) for i in range(int((high - low) / step + 1e-9) + 1)])
+
+    def _note(self, name: str, log: bool) -> None:
+        if log:
+            self.logs.add(name)
 
     def _value(self, name: str, choices: Sequence[Any]) -> Any:
         if name not in self.params:
@@ -104,25 +114,31 @@ class Suggestions(ABC):
     def _choose_between(self, name: str, low: float, high: float) -> float: ...
 
 
-def _continuous(name: str, low: float, high: float) -> UserError:
-    return UserError(
+def _continuous(name: str, low: float, high: float) -> TooMany:
+    return TooMany(
         f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
         "give it a step, suggest_categorical, or the study another sampler"
     )
 
 
 class Drawn(Suggestions):
-    """Suggests what `chance` draws, every value as likely as any other."""
+    """Suggests what `chance` draws: every value as likely as any other, or every ratio where a parameter is logarithmic."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self._chance = chance
 
     def _choose(self, name: str, choices: Sequence[Any]) -> Any:
+        if name in self.logs and choices[0] > 0:
+            low, end = choices[0], choices[-1] + 1
+            return choices[int((self._log_uniform(low, end) - low) / (end - low) * len(choices))]
         return self._chance.choice(choices)
 
     def _choose_between(self, name: str, low: float, high: float) -> float:
-        return self._chance.uniform(low, high)
+        return self._log_uniform(low, high) if name in self.logs and low > 0 else self._chance.uniform(low, high)
+
+    def _log_uniform(self, low: float, high: float) -> float:
+        return math.exp(self._chance.uniform(math.log(low), math.log(high)))
 
 
 class _Probe(Drawn):

@@ -1,7 +1,7 @@
 """Which trial is next: points of the space within the limits, none of them twice. It starts no trial and needs no ray.
 
     grid      every point with every seed is planned in the ledger at once, seeds outermost
-    ehvi      points are drawn and counted, and one of them chosen; Optuna only hears of it
+    ehvi      points are drawn and counted, those within the limits are chosen from; Optuna only hears of what is chosen
     others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
     finalists are chosen and planned when all trials of the search have ended
 

@@ -196,7 +196,7 @@ def check_scipy() -> None:
     if importlib.util.find_spec("scipy") is None:
         raise UserError(
             "sampler 'gp' needs scipy, which is not installed: pip install 'scaling-lab[gp]', "
-            "or -e '.[gp]' in the repository; without it there are grid, random, tpe, nsga2, nsga3"
+            "or -e '.[gp]' in the repository; without it there are grid, random, ehvi, tpe, nsga2, nsga3"
         )
 
 

@@ -51,9 +51,9 @@ class Study(Fields):
     `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
     the other samplers use the seeds after the first for architectures that they propose again. `sampler` "ehvi" is for one
     measured objective beside those that are counted: it draws many points, counts them, and trains what promises most
-    hypervolume. "gp" models what every point of the space has; parameters that only some points have are drawn at random;
-    it needs scipy. "random", "tpe", "nsga2" and "nsga3" are Optuna's, as "gp" is. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
+    hypervolume; further seeds are used when it has had all architectures. The others are Optuna's. "gp" models what every
+    point of the space has, parameters that only some points have are drawn at random; it needs scipy. `objectives` maps
+    each objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
 
     Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). latency_ms is measured as
     its first step, on its own share of its device: the median for one image through the network in float32, with

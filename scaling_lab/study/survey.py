@@ -19,8 +19,8 @@ from scaling_lab.study.loading import call_space, point_error
 from scaling_lab.study.study import Space, Study
 from scaling_lab.user_files import is_ours
 
-# Drawing and counting one takes less than a millisecond once the backbones are known.
-POINTS = 1000
+# Counting one takes less than a millisecond, but for each new image size of a backbone a quarter of a second.
+POINTS = 200
 
 Range = tuple[float, float]
 

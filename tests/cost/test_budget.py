@@ -54,6 +54,21 @@ def test_a_latency_is_measured_only_within_what_is_counted() -> None:
     assert limited.spec == FINE.spec(1.0)
 
 
+def test_what_is_found_below_phi_0_was_itself_within_the_budget() -> None:
+    rule = dataclasses.replace(SMALL, base=dataclasses.replace(SMALL.base, image_size=(512, 512))).only("image_size")
+    for side in (12, 13, 40):
+        budget = count(dataclasses.replace(rule.base, image_size=(side, side))).gmacs
+        found = solve(rule, {"gmacs": budget})
+        assert found.costs["gmacs"] <= budget
+        assert found.spec.image_size[0] >= side  # larger where that costs the same
+
+
+def test_heads_without_convolutions_may_stay_so() -> None:
+    base = dataclasses.replace(SMALL.base, head_repeats=0)
+    found = solve(dataclasses.replace(FINE, base=base), {"gmacs": 1.2 * count(base).gmacs})
+    assert found.spec.head_repeats == 0
+
+
 @pytest.mark.parametrize(
     ("rule", "budget", "said"),
     [

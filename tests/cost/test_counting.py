@@ -60,6 +60,17 @@ def test_every_fusion_is_counted_as_it_is_built(fusion: str, separable: bool) ->
     compare(dataclasses.replace(SMALL.base, topology=topologies.bifpn(3, 7, fusion), repeats=2, separable=separable))
 
 
+def test_torchs_default_type_changes_nothing() -> None:
+    spec = dataclasses.replace(SMALL.base, width=37, image_size=(70, 81))  # that no other test has counted
+    torch.set_default_dtype(torch.float64)
+    try:
+        counted = count(spec)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    compare(spec)
+    assert count(spec) == counted
+
+
 def test_every_field_of_a_spec_is_compared_or_costs_nothing() -> None:
     assert {f.name for f in dataclasses.fields(DetectorSpec)} == DRAWN | {"backbone_options", "pixels"}
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from scaling_lab import DetectorSpec, build, topologies
 from scaling_lab.architecture import FUSIONS
+from scaling_lab.errors import UserError
 from scaling_lab.model import Detector, for_inference
 from search_spaces.compound import SMALL
 
@@ -84,6 +85,7 @@ def test_every_fusion_gives_the_same(fusion: str) -> None:
         ("fasternet_t0", True),
         ("test_convnext", True),  # it has no batch norm
         ("edgenext_xx_small", True),
+        ("xception41p", False),  # a hook reads what its convolutions give
     ],
 )
 def test_backbones_give_the_same(backbone: str, is_folded: bool) -> None:
@@ -113,6 +115,11 @@ def test_a_norm_whose_input_somebody_else_reads_stays() -> None:
     _fold_backbone(branch)
     assert len(norms(branch)) == 2
     assert torch.equal(branch(image), before)
+
+
+def test_what_is_prepared_is_not_prepared_again() -> None:
+    with pytest.raises(UserError, match="prepared for inference already"):
+        for_inference(for_inference(build(SPEC)))
 
 
 def test_the_detector_itself_stays_as_it_was() -> None:

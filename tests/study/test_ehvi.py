@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 
-from scaling_lab import DetectorSpec, Study, topologies
+from scaling_lab import DetectorSpec, Halving, Recipe, Study, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
+from scaling_lab.study.enumeration import Drawn
 from scaling_lab.study.gaussian_process import GaussianProcess
 from scaling_lab.study.improvement import expected_improvement
 from scaling_lab.study.runner import run_study
@@ -107,7 +109,7 @@ def space(trial: Any) -> DetectorSpec:
 
 
 def searched(folder: Path, **changes: Any) -> str:
-    study = make_study(space=space, sampler="ehvi", **changes)
+    study = make_study(**{"space": space, "sampler": "ehvi", **changes})
     stream = io.StringIO()
     run_study(study, out=folder, executor="local", objective=Replayed(), count=count, stream=stream)
     return stream.getvalue()
@@ -138,6 +140,110 @@ def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
     limit = gmacs[len(gmacs) // 2]
     searched(tmp_path / "some", trials=500, limits={"gmacs": limit})
     assert sorted(Runs(tmp_path / "some").table()["gmacs"]) == [each for each in gmacs if each <= limit]
+
+
+def test_further_seeds_are_used_when_all_architectures_have_been_had(tmp_path: Path) -> None:
+    searched(tmp_path, trials=40, seeds=(0, 1))
+    seeds = [row["seed"] for row in rows(tmp_path)]
+    assert seeds == [0] * 28 + [1] * 12
+
+
+def test_a_point_that_fails_is_passed_over(tmp_path: Path) -> None:
+    def some_fail(trial: Any) -> DetectorSpec:
+        made = space(trial)
+        if trial.params["topology"] == "fpn":
+            raise ValueError("no such cell")
+        return made
+
+    searched(tmp_path, trials=50, space=some_fail)
+    assert len(rows(tmp_path)) == 14
+    with pytest.raises(UserError, match="no such cell"):
+        searched(tmp_path / "none", trials=50, space=lambda trial: some_fail(_Fpn(trial)))
+
+
+class _Fpn:
+    """A trial whose topology is always the same."""
+
+    def __init__(self, trial: Any) -> None:
+        self._trial, self.params = trial, {"topology": "fpn"}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+
+def test_logarithmic_parameters_are_drawn_by_their_ratios() -> None:
+    drawn = Drawn(random.Random(0))
+    values, numbers = [], []
+    for _ in range(500):
+        drawn.params.clear()
+        values.append(drawn.suggest_float("rate", 1e-4, 1.0, log=True))
+        numbers.append(drawn.suggest_int("width", 8, 1024, log=True))
+    assert 3e-3 < np.median(values) < 3e-2
+    assert 60 < np.median(numbers) < 130
+    assert min(numbers) == 8
+    assert max(numbers) > 900
+
+
+# Worth is the width's alone, and so are costs: so the front is a few points of the 60, which chance seldom finds.
+def _wide(trial: Any) -> DetectorSpec:
+    width, topology = (
+        trial.suggest_int("width", 16, 256, step=8),
+        trial.suggest_categorical("topology", ["none", "fpn"]),
+    )
+    return spec(getattr(topologies, topology)(3, 7), width=width)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Worth:
+    """AP falls with the distance from a width of 96, or grows with it; a feature network adds 5."""
+
+    sign: int
+
+    def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Any) -> dict[str, Any]:
+        ap = 50 - self.sign * abs(spec.width - 96) / 8 + self.sign * 5 * bool(spec.topology.nodes)
+        metrics = {"epoch": 1, "ap": ap}
+        report(metrics)
+        return metrics
+
+
+@pytest.mark.parametrize("sampler", ["ehvi", "random"])
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_it_finds_the_best_of_either_direction(sampler: str, direction: str, tmp_path: Path) -> None:
+    found = 0
+    for seed in range(3):
+        study = make_study(
+            space=_wide,
+            sampler=sampler,
+            trials=22,
+            seeds=(seed,),
+            objectives={"ap": direction},
+            recipe=Recipe.short(epochs=1),
+        )
+        out = tmp_path / str(seed)
+        objective = _Worth(1 if direction == "maximize" else -1)
+        run_study(study, out=out, executor="local", objective=objective, count=count, stream=io.StringIO())
+        aps = Runs(out).table()["ap"]
+        found += bool(aps.max() == 55 if direction == "maximize" else aps.min() == 45)
+    assert (found == 3) == (sampler == "ehvi")
+
+
+def test_what_is_stopped_again_and_again_is_left_alone(tmp_path: Path) -> None:
+    """Of the space's points those without a feature network are worse at every epoch, and stopped."""
+    study = make_study(
+        space=_wide, sampler="ehvi", trials=40, recipe=Recipe.short(epochs=3), stopping=Halving(min_epochs=1, factor=2)
+    )
+    run_study(study, out=tmp_path, executor="local", objective=_Slow(), count=count, stream=io.StringIO())
+    last = Runs(tmp_path).table()["topology"][20:]
+    assert sum(each == "none" for each in last) <= 10
+
+
+class _Slow:
+    def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Any) -> dict[str, Any]:
+        metrics: dict[str, Any] = {}
+        for epoch in range(1, 4):
+            metrics = {"epoch": epoch, "ap": epoch * (10 + spec.width / 32) * (1 + bool(spec.topology.nodes))}
+            report(metrics)
+        return metrics
 
 
 @pytest.mark.parametrize(
