@@ -6,6 +6,7 @@ Drawn at random, and near points that are given. For a small space that becomes 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,9 @@ Params = Mapping[str, Any]
 Measure = Callable[[DetectorSpec, Params], Architecture | None]
 
 MOST = 4000
-AT_FIRST, LATER = 500, 64
+AT_FIRST, LATER = 1000, 64
+# Where every point has another image size, counting takes a quarter of a second each: then fewer are drawn, in seconds.
+LONGEST_AT_FIRST, LONGEST_LATER = 30.0, 3.0
 # How likely a parameter of a near point is drawn anew: one of them, or more where there are few.
 LEAST_CHANCE = 0.1
 
@@ -52,12 +55,14 @@ class Candidates:
 
     def draw(self, near: Sequence[Params]) -> None:
         """Draw at random, and as many near the points given. Raises UserError where the space fails at every point."""
-        number = LATER if self._found else AT_FIRST
+        number, longest = (LATER, LONGEST_LATER) if self._found else (AT_FIRST, LONGEST_AT_FIRST)
+        ends = time.monotonic() + longest
         for _ in range(number):
             self._add(Drawn(self._chance))
-        for _ in range(number if near else 0):
-            params = self._chance.choice(near)
-            self._add(_Near(self._chance, params))
+            if near:
+                self._add(_Near(self._chance, self._chance.choice(near)))
+            if time.monotonic() > ends:
+                break
         if self._failure is not None and not self._found:
             raise self._failure
         for digest in list(self._found)[: max(0, len(self._found) - MOST)]:
