@@ -33,7 +33,7 @@ from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.cost.counts import total
 from scaling_lab.runs import Runs
-from scaling_lab.study import Halving, bookkeeper, sampling
+from scaling_lab.study import Halving, bookkeeper, ehvi, sampling
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.trial import Outcome, Report
 from search_spaces import edges
@@ -126,6 +126,8 @@ class Watch:
         sampling.make_sampler = make_timed
         bookkeeper.Bookkeeper.ended = count_ended  # type: ignore[method-assign]
         self.optuna.time(sampling.Sampling, OPTUNA)
+        for clock in (self.sampler, self.optuna):
+            clock.time(ehvi.Ehvi, ("choose",))
 
     def _now(self) -> tuple[float, ...]:
         return time.monotonic(), time.process_time(), self.sampler.seconds, self.optuna.seconds
