@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scaling_lab import Finalists
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
 from scaling_lab.study.lock import _read
@@ -54,6 +55,26 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "home").exists()
     assert "Traceback" not in stream.getvalue()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_search_goes_on_over_several_runs_of_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scaling_lab.study import tune_loop
+
+    # So few that six trials and two finalists take four runs; the last of them is full, and there is no fifth.
+    monkeypatch.setattr(tune_loop, "_MOST_TRIALS", 2)
+    monkeypatch.setattr(tune_loop, "_TRIALS_A_PLACE", 1)
+    study = make_study(finalists=Finalists(count=2, seeds=(7,)))
+    run_study(
+        study,
+        out=tmp_path,
+        executor="ray",
+        cpus=some_cores("ray"),
+        count=count,
+        objective=Replayed(),
+        stream=io.StringIO(),
+    )
+    assert [row["state"] for row in rows(tmp_path)] == ["complete"] * 8
+    assert len(Runs(tmp_path).epochs()) == 8 * 3
 
 
 def test_a_ray_that_a_study_has_imported_before_is_reached() -> None:
