@@ -1,6 +1,6 @@
 """A replayed table: architectures with their real costs, and a stand-in for AP whose truth is known. It trains nothing.
 
-    python benchmarks/replayed.py            count the costs again: 3 minutes, reports/results/replayed_costs.csv
+    python benchmarks/replayed.py            count the costs again: seconds, reports/results/replayed_costs.csv
 
 The architectures are those of two shipped search spaces together: topology.space on the detectors of compound.space, 660
 of them at 3,600 points. Their costs are `scaling_lab.count`'s, kept in the file that is written here.
@@ -127,7 +127,7 @@ def _normal(text: str, sd: float) -> float:
 
 def _cost(row: Mapping[str, str]) -> Cost:
     parts = {
-        name: PartCost(params=int(row[f"{name}_params"]), macs=int(row[f"{name}_macs"]), activations=0)
+        name: PartCost(**{kind: int(row[f"{name}_{kind}"]) for kind in ("params", "macs", "activations")})
         for name in PARTS
     }
     return Cost(**total(parts.values()).numbers(), memory=0, activation_memory=0, **parts)
@@ -137,7 +137,7 @@ def _counted() -> Iterator[dict[str, Any]]:
     for digest, spec in architectures().items():
         row: dict[str, Any] = {"digest": digest, "description": spec.describe()}
         for name, part in count(spec).parts.items():
-            row |= {f"{name}_params": part.params, f"{name}_macs": part.macs}
+            row |= {f"{name}_{kind}": number for kind, number in part.numbers().items()}
         yield row
 
 
