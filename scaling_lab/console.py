@@ -15,6 +15,7 @@ MOST_FAILURES = 5
 
 _COLUMNS = {
     "topology": "topology",
+    "role": "role",
     "seed": "seed",
     "state": "state",
     "epochs_done": "epochs",
@@ -80,6 +81,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     after = {name: text for name, text in _COLUMNS.items() if any(row.get(name) is not None for row in rows)}
     if "param_topology" in params:
         del after["topology"]
+    if not any(row.get("role", "search") != "search" for row in rows):
+        after.pop("role", None)
     return {**columns, **after}
 
 
@@ -124,9 +127,11 @@ def _of(row: Mapping[str, Any]) -> str:
 def _remarks(rows: Sequence[Mapping[str, Any]], runs: Runs) -> list[str]:
     """Say in words what the numbers are, and what they do not show."""
     remarks = []
-    complete = [row["architecture"] for row in rows if row["state"] == "complete"]
+    searched = [row for row in rows if row.get("role", "search") == "search"]
+    complete = [row["architecture"] for row in searched if row["state"] == "complete"]
     if len(complete) > 1 and len(set(complete)) == len(complete):
-        remarks.append("one seed each: differences may be chance")
+        among = "one seed each" if len(searched) == len(rows) else "one seed each in the search"
+        remarks.append(f"{among}: differences may be chance")
     if any(row.get("latency_ms") is not None for row in rows):
         remarks.append(_latency_words(runs))
     failed = [row for row in rows if row["state"] == "failed"]

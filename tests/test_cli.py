@@ -270,6 +270,8 @@ def test_random_search_is_the_same_study_in_a_folder_beside_its_own(
     assert (len(latencies), set(latencies["threads"])) == (2, {1})
     shown = capsys.readouterr().out
     assert "finalists, with the fresh seeds 7: " in shown
+    assert re.search(r"^ *trial .*\brole\b", shown, re.MULTILINE)
+    assert "one seed each in the search: differences may be chance\n" in shown
     assert "measuring the latency" not in shown
     assert not Path("runs/tiny").exists()
     assert tiny("--sampler", "random") == 2

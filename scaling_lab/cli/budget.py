@@ -40,7 +40,10 @@ def add_verbs(verbs: Any) -> None:
         "solve --latency-ms 100 --threads 2",
     )
     solve.add_argument(
-        "detector", nargs="?", default="d0", help=f"what phi = 0 is (d0): {DETECTOR_HELP}; the rule is the paper's"
+        "detector",
+        nargs="?",
+        default="d0",
+        help=f"what phi = 0 is, with its changes (d0): {DETECTOR_HELP}; the rule is the paper's",
     )
     for name, text in BUDGETS.items():
         solve.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"the most {text}")
@@ -60,7 +63,7 @@ def add_verbs(verbs: Any) -> None:
         "enumerate",
         _enumerate,
         "list or draw the detectors of a search space with their costs, as CSV",
-        "enumerate search_spaces/topology.py --limit gmacs=0.06 --sort params_m",
+        "enumerate search_spaces/topology.py --limit gmacs=0.024 --sort params_m",
         "enumerate search_spaces/nas_cell.py --sample 1000 --out cells.csv",
         "enumerate studies/width_factor.py",
     )
@@ -87,6 +90,10 @@ def _solve(options: argparse.Namespace) -> None:
     from scaling_lab.cost.budget import solve
 
     budget = {name: getattr(options, name) for name in BUDGETS if getattr(options, name) is not None}
+    if not budget:
+        raise UserError(
+            f"no budget is given; allowed are {', '.join('--' + name.replace('_', '-') for name in BUDGETS)}"
+        )
     rule = _rule(options)
     measure = None
     if "latency_ms" in budget:
@@ -171,7 +178,10 @@ def _enumerate(options: argparse.Namespace) -> None:
     there = [row for row in rows.values() if row.get(options.sort) is not None]
     chosen = sorted(there, key=lambda row: _key(row[options.sort]), reverse=options.descending) + missing
     said = f"{len(rows)} architectures" + (f", {len(refused)} more above a limit" if limits else "")
-    said += f", of {classes} classes" if classes else ""
+    if classes:
+        said += f", of {classes} classes"
+    elif rows:
+        said += ", of as many classes as the space gives them; a study trains its data's: give the study, or --classes"
     print(said, file=sys.stderr, flush=True)
     if options.json:
         text = json.dumps(chosen, indent=1) + "\n"
@@ -181,6 +191,8 @@ def _enumerate(options: argparse.Namespace) -> None:
         writer.writeheader()
         writer.writerows(chosen)
         text = file.getvalue()
+    if failure is not None and not rows:
+        raise failure
     if options.out is None:
         print(text, end="")
     else:

@@ -106,7 +106,7 @@ def provenance(runs: Runs) -> Section:
 
 
 def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
-    found = []
+    found = [("Sampler", str(meta["sampler"]))] if meta.get("sampler") else []
     if meta.get("objectives"):
         wishes = (f"{_quantity(name)} as {WAYS.get(way, way)} as possible" for name, way in meta["objectives"].items())
         found.append(("Objectives", ", ".join(wishes)))

@@ -87,15 +87,14 @@ def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[B
     if table.empty:
         found = [("Nothing to compare.", f"{states(trials)}, so there is no AP to show or to compare.")]
         return (*found, *_why_failed(trials))
-    found = [_trained(runs, frontier, trials), *_unconnected(runs, frontier), _best(table)]
+    found = [_trained(runs, frontier, trials), *_unconnected(runs, frontier)]
+    fresh = summarise(frontier.finalists, frontier.labels, excluded=frontier.excluded).architectures
+    found += [best_of_fresh(fresh)] if len(fresh) else []
+    found.append(_best(table, where=" in the search" if len(fresh) else ""))
     found += [_front(table)] if len(table) > 1 else []
     found += _by_size(runs, table)
     found += [told_apart(frontier)] if len(table) > 1 and frontier.degrees > 0 else []
     found += _luck(frontier)
-    if len(frontier.finalists):
-        found.append(
-            best_of_fresh(summarise(frontier.finalists, frontier.labels, excluded=frontier.excluded).architectures)
-        )
     return (*found, _reach(runs, frontier))
 
 
@@ -139,10 +138,10 @@ def _unconnected(runs: Runs, frontier: Frontier) -> list[Bullet]:
     return [(f"{SPELLINGS['none']}.", text)]
 
 
-def _best(table: pd.DataFrame) -> Bullet:
+def _best(table: pd.DataFrame, *, where: str) -> Bullet:
     best = table.iloc[0]
     cost, n = f"at {significant(best['gmacs'])} GMACs", int(best["n"])
-    lead = "Highest AP." if len(table) > 1 else "Its AP."
+    lead = f"Highest AP{where}." if len(table) > 1 else f"Its AP{where}."
     if n == 1:
         return lead, f"{best['label']} with AP {best['ap_mean']:.1f} {cost} (1 seed)."
     found = f"AP {best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"

@@ -281,6 +281,10 @@ class Ledger:
         rows = self._connection.execute("SELECT params, costs FROM rejections ORDER BY id")
         return [(json.loads(params), json.loads(costs)) for params, costs in rows]
 
+    def refused(self) -> set[str]:
+        """Give the architectures that limits refused, by their digests."""
+        return {row[0] for row in self._connection.execute("SELECT DISTINCT architecture FROM rejections")}
+
     def latencies(self, *, threads: int) -> dict[str, float]:
         """Give the first median for one image, in ms, of each architecture that was timed with so many threads (0: a GPU)."""
         query = (

@@ -1,7 +1,7 @@
 """Which trial is next: points of the space within the limits, none of them twice. It starts no trial and needs no ray.
 
     grid      every point with every seed is planned in the ledger at once, seeds outermost
-    ehvi      points are drawn and counted, those within the limits are chosen from; Optuna only hears of what is chosen
+    ehvi      points are drawn and counted, and one of them chosen; Optuna only hears of that
     others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
     finalists are chosen and planned when all trials of the search have ended
 
@@ -183,9 +183,12 @@ class Proposals:
         for futile in range(self._too_slow, MOST_FUTILE):
             if self._rows.searched >= self.study.trials:
                 return None
-            params = None if self._ehvi is None else self._ehvi.choose(self._rows)
-            if params is None and self._ehvi is not None:
-                break
+            params = None
+            if self._ehvi is not None:
+                with self._ledger.transaction():
+                    params = self._ehvi.choose(self._rows)
+                if params is None:
+                    break
             try:
                 asked = self._sampling.ask(params, is_retry=futile > 0)
             except optuna.TrialPruned:
@@ -205,9 +208,16 @@ class Proposals:
     def _make_ehvi(self) -> Ehvi:
         from scaling_lab.study.ehvi import Ehvi  # it needs torch
 
+        refused = self._ledger.refused()
+
         def within_limits(spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture | None:
             architecture = self._measure(spec, params)
-            return architecture if self._costs.refusal(architecture.costs) is None else None
+            if self._costs.refusal(architecture.costs) is None:
+                return architecture
+            if architecture.digest not in refused:
+                refused.add(architecture.digest)
+                self._is_refused(architecture, params)
+            return None
 
         return Ehvi(self.study, within_limits, self._costs.__getitem__, seed=self._sampling.seed)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.report import compute_frontier
-from scaling_lab.report.blocks import Bullets, Table, Text
+from scaling_lab.report.blocks import Bullets, Facts, Table, Text
 from scaling_lab.report.finalists import finalists, shrinkage
 from scaling_lab.report.frontier import summarise
 from scaling_lab.report.sections import conclusions
@@ -82,6 +82,10 @@ def test_the_conclusions_name_the_best_by_fresh_seeds(tmp_path: Path) -> None:
     assert dict(bullets.items)["By fresh seeds alone."].endswith(
         "over 3 fresh seeds, which took no part in its choice."
     )
+    assert "Highest AP in the search." in dict(bullets.items)
+    (tiles,) = (b for b in conclusions(runs, compute_frontier(runs)).blocks if isinstance(b, Facts))
+    assert tiles.items[-1][0].startswith("highest AP by fresh seeds: ")
+    assert tiles.items[-1][1] == "54.0"
 
 
 def test_before_they_are_trained_and_without_any(tmp_path: Path) -> None:

@@ -139,7 +139,12 @@ def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
     gmacs = sorted(Runs(tmp_path / "all").table()["gmacs"])
     limit = gmacs[len(gmacs) // 2]
     searched(tmp_path / "some", trials=500, limits={"gmacs": limit})
-    assert sorted(Runs(tmp_path / "some").table()["gmacs"]) == [each for each in gmacs if each <= limit]
+    some = Runs(tmp_path / "some")
+    assert sorted(some.table()["gmacs"]) == [each for each in gmacs if each <= limit]
+    refused = some.rejections()["architecture"]  # those that have been drawn, each once
+    assert len(set(refused)) == len(refused) == sum(each > limit for each in gmacs)
+    said = searched(tmp_path / "none", trials=5, limits={"gmacs": gmacs[0] / 2})
+    assert f"no trial: the limits refuse all of 28 points; the least gmacs is {gmacs[0]:.3g}" in said
 
 
 def test_further_seeds_are_used_when_all_architectures_have_been_had(tmp_path: Path) -> None:
