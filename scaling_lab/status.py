@@ -20,8 +20,8 @@ def read_status(folder: str | Path) -> dict[str, Any]:
     """Give a run's status as plain JSON values. Raises UserError where there is no run.
 
     `states` and `failures` count trials; one that a killed driver left running is planned. `best` is the complete trial
-    with the best first objective. `driver` is who writes now (pid, host, started), `killed` who did not end by itself;
-    `running` and `seconds_left` are empty without a driver.
+    with the best first objective, among those with fresh seeds where there are any. `driver` is who writes now (pid, host,
+    started), `killed` who did not end by itself; `running` and `seconds_left` are empty without a driver.
     """
     runs = Runs(folder)
     meta, sessions = runs.meta, runs.sessions()
@@ -70,7 +70,8 @@ def _holder(path: Path) -> tuple[dict[str, Any] | None, bool]:
 
 def _best(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, str]) -> dict[str, Any] | None:
     for name, direction in objectives.items():
-        known = [row for row in rows if row["state"] == "complete" and not math.isnan(row[name])]
+        complete = [row for row in rows if row["state"] == "complete" and not math.isnan(row[name])]
+        known = [row for row in complete if row["role"] != "search"] or complete
         choose = max if direction == "maximize" else min
         best = choose(known, key=lambda row: float(row[name]), default=None)
         return None if best is None else {"objective": name, "value": float(best[name]), **_who(best)}
@@ -85,7 +86,7 @@ def _running(runs: Runs, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _who(row: Mapping[str, Any]) -> dict[str, Any]:
     whole = {"trial": int(row["trial"]), "seed": int(row["seed"]), "gmacs": float(row["gmacs"])}
-    return {**whole, "architecture": row["architecture"], "description": row["description"]}
+    return {**whole, "role": row["role"], "architecture": row["architecture"], "description": row["description"]}
 
 
 def _seconds_left(rows: Sequence[Mapping[str, Any]], planned: int) -> float | None:

@@ -12,7 +12,7 @@ import pytest
 
 from scaling_lab.cli import main
 from scaling_lab.status import read_status
-from scaling_lab.study import Halving
+from scaling_lab.study import Finalists, Halving
 from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.runner import run_study
 from tests.study.engine import Replayed, count, make_study, start_driver, wait_for
@@ -21,6 +21,14 @@ from tests.study.engine import Replayed, count, make_study, start_driver, wait_f
 def run(out: Path, objective: Any = None, **changes: Any) -> None:
     study = make_study(**changes)
     run_study(study, out=out, executor="local", count=count, objective=objective or Replayed(), stream=None)
+
+
+def test_the_best_is_one_of_fresh_seeds_where_there_are_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, finalists=Finalists(count=1, seeds=(7,)))
+    best = read_status(tmp_path)["best"]
+    assert (best["role"], best["seed"], best["trial"]) == ("finalist", 7, 7)
+    assert main(["status", str(tmp_path)]) == 0
+    assert ", trial 7, fresh seed 7, " in capsys.readouterr().out
 
 
 def test_a_living_and_a_killed_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,8 @@ def _best(status: dict[str, Any]) -> str:
     if best is None:
         return ""
     value = f"{best['objective']} {best['value']:.{1 if best['objective'].startswith('ap') else 3}f}"
-    return f"{value}, trial {best['trial']}, seed {best['seed']}, {best['gmacs']:.3g} gmacs: {best['description']}"
+    seed = f"seed {best['seed']}" if best["role"] == "search" else f"fresh seed {best['seed']}"
+    return f"{value}, trial {best['trial']}, {seed}, {best['gmacs']:.3g} gmacs: {best['description']}"
 
 
 def _running(rows: list[dict[str, Any]]) -> list[str]:
