@@ -44,7 +44,8 @@ def listed(names: Sequence[str], *, most: int = 8) -> str:
 
 def interval(low: float, high: float) -> str:
     """Write an interval, a dash where there is none."""
-    return "–" if math.isnan(low) else f"[{low:.1f}, {high:.1f}]"
+    # Added to 0, what is rounded to -0.0 is 0.0.
+    return "–" if math.isnan(low) else f"[{round(low, 1) + 0.0:.1f}, {round(high, 1) + 0.0:.1f}]"
 
 
 def signed(value: float) -> str:

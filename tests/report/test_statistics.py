@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_lab.report import statistics
+from scaling_lab.report import statistics, words
 
 # Two-sided 95 % and 99 % quantiles, NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 8: 2.306, 10: 2.228, 30: 2.042, 100: 1.984}
@@ -189,3 +189,9 @@ def test_dominated_volume_is_the_cells_below_a_point(points: list[tuple[int, int
 def test_a_front_has_what_nothing_dominates_once() -> None:
     assert statistics.front_of([(1, 2), (2, 1), (1, 2), (2, 2), (3, 0)]) == [[1, 2], [2, 1], [3, 0]]
     assert statistics.dominated_volume([(1, 1)], (1, 2)) == 0.0
+
+
+def test_an_interval_about_nothing_has_no_negative_zero() -> None:
+    assert words.interval(-0.04, 0.04) == "[0.0, 0.0]"
+    assert words.interval(-0.06, 12.34) == "[-0.1, 12.3]"
+    assert words.interval(math.nan, math.nan) == "–"
