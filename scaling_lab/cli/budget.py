@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ BUDGETS = {
     "memory_mb": "megabytes of weights and activations, for one image",
     "latency_ms": "milliseconds for one image on this device, measured",
 }
+
+# What `enumerate` counts of each detector.
+COUNTED = ("gmacs", "params_m", "activations_m", "memory_mb")
 
 
 def add_verbs(verbs: Any) -> None:
@@ -123,23 +127,19 @@ def _solve(options: argparse.Namespace) -> None:
 
 
 def _rule(options: argparse.Namespace) -> CompoundScaling:
-    from scaling_lab.architecture.compound_scaling import DIMENSIONS, EFFICIENTNETS, CompoundScaling
+    from scaling_lab.architecture.compound_scaling import EFFICIENTNETS, CompoundScaling
 
     base = read_detector(options.detector, options)
     # Of another backbone than D0's nobody knows the next larger one.
     backbones = EFFICIENTNETS if base.backbone == EFFICIENTNETS[0] else (base.backbone,)
     rule = CompoundScaling(base=base, backbones=backbones)
-    return rule.only(*options.scale) if options.scale else rule.only(*DIMENSIONS)
+    return rule.only(*options.scale) if options.scale else rule
 
 
 # --- enumerate -------------------------------------------------------------------------------------------------------
 
 
 def _enumerate(options: argparse.Namespace) -> None:
-    from scaling_lab.cost import count
-    from scaling_lab.study.enumeration import TooMany, enumerate_space, random_points
-    from scaling_lab.study.loading import point_error
-
     space, limits, classes = _space(Path(options.space))
     classes = options.classes or classes
     if limits.pop("latency_ms", None) is not None:
@@ -147,12 +147,40 @@ def _enumerate(options: argparse.Namespace) -> None:
     limits |= dict(_limit(text) for text in options.limit)
     if options.sample is not None and options.sample < 1:
         raise UserError(f"--sample is {options.sample}; allowed is 1 and more")
+    rows, refused, failure = _counted(space, limits, classes, options)
+    columns = list(dict.fromkeys(name for row in rows for name in row if name != "description"))
+    if rows and options.sort not in columns:
+        raise UserError(f"--sort is {options.sort!r}; allowed are {', '.join(columns)}")
+    said = f"{len(rows)} architectures" + (f", {refused} more above a limit" if limits else "")
+    if classes:
+        said += f", of {classes} classes"
+    elif rows:
+        said += ", of as many classes as the space gives them; a study trains its data's: give the study, or --classes"
+    print(said, file=sys.stderr, flush=True)
+    if rows or failure is None:
+        rows = _ordered(rows, options.sort, descending=options.descending)
+        text = json.dumps(rows, indent=1) + "\n" if options.json else _as_csv(rows, [*columns, "description"])
+        if options.out is None:
+            print(text, end="")
+        else:
+            _write(options.out, text)
+    if failure is not None:
+        raise failure
+
+
+def _counted(
+    space: Space, limits: Mapping[str, float], classes: int | None, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], int, UserError | None]:
+    """Give a row for each architecture within the limits, how many are above one, and what ended it before the last point."""
+    from scaling_lab.cost import count
+    from scaling_lab.study.enumeration import TooMany, enumerate_space, random_points
+    from scaling_lab.study.loading import point_error
+
     points = (
         enumerate_space(space) if options.sample is None else random_points(space, options.sample, seed=options.seed)
     )
     rows: dict[str, dict[str, Any]] = {}
     refused: set[str] = set()
-    failure: UserError | None = None
     try:
         for params, drawn in points:
             spec = drawn if classes is None else dataclasses.replace(drawn, num_classes=classes)
@@ -162,7 +190,7 @@ def _enumerate(options: argparse.Namespace) -> None:
                 cost = count(spec)
             except UserError as error:
                 raise point_error(error, space, params) from None
-            costs = {name: getattr(cost, name) for name in ("gmacs", "params_m", "activations_m", "memory_mb")}
+            costs = {name: getattr(cost, name) for name in COUNTED}
             if any(costs[name] > most for name, most in limits.items()):
                 refused.add(spec.digest)
                 continue
@@ -170,35 +198,23 @@ def _enumerate(options: argparse.Namespace) -> None:
     except TooMany as error:
         raise UserError(f"{error}; --sample draws some") from None
     except UserError as error:  # what has been counted is written all the same
-        failure = error
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row if name != "description"))
-    if rows and options.sort not in columns:
-        raise UserError(f"--sort is {options.sort!r}; allowed are {', '.join(columns)}")
-    missing = [row for row in rows.values() if row.get(options.sort) is None]
-    there = [row for row in rows.values() if row.get(options.sort) is not None]
-    chosen = sorted(there, key=lambda row: _key(row[options.sort]), reverse=options.descending) + missing
-    said = f"{len(rows)} architectures" + (f", {len(refused)} more above a limit" if limits else "")
-    if classes:
-        said += f", of {classes} classes"
-    elif rows:
-        said += ", of as many classes as the space gives them; a study trains its data's: give the study, or --classes"
-    print(said, file=sys.stderr, flush=True)
-    if options.json:
-        text = json.dumps(chosen, indent=1) + "\n"
-    else:
-        file = io.StringIO()
-        writer = csv.DictWriter(file, [*columns, "description"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(chosen)
-        text = file.getvalue()
-    if failure is not None and not rows:
-        raise failure
-    if options.out is None:
-        print(text, end="")
-    else:
-        _write(options.out, text)
-    if failure is not None:
-        raise failure
+        return list(rows.values()), len(refused), error
+    return list(rows.values()), len(refused), None
+
+
+def _ordered(rows: list[dict[str, Any]], column: str, *, descending: bool) -> list[dict[str, Any]]:
+    """Sort rows by a column; those that have nothing there are last either way."""
+    there = [row for row in rows if row.get(column) is not None]
+    missing = [row for row in rows if row.get(column) is None]
+    return sorted(there, key=lambda row: _key(row[column]), reverse=descending) + missing
+
+
+def _as_csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
 
 
 def _space(path: Path) -> tuple[Space, dict[str, float], int | None]:
@@ -228,13 +244,12 @@ def _space(path: Path) -> tuple[Space, dict[str, float], int | None]:
 
 def _limit(text: str) -> tuple[str, float]:
     name, _, most = text.partition("=")
-    allowed = ("gmacs", "params_m", "activations_m", "memory_mb")
     try:
         value = float(most)
     except ValueError:
         value = 0.0
-    if name not in allowed or not value > 0:
-        raise UserError(f"--limit is {text!r}; allowed is one of {', '.join(allowed)}, and a number above 0: gmacs=2.5")
+    if name not in COUNTED or not value > 0:
+        raise UserError(f"--limit is {text!r}; allowed is one of {', '.join(COUNTED)}, and a number above 0: gmacs=2.5")
     return name, value
 
 

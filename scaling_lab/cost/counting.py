@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Node
-from scaling_lab.cost.counts import Cost, LevelCost, PartCost
-from scaling_lab.cost.pieces import Piece, Run, measure, on_meta, run
+from scaling_lab.cost.counts import Cost, LevelCost, PartCost, total
+from scaling_lab.cost.pieces import Piece, Pieces, Run, on_meta, run
 from scaling_lab.model.backbone import make_backbone
-from scaling_lab.model.feature_network import FusionNode
-from scaling_lab.model.fusion import make_fusion
-from scaling_lab.model.heads import Head
-from scaling_lab.model.layers import Projection, next_size, resample
+from scaling_lab.model.layers import next_size
 
 # The shape (C, H, W) of each backbone feature, finest first.
 Shapes3 = tuple[tuple[int, int, int], ...]
@@ -37,8 +34,6 @@ BYTES = 4  # of a float32
 _ASKED = ("topology", "repeats", "head_repeats", "num_classes", "anchors")
 _OTHERS = ("backbone", "backbone_options", "image_size", "pixels")
 _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name not in (*_ASKED, *_OTHERS)])
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +81,13 @@ def count_spec(spec: DetectorSpec) -> Cost:
         network_memory.outputs + classes.outputs + boxes.peak,
     )
     weights = backbone_memory.weights + network_memory.weights + classes.weights + boxes.weights
-    params = macs = activations = 0
-    for piece in pieces:
-        params += piece.params
-        macs += piece.macs
-        activations += piece.activations
+    network = total(pieces)
     return Cost(
-        params=backbone.params + params + heads.params,
-        macs=backbone.macs + macs + heads.macs,
-        activations=backbone.activations + activations + heads.activations,
+        **total((backbone, network, heads)).numbers(),
         memory=weights + activation_memory,
         activation_memory=activation_memory,
         backbone=backbone,
-        feature_network=PartCost(params=params, macs=macs, activations=activations),
+        feature_network=network,
         heads=heads,
         pieces=(*pieces, *head_pieces),
     )
@@ -140,69 +129,6 @@ def _memory(counted: Run) -> PartMemory:
 
 
 # --- feature network and heads ---------------------------------------------------------------------------------------
-
-
-class Pieces:
-    """The pieces of all specs that are alike in their style; `spec` is one of them."""
-
-    def __init__(self, spec: DetectorSpec) -> None:
-        self._spec = spec
-        self._known: dict[Hashable, object] = {}
-        # Of one input at its own size nothing is left but what comes after the fusion.
-        self.after_fusion = measure(lambda: _OfOneInput(spec), spec.width)
-
-    def projection(self, channels: int) -> Piece:
-        """Give the projection from so many channels to the width."""
-        return self._once(channels, lambda: measure(lambda: Projection(channels, self._spec), channels))
-
-    def fusion(self, kind: str, inputs: int) -> Piece:
-        """Give a fusion of so many inputs."""
-        width = self._spec.width
-        return self._once((kind, inputs), lambda: measure(lambda: make_fusion(kind, inputs, width), [width] * inputs))
-
-    def head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int]:
-        """Give a head at one of its levels, and how many of its parameters are each level's."""
-        if spec.head_repeats <= 2:
-            key = (values * spec.anchors.per_position, spec.topology.num_inputs, spec.head_repeats)
-            return self._once(key, lambda: _measure_head(spec, values))
-        # From the second convolution on each is like the one before.
-        (one, own), (two, owns) = (
-            self.head(dataclasses.replace(spec, head_repeats=repeats), values) for repeats in (1, 2)
-        )
-        more = spec.head_repeats - 2
-        return two.with_more_like_it(one, more), owns + (owns - own) * more
-
-    def resampled(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-        """Give the bytes of one channel that are alive while a feature is resampled, at most, and then."""
-        return self._once((source, target), lambda: self._resample(source, target))
-
-    def _resample(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-        x_BCHW = torch.empty(1, 1, *source, dtype=torch.float32, device="meta")
-        counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), x_BCHW)
-        return counted.peak, counted.left
-
-    def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]  # type: ignore[return-value]
-
-
-def _measure_head(spec: DetectorSpec, values: int) -> tuple[Piece, int]:
-    with on_meta():
-        head = Head(spec, values)
-    own = sum(parameter.numel() for norms in head.norms for parameter in norms[0].parameters())  # type: ignore[index]
-    return measure(lambda: head, [spec.width]), own
-
-
-class _OfOneInput(nn.Module):
-    """A node that reads one feature, at its own size."""
-
-    def __init__(self, spec: DetectorSpec) -> None:
-        super().__init__()
-        self.node = FusionNode(spec, Node(spec.topology.min_level, (0,), "sum"), [spec.width])
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.node([x_BCHW], (x_BCHW.shape[2], x_BCHW.shape[3]))  # type: ignore[no-any-return]
 
 
 class Counter:

@@ -7,16 +7,24 @@ proportion, and so do the bytes of its tensors but for those that have no positi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.architecture.topology import Node
 from scaling_lab.cost.memory import Alive, module_tensors, size
+from scaling_lab.model.feature_network import FusionNode
+from scaling_lab.model.fusion import make_fusion
+from scaling_lab.model.heads import Head
+from scaling_lab.model.layers import Projection, resample
+
+Value = TypeVar("Value")
 
 # Two sizes tell what grows with the positions from what does not.
 _SIZES = ((2, 2), (2, 4))
@@ -119,3 +127,66 @@ def measure(make: Callable[[], nn.Module], channels: Sequence[int] | int) -> Pie
         left=small.left // few,
         moments=tuple(sorted(moments)),
     )
+
+
+class Pieces:
+    """The pieces of all specs that are alike in their style; `spec` is one of them."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        self._spec = spec
+        self._known: dict[Hashable, object] = {}
+        # Of one input at its own size nothing is left but what comes after the fusion.
+        self.after_fusion = measure(lambda: _OfOneInput(spec), spec.width)
+
+    def projection(self, channels: int) -> Piece:
+        """Give the projection from so many channels to the width."""
+        return self._once(channels, lambda: measure(lambda: Projection(channels, self._spec), channels))
+
+    def fusion(self, kind: str, inputs: int) -> Piece:
+        """Give a fusion of so many inputs."""
+        width = self._spec.width
+        return self._once((kind, inputs), lambda: measure(lambda: make_fusion(kind, inputs, width), [width] * inputs))
+
+    def head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int]:
+        """Give a head at one of its levels, and how many of its parameters are each level's."""
+        if spec.head_repeats <= 2:
+            key = (values * spec.anchors.per_position, spec.topology.num_inputs, spec.head_repeats)
+            return self._once(key, lambda: _measure_head(spec, values))
+        # From the second convolution on each is like the one before.
+        (one, own), (two, owns) = (
+            self.head(dataclasses.replace(spec, head_repeats=repeats), values) for repeats in (1, 2)
+        )
+        more = spec.head_repeats - 2
+        return two.with_more_like_it(one, more), owns + (owns - own) * more
+
+    def resampled(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+        """Give the bytes of one channel that are alive while a feature is resampled, at most, and then."""
+        return self._once((source, target), lambda: self._resample(source, target))
+
+    def _resample(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
+        x_BCHW = torch.empty(1, 1, *source, dtype=torch.float32, device="meta")
+        counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), x_BCHW)
+        return counted.peak, counted.left
+
+    def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]  # type: ignore[return-value]
+
+
+def _measure_head(spec: DetectorSpec, values: int) -> tuple[Piece, int]:
+    with on_meta():
+        head = Head(spec, values)
+    own = sum(parameter.numel() for norms in head.norms for parameter in norms[0].parameters())  # type: ignore[index]
+    return measure(lambda: head, [spec.width]), own
+
+
+class _OfOneInput(nn.Module):
+    """A node that reads one feature, at its own size."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        self.node = FusionNode(spec, Node(spec.topology.min_level, (0,), "sum"), [spec.width])
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.node([x_BCHW], (x_BCHW.shape[2], x_BCHW.shape[3]))  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ import pandas as pd
 from scaling_lab.report import ablation, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Block, Bullets, Column, Section, Table, Text
-from scaling_lab.report.frontier import Frontier, summarise
+from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.tables import has_values, mean, records
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def finalists(runs: Runs, frontier: Frontier) -> Section:
     wanted = runs.meta.get("finalists")
     if not wanted and frontier.finalists.empty:
         return Section(title=TITLE, blocks=())
-    fresh = summarise(frontier.finalists, frontier.labels, excluded=frontier.excluded)
+    fresh = frontier.fresh
     if fresh.trials.empty:
         text = "No finalist has a complete trial yet; they are trained once the search has ended."
         return Section(title=TITLE, blocks=(Text(text=text, tone="note"),))

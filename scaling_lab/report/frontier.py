@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -42,6 +43,11 @@ class Frontier:
     labels: Mapping[str, str]
     sd: float
     degrees: int
+
+    @cached_property
+    def fresh(self) -> Frontier:
+        """The same of the trials with fresh seeds alone."""
+        return summarise(self.finalists, self.labels, excluded=self.excluded)
 
     @property
     def series(self) -> dict[str, int]:

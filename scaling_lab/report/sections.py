@@ -10,7 +10,7 @@ import pandas as pd
 from scaling_lab.report import figures, words
 from scaling_lab.report.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
 from scaling_lab.report.curves_figure import curves_figure, has_curve
-from scaling_lab.report.frontier import Frontier, summarise
+from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.topology_figure import GALLERY, topology_figure, topology_table
 
@@ -32,7 +32,7 @@ def conclusions(runs: Runs, frontier: Frontier) -> Section:
     ]
     if len(table):
         tiles += [(f"{'seed' if table['n'].max() == 1 else 'seeds'} for each architecture", words.seed_counts(table))]
-        fresh = summarise(frontier.finalists, frontier.labels, excluded=frontier.excluded).architectures
+        fresh = frontier.fresh.architectures
         shown = fresh if len(fresh) else table
         what = ("highest AP" if len(shown) > 1 else "AP") + (" by fresh seeds" if len(fresh) else "")
         tiles += [(f"{what}: {shown['label'].iloc[0]}", f"{shown['ap_mean'].iloc[0]:.1f}")]

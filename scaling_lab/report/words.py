@@ -10,7 +10,7 @@ import pandas as pd
 
 from scaling_lab.architecture.naming import published_name
 from scaling_lab.report import statistics
-from scaling_lab.report.frontier import SMALL_N, Frontier, summarise
+from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
 from scaling_lab.report.tables import has_values
 
@@ -89,7 +89,7 @@ def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[B
         found = [("Nothing to compare.", f"{states(trials)}, so there is no AP to show or to compare.")]
         return (*found, *_why_failed(trials))
     found = [_trained(runs, frontier, trials), *_unconnected(runs, frontier)]
-    fresh = summarise(frontier.finalists, frontier.labels, excluded=frontier.excluded).architectures
+    fresh = frontier.fresh.architectures
     found += [best_of_fresh(fresh)] if len(fresh) else []
     found.append(_best(table, where=" in the search" if len(fresh) else ""))
     found += [_front(table)] if len(table) > 1 else []

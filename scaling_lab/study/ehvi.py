@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from scaling_lab.study.candidates import Candidate, Candidates, Measure, Params
+from scaling_lab.study.fronts import first_front
 from scaling_lab.study.gaussian_process import GaussianProcess
 from scaling_lab.study.improvement import expected_improvement
 from scaling_lab.study.ledger import Architecture, TrialRow
@@ -53,13 +55,14 @@ class Ehvi:
         rows = [row for row in rows if row.role == "search"]
         complete = [row for row in rows if row.state == "complete" and row.metrics.get(self._measured) is not None]
         stopped = [row for row in rows if row.state == "stopped"]
-        fresh = self._fresh(rows, near=[row.params for row in self._best(complete)])
+        best = self._best(complete)
+        fresh = self._fresh(rows, near=[row.params for row in best])
         if not fresh:
             return None
         if len(complete) + len(stopped) < STARTUP or len(complete) < LEAST_COMPLETE:
             return self._chance.choice(fresh).params
         if len(complete) + len(stopped) > MOST_MODELLED:
-            best = self._best(complete)[: MOST_MODELLED // 2]
+            best = best[: MOST_MODELLED // 2]
             latest = sorted([*complete, *stopped], key=lambda row: row.id)[len(best) - MOST_MODELLED :]
             kept = {row.id for row in (*best, *latest)}
             complete, stopped = ([row for row in group if row.id in kept] for group in (complete, stopped))
@@ -90,16 +93,13 @@ class Ehvi:
         signs = {"minimize": 1.0, "maximize": -1.0}
         return [signs[self._study.objectives[name]] * architecture.costs[name] for name in self._counted]
 
-    def _best(self, ended: Sequence[TrialRow]) -> list[TrialRow]:
-        """Give the trials that no other dominates."""
-        best: list[tuple[float, list[float]]] = []
-        found = []
-        for row in sorted(ended, key=self._value, reverse=True):
-            value, costs = self._value(row), self._costs(self._architecture(row.architecture))
-            if not any(all(a <= b for a, b in zip(others, costs, strict=True)) for _, others in best):
-                best.append((value, costs))
-                found.append(row)
-        return found
+    def _best(self, complete: Sequence[TrialRow]) -> list[TrialRow]:
+        """Give the trials that no other dominates, the largest value first."""
+        if not complete:
+            return []
+        points = [[-self._value(row), *self._costs(self._architecture(row.architecture))] for row in complete]
+        front = [complete[place] for place in first_front(np.array(points))]
+        return sorted(front, key=self._value, reverse=True)
 
     # --- what may be gained ---
 

@@ -97,3 +97,12 @@ def _dominated(points: Points, *, by: Points) -> NDArray[np.bool_]:
     as_good = np.asarray((by <= points[:, None]).all(axis=2))
     better = np.asarray((by < points[:, None]).any(axis=2))
     return np.asarray((as_good & better).any(axis=1))
+
+
+def first_front(points: Points) -> list[int]:
+    """Give the places of the points that none dominates. In lexical order nothing dominates what comes before it."""
+    found: list[int] = []
+    for place in np.lexsort(points.T[::-1]).tolist():
+        if not dominates(points[found], points[place]).any():
+            found.append(place)
+    return sorted(found)

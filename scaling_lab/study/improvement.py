@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-MOST_COSTS = 2
+from scaling_lab.study.fronts import first_front
 
 
 def expected_improvement(
@@ -31,8 +31,8 @@ def expected_improvement(
     """
     costs_M2, known_N2, reference_2 = (_two(x) for x in (costs_MC, known_costs_NC, reference_costs_C))
     values_N = values_N.clamp(min=reference)
-    is_front_N = ~_is_dominated(values_N, known_N2)
-    values_N, known_N2 = values_N[is_front_N], known_N2[is_front_N]
+    front = first_front(torch.column_stack([-values_N, known_N2]).detach().numpy())
+    values_N, known_N2 = values_N[front], known_N2[front]
     order = values_N.argsort(descending=True)
     values_N, known_N2 = values_N[order], known_N2[order]
     # Above a height, those with larger values dominate what costs more than they do.
@@ -45,15 +45,9 @@ def expected_improvement(
     return total_M
 
 
-def _is_dominated(values_N: Tensor, costs_NC: Tensor) -> Tensor:
-    no_worse_NN = (values_N[:, None] >= values_N) & (costs_NC[:, None] <= costs_NC).all(2)
-    better_NN = (values_N[:, None] > values_N) | (costs_NC[:, None] < costs_NC).any(2)
-    return torch.logical_and(no_worse_NN, better_NN).any(0)
-
-
 def _two(costs_NC: Tensor) -> Tensor:
     """Give two costs, of which those that are missing are 0 below a reference of 1."""
-    missing = MOST_COSTS - costs_NC.shape[-1]
+    missing = 2 - costs_NC.shape[-1]
     fill = 1.0 if costs_NC.dim() == 1 else 0.0
     return torch.cat([costs_NC, torch.full((*costs_NC.shape[:-1], missing), fill, dtype=torch.float64)], dim=-1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling_lab.study.fronts import Points, dominates
+from scaling_lab.study.fronts import Points, first_front
 from scaling_lab.study.ledger import TrialRow
 from scaling_lab.study.rungs import crowding_distances
 from scaling_lab.study.study import Study
@@ -48,15 +48,6 @@ def _ranked(points: Points) -> Iterator[int]:
     """Give the places of points, front after front, in each those with the most distant neighbours first."""
     left = np.arange(len(points))
     while len(left):
-        front = left[_front(points[left])]
+        front = left[first_front(points[left])]
         yield from front[np.argsort(-crowding_distances(points[front]), kind="stable")].tolist()
         left = np.setdiff1d(left, front)
-
-
-def _front(points: Points) -> list[int]:
-    """Give the places of the points that none dominates. In lexical order nothing dominates what comes before it."""
-    found: list[int] = []
-    for place in np.lexsort(points.T[::-1]).tolist():
-        if not dominates(points[found], points[place]).any():
-            found.append(place)
-    return sorted(found)

@@ -51,13 +51,15 @@ def cost(*parts: Run) -> PartCost:
 @settings(max_examples=60, deadline=None)
 @given(specs())
 def test_the_sum_over_pieces_is_the_count_of_the_whole(spec: DetectorSpec) -> None:
-    compare(spec)
+    assert_counted_as_built(spec)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("separable", [True, False])
 def test_every_fusion_is_counted_as_it_is_built(fusion: str, separable: bool) -> None:
-    compare(dataclasses.replace(SMALL.base, topology=topologies.bifpn(3, 7, fusion), repeats=2, separable=separable))
+    assert_counted_as_built(
+        dataclasses.replace(SMALL.base, topology=topologies.bifpn(3, 7, fusion), repeats=2, separable=separable)
+    )
 
 
 def test_torchs_default_type_changes_nothing() -> None:
@@ -67,7 +69,7 @@ def test_torchs_default_type_changes_nothing() -> None:
         counted = count(spec)
     finally:
         torch.set_default_dtype(torch.float32)
-    compare(spec)
+    assert_counted_as_built(spec)
     assert count(spec) == counted
 
 
@@ -75,7 +77,7 @@ def test_every_field_of_a_spec_is_compared_or_costs_nothing() -> None:
     assert {f.name for f in dataclasses.fields(DetectorSpec)} == DRAWN | {"backbone_options", "pixels"}
 
 
-def compare(spec: DetectorSpec) -> None:
+def assert_counted_as_built(spec: DetectorSpec) -> None:
     counted = count(spec)
     parts, nodes = whole(spec)
     backbone, network, classes, boxes = parts.values()
