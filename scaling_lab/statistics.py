@@ -106,3 +106,14 @@ def seeds_needed(difference: float, sd: float, *, most: int = 1000) -> int | Non
         middle = (low + high) // 2
         low, high = (low, middle) if smallest_detectable(sd, middle, middle) <= abs(difference) else (middle, high)
     return high
+
+
+# --- ranks -----------------------------------------------------------------------------------------------------------
+
+
+def kendall_tau_b(first: Sequence[float], second: Sequence[float]) -> float:
+    """Compute Kendall's rank correlation with ties (tau-b); nan where either side is all ties or has one value."""
+    signs_first = np.sign(np.subtract.outer(np.asarray(first, dtype=float), np.asarray(first, dtype=float)))
+    signs_second = np.sign(np.subtract.outer(np.asarray(second, dtype=float), np.asarray(second, dtype=float)))
+    pairs = float(np.abs(signs_first).sum()) * float(np.abs(signs_second).sum())
+    return float((signs_first * signs_second).sum()) / math.sqrt(pairs) if pairs else math.nan

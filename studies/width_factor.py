@@ -25,6 +25,7 @@ STUDY = Study(
     recipe=Recipe.short(epochs=4, eval_every=4),
     sampler="grid",
     baseline={"width_factor": 1.35},
+    report="reports/width_factor.py",
     forms={
         "smoke": {
             "data": Shapes(train_images=16, val_images=8),

@@ -35,6 +35,7 @@ def _means_table(frontier: Frontier) -> Table:
     table = frontier.architectures.copy()
     table["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(table)]
     table["front"] = ["●" if on else "" for on in table["on_front"]]
+    table["front_probability"] = frontier.front_probability()
     columns = [
         Column(key="label", label="Architecture", swatch="series"),
         Column(key="ap_mean", label="AP", digits=1, help="COCO AP, 0–100, mean over seeds"),
@@ -50,9 +51,21 @@ def _means_table(frontier: Frontier) -> Table:
         Column(key="params_m", label="Params, M", digits=3, significant=True, help="million parameters"),
     ]
     columns += [Column(key="memory_mb", label="Memory, MB", digits=3, significant=True, help=MEMORY)]
+    if has_values(table, "predicted_latency_ms"):
+        columns += [Column(key="predicted_latency_ms", label="Predicted, ms", digits=1, help="by the latency model")]
     if has_values(table, "latency_ms"):
         columns += [Column(key="latency_ms", label="Latency, ms", digits=1, help="median at batch 1")]
     columns += [Column(key="front", label="Front")]
+    if has_values(table, "front_probability"):
+        columns += [
+            Column(
+                key="front_probability",
+                label="P(front)",
+                digits=2,
+                help="how probable it is that the architecture is on the front of AP against GMACs, by what its seeds and "
+                "the spread of all leave possible",
+            )
+        ]
     means = "Single trainings" if table["n"].max() == 1 else f"Means over {words.seed_counts(table)} seeds"
     caption = f"{means}; ● is on the front of AP against GMACs. Click a heading to sort."
     return Table(name="architectures", frame=table, columns=tuple(columns), caption=caption)

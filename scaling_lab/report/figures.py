@@ -32,7 +32,12 @@ from scaling_lab.report.style import (
 )
 from scaling_lab.report.tables import records
 
-COST_NAMES = {"gmacs": "GMACs per image", "params_m": "parameters, million", "latency_ms": "latency, ms"}
+COST_NAMES = {
+    "gmacs": "GMACs per image",
+    "params_m": "parameters, million",
+    "predicted_latency_ms": "predicted latency, ms",
+    "latency_ms": "latency, ms",
+}
 MOST_LABELS = 14
 LEAST_SPAN = 4.0  # AP: an axis never magnifies less than this
 FEW_SEEDS = 8  # up to this many are single dots, more of them a cloud
@@ -46,16 +51,26 @@ Box = tuple[float, float, float, float]
 # --- accuracy against cost -------------------------------------------------------------------------------------------
 
 
-def cost_figure(trials: pd.DataFrame, width: float = WIDE, *, cost: str = "gmacs", name: str | None = None) -> Figure:
+def cost_figure(
+    trials: pd.DataFrame,
+    width: float = WIDE,
+    *,
+    cost: str = "gmacs",
+    name: str | None = None,
+    band: pd.DataFrame | None = None,
+) -> Figure:
     """Draw AP against a cost on a log axis: every trial a dot, each architecture's mean and interval, the front.
 
     The table has a row for each trial: label, series, ap, ap_mean, ap_low, ap_high, n, on_front and the cost's column.
+    `band` has cost, low and high: where the front may lie.
     """
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 0.95 * width if narrow else 0.52 * width)
     title_axis(axes, x=f"{name or COST_NAMES[cost]} (log scale)", y="AP")
     points = trials.drop_duplicates("label")
     _set_limits(axes, trials, cost)
+    if band is not None and len(band):
+        _draw_band(axes, band)
     obstacles = _draw_front(axes, points[points["on_front"]].sort_values(cost), cost)
     many, crowded = len(trials) > MANY_POINTS, len(points) > MOST_LABELS
     for label, group in trials.groupby("label", sort=False):
@@ -104,6 +119,15 @@ def log_ticks(low: float, high: float) -> list[float]:
     steps = (1, 1.5, 2, 3, 5, 7) if high / low < 10 else (1, 2, 5) if high / low < 200 else (1,)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+
+
+def _draw_band(axes: Axes, band: pd.DataFrame) -> None:
+    """Shade where the front may lie, as far as the axis goes."""
+    end = band.iloc[[-1]].assign(cost=axes.get_xlim()[1])
+    steps = pd.concat([band, end])
+    axes.fill_between(
+        steps["cost"], steps["low"], steps["high"], step="post", color=REST, alpha=0.22, linewidth=0, zorder=1
+    )
 
 
 def _draw_front(axes: Axes, front: pd.DataFrame, cost: str) -> list[Box]:

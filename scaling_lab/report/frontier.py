@@ -5,14 +5,16 @@ It computes tables; it draws nothing and writes no sentence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from scaling_lab.report import statistics
+from scaling_lab.report import statistics, uncertainty
 from scaling_lab.report.names import short_names
 from scaling_lab.report.style import SERIES
 from scaling_lab.report.tables import mean, records
@@ -48,6 +50,39 @@ class Frontier:
     def fresh(self) -> Frontier:
         """The same of the trials with fresh seeds alone."""
         return summarise(self.finalists, self.labels, excluded=self.excluded)
+
+    @cached_property
+    def means_BA(self) -> np.ndarray[Any, Any]:
+        """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
+        by_digest = {str(digest): list(group) for digest, group in self.trials.groupby("architecture")["ap"]}
+        groups = [by_digest[str(digest)] for digest in self.architectures["architecture"]]
+        return uncertainty.drawn_means(groups, pooled=(self.sd, self.degrees))
+
+    def front_probability(self, cost: str = "gmacs") -> pd.Series[float]:
+        """Give for each of `architectures` how probable it is that it is on the front of AP against a cost."""
+        table = self.architectures
+        if table.empty or self.degrees < 1:
+            return pd.Series(math.nan, index=table.index, dtype=float)
+        return pd.Series(uncertainty.front_probability(table[cost].tolist(), self.means_BA), index=table.index)
+
+    def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
+        """Give the best AP that a cost buys, at each architecture's cost: cost, low, median, high (5, 50, 95 %)."""
+        table = self.architectures
+        if table.empty or self.degrees < 1 or table[cost].isna().any():
+            return pd.DataFrame(columns=["cost", "low", "median", "high"])
+        costs = sorted(set(table[cost]))
+        low, median, high = uncertainty.front_band(table[cost].tolist(), self.means_BA, costs)
+        return pd.DataFrame({"cost": costs, "low": low, "median": median, "high": high})
+
+    def hypervolume(self, cost: str = "gmacs") -> tuple[uncertainty.Range, tuple[float, float]]:
+        """Give what the architectures dominate (see uncertainty.hypervolumes), and the reference: twice the dearest, 0 AP."""
+        table = self.architectures
+        if table.empty or self.degrees < 1 or table[cost].isna().any():
+            return uncertainty.Range.of(np.array([])), (math.nan, 0.0)
+        reference = (2.0 * float(table[cost].max()), 0.0)
+        return uncertainty.Range.of(
+            uncertainty.hypervolumes(table[cost].tolist(), self.means_BA, reference=reference)
+        ), reference
 
     @property
     def series(self) -> dict[str, int]:
@@ -110,7 +145,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
     return table.reset_index(drop=True)
 
 
-_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "latency_ms")
+_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
 _PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
 _COLUMNS = (
     "architecture",

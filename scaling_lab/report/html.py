@@ -112,9 +112,9 @@ def _files(name: str) -> str:
 
 def _table(table: blocks.Table) -> str:
     shown = table.frame.head(table.most_rows)
-    head = "".join(_heading(column, numeric=_is_numeric(table, column)) for column in table.columns)
+    head = "".join(_heading(column, numeric=is_numeric(table, column)) for column in table.columns)
     rows = "".join(
-        f"<tr>{''.join(_cell(column, row, numeric=_is_numeric(table, column)) for column in table.columns)}</tr>"
+        f"<tr>{''.join(_cell(column, row, numeric=is_numeric(table, column)) for column in table.columns)}</tr>"
         for row in shown.to_dict("records")
     )
     kind = ' class="dense"' if len(table.columns) >= DENSE else ""
@@ -129,11 +129,17 @@ def _table(table: blocks.Table) -> str:
         f'<div class="table" id="table-{identifier(table.name)}">{filtering}<div class="scroll" tabindex="0">'
         f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<p class="caption">{_prose(table.caption)} {escape(more)}<span class="files">'
-        f'<a href="tables/{escape(table.name)}.csv">CSV</a></span></p></div>'
+        f"{_table_files(table.name)}</span></p></div>"
     )
 
 
-def _is_numeric(table: blocks.Table, column: blocks.Column) -> bool:
+def _table_files(name: str) -> str:
+    links = {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}
+    return " ".join(f'<a href="tables/{escape(name)}.{kind}">{text}</a>' for kind, text in links.items())
+
+
+def is_numeric(table: blocks.Table, column: blocks.Column) -> bool:
+    """Say whether a column is set as numbers."""
     return column.digits is not None or (
         column.sort is not None and pd.api.types.is_numeric_dtype(table.frame[column.sort])
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import blocks, style, svg
+from scaling_lab.report import blocks, style, svg, table_files
 from scaling_lab.report.html import Draw, escape, identifier, render_all
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -77,6 +77,8 @@ def write_page(page: blocks.Page, folder: Path, name: str) -> Path:
             path = folder / "tables" / f"{table.name}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             table.frame.to_csv(path, index=False, lineterminator="\n")
+            path.with_suffix(".tex").write_text(table_files.latex(table), encoding="utf-8", newline="\n")
+            path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.html"
         unfinished = folder / f".{name}.html.part"

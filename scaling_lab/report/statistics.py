@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling_lab.statistics import incomplete_beta as incomplete_beta
+from scaling_lab.statistics import kendall_tau_b as kendall_tau_b
 from scaling_lab.statistics import pooled_sd as pooled_sd
 from scaling_lab.statistics import seeds_needed as seeds_needed
 from scaling_lab.statistics import smallest_detectable as smallest_detectable
@@ -151,14 +152,6 @@ def dominated_volume(points: Sequence[Sequence[float]], reference: Sequence[floa
         if end > point[0]:
             volume += (end - point[0]) * dominated_volume([each[1:] for each in inside[:place]], reference[1:])
     return volume
-
-
-def kendall_tau_b(first: Sequence[float], second: Sequence[float]) -> float:
-    """Compute Kendall's rank correlation with ties (tau-b); nan where either side is all ties or has one value."""
-    signs_first = np.sign(np.subtract.outer(np.asarray(first, dtype=float), np.asarray(first, dtype=float)))
-    signs_second = np.sign(np.subtract.outer(np.asarray(second, dtype=float), np.asarray(second, dtype=float)))
-    pairs = float(np.abs(signs_first).sum()) * float(np.abs(signs_second).sum())
-    return float((signs_first * signs_second).sum()) / math.sqrt(pairs) if pairs else math.nan
 
 
 def kendall_exact_p(first: Sequence[float], second: Sequence[float]) -> float:

@@ -81,3 +81,26 @@ def test_nothing_complete_gives_empty_tables(tmp_path: Path, trials: list[Trial]
     assert frontier.trials.empty
     assert frontier.architectures.empty
     assert frontier.series == {}
+
+
+def test_the_front_has_a_probability_a_band_and_a_volume(frontier: Frontier) -> None:
+    table = frontier.architectures.assign(p=frontier.front_probability()).set_index("label")
+    assert table["p"].between(0, 1).all()
+    assert table.loc["FPN", "p"] == 1.0  # nothing is as cheap
+    band = frontier.front_band()
+    assert band["cost"].tolist() == sorted(table["gmacs"])
+    assert (band["low"] < band["median"]).all()
+    assert (band["median"] < band["high"]).all()
+    assert band["median"].is_monotonic_increasing
+    volume, reference = frontier.hypervolume()
+    assert reference == (2 * table["gmacs"].max(), 0.0)
+    points = table["gmacs"].map(math.log2), table["ap_mean"]
+    exact = statistics.hypervolume(*map(list, points), reference=(math.log2(reference[0]), 0.0))
+    assert volume.low < exact < volume.high
+
+
+def test_one_seed_each_leaves_the_front_without_probability(tmp_path: Path) -> None:
+    frontier = computed(tmp_path, topology_trials((0,)))
+    assert frontier.front_probability().isna().all()
+    assert frontier.front_band().empty
+    assert math.isnan(frontier.hypervolume()[0].low)

@@ -1,0 +1,27 @@
+"""Scaling: a law for each way of scaling (the space's parameter `dimension`, where it has one), and the frontier's sections.
+
+scaling-lab report runs/<study> --report reports/scaling.py
+"""
+
+from __future__ import annotations
+
+from scaling_lab.report import Page, architectures, compute_frontier, provenance, scaling, sections
+from scaling_lab.runs import Runs
+
+
+def report(runs: Runs) -> Page:
+    """Build the page."""
+    frontier = compute_frontier(runs)
+    return Page(
+        title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
+        question=str(runs.meta.get("question", "")),
+        subtitle=str(runs.meta.get("data_description", "")),
+        sections=(
+            sections.conclusions(runs, frontier),
+            scaling.scaling(runs, frontier, family="dimension"),
+            sections.accuracy_and_cost(runs, frontier),
+            architectures.architectures(runs, frontier),
+            provenance.failures(runs, frontier),
+            provenance.provenance(runs),
+        ),
+    )

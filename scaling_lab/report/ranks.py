@@ -1,0 +1,86 @@
+"""How far one ranking agrees with another: correlations, regret, and what is left of them once size is known. No tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scaling_lab.statistics import kendall_tau_b
+
+RESAMPLES, SEED = 1000, 0
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A statistic with its 95 % interval over resampled architectures."""
+
+    value: float
+    low: float
+    high: float
+
+
+def spearman(first: Sequence[float] | Array, second: Sequence[float] | Array) -> float:
+    """Compute Spearman's rank correlation; ties share their mean rank. nan where either side is all ties."""
+    ranks = [pd.Series(np.asarray(values, dtype=float)).rank().to_numpy() for values in (first, second)]
+    if min(float(np.ptp(each)) if len(each) else 0.0 for each in ranks) == 0.0:
+        return math.nan
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def tau(first: Sequence[float] | Array, second: Sequence[float] | Array) -> float:
+    """Compute Kendall's tau-b."""
+    return kendall_tau_b(np.asarray(first).tolist(), np.asarray(second).tolist())
+
+
+def partial_tau(
+    first: Sequence[float] | Array, second: Sequence[float] | Array, given: Sequence[float] | Array
+) -> float:
+    """Compute the tau of two rankings that is left once a third, such as log GMACs, is known (Kendall 1942)."""
+    both, one, other = tau(first, second), tau(first, given), tau(second, given)
+    rest = (1 - one**2) * (1 - other**2)
+    return (both - one * other) / math.sqrt(rest) if rest > 0 else math.nan
+
+
+def regret(proxy: Sequence[float] | Array, truth: Sequence[float] | Array, *, k: int = 1) -> float:
+    """Give what is lost by taking the best of the proxy's first k instead of the best of all; higher is better in both."""
+    proxies, truths = np.asarray(proxy, dtype=float), np.asarray(truth, dtype=float)
+    chosen = np.argsort(-proxies, kind="stable")[:k]
+    return float(truths.max() - truths[chosen].max())
+
+
+def with_interval(statistic: Callable[..., float], *columns: Sequence[float] | Array) -> Ranked:
+    """Give a statistic of columns of equal length, with its percentile interval over resampled rows."""
+    arrays = [np.asarray(column, dtype=float) for column in columns]
+    random = np.random.default_rng(SEED)
+    drawn = []
+    for _ in range(RESAMPLES):
+        rows = random.integers(0, len(arrays[0]), len(arrays[0]))
+        drawn.append(statistic(*(array[rows] for array in arrays)))
+    if np.isnan(drawn).all():
+        return Ranked(value=statistic(*arrays), low=math.nan, high=math.nan)
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Ranked(value=statistic(*arrays), low=float(low), high=float(high))
+
+
+def noise_ceiling(
+    means: Sequence[float], errors: Sequence[float], *, draws: int = RESAMPLES, seed: int = SEED
+) -> float:
+    """Give the mean tau of two repeats of the same truth: what a ranking with these standard errors can reach at most.
+
+    The means spread more than the truth does, by their errors; the truth is drawn in towards their mean accordingly.
+    """
+    values, spread = np.asarray(means, dtype=float), np.asarray(errors, dtype=float)
+    variance = float(np.var(values, ddof=1))
+    kept = max(0.0, 1.0 - float((spread**2).mean()) / variance) if variance > 0 else 0.0
+    truth = values.mean() + math.sqrt(kept) * (values - values.mean())
+    random = np.random.default_rng(seed)
+    taus = [tau(truth + spread * random.standard_normal(len(truth)), truth + spread * random.standard_normal(len(truth)))
+            for _ in range(draws)]  # fmt: skip
+    return float(np.nanmean(taus))

@@ -1,0 +1,155 @@
+"""AP against GMACs as a law: fitted for each way of scaling, with its band, its prediction for the next model, and its errors.
+
+A way of scaling is a value of one parameter of the space, such as which dimension grows; without it all are one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scaling_lab.report import words
+from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.scaling_figure import scaling_figure
+from scaling_lab.report.scaling_law import LEAST, band, fit_law, fit_line, left_out
+from scaling_lab.report.tables import records
+
+if TYPE_CHECKING:
+    from scaling_lab.report.frontier import Frontier
+    from scaling_lab.runs import Runs
+
+NEXT = 2.0  # the next model costs so many times as much as the dearest
+CURVE_POINTS, BAND_DRAWS = 60, 300
+
+
+def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
+    """Fit a saturating power law to each family of at least four costs; `family` is the parameter that tells them apart."""
+    points = family_points(frontier, family)
+    laws = [law for _, group in points.groupby("family", sort=False) if (law := _law(frontier, group)) is not None]
+    if not laws:
+        text = f"A scaling law needs {LEAST} architectures of different cost in one family; this run has fewer."
+        return Section(title="Scaling", blocks=(Text(text=text, tone="note"),))
+    curves = pd.concat([law["curve"] for law in laws], ignore_index=True)
+    figure = Figure(
+        name="scaling",
+        table=points.merge(curves, how="outer", on=["family", "series", "gmacs"], suffixes=("", "_law")),
+        draw=lambda _, width: scaling_figure(points, curves, width),
+        title="AP against multiply-adds, as a law",
+        caption="Lines are AP = a − b · GMACs^−c, fitted to the means; shaded is where they lie in 95 % of draws of what the "
+        f"seeds leave possible. They end at {NEXT:g} times the dearest model, which is a prediction.",
+        alt="AP against GMACs with a fitted saturating power law for each family",
+    )
+    blocks: list[Block] = [Bullets(items=tuple(_sentence(law) for law in laws)), figure, _table(laws)]
+    return Section(title="Scaling", blocks=tuple(blocks))
+
+
+def family_points(frontier: Frontier, family: str | None) -> pd.DataFrame:
+    """Give a row for each architecture: family, series (of the family), label, gmacs, ap_mean, ap_low, ap_high, n."""
+    columns = ["architecture", "label", "gmacs", "ap_mean", "ap_low", "ap_high", "n"]
+    table = frontier.architectures
+    if table.empty:
+        return pd.DataFrame(columns=["family", "series", *columns])
+    families = {str(digest): "all" for digest in table["architecture"]}
+    if family is not None and f"param_{family}" in frontier.trials:
+        first = frontier.trials.drop_duplicates("architecture")
+        families = {str(row["architecture"]): str(row[f"param_{family}"]) for row in records(first)}
+    names = [families[str(digest)] for digest in table["architecture"]]
+    order = {name: place for place, name in enumerate(sorted(set(names)))}
+    points = table[columns].assign(family=names, series=[order[name] for name in names])
+    return points.sort_values(["family", "gmacs"], kind="stable").reset_index(drop=True)
+
+
+def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
+    """Fit one family; None where it has too few costs."""
+    if group["gmacs"].nunique() < LEAST:
+        return None
+    costs, values = group["gmacs"].tolist(), group["ap_mean"].tolist()
+    law, line = fit_law(costs, values), fit_line(costs, values)
+    grid = np.geomspace(min(costs), NEXT * max(costs), CURVE_POINTS)
+    curve = pd.DataFrame({"gmacs": grid, "ap_law": law(grid)})
+    if frontier.degrees > 0:
+        places = {str(digest): place for place, digest in enumerate(frontier.architectures["architecture"])}
+        means_BA = frontier.means_BA[:BAND_DRAWS, [places[str(digest)] for digest in group["architecture"]]]
+        curve["low"], _, curve["high"] = band(costs, means_BA, grid)
+    else:
+        curve["low"] = curve["high"] = math.nan
+    errors = left_out(costs, values)
+    first = group.iloc[0]
+    return {
+        "family": first["family"],
+        "models": len(group),
+        "law": law,
+        "curve": curve.assign(family=first["family"], series=int(first["series"])),
+        "next": records(curve)[-1],
+        "errors": errors,
+        "dearest_error": float(errors[int(np.argmax(costs))]),
+        "dearest": str(group["label"].iloc[int(np.argmax(costs))]),
+        "preferred": _preferred(law.aic(len(group)), line.aic(len(group))),
+    }
+
+
+def _preferred(law: float, line: float) -> str:
+    """Say which of law and plain line the criterion prefers."""
+    if math.isinf(law):
+        return "So few models do not tell whether it is better than a line in log(GMACs)."
+    if abs(law - line) < 2:
+        return "It is no better and no worse than a line in log(GMACs), by Akaike's criterion."
+    better = "better than" if law < line else "no better than"
+    return f"It is {better} a line in log(GMACs), by Akaike's criterion."
+
+
+def _sentence(law: dict[str, Any]) -> tuple[str, str]:
+    after = law["next"]
+    interval = "" if math.isnan(after["low"]) else f" {words.interval(after['low'], after['high'])}"
+    text = (
+        f"for the next model, of {words.significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{interval}. "
+        f"{law['preferred']}"
+    )
+    if not math.isnan(law["dearest_error"]):
+        off = float(np.abs(law["errors"]).mean())
+        text += (
+            f" Each model predicted from the others is off by {off:.1f} AP on average; {law['dearest']}, the dearest, has "
+            f"{abs(law['dearest_error']):.1f} AP {'more' if law['dearest_error'] >= 0 else 'less'} than the others predict."
+        )
+    return f"{law['family']}, {law['models']} models:", text
+
+
+def _table(laws: list[dict[str, Any]]) -> Table:
+    rows = [
+        {
+            "family": law["family"],
+            "models": law["models"],
+            "a": law["law"].a,
+            "b": law["law"].b * law["law"].scale ** law["law"].c,
+            "c": law["law"].c,
+            "left_out": float(np.abs(law["errors"]).mean()),
+            "next_gmacs": law["next"]["gmacs"],
+            "next_ap": law["next"]["ap_law"],
+            "next_low": law["next"]["low"],
+            "next_high": law["next"]["high"],
+        }
+        for law in laws
+    ]
+    return Table(
+        name="scaling_laws",
+        frame=pd.DataFrame(rows),
+        columns=(
+            Column(key="family", label="Family"),
+            Column(key="models", label="Models", digits=0),
+            Column(key="a", label="a", digits=1, help="the AP that the law goes towards"),
+            Column(key="b", label="b", digits=3, significant=True),
+            Column(key="c", label="c", digits=2),
+            Column(
+                key="left_out",
+                label="Left-out error",
+                digits=1,
+                help="mean error of each model predicted from the others",
+            ),
+            Column(key="next_gmacs", label="Next, GMACs", digits=3, significant=True),
+            Column(key="next_ap", label="Next, AP", digits=1),
+        ),
+        caption="AP = a − b · GMACs^−c. The prediction for the next model is stated here before that is trained.",
+    )

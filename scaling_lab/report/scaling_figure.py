@@ -1,0 +1,51 @@
+"""The figure of scaling laws, a function of tables and a width in inches; it computes nothing."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from scaling_lab.report.figures import log_ticks
+from scaling_lab.report.style import INK, NARROW, PAPER, WIDE, new_figure, series_colour, series_marker, title_axis
+from scaling_lab.report.tables import records
+
+
+def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WIDE) -> Figure:
+    """Draw architectures (family, series, gmacs, ap_mean, ap_low, ap_high) and laws (gmacs, ap_law, low, high)."""
+    narrow = width <= NARROW
+    figure, (axes,) = new_figure(width, (0.95 if narrow else 0.52) * width)
+    title_axis(axes, x="GMACs per image (log scale)", y="AP")
+    axes.set_xscale("log")
+    for _, curve in curves.groupby("family", sort=False):
+        colour = series_colour(int(curve["series"].iloc[0]))
+        if curve["low"].notna().any():
+            axes.fill_between(
+                curve["gmacs"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0, zorder=1
+            )
+        dearest = float(points.loc[points["family"] == curve["family"].iloc[0], "gmacs"].max())
+        within, beyond = curve[curve["gmacs"] <= dearest], curve[curve["gmacs"] >= dearest]
+        axes.plot(within["gmacs"], within["ap_law"], color=colour, linewidth=1.4, zorder=2)
+        axes.plot(beyond["gmacs"], beyond["ap_law"], color=colour, linewidth=1.4, linestyle=(0, (4, 3)), zorder=2)
+    for family, group in points.groupby("family", sort=False):
+        series = int(group["series"].iloc[0])
+        for row in records(group):
+            if not math.isnan(float(row["ap_low"])):
+                axes.vlines(
+                    row["gmacs"], row["ap_low"], row["ap_high"], color=series_colour(series), alpha=0.6, zorder=3
+                )
+        axes.scatter(group["gmacs"], group["ap_mean"], s=44, marker=series_marker(series), color=series_colour(series),
+                     edgecolor=PAPER, linewidths=0.8, zorder=4, label=str(family))  # fmt: skip
+    low = float(points["gmacs"].min())
+    high = max(float(points["gmacs"].max()), float(curves["gmacs"].max()))
+    axes.set_xlim(low / 1.1, high * 1.1)
+    axes.xaxis.set_major_locator(FixedLocator(log_ticks(low / 1.1, high * 1.1)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    if points["family"].nunique() > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2 if narrow else 5, frameon=False,
+                      fontsize=8, labelcolor=INK)  # fmt: skip
+    return figure

@@ -1,0 +1,57 @@
+"""A page's table as files for papers and notes: LaTeX (booktabs) and Markdown, with the columns and digits of the page."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from scaling_lab.report.blocks import Column, Table
+from scaling_lab.report.html import is_numeric, shown
+from scaling_lab.report.tables import records
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$",
+    "–": "--", "Δ": r"$\Delta$", "●": r"$\bullet$", "×": r"$\times$", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def markdown(table: Table) -> str:
+    """Give the table as GitHub's Markdown."""
+    numeric = [is_numeric(table, column) for column in table.columns]
+    lines = [
+        _markdown_row([column.label for column in table.columns]),
+        _markdown_row(["---:" if number else "---" for number in numeric]),
+        *(_markdown_row(cells) for cells in _cells(table)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table) -> str:
+    """Give the table as a LaTeX tabular, which needs the package booktabs; the caption is a comment above it."""
+    kinds = "".join("r" if is_numeric(table, column) else "l" for column in table.columns)
+    rows = [_latex_row(cells) for cells in _cells(table)]
+    head = _latex_row([column.label for column in table.columns])
+    lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
+    caption = " ".join(table.caption.split())
+    return "\n".join([f"% {caption}", *lines] if caption else lines) + "\n"
+
+
+def _cells(table: Table) -> list[list[str]]:
+    return [[_text(column, row) for column in table.columns] for row in records(table.frame)]
+
+
+def _text(column: Column, row: dict[str, Any]) -> str:
+    return shown(row[column.key], column.digits, signed=column.signed, significant=column.significant)
+
+
+def _markdown_row(cells: list[str]) -> str:
+    """Write a row; what would end a cell or begin a tag is escaped."""
+    escaped = (re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(cell.split())) for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def _latex_row(cells: list[str]) -> str:
+    return (
+        " & ".join("".join(_LATEX.get(letter, letter) for letter in " ".join(cell.split())) for cell in cells) + r" \\"
+    )

@@ -1,0 +1,127 @@
+"""What the spread of seeds leaves open about a front: who is on it, where it lies, how much it dominates.
+
+Means are drawn from what their seeds leave possible: mean + t · SD / sqrt(n), the posterior under a flat prior. A
+bootstrap of three or five seeds would be too narrow by a fifth and more. A is architectures, B draws. It reads no tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+DRAWS, SEED = 2000, 0
+MOST_NUMBERS = 20_000_000  # of draws times architectures: 160 MB
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A median and an interval of draws; nan where nothing could be drawn."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, draws: Array, *, confidence: float = 0.95) -> Range:
+        """Take the percentiles of draws."""
+        if not len(draws) or np.isnan(draws).all():
+            return cls(median=math.nan, low=math.nan, high=math.nan)
+        tail = (1.0 - confidence) / 2.0
+        low, median, high = np.nanquantile(draws, [tail, 0.5, 1.0 - tail])
+        return cls(median=float(median), low=float(low), high=float(high))
+
+
+def drawn_means(
+    groups: Sequence[Sequence[float]], *, pooled: tuple[float, int], draws: int | None = None, seed: int = SEED
+) -> Array:
+    """Draw means (B, A) of groups of seeds; `pooled` is (SD, degrees) over all groups.
+
+    A group uses the pooled SD where it has more degrees than its own. A group of one seed is drawn by it as well, for its
+    place among the others would otherwise have no spread at all; without degrees anywhere, nan.
+    """
+    draws = min(DRAWS, MOST_NUMBERS // max(1, len(groups))) if draws is None else draws
+    random = np.random.default_rng(seed)
+    means_A = np.array([np.mean(group) if len(group) else math.nan for group in groups], dtype=float)
+    errors_BA = np.empty((draws, len(groups)))
+    for place, group in enumerate(groups):
+        own = len(group) - 1
+        sd, degrees = pooled if pooled[1] >= own else (float(np.std(group, ddof=1)), own)
+        if degrees < 1 or not len(group):
+            errors_BA[:, place] = math.nan
+        else:
+            errors_BA[:, place] = random.standard_t(degrees, draws) * sd / math.sqrt(len(group))
+    return means_A + errors_BA
+
+
+def on_front(costs: Sequence[float], means_BA: Array) -> Array:
+    """Mark (B, A) who is on the front of each draw: no other is as cheap and better, or cheaper and as good."""
+    costs_A = np.asarray(costs, dtype=float)
+    best_BA = _best_at(costs_A, means_BA, cheaper_only=True)
+    same_cost_BA = _best_at(costs_A, means_BA, cheaper_only=False)
+    return (means_BA > best_BA) & (means_BA >= same_cost_BA)
+
+
+def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
+    """Give the share of draws in which each architecture is on the front; nan where nothing was drawn."""
+    shares_A: Array = on_front(costs, means_BA).mean(axis=0)
+    shares_A[np.isnan(means_BA).any(axis=0)] = math.nan
+    return shares_A
+
+
+def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
+    """Give (3, G): the 5th, 50th and 95th percentile of the best mean that each cost of a grid buys; nan below the cheapest."""
+    costs_A = np.asarray(costs, dtype=float)
+    best_GB = []
+    for cost in grid:
+        affordable = costs_A <= cost
+        best_GB.append(
+            np.nanmax(means_BA[:, affordable], axis=1) if affordable.any() else np.full(len(means_BA), math.nan)
+        )
+    return np.stack([np.quantile(each, [0.05, 0.5, 0.95]) for each in best_GB], axis=1)
+
+
+def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:
+    """Give (B,): the area that each draw dominates, log2 of the cost by AP, up to the reference (cost, AP).
+
+    In these units a detector at half the reference's cost and 10 AP above it dominates 10.
+    """
+    order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
+    logs_A = np.log2(np.asarray(costs, dtype=float)[order_A])
+    end = math.log2(reference[0])
+    widths_A = np.clip(np.minimum(np.append(logs_A[1:], end), end) - logs_A, 0.0, None)
+    best_BA = np.maximum.accumulate(np.nan_to_num(means_BA[:, order_A], nan=-math.inf), axis=1)
+    volumes_B: Array = (np.clip(best_BA - reference[1], 0.0, None) * widths_A).sum(axis=1)
+    return volumes_B
+
+
+def best_value(values: Sequence[float], means_BA: Array) -> dict[float, float]:
+    """Give for each value of a parameter, such as a width factor, the share of draws in which it has the highest mean.
+
+    Several architectures of one value count with the mean of their means: the value at every scale. nan where a mean could not
+    be drawn.
+    """
+    different = sorted(set(values))
+    array = np.asarray(values, dtype=float)
+    by_value_BV = np.stack([means_BA[:, array == value].mean(axis=1) for value in different], axis=1)
+    if np.isnan(by_value_BV).any():
+        return dict.fromkeys(different, math.nan)
+    winners_B = np.argmax(by_value_BV, axis=1)
+    return {value: float((winners_B == place).mean()) for place, value in enumerate(different)}
+
+
+def _best_at(costs_A: Array, means_BA: Array, *, cheaper_only: bool) -> Array:
+    """Give (B, A) the best mean among the cheaper ones, or among those of the same cost."""
+    best_BA = np.full_like(means_BA, -math.inf)
+    running_B = np.full(len(means_BA), -math.inf)
+    for cost in np.unique(costs_A):
+        same = costs_A == cost
+        group_B = np.nanmax(np.nan_to_num(means_BA[:, same], nan=-math.inf), axis=1)
+        best_BA[:, same] = (running_B if cheaper_only else group_B)[:, None]
+        running_B = np.maximum(running_B, group_B)
+    return best_BA

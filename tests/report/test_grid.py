@@ -1,0 +1,92 @@
+"""The grid over one parameter: what is best, with what probability, and where nothing can be said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scaling_lab.report import compute_frontier, grid, write_report
+from scaling_lab.report.blocks import Bullets, Figure, Section, Table, Text
+from scaling_lab.report.grid_figures import best_figure, grid_figure
+from scaling_lab.runs import Runs
+from tests.report.fixture_run import Fixture, Trial, write_run
+
+APS = {16: (30.0, 30.4, 29.6), 24: (40.0, 40.4, 39.6), 32: (40.1, 40.5, 39.7)}
+
+
+def section(folder: Path, trials: list[Trial], *, paper: float | None = 24) -> Section:
+    runs = Runs(write_run(folder / "run", Fixture(trials=trials, samples=0)))
+    return grid.grid(runs, compute_frontier(runs), "width", paper=paper)
+
+
+def trials(aps: dict[int, tuple[float, ...]]) -> list[Trial]:
+    return [
+        Trial(topology="bifpn", width=width, seed=seed, ap=ap)
+        for width, values in aps.items()
+        for seed, ap in enumerate(values)
+    ]
+
+
+def texts(found: Section) -> str:
+    bullets = [block for block in found.blocks if isinstance(block, Bullets)]
+    return " ".join(f"{lead} {text}" for block in bullets for lead, text in block.items)
+
+
+def test_the_best_value_is_a_distribution(tmp_path: Path) -> None:
+    found = section(tmp_path, trials(APS))
+    figures = {block.name: block for block in found.blocks if isinstance(block, Figure)}
+    chances = figures["best_width"].table.set_index("value")["probability"]
+    assert chances.sum() == pytest.approx(1.0)
+    assert chances[16] == 0.0
+    assert 0.2 < chances[24] < chances[32] < 0.8
+    said = texts(found)
+    assert "The highest mean AP has width 32: 40.1, from 30.0 for 16." in said
+    assert "32 cannot be told from others:" in said
+    assert "24 and 32 together have 95 %." in said
+    assert (
+        f"The paper chose 24 on COCO, and gives no AP for the others; here it is the best in {100 * chances[24]:.0f} %"
+        in said
+    )
+    (table,) = (block for block in found.blocks if isinstance(block, Table))
+    assert table.frame["value"].tolist() == [16, 24, 32]
+    assert table.frame["n"].tolist() == [3, 3, 3]
+
+
+def test_a_clear_winner_is_told(tmp_path: Path) -> None:
+    said = texts(section(tmp_path, trials({**APS, 32: (60.0, 60.4, 59.6)}), paper=None))
+    assert "32 is the best: it is the best in 100 % of draws." in said
+    assert "The paper" not in said
+
+
+def test_one_seed_supports_no_claim(tmp_path: Path) -> None:
+    found = section(tmp_path, trials({width: values[:1] for width, values in APS.items()}))
+    assert "No claim." in texts(found)
+    assert [block.name for block in found.blocks if isinstance(block, Figure)] == ["ap_by_width"]
+
+
+@pytest.mark.parametrize("some", [{}, {16: APS[16]}])
+def test_nothing_to_choose_from_is_told(tmp_path: Path, some: dict[int, tuple[float, ...]]) -> None:
+    (block,) = section(tmp_path, trials(some)).blocks
+    assert isinstance(block, Text)
+    assert "no two values of width with complete trials" in block.text
+
+
+@pytest.mark.parametrize("width", [8.0, 3.7])
+def test_figures_draw_every_seed(tmp_path: Path, width: float) -> None:
+    found = section(tmp_path, trials(APS))
+    figures = {block.name: block.table for block in found.blocks if isinstance(block, Figure)}
+    above, below = grid_figure(figures["ap_by_width"], width, name="width", paper=24).axes
+    dots = [tuple(point) for points in above.collections for point in getattr(points, "get_offsets", list)()]
+    assert {round(float(y), 1) for _, y in dots} >= {round(ap, 1) for values in APS.values() for ap in values}
+    assert below.get_xlabel() == "width"
+    (axes,) = best_figure(figures["best_width"], width, name="width", paper=24).axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx(
+        (100 * figures["best_width"]["probability"]).tolist()
+    )
+    assert axes.get_xticklabels()[1].get_text() == "24\nthe paper's"
+
+
+def test_the_report_of_another_study_says_what_it_lacks(run: Path, tmp_path: Path) -> None:
+    page = write_report(run, Path(__file__).parents[2] / "reports" / "width_factor.py", tmp_path)
+    assert "no two values of width factor with complete trials" in page.read_text()

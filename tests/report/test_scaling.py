@@ -1,0 +1,78 @@
+"""The section on scaling: a law for each family, and what it says of a model that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scaling_lab.report import compute_frontier, scaling
+from scaling_lab.report.blocks import Bullets, Figure, Section, Table, Text
+from scaling_lab.runs import Runs
+from tests.report.fixture_run import GMACS, Fixture, Trial, write_run
+
+WIDTHS = (16, 24, 32, 48, 64)
+SHIFTS = (-0.2, 0.2)
+
+
+def true_ap(topology: str, width: int) -> float:
+    gmacs = GMACS[topology] * (width / 32) ** 1.5
+    return {"fpn": 60, "bifpn": 70}[topology] - {"fpn": 6, "bifpn": 8}[topology] * (gmacs / 0.1) ** -0.5
+
+
+def trials(widths: tuple[int, ...] = WIDTHS, shifts: tuple[float, ...] = SHIFTS) -> list[Trial]:
+    return [
+        Trial(topology=topology, width=width, seed=seed, ap=true_ap(topology, width) + shift)
+        for topology in ("fpn", "bifpn")
+        for width in widths
+        for seed, shift in enumerate(shifts)
+    ]
+
+
+def section(folder: Path, some: list[Trial]) -> Section:
+    runs = Runs(write_run(folder / "run", Fixture(trials=some, samples=0)))
+    return scaling.scaling(runs, compute_frontier(runs), family="topology")
+
+
+def test_a_law_is_fitted_to_each_family_and_predicts_the_next(tmp_path: Path) -> None:
+    found = section(tmp_path, trials())
+    (table,) = (block for block in found.blocks if isinstance(block, Table))
+    laws = table.frame.set_index("family")
+    assert laws.index.tolist() == ["bifpn", "fpn"]
+    assert laws.loc["bifpn", "a"] == pytest.approx(70, abs=0.3)
+    assert laws.loc["fpn", "a"] == pytest.approx(60, abs=0.3)
+    for name, row in laws.iterrows():
+        dearest = GMACS[str(name)] * (64 / 32) ** 1.5
+        assert row["next_gmacs"] == pytest.approx(2 * dearest)
+        truth = {"fpn": 60, "bifpn": 70}[str(name)] - {"fpn": 6, "bifpn": 8}[str(name)] * (2 * dearest / 0.1) ** -0.5
+        assert row["next_ap"] == pytest.approx(truth, abs=0.1)
+        assert row["next_low"] < truth < row["next_high"]
+        assert row["left_out"] < 0.5
+    (bullets,) = (block for block in found.blocks if isinstance(block, Bullets))
+    assert "for the next model, of " in bullets.items[0][1]
+    assert "the dearest, has 0." in bullets.items[0][1]
+
+
+@pytest.mark.parametrize("width", [8.0, 3.7])
+def test_the_figure_shows_every_model_and_the_law_beyond(tmp_path: Path, width: float) -> None:
+    found = section(tmp_path, trials())
+    (figure,) = (block for block in found.blocks if isinstance(block, Figure))
+    (axes,) = figure.draw(figure.table, width).axes
+    dots = [points for points in axes.collections if hasattr(points, "get_offsets") and len(points.get_offsets()) == 5]
+    assert len(dots) == 2
+    assert max(float(line.get_xdata()[-1]) for line in axes.lines) == pytest.approx(2 * GMACS["bifpn"] * 2**1.5)
+
+
+def test_one_seed_each_has_a_law_without_a_band(tmp_path: Path) -> None:
+    found = section(tmp_path, trials(shifts=(0.0,)))
+    (table,) = (block for block in found.blocks if isinstance(block, Table))
+    assert table.frame["next_low"].isna().all()
+    (bullets,) = (block for block in found.blocks if isinstance(block, Bullets))
+    assert "AP. So few models do not tell whether it is better than a line" in bullets.items[0][1]
+
+
+@pytest.mark.parametrize("some", [[], trials(widths=(16, 32, 64))])
+def test_too_few_models_have_no_law(tmp_path: Path, some: list[Trial]) -> None:
+    (block,) = section(tmp_path, some).blocks
+    assert isinstance(block, Text)
+    assert "A scaling law needs 4 architectures of different cost in one family" in block.text
