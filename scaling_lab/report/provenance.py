@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 MOST_FAILURES = 8  # more of them are counted by kind and listed on demand
-COSTS = {"gmacs": "GMACs", "params_m": "million parameters", "memory_mb": "MB of memory", "latency_ms": "ms of latency"}
+COSTS = {
+    "gmacs": "GMACs",
+    "params_m": "million parameters",
+    "memory_mb": "MB of memory",
+    "predicted_latency_ms": "ms of predicted latency",
+    "latency_ms": "ms of latency",
+}
 NAMES = {"cpu": "CPU", "gpus": "GPUs", "memory_gb": "memory, GB", "lr": "learning rate", "ema_decay": "EMA decay"}
 WAYS = {"maximize": "high", "minimize": "low"}
 
@@ -112,6 +118,8 @@ def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("Objectives", ", ".join(wishes)))
     if meta.get("limits"):
         found.append(("Limits", ", ".join(f"{_quantity(name)} ≤ {limit:g}" for name, limit in meta["limits"].items())))
+    if meta.get("latency_model"):
+        found.append(("Latency model", f"{meta['latency_model']}, digest {meta['latency_model_digest']}"))
     if meta.get("finalists"):
         seeds = ", ".join(str(seed) for seed in meta["finalists"]["seeds"])
         found.append(("Finalists", f"{meta['finalists']['count']}, trained again with seeds {seeds}"))

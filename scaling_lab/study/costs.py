@@ -7,16 +7,26 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
 from scaling_lab.study.ledger import Architecture
 
 if TYPE_CHECKING:
     from scaling_lab.cost import Cost
+    from scaling_lab.study.study import Study
 
 Count = Callable[[DetectorSpec], "Cost"]
+# Given a spec and its cost: gives milliseconds.
+Predict = Callable[[DetectorSpec, "Cost"], float]
+
+
+class Unpredictable(UserError):
+    """A spec lies beyond what the latency model knows: a search passes it over."""
 
 
 class Costs:
-    """Count with `count` what is not in `known`; the specs get the data's number of classes first, where that is known.
+    """Count with `count`, and predict with `predict`, what is not in `known`.
+
+    The specs get the data's number of classes first, where that is known.
 
     A latency is not counted but told; a limit of one holds for architectures of which it is known.
     """
@@ -27,9 +37,11 @@ class Costs:
         limits: Mapping[str, float],
         num_classes: int | None,
         count: Count | None,
+        predict: Predict | None = None,
         known: dict[str, Architecture],
     ) -> None:
         self._limits, self._num_classes, self._count = limits, num_classes, count or _default_count
+        self._predict = predict
         self._known = known
 
     def __getitem__(self, digest: str) -> Architecture:
@@ -63,7 +75,14 @@ class Costs:
             gmacs=cost.gmacs,
             memory_mb=cost.memory_mb,
             parts=parts,
+            predicted_latency_ms=self._predicted(spec, cost),
         )
+
+    def _predicted(self, spec: DetectorSpec, cost: Cost) -> float | None:
+        try:
+            return None if self._predict is None else self._predict(spec, cost)
+        except UserError as error:
+            raise Unpredictable(str(error)) from None
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
         """Give by how much costs lie above each limit; negative numbers are within."""
@@ -76,6 +95,15 @@ class Costs:
             ", ".join(f"{name} {costs[name]:.4g} is above the limit {self._limits[name]:.4g}" for name in broken)
             or None
         )
+
+
+def predictor(study: Study) -> Predict | None:
+    """Give what predicts latencies for a study, or None. Raises UserError for a file that is no latency model."""
+    if study.latency_model is None:
+        return None
+    from scaling_lab.latency.model import LatencyModel
+
+    return LatencyModel.load(study.latency_model).predict
 
 
 def _default_count(spec: DetectorSpec) -> Cost:

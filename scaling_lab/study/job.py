@@ -6,6 +6,7 @@ It starts nothing, and writes nothing but empty folders.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,17 @@ class Job:
             "data_digest": self.data_digest,
             "class_names": list(self.study.data.class_names),
             "protocol": self.protocol,
+            "latency_model_digest": self._latency_model_digest(),
         }
+
+    def _latency_model_digest(self) -> str | None:
+        """Give 12 hexadecimal digits of the latency model's file."""
+        if self.study.latency_model is None:
+            return None
+        try:
+            return hashlib.sha256(Path(self.study.latency_model).read_bytes()).hexdigest()[:12]
+        except OSError as error:
+            raise UserError(f"the latency model {self.study.latency_model} cannot be read: {error.strerror}") from None
 
 
 def prepare(
@@ -144,10 +155,18 @@ def _strange(folder: RunFolder) -> list[str]:
 
 
 def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) -> None:
-    """Refuse to mix trials whose APs may not be compared."""
-    if not before or before["protocol"] == job.protocol:
+    """Refuse to mix trials whose APs may not be compared, or predictions of different latency models."""
+    if not before:
         return
     now = job.meta()
+    if before["latency_model_digest"] != now["latency_model_digest"]:
+        raise UserError(
+            f"{folder.path} holds trials with the latency model {before['latency_model']} "
+            f"({before['latency_model_digest']}); now it is {now['latency_model']} ({now['latency_model_digest']}). "
+            f"Give another folder with --out, or remove {folder.path}"
+        )
+    if before["protocol"] == job.protocol:
+        return
     changes = [
         f"{what}.{name} was {before[what].get(name)!r} and is {now[what].get(name)!r}"
         for what in ("data", "recipe")

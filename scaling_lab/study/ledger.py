@@ -33,13 +33,14 @@ class Architecture:
     gmacs: float
     memory_mb: float
     parts: Mapping[str, Mapping[str, float]]
+    predicted_latency_ms: float | None = None
     latency_ms: float | None = None
 
     @property
     def costs(self) -> dict[str, float]:
         """What limits and objectives may name, as far as it is known."""
-        counted = {"params_m": self.params_m, "gmacs": self.gmacs, "memory_mb": self.memory_mb}
-        return counted if self.latency_ms is None else {**counted, "latency_ms": self.latency_ms}
+        names = ("params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +122,14 @@ class Ledger:
     def add_architecture(self, architecture: Architecture) -> None:
         """Add an architecture, if it is new."""
         spec = architecture.spec
-        costs = (architecture.params_m, architecture.gmacs, architecture.memory_mb, _json(architecture.parts))
+        costs = (architecture.params_m, architecture.gmacs, architecture.memory_mb, architecture.predicted_latency_ms)
         with self.transaction():
             self._connection.execute(
-                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (architecture.digest, spec.to_json(), spec.describe(), spec.topology.describe(), *costs),
+                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(architecture.digest, spec.to_json(), spec.describe(), spec.topology.describe()),
+                    *(*costs, _json(architecture.parts)),
+                ),
             )
 
     def plan(
@@ -262,6 +266,7 @@ class Ledger:
                 params_m=row["params_m"],
                 gmacs=row["gmacs"],
                 memory_mb=row["memory_mb"],
+                predicted_latency_ms=row["predicted_latency_ms"],
                 parts=json.loads(row["parts"]),
             )
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
@@ -289,13 +294,14 @@ class Ledger:
         """Give the first median for one image, in ms, of each architecture that was timed with so many threads (0: a GPU)."""
         query = (
             "SELECT architecture, median_ms FROM latencies WHERE batch = 1 AND dtype = 'float32' AND backend = 'eager' "
-            "AND threads = ? ORDER BY rowid DESC"
+            "AND scope = 'network' AND method = 'quick' AND threads = ? ORDER BY rowid DESC"
         )
         return {row["architecture"]: row["median_ms"] for row in self._connection.execute(query, (threads,))}
 
     def measured(self) -> set[tuple[str, str]]:
-        """Give (architecture, device) of all measured latencies."""
-        return {tuple(row) for row in self._connection.execute("SELECT architecture, device FROM latencies")}
+        """Give (architecture, device) of all latencies that trials and their driver have measured."""
+        query = "SELECT architecture, device FROM latencies WHERE method = 'quick'"
+        return {tuple(row) for row in self._connection.execute(query)}
 
     def transaction(self) -> Transaction:
         """Group changes: all of them, or none, are in the ledger afterwards."""

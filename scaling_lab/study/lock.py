@@ -56,6 +56,10 @@ class DriverLock:
         self._file.truncate(0)
         self._file.write(json.dumps(whole).encode())
 
+    def leave(self) -> None:
+        """Let go of the lock, and leave what the last driver wrote: who goes on has to clean up after it."""
+        self._file.close()
+
     def release(self) -> None:
         """Let go of the lock; the file stays, or two drivers could hold locks on different files of one name."""
         self._file.truncate(0)

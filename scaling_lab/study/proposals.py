@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.study.baseline import baseline_point
-from scaling_lab.study.costs import Costs, Count
+from scaling_lab.study.costs import Costs, Count, Unpredictable, predictor
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
 from scaling_lab.study.loading import MOST_NAMED, point_error
@@ -64,6 +64,7 @@ class Proposals:
             limits=study.limits,
             num_classes=len(study.data.class_names),
             count=count,
+            predict=predictor(study),
             known=ledger.architectures(),
         )
         for digest, latency in (latencies or {}).items():
@@ -79,7 +80,7 @@ class Proposals:
             self._plan_grid()
         self._ehvi = self._make_ehvi() if study.sampler == "ehvi" else None
         self._waiting = self._planned_trials(is_search=True)
-        self._exhausted = False
+        self._exhausted = self._has_passed_over = False
 
     @property
     def planned(self) -> int:
@@ -193,7 +194,11 @@ class Proposals:
                 asked = self._sampling.ask(params, is_retry=futile > 0)
             except optuna.TrialPruned:
                 continue
-            proposal = self._judge(asked)
+            try:
+                proposal = self._judge(asked)
+            except Unpredictable as error:
+                self._pass_over(asked, error)
+                continue
             if proposal is not None:
                 return proposal
         if not self._exhausted:
@@ -220,6 +225,14 @@ class Proposals:
             return None
 
         return Ehvi(self.study, within_limits, self._costs.__getitem__, seed=self._sampling.seed)
+
+    def _pass_over(self, asked: Asked, error: Unpredictable) -> None:
+        """Leave out a point of which no latency can be predicted; say so once."""
+        self._sampling.describe(asked, rejected=str(error))
+        self._sampling.prune(asked)
+        if not self._has_passed_over:
+            self._has_passed_over = True
+            self._say(f"points beyond the latency model are passed over, as this one: {error}")
 
     def _judge(self, asked: Asked) -> Proposal | None:
         architecture = self._measure(asked.spec, asked.params)
@@ -249,7 +262,8 @@ class Proposals:
         except Exception as error:
             if is_ours(error) and not isinstance(error, UserError):
                 raise
-            raise UserError(f"study {self._name}: {point_error(error, self.study.space, params)}") from None
+            kind = Unpredictable if isinstance(error, Unpredictable) else UserError
+            raise kind(f"study {self._name}: {point_error(error, self.study.space, params)}") from None
 
     def _is_refused(self, architecture: Architecture, params: Mapping[str, Any]) -> bool:
         reason = self._costs.refusal(architecture.costs)

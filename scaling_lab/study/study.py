@@ -34,7 +34,7 @@ SAMPLERS = ("grid", "random", "ehvi", "tpe", "nsga2", "nsga3", "gp")
 # The most objectives beside a measured one that sampler "ehvi" takes.
 MOST_COUNTED = 2
 MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-COSTS = ("gmacs", "params_m", "memory_mb", "latency_ms")
+COSTS = ("gmacs", "params_m", "memory_mb", "predicted_latency_ms", "latency_ms")
 DIRECTIONS = ("maximize", "minimize")
 
 # Fields that are mappings, each with an example.
@@ -55,9 +55,11 @@ class Study(Fields):
     point of the space has, parameters that only some points have are drawn at random; it needs scipy. `objectives` maps
     each objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
 
-    Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). latency_ms is measured as
-    its first step, on its own share of its device: the median for one image through the network in float32, with
-    cpus_per_trial threads. What runs beside it disturbs that figure; each architecture is measured once.
+    Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). predicted_latency_ms is
+    known before it too, from `latency_model`, a file that `scaling-lab measure SPACE --fit` wrote on the device in question:
+    a path from where the study is run. latency_ms is measured as a trial's first step, on its own share
+    of its device: the median for one image through the network in float32, with cpus_per_trial threads. What runs beside it
+    disturbs that figure; each architecture is measured once.
 
     `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
     best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
@@ -83,6 +85,7 @@ class Study(Fields):
     stopping: Halving | None = None
     finalists: Finalists | None = None
     baseline: Mapping[str, Any] | None = None
+    latency_model: str | None = None
     report: str = "reports/frontier.py"
     forms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -130,7 +133,12 @@ class Study(Fields):
             if name not in COSTS:
                 raise UserError(f"limit {name!r} is unknown; allowed are {', '.join(COSTS)}")
             check_number(f"limit {name!r}", limit, above=0)
-
+        if self.latency_model is not None:
+            check_text("latency_model", self.latency_model, "the path of a file, as text")
+        elif self.is_predicted:
+            raise UserError(
+                "predicted_latency_ms needs a latency_model; `scaling-lab measure SPACE --fit FILE` fits one on this device"
+            )
         self._check_counted()
         self._check_stopping()
         self._check_finalists()
@@ -142,7 +150,7 @@ class Study(Fields):
         if self.sampler == "ehvi" and (len(measured) != 1 or measured[0] not in MEASURED or counted > MOST_COUNTED):
             raise UserError(
                 f"sampler 'ehvi' with the objectives {', '.join(self.objectives)}: allowed are one of {', '.join(MEASURED)}, "
-                f"and up to {MOST_COUNTED} that are counted before a trial: gmacs, params_m, memory_mb"
+                f"and up to {MOST_COUNTED} that are known before a trial: gmacs, params_m, memory_mb, predicted_latency_ms"
             )
 
     def _check_stopping(self) -> None:
@@ -219,6 +227,11 @@ class Study(Fields):
                 raise UserError(f"form {form!r}: {error}") from None
 
     @property
+    def is_predicted(self) -> bool:
+        """Whether an objective or a limit is a predicted latency."""
+        return "predicted_latency_ms" in self.objectives or "predicted_latency_ms" in self.limits
+
+    @property
     def is_timed(self) -> bool:
         """Whether trials measure a latency."""
         return "latency_ms" in self.objectives or "latency_ms" in self.limits
@@ -250,6 +263,7 @@ class Study(Fields):
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "finalists": None if self.finalists is None else self.finalists.to_dict(),
             "baseline": None if self.baseline is None else dict(self.baseline),
+            "latency_model": self.latency_model,
             "report": self.report,
         }
 

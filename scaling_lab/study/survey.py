@@ -12,7 +12,7 @@ import optuna
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
-from scaling_lab.study.costs import Costs, Count
+from scaling_lab.study.costs import Costs, Count, predictor
 from scaling_lab.study.enumeration import enumerate_space
 from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import call_space, point_error
@@ -62,7 +62,7 @@ def survey(study: Study, *, num_classes: int | None, points: int = POINTS, count
         drawn = [_ask(study.space, trial) for trial in _random_trials(study.seeds[0], points)]
         chosen = [each for each in drawn if each is not None]
         pruned = len(drawn) - len(chosen)
-    costs = Costs(limits=study.limits, num_classes=num_classes, count=count, known={})
+    costs = Costs(limits=study.limits, num_classes=num_classes, count=count, predict=predictor(study), known={})
     found: dict[str, Architecture] = {}
     number = 0
     for params, spec in chosen:

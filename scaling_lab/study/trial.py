@@ -95,14 +95,14 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Times detectors on one image: scaling_lab.cost.latency on a device, with a CPU's threads."""
+    """Times detectors on one image: scaling_lab.latency.quick on a device, with a CPU's threads."""
 
     device: str = "cpu"
     threads: int = 1
 
     def __call__(self, specs: list[DetectorSpec]) -> Iterable[Mapping[str, Any]]:
         """Give a row for each."""
-        from scaling_lab.cost.latency import measure_latency
+        from scaling_lab.latency.quick import measure_latency
 
         return measure_latency(specs, device=self.device, threads=self.threads)
 

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, Finalists, Runs, topologies
-from scaling_lab.cost.latency import measure_latency
+from scaling_lab.latency.quick import measure_latency
 from scaling_lab.study import proposals
 from scaling_lab.study.runner import run_study, trial_latency
 from tests.study.desk import wide
@@ -34,7 +34,8 @@ class Stopwatch:
                 file.write(f"{each.digest}\n")
             times = {"median_ms": float(each.width), "p90_ms": 99.0, "spread_ms": 1.0, "runs": 9}
             where = {"device": "d", "dtype": "float32", "batch": 1, "threads": 1, "backend": "eager"}
-            yield {"architecture": each.digest, **where, **times, "versions": {"torch": "1"}}
+            how = {"scope": "network", "method": "quick", "processes": 1, "versions": {"torch": "1"}}
+            yield {"architecture": each.digest, **where, **times, **how}
 
 
 def run(out: Path, *, executor: str = "local", objective: Any = None, **changes: Any) -> str:

@@ -277,7 +277,8 @@ def test_latencies_are_measured_once(tmp_path: Path) -> None:
         for place, spec in enumerate(specs):
             times = {"median_ms": 10.0 + place, "p90_ms": 12.0, "spread_ms": 1.0, "runs": 3}
             where = {"device": "d", "dtype": "float32", "batch": 1, "threads": 2, "backend": "eager"}
-            yield {"architecture": spec.digest, **where, **times, "versions": {"torch": "1"}}
+            how = {"scope": "network", "method": "quick", "processes": 1, "versions": {"torch": "1"}}
+            yield {"architecture": spec.digest, **where, **times, **how}
 
     run(tmp_path / "run", trials=2, measure_latency=measure)
     run(tmp_path / "run", trials=3, measure_latency=measure)

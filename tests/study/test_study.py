@@ -52,7 +52,10 @@ from tests.study.engine import make_study
         ({"objectives": {}}, "objectives is empty"),
         ({"objectives": {"map": "maximize"}}, "objective 'map' is unknown"),
         ({"objectives": {"ap": "max"}}, "objective 'ap' has direction 'max'"),
-        ({"limits": {"flops": 3}}, "limit 'flops' is unknown; allowed are gmacs, params_m, memory_mb, latency_ms"),
+        (
+            {"limits": {"flops": 3}},
+            "limit 'flops' is unknown; allowed are gmacs, params_m, memory_mb, predicted_latency_ms, latency_ms",
+        ),
         ({"finalists": 3}, "finalists is 3; allowed are None and Finalists(count=..., seeds=(...))"),
         (
             {"finalists": Finalists(count=1, seeds=(5,)), "seeds": (4, 5)},
