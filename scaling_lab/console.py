@@ -24,12 +24,20 @@ _COLUMNS = {
     "params_m": "params M",
     "gmacs": "GMACs",
     "memory_mb": "MB",
+    "predicted_latency_ms": "predicted ms",
     "latency_ms": "ms",
     "seconds": "seconds",
 }
 _DECIMALS = {"ap": 1, "ap50": 1}
 # At least so many decimals, and so many digits of the smallest number.
-_DIGITS = {"params_m": (3, 3), "gmacs": (3, 3), "memory_mb": (1, 3), "latency_ms": (1, 2), "seconds": (0, 1)}
+_DIGITS = {
+    "params_m": (3, 3),
+    "gmacs": (3, 3),
+    "memory_mb": (1, 3),
+    "predicted_latency_ms": (1, 3),
+    "latency_ms": (1, 2),
+    "seconds": (0, 1),
+}
 # What goes first where a table is too wide: these where all trials have the same, then these in any case.
 _CONSTANT_GO, _GO = ("topology", "state", "seed", "epochs_done"), ("memory_mb", "seconds", "ap50", "topology")
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scaling_lab.latencies import CONDITIONS
 from scaling_lab.report import figures, words
 from scaling_lab.report.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
 from scaling_lab.report.curves_figure import curves_figure, has_curve
 from scaling_lab.report.frontier import Frontier
+from scaling_lab.report.latency import condition_words
 from scaling_lab.report.names import topology_fusion, topology_name
+from scaling_lab.report.tables import has_values
 from scaling_lab.report.topology_figure import GALLERY, topology_figure, topology_table
 
 if TYPE_CHECKING:
@@ -50,13 +54,16 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     if frontier.trials.empty:
         return Section(title="Accuracy and cost", blocks=())
     marks = words.accuracy_caption(frontier)
-    front = (
-        "The line is the front: at a cost, the highest mean AP trained for it; its steps have no interval of their own."
+    band = frontier.front_band("gmacs")
+    front = "The line is the front: at a cost, the highest mean AP trained for it" + (
+        ". Shaded is where it lies in nine of ten draws of what the seeds leave possible."
+        if len(band)
+        else "; its steps have no interval of their own."
     )
     gmacs = Figure(
         name="ap_against_gmacs",
         table=_figure_table(frontier.trials, "gmacs"),
-        draw=figures.cost_figure,
+        draw=functools.partial(figures.cost_figure, band=band),
         title="AP against multiply-adds",
         caption=f"{front} {marks} Only complete trials of one protocol and length are shown.",
         alt=f"AP against GMACs of {words.plural(len(frontier.architectures), 'architecture')}, with the Pareto front",
@@ -69,7 +76,39 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
         caption="Marks as above; the line is the front of AP against parameters.",
         alt="AP against parameters, with the Pareto front",
     )
-    return Section(title="Accuracy and cost", blocks=(gmacs, *_latency_blocks(runs, frontier), params))
+    return Section(
+        title="Accuracy and cost",
+        blocks=(gmacs, *_hypervolume(frontier), *_predicted(runs, frontier), *_latency_blocks(runs, frontier), params),
+    )
+
+
+def _hypervolume(frontier: Frontier) -> list[Block]:
+    """Say how much the front dominates, with what the seeds leave open."""
+    volume, reference = frontier.hypervolume("gmacs")
+    if math.isnan(volume.low):
+        return []
+    text = (
+        f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}], in AP times halvings of cost, up to the "
+        f"reference point of {words.significant(reference[0])} GMACs (twice the dearest) and 0 AP; 95 % interval."
+    )
+    return [Text(text=text, tone="note")]
+
+
+def _predicted(runs: Runs, frontier: Frontier) -> list[Block]:
+    """Show AP against the latency that a model gives, where the study has one; never on the axis of a measured one."""
+    cost = "predicted_latency_ms"
+    if not has_values(frontier.trials, cost):
+        return []
+    return [
+        Figure(
+            name="ap_against_predicted_latency",
+            table=_figure_table(_with_front(frontier.trials, cost), cost),
+            draw=functools.partial(figures.cost_figure, cost=cost),
+            title="AP against predicted latency",
+            caption=f"Predicted by {runs.meta.get('latency_model')}, not measured. Marks as above.",
+            alt="AP against predicted latency, with the Pareto front",
+        )
+    ]
 
 
 def _figure_table(trials: pd.DataFrame, cost: str, *more: str) -> pd.DataFrame:
@@ -86,9 +125,6 @@ def _with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
     return trials.assign(on_front=[marks[digest] for digest in trials["architecture"]])
 
 
-CONDITIONS = ["device", "dtype", "batch", "threads", "backend"]
-
-
 def _latency_blocks(runs: Runs, frontier: Frontier) -> list[Block]:
     """Give a figure for each condition that latency was measured under: never two devices on one axis."""
     measured = runs.latencies()
@@ -96,17 +132,14 @@ def _latency_blocks(runs: Runs, frontier: Frontier) -> list[Block]:
     if measured.empty:
         return [Text(text="Latency was not measured in this run.", tone="note")]
     found: list[Block] = []
-    for index, (_, group) in enumerate(measured.groupby(CONDITIONS, sort=False)):
+    for index, (_, group) in enumerate(measured.groupby([*CONDITIONS, "method"], sort=False)):
         found.append(_latency_figure(group, frontier, index))
     return found
 
 
 def _latency_figure(group: pd.DataFrame, frontier: Frontier, index: int) -> Figure:
     first = group.iloc[0]
-    condition = (
-        f"{first['device']}, batch {first['batch']}, {first['dtype']}, "
-        f"{words.plural(int(first['threads']), 'thread')}, {first['backend']}"
-    )
+    condition = condition_words(first)
     columns = group[["architecture", "median_ms", "p90_ms", "runs"]].rename(columns={"median_ms": "latency_ms"})
     trials = frontier.trials.drop(columns="latency_ms").merge(columns, on="architecture")
     table = _figure_table(_with_front(trials, "latency_ms"), "latency_ms", "p90_ms", "runs")

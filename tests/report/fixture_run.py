@@ -150,7 +150,7 @@ def _write_architecture(connection: sqlite3.Connection, spec: DetectorSpec, tria
     params = sum(part["params_m"] for part in parts.values())
     row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), params, gmacs, 20 * gmacs,
            json.dumps(parts))  # fmt: skip
-    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)", row)
 
 
 def _write_trial(
@@ -239,6 +239,6 @@ def _write_latencies(connection: sqlite3.Connection, fixture: Fixture) -> None:
     for number, latency in enumerate(fixture.latencies):
         for digest, trial in complete.items():
             median = (9.0 + 140 * (GMACS[trial.topology] - 0.06)) * latency.batch**0.8 * (1 + number)
-            row = (digest, latency.device, latency.dtype, latency.batch, latency.threads, "eager",
-                   median, 1.08 * median, 0.3, 60, "{}")  # fmt: skip
+            row = (digest, latency.device, latency.dtype, latency.batch, latency.threads, "eager", "network", "quick",
+                   median, 1.08 * median, 0.3, 60, 1, None, None, None, None, "{}")  # fmt: skip
             connection.execute(f"INSERT INTO latencies VALUES ({', '.join('?' * len(row))})", row)

@@ -98,8 +98,8 @@ def test_every_figure_has_its_files(page: Path) -> None:
 
 
 def test_conditions_of_latency_are_stated(elements: Elements) -> None:
-    assert f"Measured on CPU {EVIL}, batch 1, float32, 2 threads, eager" in elements.text
-    assert "Measured on NVIDIA H200, batch 8" in elements.text
+    assert f"Measured on CPU {EVIL}, 2 threads, batch 1, float32, eager, network alone, by a trial" in elements.text
+    assert "Measured on NVIDIA H200, 2 threads, batch 8" in elements.text
 
 
 def test_what_can_be_concluded_is_said(elements: Elements) -> None:

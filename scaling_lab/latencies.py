@@ -1,0 +1,108 @@
+"""Measured latencies as a CSV file, one row for each detector and set of conditions. It measures nothing.
+
+`scaling-lab measure` writes it and reports read it; they meet here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COSTS = ("gmacs", "params_m", "activations_m", "memory_mb")
+CONDITIONS = ("device", "dtype", "batch", "threads", "backend", "scope")
+COLUMNS = (
+    *("detector", "architecture", "description", *COSTS, *CONDITIONS),
+    *("median_ms", "p90_ms", "spread_ms", "runs", "processes", "process_spread", "halves_ms", "method"),
+    *("anchor", "anchor_ms", "anchor_drift", "peak_memory_mb", "versions", "pieces_ms"),
+)
+_WHOLE = ("batch", "threads", "runs", "processes")
+_WORDS = ("detector", "architecture", "description", "device", "dtype", "backend", "scope", "method", "anchor")
+_PLAIN = ("versions", "pieces_ms", "halves_ms")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a file that `write_rows` wrote. Raises UserError where it is another one."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            names, rows = tuple(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if names != COLUMNS:
+        raise UserError(
+            f"{path} holds no latencies: its columns are {', '.join(names)}; allowed are {', '.join(COLUMNS)}"
+        )
+    return [{name: _value(path, line, name, row[name]) for name in COLUMNS} for line, row in enumerate(rows, start=1)]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write all rows anew, in one move. Raises UserError where that is not possible."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _text(name, row.get(name)) for name in COLUMNS} for row in rows)
+    write_whole(path, file.getvalue())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one move. Raises UserError where that is not possible."""
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+class Latencies:
+    """A file of latencies for reports. Raises UserError where it is none."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.rows = read_rows(self.path)
+
+    def table(self) -> pd.DataFrame:
+        """Give a row for each measurement, with the columns of the file."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, columns=list(COLUMNS))
+
+
+def is_of(row: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:
+    """Say whether a row was measured under these conditions, with the device's whole name."""
+    return all(row[name] == value for name, value in conditions.items())
+
+
+def _value(path: Path, row: int, name: str, text: str | None) -> Any:
+    if text is None:
+        raise UserError(f"{path}: row {row} has no {name}; the file was cut off or changed")
+    if name in _WORDS:
+        return text
+    if text == "":
+        return None
+    try:
+        if name in _PLAIN:
+            return json.loads(text)
+        return int(text) if name in _WHOLE else float(text)
+    except ValueError:
+        raise UserError(f"{path}: row {row} has {name} {text!r}, which is no value of that column") from None
+
+
+def _text(name: str, value: Any) -> Any:
+    if value is None:
+        return ""
+    if name in ("pieces_ms", "halves_ms"):
+        return json.dumps([round(each, 5) for each in value])
+    if name in _PLAIN:
+        return json.dumps(value, sort_keys=True)
+    return f"{value:.6g}" if isinstance(value, float) else value
