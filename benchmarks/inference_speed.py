@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling_lab.architecture.effdet import spec_from_effdet
-from scaling_lab.cost.latency import device_name
+from scaling_lab.latency.device import device_name
 from scaling_lab.model import for_inference, load_checkpoint
 
 with warnings.catch_warnings():  # torch.jit.script, which effdet uses, is deprecated

@@ -34,7 +34,7 @@ from scaling_lab.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
 FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "lost_worker", "error")
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 );
 CREATE TABLE IF NOT EXISTS architectures (
     digest TEXT PRIMARY KEY, spec TEXT NOT NULL, description TEXT NOT NULL, topology TEXT NOT NULL,
-    params_m REAL NOT NULL, gmacs REAL NOT NULL, memory_mb REAL NOT NULL, parts TEXT NOT NULL
+    params_m REAL NOT NULL, gmacs REAL NOT NULL, memory_mb REAL NOT NULL, predicted_latency_ms REAL, parts TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS trials (
     id INTEGER PRIMARY KEY AUTOINCREMENT, architecture TEXT NOT NULL REFERENCES architectures (digest),
@@ -71,15 +71,17 @@ CREATE TABLE IF NOT EXISTS rejections (
 );
 CREATE TABLE IF NOT EXISTS latencies (
     architecture TEXT NOT NULL REFERENCES architectures (digest), device TEXT NOT NULL, dtype TEXT NOT NULL,
-    batch INTEGER NOT NULL, threads INTEGER NOT NULL, backend TEXT NOT NULL,
+    batch INTEGER NOT NULL, threads INTEGER NOT NULL, backend TEXT NOT NULL, scope TEXT NOT NULL, method TEXT NOT NULL,
     median_ms REAL NOT NULL, p90_ms REAL NOT NULL, spread_ms REAL NOT NULL, runs INTEGER NOT NULL,
-    versions TEXT NOT NULL, PRIMARY KEY (architecture, device, dtype, batch, threads, backend)
+    processes INTEGER NOT NULL, process_spread REAL, anchor_ms REAL, anchor_drift REAL, peak_memory_mb REAL,
+    versions TEXT NOT NULL, PRIMARY KEY (architecture, device, dtype, batch, threads, backend, scope, method)
 );
 """
 
 _TRIALS = """
 SELECT trials.id AS trial, role, state, failure_kind, failure_message, architecture, description, topology, protocol, seed,
        epochs_done, epochs, ap, ap50, ap75, ap_small, ap_medium, ap_large, params_m, gmacs, memory_mb,
+       predicted_latency_ms,
        seconds, device, session,
        started, ended, params, parts
 FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
@@ -167,7 +169,7 @@ class Runs:
         """Give one row for each trial, with its architecture's costs.
 
         A part's costs are columns such as gmacs_heads, the space's parameters columns such as param_width. latency_ms
-        is the median at batch 1, where all was measured on one device.
+        is the median at batch 1 on the one device, and with the threads, that most architectures were measured with.
         """
         rows = self._rows(_TRIALS)
         latencies = self._latency_ms()
@@ -177,7 +179,7 @@ class Runs:
             row["latency_ms"] = latencies.get(row["architecture"])
             row.update({f"param_{name}": value for name, value in json.loads(row.pop("params")).items()})
         table = _frame(rows, columns=[*_column_names(_TRIALS), "latency_ms"])
-        numbers = (*ACCURACIES, "params_m", "gmacs", "memory_mb", "seconds", "latency_ms")
+        numbers = (*ACCURACIES, "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "seconds", "latency_ms")
         return table.astype(dict.fromkeys(numbers, float))
 
     def epochs(self) -> pd.DataFrame:
@@ -244,15 +246,16 @@ class Runs:
             raise UserError(f"{self.folder.ledger} cannot be read: {error}") from None
 
     def _latency_ms(self) -> dict[str, float]:
-        query = "SELECT * FROM latencies WHERE batch = 1 AND backend = 'eager' ORDER BY rowid"
+        query = (
+            "SELECT * FROM latencies WHERE batch = 1 AND dtype = 'float32' AND backend = 'eager' AND scope = 'network' "
+            "ORDER BY rowid"
+        )
         groups: dict[tuple[Any, ...], dict[str, float]] = {}
-        rows = self._rows(query)
-        for row in rows:
-            conditions = (row["device"], row["dtype"], row["threads"])
-            groups.setdefault(conditions, {})[row["architecture"]] = row["median_ms"]
-        if len({row["device"] for row in rows}) != 1:
-            return {}
-        return max(groups.values(), key=len)
+        for row in self._rows(query):
+            group = groups.setdefault((row["device"], row["threads"], row["method"]), {})
+            group[row["architecture"]] = row["median_ms"]
+        # What `scaling-lab measure` measured is preferred to what trials did, of as many architectures.
+        return max(groups.items(), key=lambda group: (len(group[1]), group[0][2] != "quick"), default=((), {}))[1]
 
 
 @contextmanager

@@ -19,11 +19,13 @@ ALLOWED = {
     "detection": {"architecture"},
     "data": {"architecture"},
     "cost": {"architecture", "model"},
+    "latency": {"architecture", "model", "detection", "cost", "statistics"},
     "training": {"architecture", "model", "detection", "data"},
     "runs": {"architecture"},
-    "study": {"architecture", "data", "training", "cost", "runs", "statistics", "user_files"},
-    "report": {"architecture", "runs", "starter", "statistics", "user_files"},
+    "study": {"architecture", "data", "training", "cost", "latency", "runs", "statistics", "user_files"},
+    "report": {"architecture", "latencies", "runs", "starter", "statistics", "user_files"},
     "reproduction": {"architecture", "cost"},
+    "latencies": set(),
     "starter": set(),
     "statistics": set(),
     "console": {"runs"},
@@ -34,12 +36,12 @@ ALLOWED = {
 }
 # Where a library may be imported at all.
 LIBRARIES = {
-    "torch": {"model", "detection", "data", "cost", "training", "study"},
+    "torch": {"model", "detection", "data", "cost", "latency", "training", "study"},
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},
     "matplotlib": {"report"},
-    "pandas": {"report", "runs"},
+    "pandas": {"report", "runs", "latencies"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

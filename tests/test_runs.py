@@ -73,8 +73,9 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
 
 
 def _add_latency(ledger: Ledger, architecture: str, **changes: Any) -> None:
-    times = {"median_ms": 5.0, "p90_ms": 6.0, "spread_ms": 1.0, "runs": 9, "versions": {}}
+    times = {"median_ms": 5.0, "p90_ms": 6.0, "spread_ms": 1.0, "runs": 9, "processes": 1, "versions": {}}
     where = {"device": "a", "dtype": "float32", "batch": 1, "threads": 2, "backend": "eager"}
+    where |= {"scope": "network", "method": "quick"}
     ledger.add_latency({"architecture": architecture, **where, **times, **changes})
 
 
@@ -89,8 +90,12 @@ def test_latency_is_a_column_only_of_one_device(tmp_path: Path) -> None:
     _add_latency(ledger, digests[0], median_ms=88.0, threads=1)
     assert Runs(tmp_path).table()["latency_ms"].tolist() == [5.0, 7.0]
     _add_latency(ledger, digests[0], device="b")
-    assert Runs(tmp_path).table()["latency_ms"].isna().all()
-    assert len(Runs(tmp_path).latencies()) == 6
+    _add_latency(ledger, digests[0], dtype="bf16", median_ms=1.0)
+    assert Runs(tmp_path).table()["latency_ms"].tolist() == [5.0, 7.0]
+    assert len(Runs(tmp_path).latencies()) == 7
+    for digest in digests:
+        _add_latency(ledger, digest, method="anchored", median_ms=4.0)
+    assert Runs(tmp_path).table()["latency_ms"].tolist() == [4.0, 4.0]
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

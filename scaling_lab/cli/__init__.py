@@ -8,7 +8,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from scaling_lab.cli import budget, checkup, data, detectors, planning, prediction, status, studies, training, weights
+from scaling_lab.cli import (
+    budget,
+    checkup,
+    data,
+    detectors,
+    latency,
+    planning,
+    prediction,
+    status,
+    studies,
+    training,
+    weights,
+)
 from scaling_lab.errors import UserError
 
 
@@ -43,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     checkup.add_verbs(verbs)
     detectors.add_verbs(verbs)
     budget.add_verbs(verbs)
+    latency.add_verbs(verbs)
     data.add_verbs(verbs)
     weights.add_verbs(verbs)
     training.add_verbs(verbs)

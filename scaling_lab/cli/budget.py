@@ -8,16 +8,18 @@ import dataclasses
 import io
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.parsing import add_verb, usable_device
+from scaling_lab.cli.spaces import points_of, read_space
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.compound_scaling import CompoundScaling
+    from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.study.study import Space
 
 BUDGETS = {
@@ -29,6 +31,7 @@ BUDGETS = {
 
 # What `enumerate` counts of each detector.
 COUNTED = ("gmacs", "params_m", "activations_m", "memory_mb")
+PREDICTED = "predicted_latency_ms"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -84,6 +87,9 @@ def add_verbs(verbs: Any) -> None:
     )
     enumerate_.add_argument("--sort", default="gmacs", metavar="COLUMN", help="the column to sort by (gmacs)")
     enumerate_.add_argument("--descending", action="store_true", help="the largest first")
+    enumerate_.add_argument(
+        "--latency-model", type=Path, metavar="FILE", help="predict latencies too, with a file of `measure --fit`"
+    )
     enumerate_.add_argument("--out", type=Path, help="write to this file")
 
 
@@ -101,7 +107,7 @@ def _solve(options: argparse.Namespace) -> None:
     rule = _rule(options)
     measure = None
     if "latency_ms" in budget:
-        from scaling_lab.cost.latency import measure_latency
+        from scaling_lab.latency.quick import measure_latency
 
         device = str(usable_device(options.device))
 
@@ -140,14 +146,25 @@ def _rule(options: argparse.Namespace) -> CompoundScaling:
 
 
 def _enumerate(options: argparse.Namespace) -> None:
-    space, limits, classes = _space(Path(options.space))
-    classes = options.classes or classes
+    from scaling_lab.cost import count
+    from scaling_lab.latency.model import LatencyModel
+
+    found = read_space(Path(options.space))
+    limits, classes = dict(found.limits), options.classes or found.classes
+    path = options.latency_model or found.latency_model
+    model = None if path is None else LatencyModel.load(path)
     if limits.pop("latency_ms", None) is not None:
         print("the study's limit of latency_ms is not applied: latencies are measured by trials", file=sys.stderr)
     limits |= dict(_limit(text) for text in options.limit)
-    if options.sample is not None and options.sample < 1:
-        raise UserError(f"--sample is {options.sample}; allowed is 1 and more")
-    rows, refused, failure = _counted(space, limits, classes, options)
+    if PREDICTED in limits and model is None:
+        raise UserError(f"a limit of {PREDICTED} needs a --latency-model")
+
+    def costs_of(spec: DetectorSpec) -> dict[str, float]:
+        cost = count(spec)
+        costs = {name: getattr(cost, name) for name in COUNTED}
+        return costs if model is None else {**costs, PREDICTED: model.predict(spec, cost)}
+
+    rows, refused, failure = _counted(found.space, limits, classes, costs_of, options)
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "description"))
     if rows and options.sort not in columns:
         raise UserError(f"--sort is {options.sort!r}; allowed are {', '.join(columns)}")
@@ -169,34 +186,33 @@ def _enumerate(options: argparse.Namespace) -> None:
 
 
 def _counted(
-    space: Space, limits: Mapping[str, float], classes: int | None, options: argparse.Namespace
+    space: Space,
+    limits: Mapping[str, float],
+    classes: int | None,
+    costs_of: Callable[[DetectorSpec], dict[str, float]],
+    options: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], int, UserError | None]:
     """Give a row for each architecture within the limits, how many are above one, and what ended it before the last point."""
-    from scaling_lab.cost import count
-    from scaling_lab.study.enumeration import TooMany, enumerate_space, random_points
+    from scaling_lab.study.enumeration import TooMany
     from scaling_lab.study.loading import point_error
 
-    points = (
-        enumerate_space(space) if options.sample is None else random_points(space, options.sample, seed=options.seed)
-    )
     rows: dict[str, dict[str, Any]] = {}
     refused: set[str] = set()
     try:
-        for params, drawn in points:
+        for params, drawn in points_of(space, options.sample, seed=options.seed):
             spec = drawn if classes is None else dataclasses.replace(drawn, num_classes=classes)
             if spec.digest in rows or spec.digest in refused:
                 continue
             try:
-                cost = count(spec)
+                costs = costs_of(spec)
             except UserError as error:
                 raise point_error(error, space, params) from None
-            costs = {name: getattr(cost, name) for name in COUNTED}
             if any(costs[name] > most for name, most in limits.items()):
                 refused.add(spec.digest)
                 continue
             rows[spec.digest] = {"architecture": spec.digest, **costs, **params, "description": spec.describe()}
-    except TooMany as error:
-        raise UserError(f"{error}; --sample draws some") from None
+    except TooMany:
+        raise
     except UserError as error:  # what has been counted is written all the same
         return list(rows.values()), len(refused), error
     return list(rows.values()), len(refused), None
@@ -217,39 +233,15 @@ def _as_csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
     return file.getvalue()
 
 
-def _space(path: Path) -> tuple[Space, dict[str, float], int | None]:
-    """Read a file's `space`, or its STUDY's with the limits and the number of classes that its data have."""
-    from scaling_lab.study.loading import load_study
-    from scaling_lab.user_files import import_file, locate
-
-    if not path.is_file():
-        raise UserError(f"there is no file {path}; allowed are a search space's file and a study's")
-    try:
-        module = import_file(path)
-    except Exception as error:
-        raise UserError(locate(error, otherwise=path)) from None
-    if hasattr(module, "STUDY"):
-        study = load_study(path).study
-        classes: int | None = None
-        try:
-            classes = len(study.data.class_names)
-        except UserError as error:
-            print(f"counted with the space's own number of classes: {error}", file=sys.stderr)
-        return study.space, dict(study.limits), classes
-    space = getattr(module, "space", None)
-    if not callable(space):
-        raise UserError(f"{path} has neither a function `space` nor a STUDY")
-    return space, {}, None
-
-
 def _limit(text: str) -> tuple[str, float]:
     name, _, most = text.partition("=")
     try:
         value = float(most)
     except ValueError:
         value = 0.0
-    if name not in COUNTED or not value > 0:
-        raise UserError(f"--limit is {text!r}; allowed is one of {', '.join(COUNTED)}, and a number above 0: gmacs=2.5")
+    if name not in (*COUNTED, PREDICTED) or not value > 0:
+        allowed = ", ".join((*COUNTED, PREDICTED))
+        raise UserError(f"--limit is {text!r}; allowed is one of {allowed}, and a number above 0: gmacs=2.5")
     return name, value
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -50,5 +50,5 @@ def usable_device(name: str | None) -> torch.device:
             raise RuntimeError("allowed are cpu, cuda and mps")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device is {name!r}, which cannot be used: {str(error).splitlines()[0]}") from None
+        raise UserError(f"--device is {name!r}, which cannot be used: {first_line(error)}") from None
     return device

@@ -50,13 +50,14 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "report",
         _report,
-        "write a run's report",
+        "write the report of a run, or of measured latencies",
         "report runs/width_factor",
         "report runs/width_factor --report reports/frontier.py --out frontier",
+        "report latencies.csv",
     )
-    report.add_argument("run", type=Path, help="a run's folder")
+    report.add_argument("run", type=Path, help="a run's folder, or a file that `scaling-lab measure --out` wrote")
     report.add_argument("--report", type=Path, help="a report's file (the study's, or reports/frontier.py)")
-    report.add_argument("--out", type=Path, help="where to write (<run>/report)")
+    report.add_argument("--out", type=Path, help="where to write (<run>/report; beside x.csv x_report)")
 
     init = add_verb(
         verbs,

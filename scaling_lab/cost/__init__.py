@@ -1,4 +1,4 @@
-"""What a spec costs: parameters and multiply-adds before it is trained, latency on a device. Importing this imports no torch."""
+"""What a spec costs: parameters, multiply-adds, memory, before it is built. Importing this imports no torch."""
 
 from __future__ import annotations
 

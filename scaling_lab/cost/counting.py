@@ -21,6 +21,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Node
 from scaling_lab.cost.counts import Cost, LevelCost, PartCost, total
 from scaling_lab.cost.pieces import Piece, Pieces, Run, on_meta, run
+from scaling_lab.errors import UserError, first_line
 from scaling_lab.model.backbone import make_backbone
 from scaling_lab.model.layers import next_size
 
@@ -107,8 +108,14 @@ def _count_backbone(
     name: str, options: str, min_level: int, max_level: int, image_size: tuple[int, int]
 ) -> tuple[PartCost, PartMemory, Shapes3]:
     backbone = _backbone(name, options, min_level, max_level)
-    with on_meta():
-        counted = run(backbone, torch.empty(1, 3, *image_size))
+    try:
+        with on_meta():
+            counted = run(backbone, torch.empty(1, 3, *image_size))
+    except Exception as error:  # of the backbone's own code
+        raise UserError(
+            f"the backbone {name} cannot be counted at {image_size[0]}x{image_size[1]}: {first_line(error)} (it is run on shapes "
+            "alone, so its code may not read values of tensors)"
+        ) from error
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in counted.outputs)
     return _cost(counted), _memory(counted), shapes
 

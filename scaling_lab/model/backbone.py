@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
 
 
 def make_backbone(
@@ -43,7 +43,7 @@ def make_backbone(
             raise
         where = f"in {pretrained} " if isinstance(pretrained, str) else ""
         raise UserError(
-            f"the pretrained weights of backbone {name!r} {where}cannot be had: {_first_line(error)}"
+            f"the pretrained weights of backbone {name!r} {where}cannot be had: {first_line(error)}"
         ) from None
     return backbone, list(backbone.feature_info.channels())
 
@@ -55,7 +55,7 @@ def _feature_levels(name: str, options: dict[str, Any]) -> dict[int, int]:
             info = timm.create_model(name, features_only=True, pretrained=False, **options).feature_info
     except Exception as error:  # timm raises many kinds for models without features
         raise UserError(
-            f"timm cannot make features of backbone {name!r}{_with(options)}: {_first_line(error)}"
+            f"timm cannot make features of backbone {name!r}{_with(options)}: {first_line(error)}"
         ) from None
     indices = info.out_indices if hasattr(info, "out_indices") else range(len(info.reduction()))
     return {int(reduction).bit_length() - 1: index for index, reduction in zip(indices, info.reduction(), strict=True)}
@@ -63,7 +63,3 @@ def _feature_levels(name: str, options: dict[str, Any]) -> dict[int, int]:
 
 def _with(options: dict[str, Any]) -> str:
     return f" with {options}" if options else ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -72,19 +72,6 @@ def test_the_count_is_that_of_the_built_module(spec: DetectorSpec) -> None:
     assert cost.heads.macs == parts["class_head"]["conv"] + parts["box_head"]["conv"]
 
 
-def test_latency_rows_say_what_was_measured() -> None:
-    from scaling_lab.cost.latency import measure_latency
-
-    specs = [SMALL.base, dataclasses.replace(SMALL.base, image_size=(64, 64))]
-    rows = list(measure_latency(specs, rounds=3))
-    assert [row["architecture"] for row in rows] == [spec.digest for spec in specs]
-    for row in rows:
-        assert 0 < row["median_ms"] <= row["p90_ms"]
-        assert row["runs"] == 9
-        assert (row["batch"], row["dtype"], row["backend"]) == (1, "float32", "eager")
-        assert row["device"]
-
-
 MANY_CLASSES = dataclasses.replace(
     SMALL_SPECS["bifpn, dense"], num_classes=300, width=96
 )  # the heads are what is largest

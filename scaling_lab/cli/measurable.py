@@ -1,0 +1,69 @@
+"""What `measure` is asked for: detectors, those of a run, those of a search space; each once, with the runs that it is of."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.cli.spaces import points_of, read_space
+from scaling_lab.cli.specs import read_detector
+from scaling_lab.errors import UserError
+from scaling_lab.latencies import COSTS
+
+if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
+    from scaling_lab.cost import Cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurable:
+    """A detector, what it is called, what it costs, and the folders of the runs that have trained it."""
+
+    label: str
+    spec: DetectorSpec
+    cost: Cost
+    runs: tuple[Path, ...] = ()
+
+    def columns(self) -> dict[str, Any]:
+        """Give the first columns of a row of latencies."""
+        costs = {name: getattr(self.cost, name) for name in COSTS}
+        return {"detector": self.label, "description": self.spec.describe(), **costs}
+
+
+def measurables(options: argparse.Namespace) -> dict[str, Measurable]:
+    """Give what the options name, by digest."""
+    from scaling_lab.cost import count
+
+    found: dict[str, Measurable] = {}
+    for label, spec, run in _named(options):
+        before = found.get(spec.digest) or Measurable(label, spec, count(spec))
+        runs = before.runs if run is None or run in before.runs else (*before.runs, run)
+        found[spec.digest] = dataclasses.replace(before, runs=runs)
+    return found
+
+
+def _named(options: argparse.Namespace) -> Iterator[tuple[str, DetectorSpec, Path | None]]:
+    for thing in options.things:
+        if Path(thing).is_dir():
+            yield from ((Path(thing).name, spec, Path(thing)) for spec in _of_run(Path(thing)))
+        elif thing.endswith(".py"):
+            space = read_space(Path(thing))
+            for _, drawn in points_of(space.space, options.sample, seed=options.seed):
+                spec = drawn if space.classes is None else dataclasses.replace(drawn, num_classes=space.classes)
+                yield Path(thing).stem, spec, None
+        else:
+            yield thing, read_detector(thing, options), None
+
+
+def _of_run(folder: Path) -> list[DetectorSpec]:
+    from scaling_lab.runs import Runs
+
+    runs = Runs(folder)
+    table = runs.table()
+    complete = set(table.loc[table["state"] == "complete", "architecture"])
+    if not complete:
+        raise UserError(f"{folder} has no complete trial; what is measured is what was trained")
+    return [spec for digest, spec in runs.specs().items() if digest in complete]

@@ -1,0 +1,100 @@
+"""Where `measure` keeps its rows: the file of --out, and the ledgers of the runs that were measured. It measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.cli.measurable import Measurable
+from scaling_lab.errors import UserError
+from scaling_lab.latencies import CONDITIONS, is_of, read_rows, write_rows
+
+if TYPE_CHECKING:
+    from scaling_lab.latency.conditions import Conditions
+    from scaling_lab.latency.rules import Protocol
+    from scaling_lab.study.ledger import Ledger
+
+Row = dict[str, Any]
+_NOT_IN_LEDGERS = (
+    "detector",
+    "description",
+    "gmacs",
+    "params_m",
+    "activations_m",
+    "memory_mb",
+    "pieces_ms",
+    "halves_ms",
+)
+_SAME = ("architecture", *CONDITIONS, "method")
+
+
+class Measured:
+    """The rows that there are, and those that come; `keep` writes at once, so that nothing measured is lost."""
+
+    def __init__(self, out: Path | None, ledgers: Mapping[Path, Ledger], detectors: Mapping[str, Measurable]) -> None:
+        self._out, self._ledgers, self._detectors = out, ledgers, detectors
+        self._rows: list[Row] = read_rows(out) if out is not None and out.exists() else []
+
+    def known(
+        self,
+        conditions: Conditions,
+        protocol: Protocol,
+        *,
+        device: str,
+        versions: Mapping[str, Any],
+        with_profile: bool,
+    ) -> dict[str, Row]:
+        """Give the rows that need not be measured again: of these conditions, versions and at least as many runs."""
+        wanted = {**conditions.to_dict(), "device": device, "method": protocol.method, "versions": dict(versions)}
+        found = {
+            row["architecture"]: row
+            for row in self._rows
+            if is_of(row, wanted)
+            and row["architecture"] in self._detectors
+            and row["runs"] >= protocol.runs
+            and row["processes"] >= protocol.processes
+            and (row["pieces_ms"] is not None or not with_profile)
+        }
+        for row in found.values():
+            self._note(row)
+        return found
+
+    def keep(self, row: Row) -> Row:
+        """Write a new row; give it with the detector's columns."""
+        whole = {**self._detectors[row["architecture"]].columns(), **row}
+        self._rows = [old for old in self._rows if any(old[name] != whole[name] for name in _SAME)] + [whole]
+        if self._out is not None:
+            write_rows(self._out, self._rows)
+        self._note(whole)
+        return whole
+
+    def _note(self, row: Row) -> None:
+        """Write a row into the ledgers of its detector's runs."""
+        values = {name: value for name, value in row.items() if name not in (*_NOT_IN_LEDGERS, "anchor")}
+        for run in self._detectors[row["architecture"]].runs:
+            self._ledgers[run].add_latency(values)
+
+
+@contextmanager
+def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
+    """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
+    from scaling_lab.runs import RunFolder
+    from scaling_lab.study.ledger import Ledger
+    from scaling_lab.study.lock import DriverLock
+
+    with ExitStack() as stack:
+        ledgers = {}
+        for folder in sorted(folders):
+            lock = DriverLock(RunFolder(folder).lock)
+            stack.callback(lock.leave)
+            ledgers[folder] = stack.enter_context(closing(Ledger(RunFolder(folder).ledger)))
+        yield ledgers
+
+
+def check_path(option: str, path: Path | None) -> None:
+    """Refuse a path that cannot be written, before minutes of measuring."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UserError(f"{option} is {path}, which cannot be written: {reason}")

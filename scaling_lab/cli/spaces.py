@@ -1,0 +1,63 @@
+"""A search space as the command line names it: its file or a study's, whole or drawn from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
+    from scaling_lab.study.study import Space
+
+
+class Found(NamedTuple):
+    """What a file has: of a study also its limits, its data's number of classes and its latency model's path."""
+
+    space: Space
+    limits: Mapping[str, float]
+    classes: int | None = None
+    latency_model: str | None = None
+
+
+def read_space(path: Path) -> Found:
+    """Read a file's `space`, or its STUDY's."""
+    from scaling_lab.study.loading import load_study
+    from scaling_lab.user_files import import_file, locate
+
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; allowed are a search space's file and a study's")
+    try:
+        module = import_file(path)
+    except Exception as error:
+        raise UserError(locate(error, otherwise=path)) from None
+    if hasattr(module, "STUDY"):
+        study = load_study(path).study
+        classes: int | None = None
+        try:
+            classes = len(study.data.class_names)
+        except UserError as error:
+            print(f"counted with the space's own number of classes: {error}", file=sys.stderr)
+        return Found(study.space, study.limits, classes, study.latency_model)
+    space = getattr(module, "space", None)
+    if not callable(space):
+        raise UserError(f"{path} has neither a function `space` nor a STUDY")
+    return Found(space, {})
+
+
+def points_of(space: Space, sample: int | None, *, seed: int) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
+    """Give the points of a space, all or as many as are to be drawn. Raises UserError where all are too many."""
+    from scaling_lab.study.enumeration import TooMany, enumerate_space, random_points
+
+    if sample is None:
+        try:
+            yield from enumerate_space(space)
+        except TooMany as error:
+            raise TooMany(f"{error}; --sample draws some") from None
+    elif sample < 1:
+        raise UserError(f"--sample is {sample}; allowed is 1 and more")
+    else:
+        yield from random_points(space, sample, seed=seed)

@@ -1,0 +1,112 @@
+"""The device: what it is called, what runs on it, whether others use it, and how much memory is free."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import torch
+
+from scaling_lab.latency.conditions import Conditions
+
+
+def device_name(device: str | torch.device) -> str:
+    """Name the processor or the graphics card."""
+    place = torch.device(device)
+    if place.type == "cuda":
+        return torch.cuda.get_device_name(place)
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions(conditions: Conditions) -> dict[str, str | None]:
+    """Give the versions of what a latency under these conditions depends on."""
+    found: dict[str, str | None] = {"torch": torch.__version__, "cuda": None}
+    if conditions.kind == "cuda":
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        driver = _nvidia_smi("--query-gpu=driver_version")
+        found |= {"cuda": torch.version.cuda, "cudnn": str(cudnn), "driver": driver[0] if driver else None}
+    if conditions.backend == "onnxruntime":
+        # Its distribution has another name where it is for CUDA.
+        found["onnxruntime"] = importlib.import_module("onnxruntime").__version__
+    return found
+
+
+def free_memory(device: str) -> int:
+    """Give the bytes that are free on a device, or in this machine."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0]
+    return min(int(psutil.virtual_memory().available), _left_of_the_container())
+
+
+def _left_of_the_container() -> int:
+    """Give what this process's container has left of its memory; much, where it has no limit."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        most, used = (folder / name for name in ("memory.max", "memory.current"))
+        return int(most.read_text()) - int(used.read_text())
+    except (OSError, ValueError):  # "max", or another system
+        return 2**62
+
+
+# --- others ----------------------------------------------------------------------------------------------------------
+
+
+class Others:
+    """What others use of the processors between two calls, in cores: all that is busy, less this process and those below."""
+
+    def __init__(self) -> None:
+        self._start, self._all, self._own = time.perf_counter(), _busy(), _own()
+
+    def cores(self) -> float:
+        """Give the mean since the object was made."""
+        seconds = time.perf_counter() - self._start
+        return max(0.0, (_busy() - self._all) - (_own() - self._own)) / seconds
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    # Guests are in user; what a hypervisor gave to other machines is steal.
+    names = ("user", "nice", "system", "irq", "softirq", "steal")
+    return float(sum(getattr(times, name, 0.0) for name in names))
+
+
+def _own() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def gpu_identity(device: str) -> str:
+    """Give what nvidia-smi calls a CUDA device: its numbers are not torch's."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def gpu_use(identity: str) -> float | None:
+    """Give the share of the last second that a GPU was at work, 0 to 1; None where nvidia-smi does not tell."""
+    shares = _nvidia_smi("--query-gpu=utilization.gpu", f"--id={identity}")
+    try:
+        return float(shares[0]) / 100
+    except (IndexError, ValueError):
+        return None
+
+
+def _nvidia_smi(*query: str) -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, *query, "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [line.strip() for line in done.stdout.splitlines()] if done.returncode == 0 else []

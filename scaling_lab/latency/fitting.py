@@ -1,0 +1,119 @@
+"""Fits a latency model to measured detectors and their profiles, and tells its error on those that it was not shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.cost import count
+from scaling_lab.errors import UserError
+from scaling_lab.latency.conditions import Conditions
+from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
+from scaling_lab.latency.model import LatencyModel
+from scaling_lab.statistics import kendall_tau_b
+
+HELD_OUT = 1 / 3
+LEAST = 12
+RIDGE = 1e-3  # of each feature's mean share, so that two that always come together share their time
+RANGED = ("width", "head_repeats", "num_classes")
+
+# A detector, its row of `latencies`, and the milliseconds of its pieces.
+Measured = tuple[DetectorSpec, Mapping[str, Any], Sequence[float]]
+
+
+def fit(measured: Sequence[Measured], conditions: Conditions, *, seed: int = 0) -> LatencyModel:
+    """Fit on two thirds, drawn by the seed, and measure the error on the rest; give a fit to all with that error.
+
+    Raises UserError for fewer than 12.
+    """
+    check_enough(len(measured))
+    order = list(range(len(measured)))
+    random.Random(seed).shuffle(order)
+    held_out = set(order[: round(HELD_OUT * len(order))])
+    shown = [each for index, each in enumerate(measured) if index not in held_out]
+    others = [each for index, each in enumerate(measured) if index in held_out]
+    model = _fit(shown, conditions)
+    predicted, medians, halves, beyond = [], [], [], 0
+    for spec, row, _ in others:
+        try:
+            predicted.append(model.predict(spec))
+        except UserError:
+            beyond += 1
+            continue
+        medians.append(row["median_ms"])
+        halves.append(row["halves_ms"])
+    errors = [abs(guess / median - 1) for guess, median in zip(predicted, medians, strict=True)]
+    quality = {
+        "fitted_on": len(shown),
+        "held_out": len(errors),
+        "beyond": beyond,
+        "median_error": statistics.median(errors) if errors else None,
+        "p90_error": float(np.quantile(errors, 0.9)) if errors else None,
+        "kendall_tau": kendall_tau_b(predicted, medians) if len(errors) > 1 else None,
+        "kendall_tau_of_halves": kendall_tau_b(*zip(*halves, strict=True)) if len(errors) > 1 else None,
+        "seed": seed,
+    }
+    return dataclasses.replace(_fit(measured, conditions), quality=quality)
+
+
+def check_enough(detectors: int) -> None:
+    """Raise UserError for fewer detectors than a model can be fitted to and tested on."""
+    if detectors < LEAST:
+        raise UserError(f"a latency model needs {LEAST} different detectors at least, not {detectors}")
+
+
+def _fit(shown: Sequence[Measured], conditions: Conditions) -> LatencyModel:
+    by_kind: dict[str, list[tuple[Features, float]]] = {}
+    backbones: dict[str, dict[str, list[float]]] = {}
+    styles: list[dict[str, Any]] = []
+    for spec, _, milliseconds in shown:
+        if style_of(spec) not in styles:
+            styles.append(style_of(spec))
+        for (piece, features), taken in zip(features_of(spec, count(spec)), milliseconds, strict=True):
+            if piece.kind == "backbone":
+                sizes = backbones.setdefault(backbone_of(spec), {})
+                sizes.setdefault("{}x{}".format(*spec.image_size), []).append(taken)
+            else:
+                by_kind.setdefault(piece.kind, []).append((features, taken))
+    row = shown[0][1]
+    model = LatencyModel(
+        device=row["device"],
+        conditions=conditions.to_dict(),
+        versions=row["versions"],
+        styles=styles,
+        ranges={name: _range([getattr(spec, name) for spec, _, _ in shown]) for name in RANGED},
+        weights={kind: linear(samples) for kind, samples in by_kind.items()},
+        backbones={
+            name: {size: statistics.median(times) for size, times in sizes.items()} for name, sizes in backbones.items()
+        },
+        scale=1.0,
+        offset=0.0,
+        quality={},
+    )
+    sums = [({"one": 1.0, "sum": sum(model.pieces(spec))}, row["median_ms"]) for spec, row, _ in shown]
+    whole = linear(sums, ridge=0.0)
+    return dataclasses.replace(model, scale=whole["sum"], offset=whole["one"])
+
+
+def linear(samples: Sequence[tuple[Features, float]], *, ridge: float = RIDGE) -> Features:
+    """Give weights of the features that have the least squared relative error; a little ridge settles what is not told."""
+    names = sorted({name for features, _ in samples for name in features})
+    table_ND = np.array([[features.get(name, 0.0) for name in names] for features, _ in samples])
+    times_N = np.array([taken for _, taken in samples])
+    shares_ND = table_ND / times_N[:, None]
+    scales_D = np.abs(shares_ND).mean(axis=0)
+    scales_D[scales_D == 0] = 1.0
+    scaled_ND = shares_ND / scales_D
+    normal_DD = scaled_ND.T @ scaled_ND / len(samples) + ridge * np.eye(len(names))
+    weights_D = np.linalg.lstsq(normal_DD, scaled_ND.mean(axis=0), rcond=None)[0] / scales_D
+    return dict(zip(names, weights_D.tolist(), strict=True))
+
+
+def _range(values: Sequence[float]) -> list[float]:
+    return [min(values), max(values)]

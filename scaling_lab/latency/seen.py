@@ -1,0 +1,60 @@
+"""What has been seen of a detector: blocks of runs between two runs of the anchor, and which of them count."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+from scaling_lab.latency.rules import DRIFT, Protocol
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some runs of a detector, and the anchor's medians before and after them."""
+
+    process: int
+    before: float
+    after: float
+    times: list[float]
+
+    def off(self, reference: float) -> float:
+        """Give the larger share by which the two are off."""
+        return max(abs(self.before / reference - 1), abs(self.after / reference - 1))
+
+    def counts(self, reference: float, protocol: Protocol) -> bool:
+        """Say whether these runs count, beside an anchor that takes so long."""
+        if protocol.correct:
+            return abs(self.before / self.after - 1) <= DRIFT
+        return protocol.anyway or self.off(reference) <= DRIFT
+
+    def corrected(self, reference: float, protocol: Protocol) -> list[float]:
+        """Give the times, divided by how slow the anchor was where the protocol says so."""
+        slower = (self.before + self.after) / 2 / reference if protocol.correct else 1.0
+        return [each / slower for each in self.times]
+
+
+@dataclass
+class Seen:
+    """What has been seen of one detector."""
+
+    blocks: list[Block] = field(default_factory=list)
+    profiles: list[list[float]] = field(default_factory=list)
+    memory: float | None = None
+
+    def counted(self, reference: float, protocol: Protocol) -> dict[int, list[float]]:
+        """Give the runs that count, by process."""
+        found: dict[int, list[float]] = {}
+        for each in self.blocks:
+            if each.counts(reference, protocol):
+                found.setdefault(each.process, []).extend(each.corrected(reference, protocol))
+        return found
+
+    def halves(self, reference: float, protocol: Protocol) -> list[float]:
+        """Give the medians of every second block that counts, and of the others."""
+        kept = [each.corrected(reference, protocol) for each in self.blocks if each.counts(reference, protocol)]
+        halves = ([time for block in kept[start::2] for time in block] for start in (0, 1))
+        return [statistics.median(half) for half in halves if half]
+
+    def drift(self, reference: float, protocol: Protocol) -> float:
+        """Give the largest share by which an anchor beside counted runs was off."""
+        return max(each.off(reference) for each in self.blocks if each.counts(reference, protocol))

@@ -1,0 +1,98 @@
+"""One process of the protocol: python -m scaling_lab.latency.worker, a job on its input, a line of JSON for each event.
+
+Contestants run in blocks, in an order drawn anew for every second round and turned round for the next; an anchor, which
+is one of them and the same throughout, runs between every few. What of this counts is decided in protocol.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError, first_line
+from scaling_lab.latency.conditions import Conditions
+from scaling_lab.latency.contestants import prepare_or_tell, use
+from scaling_lab.latency.device import Others
+from scaling_lab.latency.peak_memory import peak_memory
+from scaling_lab.latency.profile import profile
+from scaling_lab.latency.timing import block, warm_up
+
+BLOCK = 5
+EVERY = 4  # so many contestants run between two anchors
+WARM_UP = {"drift": 0.01, "block": 10, "most": 200}
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+def main() -> None:
+    """Read a job, do it, and tell of it on what was standard output; what libraries print goes to standard error."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def tell(event: dict[str, Any]) -> None:
+        stream.write(json.dumps(event) + "\n")
+        stream.flush()
+
+    job = json.loads(sys.stdin.read())
+    try:
+        work(job, tell)
+    except UserError as error:
+        tell({"error": str(error)})
+    except torch.OutOfMemoryError as error:
+        tell({"error": f"the detectors do not fit the device's memory together: {first_line(error)}"})
+
+
+def work(job: dict[str, Any], tell: Tell) -> None:
+    """Do a job.
+
+    Its keys: specs, anchor, conditions, rounds, warm_runs, seed, and whether a profile and the peak memory are wanted. Tells
+    {"built"} and {"warm", "change"} for each contestant, {"round"} and {"anchors", "blocks"} for each few of a round, {"others"}
+    after the last, {"profile", "milliseconds"} for each contestant, {"memory"}.
+    """
+    conditions = Conditions(**job["conditions"])
+    use(conditions)
+    specs = [DetectorSpec.from_dict(values) for values in job["specs"]]
+    anchor = prepare_or_tell(DetectorSpec.from_dict(job["anchor"]), conditions)
+    contestants = []
+    for index, spec in enumerate(specs):
+        contestants.append(prepare_or_tell(spec, conditions))
+        tell({"built": index})
+    for index, run in enumerate((anchor, *contestants)):
+        change, runs = warm_up(run, **WARM_UP, least=job["warm_runs"])  # type: ignore[arg-type]
+        tell({"warm": index - 1, "change": change, "runs": runs})
+    others = Others()
+    before = block(anchor, BLOCK)
+    for number, chunk in turns(len(contestants), job["rounds"], random.Random(job["seed"])):
+        tell({"round": number})
+        blocks = [(index, block(contestants[index], BLOCK)) for index in chunk]
+        after = block(anchor, BLOCK)
+        tell({"anchors": (before, after), "blocks": blocks})
+        before = after
+    tell({"others": others.cores()})
+    if job["profile"]:
+        for index, spec in enumerate(specs):
+            tell({"profile": index, "milliseconds": profile(spec, conditions)})
+    if job["memory"]:
+        tell({"memory": [peak_memory(each, conditions, each.held) for each in contestants]})
+
+
+def turns(contestants: int, rounds: int, draw: random.Random) -> Iterator[tuple[int, Sequence[int]]]:
+    """Give the round and who runs between two anchors."""
+    order = list(range(contestants))
+    for number in range(rounds):
+        if number % 2 == 0:
+            draw.shuffle(order)
+        else:
+            order.reverse()
+        yield from ((number, order[start : start + EVERY]) for start in range(0, contestants, EVERY))
+
+
+if __name__ == "__main__":
+    main()
