@@ -184,6 +184,18 @@ def test_what_cannot_be_measured_is_told_and_writes_nothing(
     assert not out.exists()
 
 
+def test_a_space_is_as_it_is(tmp_path: Path, capsys: Any) -> None:
+    space = tmp_path / "space.py"
+    space.write_text(SPACE)
+    assert main(["measure", str(space), *SHORT, "--image-size", "128"]) == 2
+    assert "--image-size changes a named detector; a run's or a space's are as they are" in capsys.readouterr().err
+    space.write_text(SPACE.replace("8, 64, step=4", "8, 8").replace('"heads", 1, 3', '"heads", 1, 1'))
+    assert main(["measure", str(space), *SHORT, "--sample", "3"]) == 0
+    captured = capsys.readouterr()
+    assert "3 points are 1 different detectors" in captured.err
+    assert "all runs count, however the device was" in captured.out
+
+
 def test_too_few_detectors_for_a_model_are_told(small: str, tmp_path: Path, capsys: Any) -> None:
     assert main(["measure", small, *SHORT, "--fit", str(tmp_path / "m.json")]) == 2
     assert "a latency model needs 12 different detectors at least, not 1" in capsys.readouterr().err

@@ -113,6 +113,7 @@ def _measure(options: argparse.Namespace) -> None:
         store = Measured(options.out, ledgers, detectors)
         try:
             for conditions in every:
+                # What comes before a failure is kept.
                 shown.extend(_rows(store, detectors, conditions, protocol, with_profile=with_profile))
         except (UserError, KeyboardInterrupt):
             _show(options, detectors, shown)  # what was measured is not lost
@@ -214,7 +215,7 @@ def _anchor_words(rows: Sequence[Row]) -> list[str]:
         found.append(f"the anchor, {milliseconds:.4g} ms, was off by up to {drift:.1%} beside the runs that count{of}")
     if rows[0]["method"] == "corrected":
         found.append("times are divided by how slow the anchor was")
-    return [*found, "nobody checked whether the device was quiet"] if rows[0]["method"] == "unchecked" else found
+    return [*found, "all runs count, however the device was (--anyway)"] if rows[0]["method"] == "unchecked" else found
 
 
 def _line(row: Mapping[str, Any]) -> list[str]:
@@ -227,7 +228,8 @@ def _line(row: Mapping[str, Any]) -> list[str]:
             f"{row['p90_ms']:.4g}",
             f"{row['spread_ms']:.2g}",
         ),
-        *(f"{row['process_spread']:.1%}", str(row["runs"]), "-" if memory is None else f"{memory:.3g}"),
+        "-" if row["processes"] == 1 else f"{row['process_spread']:.1%}",
+        *(str(row["runs"]), "-" if memory is None else f"{memory:.3g}"),
     ]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.spaces import points_of, read_space
-from scaling_lab.cli.specs import read_detector
+from scaling_lab.cli.specs import CHANGES, read_detector
 from scaling_lab.errors import UserError
 from scaling_lab.latencies import COSTS
 
@@ -37,6 +38,12 @@ def measurables(options: argparse.Namespace) -> dict[str, Measurable]:
     """Give what the options name, by digest."""
     from scaling_lab.cost import count
 
+    if any(Path(thing).is_dir() or thing.endswith(".py") for thing in options.things):
+        for name in CHANGES:
+            if getattr(options, name) is not None:
+                raise UserError(
+                    f"--{name.replace('_', '-')} changes a named detector; a run's or a space's are as they are"
+                )
     found: dict[str, Measurable] = {}
     for label, spec, run in _named(options):
         before = found.get(spec.digest) or Measurable(label, spec, count(spec))
@@ -50,12 +57,20 @@ def _named(options: argparse.Namespace) -> Iterator[tuple[str, DetectorSpec, Pat
         if Path(thing).is_dir():
             yield from ((Path(thing).name, spec, Path(thing)) for spec in _of_run(Path(thing)))
         elif thing.endswith(".py"):
-            space = read_space(Path(thing))
-            for _, drawn in points_of(space.space, options.sample, seed=options.seed):
-                spec = drawn if space.classes is None else dataclasses.replace(drawn, num_classes=space.classes)
-                yield Path(thing).stem, spec, None
+            yield from ((Path(thing).stem, spec, None) for spec in _of_space(Path(thing), options))
         else:
             yield thing, read_detector(thing, options), None
+
+
+def _of_space(path: Path, options: argparse.Namespace) -> list[DetectorSpec]:
+    space = read_space(path)
+    points = [spec for _, spec in points_of(space.space, options.sample, seed=options.seed)]
+    if space.classes is not None:
+        points = [dataclasses.replace(spec, num_classes=space.classes) for spec in points]
+    different = {spec.digest: spec for spec in points}
+    if len(different) < len(points):
+        print(f"{path}: {len(points)} points are {len(different)} different detectors", file=sys.stderr, flush=True)
+    return list(different.values())
 
 
 def _of_run(folder: Path) -> list[DetectorSpec]:

@@ -42,7 +42,7 @@ class Conditions(Fields):
             object.__setattr__(self, "threads", 0)
         if self.backend == "cuda_graphs" and self.kind != "cuda":
             raise UserError(
-                f"the backend cuda_graphs needs the device cuda, not {self.device}; allowed are eager, compile"
+                f"the backend cuda_graphs needs the device cuda, not {self.device}; allowed are eager, compile, onnxruntime"
             )
         if self.backend == "onnxruntime" and (self.kind == "mps" or self.dtype != "float32"):
             raise UserError(

@@ -19,6 +19,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
 
 FORMAT = 1
+FEW = 10  # of fewer errors a 90th percentile says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +111,11 @@ class LatencyModel:
                 f"fitted on {known['fitted_on']} detectors; {known['held_out']} of the held-out ones lie within what it was "
                 "fitted on, too few to tell its error"
             )
+        tail = f"the 90th percentile {known['p90_error']:.1%}, " if known["held_out"] >= FEW else ""
         beyond = f"; {known['beyond']} more lie beyond what it was fitted on" if known["beyond"] else ""
         return (
             f"fitted on {known['fitted_on']} detectors; on {known['held_out']} others the median error is "
-            f"{known['median_error']:.1%}, the 90th percentile {known['p90_error']:.1%}, Kendall's tau-b "
+            f"{known['median_error']:.1%}, {tail}Kendall's tau-b "
             f"{known['kendall_tau']:.3f} (two halves of the measurement itself agree by "
             f"{known['kendall_tau_of_halves']:.3f}){beyond}"
         )

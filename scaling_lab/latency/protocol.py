@@ -146,6 +146,7 @@ class _Session:
             if number >= self.protocol.processes:
                 # Of all: the anchor's median moves, and with it what counts.
                 missing = [index for index in range(len(self.specs)) if not self._is_enough(index)]
+        self._say_what_counts(number)
         yield from (self._row(index) for index in range(len(self.specs)) if index not in missing)
         if missing:
             raise failure or UserError(self._refusal(missing))
@@ -193,12 +194,23 @@ class _Session:
         words = f"  the anchor took {self.reference:.2f} ms"
         blocks = [each for seen in self.seen for each in seen.blocks if each.process == number]
         kept = sum(each.counts(self.reference, self.protocol) for each in blocks) / len(blocks)
-        words += f"; {kept:.0%} of the runs beside it count"
+        if not self.protocol.anyway:
+            words += f"; {kept:.0%} of the runs beside it count by now"
         if others > 0.1:
-            words += f"; other programs used {others:.2g} cores"
+            words += f"; other programs used {others:.2f} of a core"
         if unsettled:
             words += f"; after {worker.WARM_UP['most']} runs of warm-up {unsettled} still changed by 1 % and more"
         self.say(words)
+
+    def _say_what_counts(self, processes: int) -> None:
+        """Say what became of all runs: the anchor's median has moved with each process."""
+        blocks = [each for seen in self.seen for each in seen.blocks]
+        counted = [each for each in blocks if each.counts(self.reference, self.protocol)]
+        if not self.protocol.anyway:
+            self.say(
+                f"the anchor's median is {self.reference:.2f} ms: {len(counted) / len(blocks):.0%} of all runs count, of "
+                f"{len({each.process for each in counted})} of {processes} processes"
+            )
 
     def _refusal(self, missing: Sequence[int]) -> str:
         runs = {index: self.seen[index].counted(self.reference, self.protocol) for index in missing}
