@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import write_or_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,17 +51,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _text(name, row.get(name)) for name in COLUMNS} for row in rows)
-    write_whole(path, file.getvalue())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file in one move. Raises UserError where that is not possible."""
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    write_or_tell(path, file.getvalue())
 
 
 class Latencies:

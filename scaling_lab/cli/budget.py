@@ -16,6 +16,7 @@ from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.spaces import points_of, read_space
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError
+from scaling_lab.files import write_or_tell
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.compound_scaling import CompoundScaling
@@ -118,7 +119,7 @@ def _solve(options: argparse.Namespace) -> None:
 
     solution = solve(rule, budget, measure=measure)
     if options.out is not None:
-        _write(options.out, solution.spec.to_json())
+        write_or_tell(options.out, solution.spec.to_json())
     if options.json:
         values = {"phi": solution.phi, "costs": dict(solution.costs), "budget": budget, "spec": solution.spec.to_dict()}
         print(json.dumps(values, indent=1))
@@ -180,7 +181,7 @@ def _enumerate(options: argparse.Namespace) -> None:
         if options.out is None:
             print(text, end="")
         else:
-            _write(options.out, text)
+            write_or_tell(options.out, text)
     if failure is not None:
         raise failure
 
@@ -248,10 +249,3 @@ def _limit(text: str) -> tuple[str, float]:
 def _key(value: Any) -> tuple[int, float, str]:
     """Sort numbers before words."""
     return (0, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from scaling_lab.checks import check_number
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -127,7 +127,7 @@ def read_image(file: Path) -> Image.Image:
         with Image.open(file) as opened:
             return ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{file} cannot be read as an image: {reason}") from None
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,28 @@ def prepare_or_tell(spec: DetectorSpec, conditions: Conditions) -> Contestant:
         raise UserError(f"{spec.describe()} cannot run, {conditions.words()}: {first_line(error)}") from error
 
 
-def use(conditions: Conditions) -> None:
-    """Have this process run under the conditions: a CPU's threads; on CUDA the device, and float32 as it is, not as TF32."""
-    if conditions.kind == "cpu":
-        torch.set_num_threads(conditions.threads)
-    if conditions.kind == "cuda":
-        torch.cuda.set_device(conditions.device)
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+@contextmanager
+def used(conditions: Conditions) -> Iterator[None]:
+    """Have this process run under the conditions: a CPU's threads; on CUDA the device, and float32 as it is, not as TF32.
+
+    All is put back at the end: a trial that has measured trains as the others do.
+    """
+    threads, convolutions, products = (
+        torch.get_num_threads(),
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cuda.matmul.allow_tf32,
+    )
+    place = torch.cuda.device(conditions.device) if conditions.kind == "cuda" else nullcontext()
+    try:
+        with place:
+            if conditions.kind == "cpu":
+                torch.set_num_threads(conditions.threads)
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.backends.cuda.matmul.allow_tf32 = products
 
 
 def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[Detector, DetectionLayer | None]:

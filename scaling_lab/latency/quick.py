@@ -9,11 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.latency.conditions import Conditions
-from scaling_lab.latency.contestants import prepare, use
+from scaling_lab.latency.contestants import prepare, used
 from scaling_lab.latency.device import device_name, versions
 from scaling_lab.latency.timing import block, summary, warm_up
 
@@ -29,12 +27,8 @@ def measure_latency(
     Times are of a whole batch. Rounds stop after SECONDS for each spec, for a slow model needs no more.
     """
     conditions = Conditions(device=device, batch=batch, threads=threads)
-    before = torch.get_num_threads()
-    use(conditions)
-    try:
+    with used(conditions):
         times = _measure(specs, conditions, rounds)
-    finally:
-        torch.set_num_threads(before)
     for spec, runs in zip(specs, times, strict=True):
         yield {
             "architecture": spec.digest,

@@ -18,7 +18,7 @@ import torch
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.latency.conditions import Conditions
-from scaling_lab.latency.contestants import prepare_or_tell, use
+from scaling_lab.latency.contestants import prepare_or_tell, used
 from scaling_lab.latency.device import Others
 from scaling_lab.latency.peak_memory import peak_memory
 from scaling_lab.latency.profile import profile
@@ -57,7 +57,11 @@ def work(job: dict[str, Any], tell: Tell) -> None:
     after the last, {"profile", "milliseconds"} for each contestant, {"memory"}.
     """
     conditions = Conditions(**job["conditions"])
-    use(conditions)
+    with used(conditions):
+        _work(job, conditions, tell)
+
+
+def _work(job: dict[str, Any], conditions: Conditions, tell: Tell) -> None:
     specs = [DetectorSpec.from_dict(values) for values in job["specs"]]
     anchor = prepare_or_tell(DetectorSpec.from_dict(job["anchor"]), conditions)
     contestants = []

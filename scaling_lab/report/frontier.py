@@ -6,7 +6,7 @@ It computes tables; it draws nothing and writes no sentence.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,11 @@ class Frontier:
         by_digest = {str(digest): list(group) for digest, group in self.trials.groupby("architecture")["ap"]}
         groups = [by_digest[str(digest)] for digest in self.architectures["architecture"]]
         return uncertainty.drawn_means(groups, pooled=(self.sd, self.degrees))
+
+    def means_of(self, architectures: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Give the columns of `means_BA` of some architectures, by their digests."""
+        places = {str(digest): place for place, digest in enumerate(self.architectures["architecture"])}
+        return self.means_BA[:, [places[str(digest)] for digest in architectures]]
 
     def front_probability(self, cost: str = "gmacs") -> pd.Series[float]:
         """Give for each of `architectures` how probable it is that it is on the front of AP against a cost."""

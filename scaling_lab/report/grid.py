@@ -80,8 +80,7 @@ def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
     whole = table.groupby("scale")["value"].nunique().eq(table["value"].nunique()).all()
     if frontier.degrees < 1 or not whole:
         return pd.DataFrame(columns=["value", "probability"])
-    places = {str(digest): place for place, digest in enumerate(frontier.architectures["architecture"])}
-    means_BA = frontier.means_BA[:, [places[str(digest)] for digest in table["architecture"]]]
+    means_BA = frontier.means_of(table["architecture"].tolist())
     found = uncertainty.best_value(table["value"].tolist(), means_BA)
     return pd.DataFrame({"value": list(found), "probability": list(found.values())})
 

@@ -6,7 +6,6 @@ fetch nothing at all. The same page gives the same bytes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import write_whole
 from scaling_lab.report import blocks, style, svg, table_files
 from scaling_lab.report.html import Draw, escape, identifier, render_all
 
@@ -81,9 +81,7 @@ def write_page(page: blocks.Page, folder: Path, name: str) -> Path:
             path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.html"
-        unfinished = folder / f".{name}.html.part"
-        unfinished.write_text(render_page(page, draw), encoding="utf-8", newline="\n")
-        os.replace(unfinished, path)
+        write_whole(path, render_page(page, draw))
     except OSError as error:
         raise UserError(f"the report cannot be written to {folder}: {error.strerror or error}") from error
     return path

@@ -71,8 +71,7 @@ def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
     grid = np.geomspace(min(costs), NEXT * max(costs), CURVE_POINTS)
     curve = pd.DataFrame({"gmacs": grid, "ap_law": law(grid)})
     if frontier.degrees > 0:
-        places = {str(digest): place for place, digest in enumerate(frontier.architectures["architecture"])}
-        means_BA = frontier.means_BA[:BAND_DRAWS, [places[str(digest)] for digest in group["architecture"]]]
+        means_BA = frontier.means_of(group["architecture"].tolist())[:BAND_DRAWS]
         curve["low"], _, curve["high"] = band(costs, means_BA, grid)
     else:
         curve["low"] = curve["high"] = math.nan

@@ -16,7 +16,6 @@ import numpy as np
 LEAST = 4
 # What c may be: under the least the law is the line in log(cost), beyond the most a step.
 EXPONENTS = np.geomspace(0.01, 4.0, 240)
-DRAWS, SEED = 500, 0
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

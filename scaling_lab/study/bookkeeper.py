@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import write_whole
 from scaling_lab.runs import RunFolder
-from scaling_lab.study.files import write_whole
 from scaling_lab.study.ledger import Ledger
 from scaling_lab.study.progress import Progress
 from scaling_lab.study.proposal import Proposal

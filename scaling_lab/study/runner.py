@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TextIO
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import write_whole
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
-from scaling_lab.study.files import write_whole
 from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
 from scaling_lab.study.ledger import Ledger, TrialRow
 from scaling_lab.study.loading import StudyFile

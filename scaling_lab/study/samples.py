@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from scaling_lab.files import write_whole
 from scaling_lab.runs import RunFolder
-from scaling_lab.study.files import write_whole
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source

@@ -6,11 +6,13 @@ import gc
 
 import torch
 
+from scaling_lab.errors import first_line
+
 
 def too_little(error: torch.OutOfMemoryError, device: torch.device, images: int, image_size: tuple[int, int]) -> str:
     """Say which size did not fit: `images` at once, of `image_size` (height, width)."""
     height, width = image_size
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     return f"{device} has too little memory for {images} images of {height}x{width} px at once: {reason}"
 
 

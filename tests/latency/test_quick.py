@@ -12,9 +12,10 @@ from search_spaces.compound import SMALL
 
 def test_rows_say_what_was_measured() -> None:
     specs = [SMALL.base, dataclasses.replace(SMALL.base, image_size=(64, 64))]
-    threads = torch.get_num_threads()
+    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
     rows = list(measure_latency(specs, rounds=3))
     assert torch.get_num_threads() == threads
+    assert torch.backends.cudnn.allow_tf32 == tf32
     assert [row["architecture"] for row in rows] == [spec.digest for spec in specs]
     for row in rows:
         assert 0 < row["median_ms"] <= row["p90_ms"]
