@@ -5,7 +5,17 @@ scaling-lab report runs/<study> --report reports/frontier.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, architectures, compute_frontier, finalists, pictures, provenance, search, sections
+from scaling_lab.report import (
+    Page,
+    architectures,
+    compute_frontier,
+    explorer,
+    finalists,
+    pictures,
+    provenance,
+    search,
+    sections,
+)
 from scaling_lab.runs import Runs
 
 
@@ -18,6 +28,7 @@ def report(runs: Runs) -> Page:
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
             sections.conclusions(runs, frontier),
+            explorer.explore(runs, frontier),
             finalists.finalists(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),

@@ -5,7 +5,7 @@ scaling-lab report runs/<study> --report reports/scaling.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, architectures, compute_frontier, provenance, scaling, sections
+from scaling_lab.report import Page, architectures, compute_frontier, explorer, provenance, scaling, sections
 from scaling_lab.runs import Runs
 
 
@@ -18,6 +18,7 @@ def report(runs: Runs) -> Page:
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
             sections.conclusions(runs, frontier),
+            explorer.explore(runs, frontier),
             scaling.scaling(runs, frontier, family="dimension"),
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),

@@ -10,6 +10,7 @@ from scaling_lab.report import (
     ablation,
     architectures,
     compute_frontier,
+    explorer,
     finalists,
     pictures,
     provenance,
@@ -28,6 +29,7 @@ def report(runs: Runs) -> Page:
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
             sections.conclusions(runs, frontier),
+            explorer.explore(runs, frontier),
             ablation.ablation(runs, frontier),
             finalists.finalists(runs, frontier),
             sections.accuracy_and_cost(runs, frontier),

@@ -5,7 +5,7 @@ scaling-lab report runs/width_factor --report reports/width_factor.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, architectures, compute_frontier, grid, pictures, provenance, sections
+from scaling_lab.report import Page, architectures, compute_frontier, explorer, grid, pictures, provenance, sections
 from scaling_lab.runs import Runs
 
 PAPERS = 1.35  # arXiv:1911.09070v7, section 4.2
@@ -20,6 +20,7 @@ def report(runs: Runs) -> Page:
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
             sections.conclusions(runs, frontier),
+            explorer.explore(runs, frontier),
             grid.grid(runs, frontier, "width_factor", paper=PAPERS),
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),

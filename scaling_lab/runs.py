@@ -231,6 +231,13 @@ class Runs:
             found[annotation["image_id"]].append(annotation)
         return [(image, self.folder.samples / f"{image}.png", objects) for image, objects in found.items()]
 
+    def category_names(self) -> dict[int, str]:
+        """Give the classes of the sample images' objects by their ids, in the data's order."""
+        if not self.folder.ground_truth.is_file():
+            return {}
+        truth = json.loads(self.folder.ground_truth.read_text(encoding="utf-8"))
+        return {category["id"]: str(category["name"]) for category in truth.get("categories", [])}
+
     def detections(self, trial: int) -> list[dict[str, Any]]:
         """Give what a trial's final weights detected on the samples: image_id and detections; empty before its end."""
         path = self.folder.trial(trial) / "detections.json"

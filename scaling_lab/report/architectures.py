@@ -1,4 +1,4 @@
-"""The section Architectures: means, costs by part, AP by class, what they are made of, and all trials."""
+"""The section Architectures: costs by part, AP by class, what they are made of, and all trials; and the table of means."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MOST_CLASS_COLUMNS = 8
 
 
 def architectures(runs: Runs, frontier: Frontier) -> Section:
-    """Show the table of means, the cost by part, AP by class, and all trials."""
+    """Show the cost by part, AP by class, what each is made of, and all trials."""
     found: list[Block] = []
     if len(frontier.architectures):
-        found += [_means_table(frontier), *_parts_figure(frontier), *_class_table(runs, frontier)]
+        found += [*_parts_figure(frontier), *_class_table(runs, frontier)]
     if frontier.labels:
         found += [_specs_table(runs, frontier)]
     return Section(title="Architectures", blocks=(*found, *_all_trials(runs, frontier)))
 
 
-def _means_table(frontier: Frontier) -> Table:
+def means_table(frontier: Frontier) -> Table:
     """Give the table of means; what is the same in all rows stands in the caption."""
     table = frontier.architectures.copy()
     table["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(table)]

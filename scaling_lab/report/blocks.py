@@ -6,8 +6,9 @@ used alone, in a notebook too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
@@ -83,13 +84,28 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """A frame as a table that sorts and filters; all its columns go into the CSV, `columns` into the page."""
+    """A frame as a table that sorts and filters; all its columns go into the CSV, `columns` into the page.
+
+    The first `most_rows` stand in the page as they are; a reader's sorting and filtering reaches all of them.
+    """
 
     name: str
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     caption: str = ""
-    most_rows: int = 500
+    most_rows: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explorer:
+    """Points that a reader points at, zooms into, filters and selects, and the table whose rows are the same points.
+
+    `data` is plain JSON values: explorer.py gathers them, assets/explorer.js draws them.
+    """
+
+    table: Table
+    data: Mapping[str, Any]
+    caption: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +145,10 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An image file's bytes with its size in pixels and several panels that show it."""
+    """An image as a data URI with its size in pixels and several panels that show it."""
 
     name: str
-    data: bytes
+    href: str
     size: tuple[int, int]
     panels: tuple[Panel, ...]
 
@@ -160,7 +176,7 @@ class Details:
     blocks: tuple[Block, ...]
 
 
-Block = Text | Bullets | Facts | Figure | Gallery | Table | Pictures | Code | Details
+Block = Text | Bullets | Facts | Figure | Gallery | Table | Explorer | Pictures | Code | Details
 
 
 @dataclass(frozen=True, kw_only=True)

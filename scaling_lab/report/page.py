@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
+import plotly.offline
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.errors import UserError
 from scaling_lab.files import write_whole
 from scaling_lab.report import blocks, style, svg, table_files
-from scaling_lab.report.html import Draw, escape, identifier, render_all
+from scaling_lab.report.escaping import escape, identifier
+from scaling_lab.report.html import Draw, render_all
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
@@ -52,8 +54,7 @@ def render_page(page: blocks.Page, draw: Draw = svg.drawn) -> str:
 <main>
 {sections}
 </main>
-<script>
-{_asset("page.js")}</script>
+{_scripts(page)}
 </body>
 </html>
 """
@@ -100,7 +101,11 @@ def figures_of(page: blocks.Page) -> Iterator[blocks.Figure]:
 
 def tables_of(page: blocks.Page) -> Iterator[blocks.Table]:
     """Give all tables of a page, in order."""
-    return (block for block in _leaves(page) if isinstance(block, blocks.Table))
+    for block in _leaves(page):
+        if isinstance(block, blocks.Table):
+            yield block
+        elif isinstance(block, blocks.Explorer):
+            yield block.table
 
 
 def _leaves(page: blocks.Page) -> Iterator[blocks.Block]:
@@ -120,6 +125,15 @@ def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path) 
     (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
     (folder / f"{figure.name}.png").write_bytes(svg.png_file(drawn))
     figure.table.to_csv(folder / f"{figure.name}.csv", index=False, lineterminator="\n")
+
+
+def _scripts(page: blocks.Page) -> str:
+    """Give the page's own script, and where it has something to explore plotly.js, 4.8 MB, and what draws with it."""
+    scripts = [_asset("page.js")]
+    if any(isinstance(block, blocks.Explorer) for block in _leaves(page)):
+        scripts += [plotly.offline.get_plotlyjs(), _asset("explorer.js")]
+    assert not any("</script" in script for script in scripts)
+    return "\n".join(f"<script>\n{script}</script>" for script in scripts)
 
 
 def _colours() -> str:

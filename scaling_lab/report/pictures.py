@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ def boxes_table(
     runs: Runs, trials: pd.DataFrame, samples: list[tuple[int, Path, list[dict[str, Any]]]], threshold: float
 ) -> pd.DataFrame:
     """List all boxes of the pictures: image, path in the run, panel, x, y, width, height, class, series, score."""
-    names = _category_names(runs)
+    names = runs.category_names()
     series = {category: index for index, category in enumerate(names)}
     rows: list[dict[str, Any]] = []
 
@@ -107,18 +107,13 @@ def boxes_table(
     return pd.DataFrame(rows, columns=columns).astype({"score": float})
 
 
-def _category_names(runs: Runs) -> dict[int, str]:
-    truth = json.loads(runs.folder.ground_truth.read_text(encoding="utf-8"))
-    return {category["id"]: str(category["name"]) for category in truth.get("categories", [])}
-
-
 def _picture(image: int, path: Path, boxes: pd.DataFrame, labels: list[str]) -> Picture:
-    data, size, scale = _shrunk(path)
+    data, size, scale = shrunk(path)
     panels = []
     for panel in [TRUTH, *labels]:
         here = boxes[boxes["panel"] == panel]
         panels.append(Panel(title=panel, boxes=labelled(_boxes(here, scale), size)))
-    return Picture(name=f"image {image}", data=data, size=size, panels=tuple(panels))
+    return Picture(name=f"image {image}", href=data_uri(data), size=size, panels=tuple(panels))
 
 
 def _boxes(rows: pd.DataFrame, scale: float = 1.0) -> list[Box]:
@@ -130,7 +125,7 @@ def _boxes(rows: pd.DataFrame, scale: float = 1.0) -> list[Box]:
     return boxes
 
 
-def _shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
+def shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
     """Give a picture's bytes, its size and its scale: as it is where it is small, a JPEG of LONGEST_SIDE where not."""
     data = path.read_bytes()
     image = Image.open(io.BytesIO(data))
@@ -141,6 +136,12 @@ def _shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
     buffer = io.BytesIO()
     image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, format="JPEG", quality=85)
     return buffer.getvalue(), size, scale
+
+
+def data_uri(data: bytes) -> str:
+    """Give an image file's bytes, a JPEG or a PNG, as an address that holds them."""
+    kind = "jpeg" if data[:2] == b"\xff\xd8" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------

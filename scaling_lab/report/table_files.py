@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from scaling_lab.report.blocks import Column, Table
-from scaling_lab.report.html import is_numeric, shown
+from scaling_lab.report.html_tables import is_numeric, shown
 from scaling_lab.report.tables import records
 
 _LATEX = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -39,26 +40,60 @@ def topology_table(topology: Topology) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
-    """Draw a cell, at most `width` wide, from the table that topology_table gives: inputs hollow, outputs ringed."""
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """An arrow as a quadratic curve: where it starts and ends, and its bend as matplotlib's arc3 has it."""
+
+    start: Place
+    end: Place
+    bend: float
+
+    @property
+    def control(self) -> Place:
+        """The curve's middle point of control."""
+        return _control(self.start, self.end, self.bend)
+
+    @property
+    def way(self) -> int:
+        """-1 to a finer level, 1 to a coarser one, 0 along a level."""
+        return (self.end[1] > self.start[1]) - (self.end[1] < self.start[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Where a cell's parts are drawn, in inches from the lower left: levels' heights, nodes' places, edges."""
+
+    size: Place
+    levels: dict[int, float]
+    places: dict[int, Place]
+    edges: tuple[Edge, ...]
+
+
+def geometry(nodes: pd.DataFrame, width: float = GALLERY) -> Geometry:
+    """Place the parts of a cell, at most `width` wide, from the table that topology_table gives."""
     levels = sorted(set(nodes["level"]))
     columns = int(nodes["column"].max()) + 1
     step = min(_COLUMN, (width - 0.85) / max(1, columns - 1))
-    places = {
-        row["id"]: (0.55 + step * row["column"], _BOTTOM + _ROW * levels.index(row["level"])) for row in records(nodes)
-    }
-    right = 0.55 + step * (columns - 1) + 0.3
-    figure, axes = _canvas(right, _BOTTOM + _TOP + _ROW * (len(levels) - 1))
-    for index, level in enumerate(levels):
-        y = _BOTTOM + _ROW * index
+    heights = {level: _BOTTOM + _ROW * index for index, level in enumerate(levels)}
+    places = {row["id"]: (0.55 + step * row["column"], heights[row["level"]]) for row in records(nodes)}
+    edges = [_edge(places, int(source), row["id"]) for row in records(nodes) for source in str(row["inputs"]).split()]
+    size = (0.55 + step * (columns - 1) + 0.3, _BOTTOM + _TOP + _ROW * (len(levels) - 1))
+    return Geometry(size=size, levels=heights, places=places, edges=tuple(edges))
+
+
+def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
+    """Draw a cell, at most `width` wide, from the table that topology_table gives: inputs hollow, outputs ringed."""
+    drawn = geometry(nodes, width)
+    right, top = drawn.size
+    figure, axes = _canvas(right, top)
+    for level, y in drawn.levels.items():
         axes.plot([0.32, right], [y, y], color=GRID, linewidth=1.0, zorder=0)
         axes.text(0.04, y, f"P{level}", va="center", ha="left", fontsize=8.5, color=MUTED)
+    for edge in drawn.edges:
+        _draw_edge(axes, edge)
     for row in records(nodes):
-        for source in str(row["inputs"]).split():
-            _draw_edge(axes, places, int(source), row["id"])
-    for row in records(nodes):
-        is_input = row["id"] < len(levels)
-        _draw_node(axes, places[row["id"]], row["id"], is_input=is_input, is_output=row["output"])
+        is_input = row["id"] < len(drawn.levels)
+        _draw_node(axes, drawn.places[row["id"]], row["id"], is_input=is_input, is_output=row["output"])
     return figure
 
 
@@ -73,16 +108,20 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_edge(axes: Axes, places: dict[int, Place], source: int, target: int) -> None:
+def _edge(places: dict[int, Place], source: int, target: int) -> Edge:
     start, end = places[source], places[target]
-    colour = _SAME if start[1] == end[1] else _DOWN if start[1] > end[1] else _UP
     others = [place for index, place in places.items() if index not in (source, target)]
+    return Edge(start=start, end=end, bend=_bend(start, end, others))
+
+
+def _draw_edge(axes: Axes, edge: Edge) -> None:
+    colour = (_SAME, _UP, _DOWN)[edge.way]
     shrink = (_RADIUS + 0.015) * 72.0
     axes.add_patch(
         FancyArrowPatch(
-            start,
-            end,
-            connectionstyle=f"arc3,rad={_bend(start, end, others)}",
+            edge.start,
+            edge.end,
+            connectionstyle=f"arc3,rad={edge.bend}",
             arrowstyle="-|>,head_length=3.2,head_width=1.7",
             shrinkA=shrink,
             shrinkB=shrink,
@@ -104,8 +143,7 @@ def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
 
 def _clearance(start: Place, end: Place, bend: float, others: Sequence[Place]) -> float:
     """Give the least distance of a curve (matplotlib's arc3: a quadratic Bezier) from the other nodes."""
-    dx, dy = end[0] - start[0], end[1] - start[1]
-    control = ((start[0] + end[0]) / 2 + bend * dy, (start[1] + end[1]) / 2 - bend * dx)
+    control = _control(start, end, bend)
     least = math.inf
     for step in range(1, 24):
         t = step / 24
@@ -113,6 +151,11 @@ def _clearance(start: Place, end: Place, bend: float, others: Sequence[Place]) -
         y = (1 - t) ** 2 * start[1] + 2 * t * (1 - t) * control[1] + t * t * end[1]
         least = min([least, *(math.hypot(x - place[0], y - place[1]) for place in others)])
     return least
+
+
+def _control(start: Place, end: Place, bend: float) -> Place:
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    return (start[0] + end[0]) / 2 + bend * dy, (start[1] + end[1]) / 2 - bend * dx
 
 
 def _draw_node(axes: Axes, place: Place, index: int, *, is_input: bool, is_output: bool) -> None:

@@ -1,50 +1,129 @@
 "use strict";
-// Tables sort by a click on a heading and filter by words. Without this script the page is complete, only still.
-(() => {
-  const valueOf = (row, column) => {
-    const cell = row.cells[column];
-    return cell.classList.contains("number")
-      ? (cell.dataset.v === undefined ? null : Number(cell.dataset.v))
-      : cell.textContent.trim();
+// Tables sort by a click on a heading and filter by words and bounds; the theme changes. Without this script the page is
+// complete, only still. A long table's further rows are stored as values, so that both reach all of them.
+const page = (() => {
+  const numberOf = (text) => {
+    const number = Number.parseFloat(text.replaceAll(",", "").replaceAll("−", "-"));
+    return Number.isNaN(number) ? null : number;
   };
-  const compare = (a, b) =>
-    typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", {numeric: true});
+  const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, "");
 
-  const sortBy = (table, heading) => {
-    const column = heading.cellIndex;
-    const numeric = heading.classList.contains("number");
-    const before = heading.getAttribute("aria-sort");
-    const order = before === "none" ? (numeric ? "descending" : "ascending") : before === "ascending" ? "descending" : "ascending";
-    for (const other of table.tHead.rows[0].cells) other.setAttribute("aria-sort", "none");
-    heading.setAttribute("aria-sort", order);
-    const sign = order === "ascending" ? 1 : -1;
-    const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row, column), row]);
-    rows.sort(([a], [b]) => {
-      if (a === null || b === null) return (a === null) - (b === null);  // what is missing comes last either way
-      return sign * compare(a, b);
-    });
-    table.tBodies[0].append(...rows.map(([, row]) => row));
-  };
+  // --- tables -------------------------------------------------------------------------------------------------------
 
-  for (const table of document.querySelectorAll("table")) {
-    for (const heading of table.tHead.rows[0].cells) {
-      heading.querySelector("button").addEventListener("click", () => sortBy(table, heading));
+  class Table {
+    constructor(holder) {
+      this.holder = holder;
+      const table = holder.querySelector("table");
+      this.body = table.tBodies[0];
+      this.headings = [...table.tHead.rows[0].cells];
+      this.numeric = this.headings.map((heading) => heading.classList.contains("number"));
+      this.names = this.headings.map((heading) => plain(heading.textContent));
+      this.most = Number(holder.dataset.most);
+      const store = holder.querySelector(":scope > script");
+      this.rows = store ? this.stored(JSON.parse(store.textContent)) : [...this.body.rows].map((row) => this.read(row));
+      this.order = this.rows.map((_, index) => index);
+      this.query = "";
+      this.only = null;  // rows that something else has chosen
+      this.headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => this.sort(column)));
+      this.input = holder.querySelector(".filter input");
+      this.output = holder.querySelector(".filter output");
+      this.input?.addEventListener("input", () => { this.query = this.input.value; this.filter(); });
+    }
+
+    read(element) {
+      const cells = [...element.cells];
+      return {
+        element,
+        texts: cells.map((cell) => cell.textContent.trim()),
+        values: cells.map((cell, column) => this.numeric[column] ? (cell.dataset.v === undefined ? null : Number(cell.dataset.v)) : null),
+      };
+    }
+
+    stored(columns) {
+      const textOf = (column, row) => column.at ? column.texts[column.at[row]] : column.texts[row];
+      const count = (columns[0].at ?? columns[0].texts).length;
+      return Array.from({length: count}, (_, row) => ({
+        element: null,
+        texts: columns.map((column) => textOf(column, row)),
+        values: columns.map((column, place) =>
+          !this.numeric[place] ? null : column.values ? column.values[row] : numberOf(textOf(column, row))),
+        swatches: columns.map((column) => column.swatches?.[row]),
+      }));
+    }
+
+    element(index) {
+      const row = this.rows[index];
+      if (!row.element) {
+        row.element = document.createElement("tr");
+        row.texts.forEach((text, column) => {
+          const cell = row.element.insertCell();
+          cell.textContent = text;
+          if (this.numeric[column]) cell.className = "number";
+          else if (text.length > 80) cell.className = "long";
+          if (row.swatches[column]) {
+            const swatch = document.createElement("span");
+            swatch.className = "swatch";
+            swatch.style.background = `var(--${row.swatches[column]})`;
+            cell.prepend(swatch);
+          }
+        });
+      }
+      return row.element;
+    }
+
+    sort(column) {
+      const heading = this.headings[column];
+      const before = heading.getAttribute("aria-sort");
+      const order = before === "none" ? (this.numeric[column] ? "descending" : "ascending") : before === "ascending" ? "descending" : "ascending";
+      for (const other of this.headings) other.setAttribute("aria-sort", "none");
+      heading.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const key = this.rows.map((row) => this.numeric[column] ? row.values[column] : row.texts[column]);
+      const collator = new Intl.Collator("en", {numeric: true});
+      this.order.sort((a, b) => {
+        if (key[a] === null || key[b] === null) return (key[a] === null) - (key[b] === null);  // missing comes last either way
+        return sign * (this.numeric[column] ? key[a] - key[b] : collator.compare(key[a], key[b]));
+      });
+      this.show();
+    }
+
+    // Words that a row has to contain, and bounds such as ap>40 or params<=5, by the beginning of a heading.
+    filter() {
+      const terms = this.query.trim().split(/\s+/).filter(Boolean).map((term) => {
+        const bound = /^(.+?)(<=|>=|<|>|=)([-−]?[\d.,]+)$/.exec(term);
+        const column = bound ? this.column(bound[1]) : -1;
+        if (column < 0) return (row) => (row.lower ??= row.texts.join(" ").toLowerCase()).includes(term.toLowerCase());
+        const limit = numberOf(bound[3]);
+        const holds = {"<=": (v) => v <= limit, ">=": (v) => v >= limit, "<": (v) => v < limit, ">": (v) => v > limit, "=": (v) => v === limit}[bound[2]];
+        return (row) => row.values[column] !== null && holds(row.values[column]);
+      });
+      this.kept = new Set([...this.rows.keys()].filter((index) => terms.every((term) => term(this.rows[index])) && (!this.only || this.only.has(index))));
+      this.show();
+      this.holder.dispatchEvent(new CustomEvent("kept", {detail: this.kept}));
+    }
+
+    column(text) {
+      const wanted = plain(text);
+      const fits = (test) => this.names.findIndex((name, column) => this.numeric[column] && test(name));
+      const exact = fits((name) => name === wanted);
+      return exact >= 0 || !wanted ? exact : fits((name) => name.startsWith(wanted));
+    }
+
+    show() {
+      const kept = this.kept ? this.order.filter((index) => this.kept.has(index)) : this.order;
+      this.body.replaceChildren(...kept.slice(0, this.most).map((index) => this.element(index)));
+      if (this.output) this.output.textContent = `${kept.length.toLocaleString("en")} row${kept.length === 1 ? "" : "s"}`;
+      const more = this.holder.querySelector(".more");
+      if (this.rows.length > this.most) {
+        more.textContent = kept.length > this.most ? `The first ${this.most.toLocaleString("en")} of ${kept.length.toLocaleString("en")} rows. ` : "";
+      }
     }
   }
 
-  for (const input of document.querySelectorAll(".filter input")) {
-    const holder = input.closest(".table");
-    input.addEventListener("input", () => {
-      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let count = 0;
-      for (const row of holder.querySelector("tbody").rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
-        count += row.hidden ? 0 : 1;
-      }
-      holder.querySelector("output").textContent = `${count} rows`;
-    });
-  }
+  const tables = new Map();
+  for (const holder of document.querySelectorAll(".table")) tables.set(holder.id, new Table(holder));
+
+  // --- theme --------------------------------------------------------------------------------------------------------
 
   const button = document.getElementById("theme");
   const themes = ["system", "light", "dark"];
@@ -52,10 +131,14 @@
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     button.textContent = `Theme: ${theme}`;
+    document.dispatchEvent(new Event("theme"));
   };
   button.hidden = false;
   button.addEventListener("click", () => {
     const now = document.documentElement.dataset.theme ?? "system";
     show(themes[(themes.indexOf(now) + 1) % themes.length]);
   });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new Event("theme")));
+
+  return {tables};
 })();
