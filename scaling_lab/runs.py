@@ -20,19 +20,22 @@ import math
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.architecture.topology import Topology
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Kept = TypeVar("Kept")
 
 SCHEMA_VERSION = 3
 ROLES = ("search", "finalist", "baseline")
@@ -149,6 +152,7 @@ class Runs:
 
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(Path(path))
+        self._kept: dict[str, tuple[Any, Any]] = {}
         if not self.folder.ledger.is_file():
             raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}")
         version = self.meta.get("schema_version")
@@ -171,6 +175,9 @@ class Runs:
         A part's costs are columns such as gmacs_heads, the space's parameters columns such as param_width. latency_ms
         is the median at batch 1 on the one device, and with the threads, that most architectures were measured with.
         """
+        return self._once("table", self._read_table).copy()
+
+    def _read_table(self) -> pd.DataFrame:
         rows = self._rows(_TRIALS)
         latencies = self._latency_ms()
         for row in rows:
@@ -184,6 +191,9 @@ class Runs:
 
     def epochs(self) -> pd.DataFrame:
         """Give one row for each epoch of each trial: trial, epoch, loss, ap, … without the APs by class."""
+        return self._once("epochs", self._read_epochs).copy()
+
+    def _read_epochs(self) -> pd.DataFrame:
         rows = self._rows("SELECT trial, epoch, metrics FROM epochs ORDER BY trial, epoch")
         for row in rows:
             metrics = json.loads(row.pop("metrics"))
@@ -203,8 +213,18 @@ class Runs:
 
     def specs(self) -> dict[str, DetectorSpec]:
         """Give every architecture that was tried or planned, by its digest."""
-        rows = self._rows("SELECT digest, spec FROM architectures ORDER BY rowid")
-        return {row["digest"]: DetectorSpec.from_json(row["spec"]) for row in rows}
+        return dict(self._once("specs", self._read_specs))
+
+    def _read_specs(self) -> dict[str, DetectorSpec]:
+        found: dict[str, DetectorSpec] = {}
+        topologies: dict[str, Topology] = {}  # thousands of specs have few; read once, they are also digested once
+        for row in self._rows("SELECT digest, spec FROM architectures ORDER BY rowid"):
+            values = json.loads(row["spec"])
+            text = json.dumps(values["topology"])
+            if text not in topologies:
+                topologies[text] = Topology.from_dict(values["topology"])
+            found[row["digest"]] = DetectorSpec.from_dict(values | {"topology": topologies[text]})
+        return found
 
     def sessions(self) -> pd.DataFrame:
         """Give one row for each time that the study was started."""
@@ -244,6 +264,15 @@ class Runs:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
     # --- the database ------------------------------------------------------------------------------------------------
+
+    def _once(self, what: str, read: Callable[[], Kept]) -> Kept:
+        """Read what is asked for often, such as by each section of a report, again only when the ledger has changed."""
+        state = self.folder.ledger.stat()
+        key = (state.st_mtime_ns, state.st_size)
+        if self._kept.get(what, (None, None))[0] != key:
+            self._kept[what] = (key, read())
+        kept: Kept = self._kept[what][1]
+        return kept
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         try:

@@ -211,7 +211,7 @@ class DetectorSpec(Fields):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DetectorSpec:
-        """Read what `to_dict` gave. Raises UserError that names a missing or unknown field."""
+        """Read what `to_dict` gave; the topology may be read already. Raises UserError that names a missing or unknown field."""
         known = {f.name: f for f in dataclasses.fields(cls)}
         check_fields("a spec", values, list(known))
         required = (name for name, f in known.items() if f.default is f.default_factory is dataclasses.MISSING)
@@ -219,7 +219,8 @@ class DetectorSpec(Fields):
         if missing:
             raise UserError(f"a spec needs the field {missing[0]!r}; it has {', '.join(sorted(values)) or 'none'}")
         read = dict(values)
-        read["topology"] = Topology.from_dict(read["topology"])
+        if not isinstance(read["topology"], Topology):
+            read["topology"] = Topology.from_dict(read["topology"])
         for name, kind in _PARTS.items():
             if name in read:
                 read[name] = kind(**check_json(name, read[name]))

@@ -17,7 +17,7 @@ import pandas as pd
 from scaling_lab.report import statistics, uncertainty
 from scaling_lab.report.names import short_names
 from scaling_lab.report.style import SERIES
-from scaling_lab.report.tables import mean, records
+from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -141,10 +141,16 @@ def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.DataFrame:
     """Summarise comparable trials: one row for each architecture, the highest mean AP first."""
-    rows = [_summarise(group, sd=sd, degrees=degrees) for _, group in trials.groupby("architecture", sort=False)]
-    if not rows:
+    if trials.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    table = pd.DataFrame(rows).sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
+    groups = trials.groupby("architecture", sort=False)
+    carried = [name for name in (*_CARRIED, *_PARTS) if name in trials]
+    means = [name for name in (*ACCURACIES, "seconds") if name in trials]
+    table = trials.drop_duplicates("architecture").set_index("architecture")[carried]
+    table = table.join(pd.DataFrame(_estimates(groups, sd=sd, degrees=degrees)).set_index("architecture"))
+    numbers = trials[means].apply(pd.to_numeric).assign(architecture=trials["architecture"])
+    table = table.join(numbers.groupby("architecture", sort=False).mean()).reset_index()
+    table = table.sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
     table["on_front"] = statistics.pareto_front(table["gmacs"].tolist(), table["ap_mean"].tolist())
     table["series"] = _series(table)
     return table.reset_index(drop=True)
@@ -167,16 +173,18 @@ _COLUMNS = (
 )
 
 
-def _summarise(group: pd.DataFrame, *, sd: float, degrees: int) -> dict[str, object]:
-    first = group.iloc[0]
-    pooled = (sd, degrees) if len(group) <= SMALL_N and degrees > 0 else None
-    accuracy = statistics.estimate([float(value) for value in group["ap"]], pooled=pooled)
-    row: dict[str, object] = {"architecture": first["architecture"]}
-    row |= {name: first[name] for name in (*_CARRIED, *_PARTS) if name in group}
-    row |= {"n": accuracy.n, "seeds": ", ".join(str(seed) for seed in sorted(group["seed"]))}
-    row |= {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}
-    row |= {name: mean(group[name]) for name in ACCURACIES if name in group}
-    return row | {"seconds": mean(group["seconds"])}
+def _estimates(groups: Any, *, sd: float, degrees: int) -> list[dict[str, object]]:
+    """Estimate each architecture's mean AP; few seeds borrow the pooled spread."""
+    seeds = groups["seed"].agg(list)
+    rows: list[dict[str, object]] = []
+    for digest, values in groups["ap"].agg(list).items():
+        pooled = (sd, degrees) if len(values) <= SMALL_N and degrees > 0 else None
+        accuracy = statistics.estimate([float(value) for value in values], pooled=pooled)
+        row = {"architecture": digest, "n": accuracy.n, "seeds": ", ".join(str(seed) for seed in sorted(seeds[digest]))}
+        rows.append(
+            row | {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}
+        )
+    return rows
 
 
 def _series(table: pd.DataFrame) -> list[int]:

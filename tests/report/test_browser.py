@@ -1,133 +1,332 @@
-"""The page in a real browser: nothing fetched, nothing wrong in the console, tables sort, themes, a phone."""
+"""The page in a real browser: nothing fetched, nothing wrong in the console, tables, the explorer, themes, a phone, paper."""
 
 from __future__ import annotations
 
-import html
-import json
+import dataclasses
 import re
 import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from scaling_lab.report import write_report
+from tests.report.conftest import ABLATION, FRONTIER
+from tests.report.fixture_run import Fixture, Trial, write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 
-# Runs before the page's own script: whatever goes wrong from then on is noted.
-WATCH = """<script>
-window.noted = [];
-for (const kind of ["error", "unhandledrejection", "securitypolicyviolation"])
-  addEventListener(kind, (event) => noted.push(kind + event.message + event.reason + event.violatedDirective), true);
-for (const kind of ["error", "warn"]) console[kind] = (...words) => noted.push(words.join(" "));
-</script>"""
-
-TRY = """<script>
-addEventListener("load", () => {
-  const table = document.querySelector("#table-trials table");
-  const column = (name) => [...table.tHead.rows[0].cells].findIndex((cell) => cell.textContent === name);
-  const shown = (name) => [...table.tBodies[0].rows].filter((row) => !row.hidden)
-    .map((row) => row.cells[column(name)].textContent);
-  const click = (name) => table.tHead.rows[0].cells[column(name)].querySelector("button").click();
-  const found = {noted, fetched: performance.getEntriesByType("resource").map((entry) => entry.name)};
-  click("AP"); found.down = shown("AP"); found.sort = table.tHead.rows[0].cells[column("AP")].getAttribute("aria-sort");
-  click("AP"); found.up = shown("AP");
-  click("Architecture"); found.names = shown("Architecture");
-  const input = document.querySelector("#table-trials input");
-  input.value = "bifpn complete"; input.dispatchEvent(new Event("input"));
-  found.filtered = shown("Architecture"); found.count = document.querySelector("#table-trials output").textContent;
-  const colours = () => [document.body, document.querySelector("#figure-ap-against-gmacs text")]
-    .map((element, index) => getComputedStyle(element)[index ? "fill" : "backgroundColor"]);
-  found.system = colours();
-  const theme = document.getElementById("theme");
-  theme.click(); found.light = colours(); theme.click(); found.dark = colours();
-  const display = (kind) => getComputedStyle(document.querySelector("#figure-ap-against-gmacs ." + kind)).display;
-  found.wide = display("wide"); found.narrow = display("narrow");
-  found.scrolling = [...document.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth)
-    .map((box) => box.parentElement.id);
-  found.bar = document.querySelector("nav").getBoundingClientRect().height;
-  found.overflow = document.documentElement.scrollWidth - innerWidth;
-  found.pictures = [...document.querySelectorAll(".panel svg")].map((svg) => svg.getBoundingClientRect().width > 50);
-  const result = document.createElement("pre");
-  result.id = "result"; result.textContent = JSON.stringify(found); document.body.append(result);
-});
-</script></body>"""
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
-def opened(page: Path, folder: Path, *settings: str) -> dict[str, Any]:
-    """Open the page with the two scripts in it and give what they found."""
-    text = page.read_text()
-    tried = folder / "page.html"
-    tried.write_text(text.replace("<head>", "<head>" + WATCH, 1).replace("</body>", TRY, 1))
-    command = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000", "--enable-logging=stderr",
-        *settings, "--dump-dom", f"file://{tried}",
-    ]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "CONSOLE" not in result.stderr
-    match = re.search(r'<pre id="result">(.*?)</pre>', result.stdout, re.DOTALL)
-    assert match, result.stdout[-2000:]
-    return dict(json.loads(html.unescape(match.group(1))))
+@dataclasses.dataclass
+class Opened:
+    """A page in the browser, with what it asked for and what went wrong."""
+
+    page: Page
+    requests: list[str]
+    wrong: list[str]
+
+    def drawn(self) -> Opened:
+        """Wait until the explorer has its points."""
+        self.page.locator(".plot .main-svg").first.wait_for()
+        return self
+
+    def table(self, name: str) -> Locator:
+        return self.page.locator(f"#table-{name}")
+
+    def column(self, table: str, heading: str) -> list[str]:
+        """Give the cells of a column that are shown."""
+        headings = [text.strip() for text in self.table(table).locator("thead th").all_inner_texts()]
+        place = [" ".join(text.split()) for text in headings].index(heading)
+        return [
+            text.strip() for text in self.table(table).locator(f"tbody td:nth-child({place + 1})").all_text_contents()
+        ]
+
+    def point(self, label: str) -> tuple[float, float]:
+        """Give where an architecture's mean is drawn on the screen."""
+        place = self.page.evaluate(
+            """(label) => {
+                const plot = document.querySelector(".plot"), layout = plot._fullLayout;
+                for (const trace of plot._fullData) for (const [i, text] of [trace.text ?? []].flat().entries()) {
+                    if (!text.startsWith(`<b>${label}</b>`)) continue;
+                    const box = plot.getBoundingClientRect();
+                    return [box.left + layout.xaxis._offset + layout.xaxis.d2p(trace.x[i]),
+                            box.top + layout.yaxis._offset + layout.yaxis.d2p(trace.y[i])];
+                }
+            }""",
+            label,
+        )
+        assert place is not None, label
+        return place[0], place[1]
+
+    def points(self) -> list[str]:
+        """Give the architectures whose means are drawn."""
+        names = self.page.evaluate(
+            """() => document.querySelector(".plot")._fullData
+                .flatMap((trace) => trace.text ?? []).filter((text) => text.startsWith("<b>"))"""
+        )
+        return sorted(re.sub(r"^<b>(.*?)</b>.*", r"\1", name) for name in names)
+
+    def show(self, selector: str) -> None:
+        self.page.locator(selector).first.scroll_into_view_if_needed()
 
 
 @pytest.fixture(scope="module")
-def desk(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return opened(page, tmp_path_factory.mktemp("desk"), "--window-size=1400,1000")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
-@pytest.fixture(scope="module")
-def phone(page: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    # 500 px is the narrowest window that chromium opens; the page's phone layout begins at 640.
-    return opened(
-        page, tmp_path_factory.mktemp("phone"), "--window-size=500,900", "--blink-settings=preferredColorScheme=0"
-    )
+def opened(browser: Browser, path: Path, *, size: dict[str, int], scheme: str = "light", script: bool = True) -> Opened:
+    context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)  # type: ignore[arg-type]
+    page = context.new_page()
+    found = Opened(page=page, requests=[], wrong=[])
+    page.on("request", lambda request: found.requests.append(request.url))
+    page.on("console", lambda message: found.wrong.append(message.text))
+    page.on("pageerror", lambda error: found.wrong.append(str(error)))
+    page.goto(path.as_uri())
+    return found
 
 
-def test_nothing_is_fetched_and_nothing_goes_wrong(desk: dict[str, Any], phone: dict[str, Any]) -> None:
+@pytest.fixture
+def desk(browser: Browser, page: Path) -> Iterator[Opened]:
+    found = opened(browser, page, size=DESK).drawn()
+    yield found
+    assert found.wrong == []
+    found.page.context.close()
+
+
+@pytest.fixture
+def phone(browser: Browser, page: Path) -> Iterator[Opened]:
+    found = opened(browser, page, size=PHONE, scheme="dark").drawn()
+    yield found
+    assert found.wrong == []
+    found.page.context.close()
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_fetched(desk: Opened, phone: Opened, page: Path) -> None:
     for found in (desk, phone):
-        assert found["noted"] == []
-        assert found["fetched"] == []
+        assert [url for url in found.requests if not url.startswith("data:")] == [page.as_uri()]
 
 
-def test_a_click_on_a_heading_sorts(desk: dict[str, Any]) -> None:
-    numbers = [float(text) for text in desk["down"] if text != "–"]
+def test_hostile_text_is_text(desk: Opened) -> None:
+    assert '<script>alert("x")</script>' in desk.page.locator("h1 + .question").inner_text()
+
+
+def test_both_themes_reach_into_the_figures(desk: Opened, phone: Opened) -> None:
+    def colours(found: Opened) -> list[str]:
+        return found.page.evaluate(
+            """() => [getComputedStyle(document.body).backgroundColor,
+                getComputedStyle(document.querySelector("#figure-ap-against-gmacs text")).fill,
+                document.querySelector(".plot")._fullLayout.font.color,
+                document.querySelector(".plot .xtick text").style.fill]"""
+        )
+
+    system = {"light": colours(desk), "dark": colours(phone)}
+    assert all(a != b for a, b in zip(system["light"], system["dark"], strict=True))
+    for found in (desk, phone):
+        for theme in ("light", "dark"):
+            found.page.locator("#theme").click()
+            expect(found.page.locator("#theme")).to_have_text(f"Theme: {theme}")
+            assert colours(found) == system[theme]
+
+
+def test_a_desk_and_a_phone_have_their_own_figures(desk: Opened, phone: Opened) -> None:
+    for found, shown, hidden in ((desk, "wide", "narrow"), (phone, "narrow", "wide")):
+        expect(found.page.locator(f"#figure-ap-against-gmacs .{shown}")).to_be_visible()
+        expect(found.page.locator(f"#figure-ap-against-gmacs .{hidden}")).to_be_hidden()
+        assert found.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_all_fits_a_desk(desk: Opened) -> None:
+    wide = "(boxes) => boxes.filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.parentElement.id)"
+    assert desk.page.locator(".scroll").evaluate_all(wide) == []
+    assert desk.page.locator("nav").evaluate("(nav) => nav.getBoundingClientRect().height") < 50  # one line of links
+
+
+def test_pictures_are_shown(desk: Opened, phone: Opened) -> None:
+    for found in (desk, phone):
+        widths = found.page.locator(".pictures .panel svg").evaluate_all("(all) => all.map((svg) => svg.clientWidth)")
+        assert len(widths) == 4
+        assert min(widths) > 50
+
+
+def test_without_scripts_and_on_paper_the_page_is_whole(browser: Browser, page: Path) -> None:
+    still = opened(browser, page, size=DESK, script=False)
+    expect(still.page.locator(".live")).to_be_hidden()
+    assert len(still.column("architectures", "AP")) == 3
+    still.page.context.close()
+    paper = opened(browser, page, size=DESK).drawn()
+    paper.page.emulate_media(media="print")
+    expect(paper.page.locator(".live")).to_be_hidden()
+    expect(paper.table("architectures").locator("table")).to_be_visible()
+    expect(paper.page.locator("#figure-ap-against-gmacs .wide")).to_be_visible()
+    paper.page.context.close()
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_click_on_a_heading_sorts(desk: Opened) -> None:
+    desk.page.locator("details:has(#table-trials) summary").click()
+    heading = desk.table("trials").locator("th:has(button:text-is('AP'))")
+    heading.locator("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    down = desk.column("trials", "AP")
+    numbers = [float(text) for text in down if text != "–"]
     assert len(numbers) == 9
     assert numbers == sorted(numbers, reverse=True)
-    assert desk["sort"] == "descending"
-    assert [float(text) for text in desk["up"] if text != "–"] == sorted(numbers)
-    assert desk["down"][-3:] == desk["up"][-3:] == ["–"] * 3  # what is missing stays last
-    assert desk["names"] == sorted(desk["names"])
+    heading.locator("button").click()
+    up = desk.column("trials", "AP")
+    assert [float(text) for text in up if text != "–"] == sorted(numbers)
+    assert down[-3:] == up[-3:] == ["–"] * 3  # what is missing stays last
+    desk.table("trials").locator("th button:text-is('Architecture')").click()
+    names = desk.column("trials", "Architecture")
+    assert names == sorted(names)
 
 
-def test_words_filter(desk: dict[str, Any]) -> None:
-    assert desk["filtered"] == ["BiFPN"] * 3
-    assert desk["count"] == "3 rows"
+def test_words_and_bounds_filter(desk: Opened) -> None:
+    desk.page.locator("details:has(#table-trials) summary").click()
+    box = desk.table("trials").locator("input")
+    box.fill("bifpn complete")
+    assert desk.column("trials", "Architecture") == ["BiFPN"] * 3
+    expect(desk.table("trials").locator("output")).to_have_text("3 rows")
+    box.fill("seed>=1 seed<2 complete")
+    assert desk.column("trials", "Seed") == ["1"] * 3
+    box.fill("nothing such")
+    expect(desk.table("trials").locator("output")).to_have_text("0 rows")
+    box.fill("seed>")  # not yet a bound: a word that no row has
+    expect(desk.table("trials").locator("output")).to_have_text("0 rows")
+    box.fill("")
+    expect(desk.table("trials").locator("output")).to_have_text("12 rows")
 
 
-def test_both_themes_reach_into_the_figures(desk: dict[str, Any], phone: dict[str, Any]) -> None:
-    assert desk["system"] == desk["light"] == phone["light"]
-    assert phone["system"] == desk["dark"] == phone["dark"]
-    assert desk["light"][0] != desk["dark"][0]
-    assert desk["light"][1] != desk["dark"][1]
+# --- the explorer ----------------------------------------------------------------------------------------------------
 
 
-def test_a_desk_and_a_phone_have_their_own_figures(desk: dict[str, Any], phone: dict[str, Any]) -> None:
-    assert (desk["wide"], desk["narrow"]) == ("block", "none")
-    assert (phone["wide"], phone["narrow"]) == ("none", "block")
-    assert desk["overflow"] <= 0
-    assert phone["overflow"] <= 0
+def test_pointing_at_a_point_tells_it(desk: Opened) -> None:
+    desk.show(".plot")
+    desk.page.mouse.move(*desk.point("PANet"))
+    told = desk.page.locator(".plot .hoverlayer .hovertext")
+    told.wait_for()
+    text = "".join(told.all_text_contents())
+    mean = dict(zip(desk.column("architectures", "Architecture"), desk.column("architectures", "AP"), strict=True))[
+        "PANet"
+    ]
+    assert "PANet" in text
+    assert f"AP {mean} [" in text
+    assert "3 seeds" in text
 
 
-def test_all_fits_a_desk(desk: dict[str, Any]) -> None:
-    assert desk["scrolling"] == []
-    assert desk["bar"] < 50  # one line of links
+def test_a_point_and_a_row_select(desk: Opened) -> None:
+    chosen = desk.page.locator(".chosen h3")
+    best = desk.column("architectures", "Architecture")[0]
+    expect(chosen).to_have_text(best)  # the best, before anything is selected
+    desk.show(".plot")
+    desk.page.mouse.click(*desk.point("FPN"))
+    expect(chosen).to_have_text("FPN")
+    expect(desk.table("architectures").locator("tr[aria-selected=true] td").first).to_have_text("FPN")
+    assert desk.page.locator(".chosen .drawing circle").count() >= 10
+    assert desk.page.locator(".chosen .curves .scatterlayer .js-line").count() == 6  # loss and AP of three seeds
+    assert desk.page.locator(".chosen .panel rect").count() > 3
+    assert '"backbone": "resnet10t"' in desk.page.locator(".chosen pre").text_content()  # type: ignore[operator]
+    desk.table("architectures").locator("tbody tr", has_text="PANet").click()
+    expect(chosen).to_have_text("PANet")
 
 
-def test_pictures_are_shown(desk: dict[str, Any], phone: dict[str, Any]) -> None:
-    for found in (desk, phone):
-        assert len(found["pictures"]) == 4
-        assert all(found["pictures"])
+def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", Fixture(trials=_many(12)))
+    found = opened(browser, write_report(run, FRONTIER), size=DESK).drawn()
+    everything = found.points()
+    assert len(everything) == 12
+    box = found.page.locator(".controls .filter input")
+    box.fill("panet")
+    assert found.points() == [name for name in everything if "PANet" in name]
+    box.fill("gmacs<0.05")
+    costs = [float(text) for text in found.column("architectures", "GMACs")]
+    assert 0 < len(found.points()) == len(costs) < 12
+    assert max(costs) < 0.05
+    box.fill("")
+    assert found.points() == everything
+    found.show(".plot")
+    found.page.locator('.modebar-btn[data-val="select"]').click()
+    x, y = found.point(found.column("architectures", "Architecture")[0])
+    for move, place in (("move", (x - 15, y - 15)), ("down", ()), ("move", (x + 15, y + 15)), ("up", ())):
+        getattr(found.page.mouse, move)(*place)
+    expect(found.page.locator(".controls output")).not_to_have_text("12 rows")
+    assert 1 <= len(found.points()) < 12
+    found.page.mouse.dblclick(x + 60, y + 120)
+    expect(found.page.locator(".controls output")).to_have_text("12 rows")
+    assert found.wrong == []
+    found.page.context.close()
+
+
+def test_axes_and_colours_are_the_readers(desk: Opened) -> None:
+    desk.page.locator("select[name=across]").select_option(label="parameters, million")
+    desk.page.locator("select[name=up]").select_option(label="AP50")
+    title = desk.page.evaluate("document.querySelector('.plot')._fullLayout.xaxis.title.text")
+    assert title == "parameters, million (log scale)"
+    values = desk.page.evaluate("document.querySelector('.plot')._fullData.filter((t) => t.name === 'FPN')[0].y[0]")
+    rows = dict(zip(desk.column("architectures", "Architecture"), desk.column("architectures", "AP50"), strict=True))
+    assert f"{values:.1f}" == rows["FPN"]
+
+
+def test_a_frame_looks_closer(desk: Opened) -> None:
+    desk.show(".plot")
+    reach = "(() => { const [a, b] = document.querySelector('.plot')._fullLayout.yaxis.range; return b - a; })()"
+    before = desk.page.evaluate(reach)
+    x, y = desk.point("PANet")
+    desk.page.mouse.move(x - 60, y - 60)
+    desk.page.mouse.down()
+    desk.page.mouse.move(x + 60, y + 60, steps=4)
+    desk.page.mouse.up()
+    desk.page.wait_for_function(f"{reach} < {before}")
+
+
+def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", Fixture(trials=_many(230), samples=0))
+    found = opened(browser, write_report(run, FRONTIER), size=PHONE).drawn()
+    assert len(found.column("architectures", "AP")) == 200
+    assert "first 200 of 230" in found.table("architectures").locator(".more").inner_text()
+    for _ in "down", "up":
+        found.table("architectures").locator("th button:text-is('AP')").click()
+    lowest = [float(text) for text in found.column("architectures", "AP")]
+    assert lowest == sorted(lowest)
+    found.page.locator(".controls .filter input").fill(f"ap<={lowest[5]:.1f}")
+    assert 6 <= len(found.column("architectures", "AP")) < 30
+    row = found.table("architectures").locator("tbody tr", has_not_text="●").first  # the front is told in full
+    row.click()
+    expect(found.page.locator(".chosen h3")).to_have_text(row.locator("td").first.inner_text())
+    expect(found.page.locator(".chosen")).to_contain_text("for the 200 best")
+    assert found.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert found.wrong == []
+    found.page.context.close()
+
+
+@pytest.mark.parametrize("trials", [[], [Trial(topology="fpn")], [Trial(topology="fpn", state="failed")]],
+                         ids=["none", "one", "failed"])  # fmt: skip
+def test_a_run_with_little_in_it_opens(browser: Browser, tmp_path: Path, trials: list[Trial]) -> None:
+    run = write_run(tmp_path / "run", Fixture(trials=trials))
+    for report in (ABLATION, FRONTIER):
+        found = opened(browser, write_report(run, report), size=DESK)
+        assert found.page.locator("section").count() >= 2
+        assert found.wrong == []
+        found.page.context.close()
+
+
+def _many(count: int) -> list[Trial]:
+    """Give so many architectures of one seed each, with an AP that grows with their cost."""
+    names = ("fpn", "panet", "bifpn")
+    return [
+        Trial(topology=names[i % 3], width=16 + 4 * (i // 3), ap=20 + 0.1 * i + 3 * (i % 3), epochs=2)
+        for i in range(count)
+    ]
