@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from scaling_lab.architecture import Anchors, DetectorSpec, Topology, topologies
-from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder
+from scaling_lab.report import Frontier, compute_frontier
+from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder, Runs
 
 CLASSES = ("square in red frame", "disc in red frame", "square in blue frame", "disc in blue frame")
 TRUE_AP = {"none": 31.1, "fpn": 43.6, "panet": 47.4, "nas_fpn": 48.4, "fully_connected": 46.0, "bifpn": 53.0}
@@ -63,6 +64,17 @@ class Fixture:
 def topology_trials(seeds: Sequence[int] = (0, 1, 2), names: Sequence[str] = tuple(TRUE_AP)) -> list[Trial]:
     """Give a complete trial for each topology and seed."""
     return [Trial(topology=name, seed=seed) for name in names for seed in seeds]
+
+
+def opened(folder: Path, trials: Sequence[Trial], **meta: Any) -> tuple[Runs, Frontier]:
+    """Write a run without pictures and read it."""
+    runs = Runs(write_run(folder / "run", Fixture(trials=trials, samples=0, meta=meta)))
+    return runs, compute_frontier(runs)
+
+
+def with_aps(**aps: tuple[float, ...]) -> list[Trial]:
+    """Give trials of topologies with these APs, a seed for each."""
+    return [Trial(topology=name, seed=seed, ap=ap) for name, values in aps.items() for seed, ap in enumerate(values)]
 
 
 def spec_of(trial: Trial) -> DetectorSpec:
