@@ -1,38 +1,61 @@
-"""The section Beside the paper: this run's order of feature networks and the paper's. It measures nothing itself."""
+"""The section Beside the paper: this run's order of feature networks and the paper's, and how far seeds let them agree.
+
+Nothing of the paper's was measured here. paper_differences.py has its fusions and its steps.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report import published, statistics, words
+from scaling_lab.report import paper_differences, published, ranks, statistics, uncertainty, words
 from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.blocks import Column, Section, Table, Text
+from scaling_lab.report.blocks import Block, Column, Section, Table, Text
+from scaling_lab.report.factors import differing_factors
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.tables import has_values, records
 
 if TYPE_CHECKING:
+    from scaling_lab.architecture import DetectorSpec
     from scaling_lab.report.frontier import Frontier
     from scaling_lab.runs import Runs
 
+TITLE = "Beside the paper"
 MOST_EXACT = 7  # 7! orders are enumerated for the p of Kendall's tau
 
 
 def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
-    """Show the paper's comparison of feature networks beside this run's, and how far their orders agree."""
-    baseline, _ = find_baseline(runs, frontier)
+    """Show the paper's comparisons of feature networks, fusions and steps beside this run's, where it has the same ones."""
     if frontier.trials.empty:
-        return Section(title="Beside the paper", blocks=())
-    table = published_table(runs, frontier, baseline)
+        return Section(title=TITLE, blocks=())
+    specs = runs.specs()
+    more = [*paper_differences.fusion_blocks(frontier, specs), *paper_differences.step_blocks(frontier, specs)]
+    return Section(title=TITLE, blocks=(*_feature_networks(runs, frontier, specs), *more))
+
+
+def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
+    """Give Table 5 beside this run's means, and the agreement of the two orders."""
+    baseline, _ = find_baseline(runs, frontier)
+    table = published_table(frontier, baseline, specs)
     source = str(published.feature_networks()["source"].iloc[0])
     if table.empty:
-        text = f"None of the architectures trained here is a row of {source}."
-        return Section(title="Beside the paper", blocks=(Text(text=text),))
+        return [Text(text=f"None of the architectures trained here is a row of {source}.")]
     if table["feature_network"].duplicated().any():
         text = f"{source} has one detector for each feature network; this run has several, so they cannot be paired."
-        return Section(title="Beside the paper", blocks=(Text(text=text),))
+        return [Text(text=text)]
+    unequal = other_factors(specs, table["architecture"].tolist())
+    note = f"Here they differ in {words.listed(unequal)} too, so the order is not the feature networks' alone."
+    return [
+        _table_5(table, source, "" if baseline is None else str(frontier.labels[baseline])),
+        Text(text=agreement(frontier, table)),
+        *((Text(text=note, tone="note"),) if unequal else ()),
+    ]
+
+
+def _table_5(table: pd.DataFrame, source: str, baseline: str) -> Table:
     columns = [
         Column(key="label", label="Architecture", swatch="series"),
         Column(key="feature_network", label="In the paper"),
@@ -41,7 +64,7 @@ def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
     ]
     caption = ""
     if has_values(table, "difference_here"):
-        caption = f"ΔAP is the difference to {frontier.labels[str(baseline)]}. "
+        caption = f"ΔAP is the difference to {baseline}. "
         columns += [
             Column(key="difference_paper", label="ΔAP, paper", digits=2, signed=True),
             Column(key="difference_here", label="ΔAP, here", digits=1, signed=True),
@@ -54,19 +77,12 @@ def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
     if has_values(table, "gmacs_ratio_here"):
         columns += [Column(key="gmacs_ratio_here", label="Cost, here", digits=2)]
         caption += " Cost: multiply-adds relative to FPN, in the paper as printed there, here of the feature network."
-    return Section(
-        title="Beside the paper",
-        blocks=(
-            Table(name="beside_the_paper", frame=table, columns=tuple(columns), caption=caption),
-            Text(text=agreement(table)),
-        ),
-    )
+    return Table(name="beside_the_paper", frame=table, columns=tuple(columns), caption=caption)
 
 
-def published_table(runs: Runs, frontier: Frontier, baseline: str | None) -> pd.DataFrame:
+def published_table(frontier: Frontier, baseline: str | None, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
     """Pair architectures with the rows of the paper's Table 5."""
     paper = {row.pop("feature_network"): row for row in records(published.feature_networks())}
-    specs = runs.specs()
     rows = []
     for row in records(frontier.architectures):
         topology = specs[row["architecture"]].topology
@@ -86,16 +102,42 @@ def published_table(runs: Runs, frontier: Frontier, baseline: str | None) -> pd.
     return table.sort_values("ap_val", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def agreement(table: pd.DataFrame) -> str:
-    """Say how far this run's order of feature networks agrees with the paper's."""
+def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
+    """Say how far this run's order of feature networks agrees with the paper's, and what its seeds leave open of that.
+
+    The interval is of draws of what the means here may truly be, for which all orders are as likely beforehand; the paper's
+    numbers are fixed. The ceiling is what two repeats of this run would agree by.
+    """
     n = len(table)
     if n < 3:
         return f"{words.plural(n, 'pair')} of results: too few to speak of an order."
     ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
-    tau = statistics.kendall_tau_b(ours, theirs)
-    text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f} over {n} feature networks".replace("-0", "−0")
-    text += ", with one seed here" if int(table["n"].min()) == 1 else ""
+    tau = ranks.tau(ours, theirs)
+    if math.isnan(tau):
+        return f"The {n} feature networks all have the same AP here, so there is no order to compare with the paper's."
+    text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f}".replace("-0", "−0").replace("-1", "−1")
+    if frontier.degrees > 0:
+        means_BA = frontier.means_of(table["architecture"].tolist())
+        drawn = uncertainty.Range.of(ranks.tau_of_draws(means_BA, theirs))
+        text += f" [{_written(drawn.low)}, {_written(drawn.high)}] over {n} feature networks (95 % interval"
+        text += ", over what the seeds leave possible)"
+        ceiling = ranks.noise_ceiling(ours, [frontier.sd / math.sqrt(count) for count in table["n"]])
+        text += f"; two repeats of this run would agree by {_written(ceiling)}" if not math.isnan(ceiling) else ""
+    else:
+        text += f" over {n} feature networks, without an interval: one seed each does not show what another would give"
     if n <= MOST_EXACT:
         p = statistics.kendall_exact_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
     return text + "."
+
+
+def _written(value: float) -> str:
+    # Added to 0, what is rounded to -0.0 is 0.0.
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:
+    """Name what differs among these architectures beside topology and fusion, which the paper kept equal."""
+    first = specs[digests[0]]
+    found = {name for digest in digests[1:] for name in differing_factors(specs[digest], first)}
+    return sorted(found - {"topology", "fusion"})

@@ -36,6 +36,8 @@ class Trial:
     width: int = 32
     protocol: str = "aaaa00001111"
     role: str = "search"
+    fusion: str | None = None  # None: the topology's own
+    backbone: str = "resnet10t"
     failure: tuple[str, str] = ("diverged", "the loss is nan in epoch 2")
 
 
@@ -78,9 +80,10 @@ def with_aps(**aps: tuple[float, ...]) -> list[Trial]:
 
 
 def spec_of(trial: Trial) -> DetectorSpec:
-    topology: Topology = getattr(topologies, trial.topology)(3, 7)
+    chosen = {} if trial.fusion is None else {"fusion": trial.fusion}
+    topology: Topology = getattr(topologies, trial.topology)(3, 7, **chosen)
     return DetectorSpec(
-        backbone="resnet10t", topology=topology, width=trial.width, repeats=2, head_repeats=1, image_size=(128, 128),
+        backbone=trial.backbone, topology=topology, width=trial.width, repeats=2, head_repeats=1, image_size=(128, 128),
         num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
     )  # fmt: skip
 
