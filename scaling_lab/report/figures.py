@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from scaling_lab.report import labels, words
+from scaling_lab.report.cost_marks import MOST_INTERVALS, Box, draw_architecture, draw_rest
 from scaling_lab.report.style import (
     GRID,
     INK,
@@ -40,12 +41,8 @@ COST_NAMES = {
 }
 MOST_LABELS = 14
 LEAST_SPAN = 4.0  # AP: an axis never magnifies less than this
-FEW_SEEDS = 8  # up to this many are single dots, more of them a cloud
-SEEDS_BESIDE = 6.5  # points
 MANY_POINTS = 2000  # beyond this a figure's points are one bitmap, or the page would be larger than the run
 PART_NAMES = {"backbone": "backbone", "feature_network": "feature network", "heads": "heads"}
-
-Box = tuple[float, float, float, float]
 
 
 # --- accuracy against cost -------------------------------------------------------------------------------------------
@@ -73,8 +70,11 @@ def cost_figure(
         _draw_band(axes, band)
     obstacles = _draw_front(axes, points[points["on_front"]].sort_values(cost), cost)
     many, crowded = len(trials) > MANY_POINTS, len(points) > MOST_LABELS
-    for label, group in trials.groupby("label", sort=False):
-        obstacles += _draw_architecture(axes, str(label), group, cost, many=many, crowded=crowded)
+    is_rest = trials["series"] < 0
+    alone = len(points) > MOST_INTERVALS
+    obstacles += draw_rest(axes, trials[is_rest], cost, many=many, crowded=crowded, alone=alone)
+    for label, group in trials[~is_rest].groupby("label", sort=False):
+        obstacles += draw_architecture(axes, str(label), group, cost, many=many, crowded=crowded)
     _label_points(axes, points, cost, obstacles, size=7.5 if narrow else 8.5)
     return figure
 
@@ -143,46 +143,6 @@ def _draw_front(axes: Axes, front: pd.DataFrame, cost: str) -> list[Box]:
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         boxes += [(x0, y0, x1, y0), (x1, y0, x1, y1)]
     return boxes
-
-
-def _draw_architecture(
-    axes: Axes, label: str, trials: pd.DataFrame, cost: str, *, many: bool, crowded: bool
-) -> list[Box]:
-    """Draw one architecture's seeds, mean and interval; give the boxes that they take."""
-    first = trials.iloc[0]
-    colour, marker = series_colour(int(first["series"])), series_marker(int(first["series"]))
-    x, mean = float(first[cost]), float(first["ap_mean"])
-    size = 60 if first["series"] >= 0 else 28
-    boxes: list[Box] = [(x, mean, x, mean)]
-    if len(trials) > 1:
-        values = trials["ap"].astype(float).tolist()
-        beside = _beside(axes, x)
-        few = {"s": 15, "edgecolor": PAPER, "linewidths": 0.5}
-        style = few if len(values) <= FEW_SEEDS else {"s": 8, "linewidths": 0, "alpha": 0.4}
-        axes.scatter([beside] * len(values), values, color=colour, rasterized=many, zorder=4, **style)
-        boxes += [(beside, value, beside, value) for value in values]
-    if not math.isnan(float(first["ap_low"])):
-        low, high = float(first["ap_low"]), float(first["ap_high"])
-        axes.vlines(x, low, high, color=colour, linewidth=1.5, alpha=0.7, zorder=3)
-        boxes.append((x, max(low, axes.get_ylim()[0]), x, min(high, axes.get_ylim()[1])))
-    if "p90_ms" in trials and not crowded and not math.isnan(float(first["p90_ms"])):
-        axes.hlines(mean, x, float(first["p90_ms"]), color=colour, linewidth=1.2, alpha=0.7, zorder=3)
-        axes.plot([float(first["p90_ms"])], [mean], marker="|", color=colour, markersize=6, zorder=3)
-        boxes.append((x, mean, float(first["p90_ms"]), mean))
-    face, edge, line = (PAPER, colour, 1.6) if len(trials) == 1 else (colour, PAPER, 0.8)
-    axes.scatter(
-        [x], [mean], s=size, marker=marker, facecolor=face, edgecolor=edge, linewidths=line, zorder=5,
-        rasterized=many, label=label,
-    )  # fmt: skip
-    return boxes
-
-
-def _beside(axes: Axes, cost: float) -> float:
-    """Give the cost that lies a few points left of this one on the page, where its seeds hide neither mean nor bar."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    low, high = axes.get_xlim()
-    return cost * float((low / high) ** (SEEDS_BESIDE / (0.92 * 72.0 * figure.get_figwidth())))
 
 
 def _label_points(axes: Axes, points: pd.DataFrame, cost: str, obstacles: list[Box], *, size: float) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from scaling_lab.report import statistics, uncertainty
 from scaling_lab.report.names import short_names
 from scaling_lab.report.style import SERIES
-from scaling_lab.report.tables import mean, records
+from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
 MOST_SERIES = len(SERIES)
+MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +72,14 @@ class Frontier:
         return pd.Series(uncertainty.front_probability(table[cost].tolist(), self.means_BA), index=table.index)
 
     def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
-        """Give the best AP that a cost buys, at each architecture's cost: cost, low, median, high (5, 50, 95 %)."""
+        """Give the best AP that a cost buys: cost, low, median, high (5, 50, 95 %).
+
+        It is given at each architecture's cost, and where these are very many at some of them, evenly along the log axis.
+        """
         table = self.architectures
         if table.empty or self.degrees < 1 or table[cost].isna().any():
             return pd.DataFrame(columns=["cost", "low", "median", "high"])
-        costs = sorted(set(table[cost]))
+        costs = _thinned(sorted(set(table[cost])))
         low, median, high = uncertainty.front_band(table[cost].tolist(), self.means_BA, costs)
         return pd.DataFrame({"cost": costs, "low": low, "median": median, "high": high})
 
@@ -141,10 +145,13 @@ def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.DataFrame:
     """Summarise comparable trials: one row for each architecture, the highest mean AP first."""
-    rows = [_summarise(group, sd=sd, degrees=degrees) for _, group in trials.groupby("architecture", sort=False)]
-    if not rows:
+    if trials.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    table = pd.DataFrame(rows).sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
+    groups = trials.groupby("architecture", sort=False)
+    averaged = [name for name in (*ACCURACIES, "seconds") if name in trials]
+    means = groups[averaged].mean().reset_index(drop=True)  # both in the order of first appearance
+    rows = pd.DataFrame([_summarise(group, sd=sd, degrees=degrees) for _, group in groups])
+    table = pd.concat([rows, means], axis=1).sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
     table["on_front"] = statistics.pareto_front(table["gmacs"].tolist(), table["ap_mean"].tolist())
     table["series"] = _series(table)
     return table.reset_index(drop=True)
@@ -174,9 +181,19 @@ def _summarise(group: pd.DataFrame, *, sd: float, degrees: int) -> dict[str, obj
     row: dict[str, object] = {"architecture": first["architecture"]}
     row |= {name: first[name] for name in (*_CARRIED, *_PARTS) if name in group}
     row |= {"n": accuracy.n, "seeds": ", ".join(str(seed) for seed in sorted(group["seed"]))}
-    row |= {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}
-    row |= {name: mean(group[name]) for name in ACCURACIES if name in group}
-    return row | {"seconds": mean(group["seconds"])}
+    return row | {
+        "ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high,
+    }  # fmt: skip
+
+
+def _thinned(costs: list[float]) -> list[float]:
+    """Take at most MOST_BAND_COSTS of rising costs, the first in each of as many equal steps of their logarithm, and the last."""
+    if len(costs) <= MOST_BAND_COSTS:
+        return costs
+    logs = np.log(costs)
+    steps = np.floor((logs - logs[0]) / (logs[-1] - logs[0]) * (MOST_BAND_COSTS - 1)).astype(int)
+    firsts = np.unique(steps, return_index=True)[1]
+    return [costs[place] for place in sorted({*firsts.tolist(), len(costs) - 1})]
 
 
 def _series(table: pd.DataFrame) -> list[int]:
