@@ -6,19 +6,49 @@ They are functions of rows of trials and axes whose limits are set; which figure
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from scaling_lab.report.style import PAPER, REST, series_colour, series_marker
+from scaling_lab.report.style import INK, MUTED, PAPER, REST, series_colour, series_marker
 
 FEW_SEEDS = 8  # up to this many are single dots, more of them a cloud
 SEEDS_BESIDE = 6.5  # points
 MOST_INTERVALS = 200  # architectures: beyond this the grey ones are means alone, or their bars would cover everything
 
 Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Marks:
+    """Points of one kind that are no results to compare here: rows with a cost and ap, and their name for the legend."""
+
+    name: str
+    points: pd.DataFrame
+    marker: str
+    hollow: bool = False
+    size: float = 26.0
+    many: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overlay:
+    """What is drawn beside the results in a figure of AP against a cost, and what it is called.
+
+    `points` are all of the marks' rows; `labels` belong to them, in order, or there are none. `front` names the line in the
+    legend where that has to be told from other things. Marks `beside` stand a little right of their cost, clear of the means at
+    the same one.
+    """
+
+    marks: tuple[Marks, ...]
+    points: pd.DataFrame
+    labels: tuple[str, ...] = ()
+    front: str = ""
+    beside: bool = False
 
 
 def draw_architecture(
@@ -95,6 +125,35 @@ def draw_rest(
                 zorder=5, rasterized=many,
             )  # fmt: skip
     return [(float(a), float(b), float(c), float(d)) for a, b, c, d in np.concatenate(boxes)]
+
+
+def draw_overlay(axes: Axes, overlay: Overlay, cost: str, *, columns: int) -> list[Box]:
+    """Draw marks in grey with a legend above the figure, `columns` names wide; give the boxes that they take."""
+    handles: list[Line2D] = []
+    aside = 1.0 / _beside(axes, 1.0) if overlay.beside else 1.0
+    if overlay.front:
+        handles.append(Line2D([], [], color=INK, linewidth=1.1, alpha=0.75, label=overlay.front))
+    for marks in overlay.marks:
+        face: dict[str, Any] = {"facecolor": PAPER, "edgecolor": MUTED} if marks.hollow else {"color": MUTED}
+        faint = {"s": 9.0, "alpha": 0.35, "linewidths": 0.6, "zorder": 2.4}
+        style: dict[str, Any] = (
+            faint if marks.many else {"s": marks.size, "alpha": 0.75, "linewidths": 1.0, "zorder": 2.6}
+        )
+        axes.scatter(
+            aside * marks.points[cost], marks.points["ap"], marker=marks.marker, rasterized=marks.many, **face, **style
+        )
+        handle = Line2D(
+            [], [], color=MUTED, marker=marks.marker, markersize=marks.size**0.5, linestyle="", label=marks.name
+        )
+        if marks.hollow:
+            handle.set_markerfacecolor(PAPER)
+        handles.append(handle)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=8, labelcolor=INK,
+                  handletextpad=0.4, columnspacing=1.2)  # fmt: skip
+    xs, ys = (aside * overlay.points[cost].astype(float)).tolist(), overlay.points["ap"].astype(float).tolist()
+    return [(x, y, x, y) for x, y in zip(xs, ys, strict=True)]
 
 
 def _beside(axes: Axes, cost: Any) -> Any:

@@ -13,6 +13,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 from matplotlib.transforms import Affine2D
 
+from scaling_lab.report.style import MUTED
+
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 Boxes = np.ndarray[Any, np.dtype[np.float64]]  # a row each
@@ -117,8 +119,11 @@ def annotate(
     obstacles: Sequence[Box],
     size: float = 8.5,
     colour: str,
+    muted_from: int | None = None,
 ) -> None:
     """Write a text beside each data point of the axes, clear of the obstacles (boxes in data coordinates).
+
+    Texts from place `muted_from` on are grey and in italics: what they name is no result.
 
     Freezes the figure's layout: draw everything else first.
     """
@@ -139,12 +144,23 @@ def annotate(
             for box in to_points.transform(np.reshape(list(obstacles), (-1, 2))).reshape(-1, 4).tolist()
         ],
     )
-    for point, anchor, text, placement in zip(points, anchors, texts, placements, strict=True):
-        _write(axes, text, point, anchor, placement, size=size, colour=colour)
+    for place_index, (point, anchor, text, placement) in enumerate(
+        zip(points, anchors, texts, placements, strict=True)
+    ):
+        is_muted = muted_from is not None and place_index >= muted_from
+        _write(axes, text, point, anchor, placement, size=size, colour=MUTED if is_muted else colour, italic=is_muted)
 
 
 def _write(
-    axes: Axes, text: str, point: Point, anchor: Sequence[float], placement: Placement, *, size: float, colour: str
+    axes: Axes,
+    text: str,
+    point: Point,
+    anchor: Sequence[float],
+    placement: Placement,
+    *,
+    size: float,
+    colour: str,
+    italic: bool = False,
 ) -> None:
     """Write one text at its place, with a line to its point where it is far."""
     style = {
@@ -156,6 +172,8 @@ def _write(
         "zorder": 6,
     }
     line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.55, "shrinkA": 1.0, "shrinkB": 3.0}
+    if italic:
+        style["fontstyle"] = "italic"
     offset = (placement.box[0] - anchor[0], placement.box[1] - anchor[1])
     arrow = {**line, "relpos": _nearest_corner(anchor, placement.box)} if placement.far else None
     axes.annotate(text, xy=point, xytext=offset, arrowprops=arrow, annotation_clip=False, **style)
