@@ -15,12 +15,18 @@ from PIL import Image, ImageDraw
 
 from scaling_lab.architecture import Anchors, DetectorSpec, Topology, topologies
 from scaling_lab.report import Frontier, compute_frontier
+from scaling_lab.report.published_figure import COCO_CLASSES
 from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder, Runs
 
 CLASSES = ("square in red frame", "disc in red frame", "square in blue frame", "disc in blue frame")
 TRUE_AP = {"none": 31.1, "fpn": 43.6, "panet": 47.4, "nas_fpn": 48.4, "fully_connected": 46.0, "bifpn": 53.0}
 GMACS = {"none": 0.061, "fpn": 0.071, "panet": 0.083, "nas_fpn": 0.088, "fully_connected": 0.117, "bifpn": 0.085}
 SIZE = 160
+COCO_META: dict[str, Any] = {
+    "data": {"kind": "coco", "folder": "coco", "train": "train2017", "val": "val2017"},
+    "data_description": "COCO-format set coco: 118287 images of train2017 and 5000 of val2017, 80 classes",
+    "class_names": list(COCO_CLASSES),
+}
 TIME = "2025-03-01T10:{:02d}:00.000+00:00"
 
 
