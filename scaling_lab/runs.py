@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -213,7 +213,7 @@ class Runs:
     def specs(self) -> dict[str, DetectorSpec]:
         """Give every architecture that was tried or planned, by its digest."""
         rows = self._rows("SELECT digest, spec FROM architectures ORDER BY rowid")
-        return {row["digest"]: DetectorSpec.from_json(row["spec"]) for row in rows}
+        return {row["digest"]: _spec(row["spec"]) for row in rows}
 
     def sessions(self) -> pd.DataFrame:
         """Give one row for each time that the study was started."""
@@ -265,6 +265,12 @@ class Runs:
             group[row["architecture"]] = row["median_ms"]
         # What `scaling-lab measure` measured is preferred to what trials did, of as many architectures.
         return max(groups.items(), key=lambda group: (len(group[1]), group[0][2] != "quick"), default=((), {}))[1]
+
+
+@lru_cache(maxsize=20_000)
+def _spec(text: str) -> DetectorSpec:
+    """Read a spec once: each section of a report asks for all of them, and checking thousands takes seconds."""
+    return DetectorSpec.from_json(text)
 
 
 @contextmanager
