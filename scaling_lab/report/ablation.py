@@ -139,7 +139,7 @@ def fairness(differences: pd.DataFrame, baseline: str) -> Text:
         else f"{matched} of {words.plural(count, 'comparison')} {_is(matched)}"
     )
     cost = f"{of_all} at matched cost (within {100 * MATCHED_COST:.0f} % of the GMACs of {baseline})"
-    cost += "." if matched == count else "; of the rest, a part of the difference may be the cost's."
+    cost += "." if matched == count else "; elsewhere a part of the difference may be the cost's."
     factors = sorted(set(differences["factors"]))
     if several:
         whole = f"{several} of {words.plural(count, 'comparison')} {_differ(several)} from {baseline} in more than one factor"

@@ -61,9 +61,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
     frame["interval"] = [_interval(row["low"], row["high"]) for row in records(frame)]
     columns = [Column(key="where", label="Where"), Column(key="pair", label="Fast minus softmax")]
     columns += _difference_columns(ours)
-    caption = (
-        f"ΔAP is fast minus softmax. The paper's rows are {source}: one training each, on COCO; not measured here."
-    )
+    caption = f"ΔAP is fast minus softmax. The paper's rows are {source}: on COCO, without an interval, and not measured here."
     if has_values(ours, "speedup"):
         caption += " Speed-up is softmax's latency over fast's, at batch 1, the paper's on its own device."
     columns += [Column(key="speedup", label="Speed-up", digits=2, help="softmax's latency over fast's")]
@@ -132,7 +130,7 @@ def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[B
         *_difference_columns(frame, label="ΔAP, here"),
         Column(key="factors", label="Differs here in"),
     )
-    caption = f"The steps of {source}: one training each, on COCO, with its own sizes; not measured here."
+    caption = f"The steps of {source}: on COCO, with its own sizes and without an interval, and not measured here."
     return [Table(name="steps_beside_the_paper", frame=frame, columns=columns, caption=caption)]
 
 

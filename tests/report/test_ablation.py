@@ -131,7 +131,7 @@ def test_a_comparison_in_several_factors_at_another_cost_says_both(tmp_path: Pat
     note = ablation.ablation(runs, frontier).blocks[1]
     assert isinstance(note, Text)
     assert note.text == (
-        "0 of 2 comparisons are at matched cost (within 5 % of the GMACs of PANet, width 32); of the rest, a part of the "
+        "0 of 2 comparisons are at matched cost (within 5 % of the GMACs of PANet, width 32); elsewhere a part of the "
         "difference may be the cost's. 1 of 2 comparisons differs from PANet, width 32 in more than one factor; such a "
         "difference cannot be put down to one of them."
     )
