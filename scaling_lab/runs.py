@@ -201,6 +201,15 @@ class Runs:
             row.update({name: math.nan if value is None else value for name, value in numbers.items()})
         return _frame(rows, columns=["trial", "epoch"])
 
+    def stopped_aps(self) -> pd.DataFrame:
+        """Give the last AP that each stopped trial was evaluated with, and its epoch: trial, epoch, ap."""
+        rows = self._rows(
+            "SELECT trial, MAX(epoch) AS epoch, json_extract(metrics, '$.ap') AS ap FROM epochs "
+            "WHERE trial IN (SELECT id FROM trials WHERE state = 'stopped') AND json_extract(metrics, '$.ap') IS NOT NULL "
+            "GROUP BY trial ORDER BY trial"
+        )
+        return _frame(rows, columns=["trial", "epoch", "ap"])
+
     def metrics(self, trial: int) -> dict[str, Any]:
         """Give a trial's last metrics whole, with ap_by_class; empty before its end."""
         rows = self._rows("SELECT metrics FROM trials WHERE id = ?", (trial,))

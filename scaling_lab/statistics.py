@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -52,6 +53,7 @@ def t_two_sided_p(t: float, degrees: float) -> float:
     return incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t))
 
 
+@lru_cache(maxsize=65536)  # thousands of intervals share a few degrees of freedom
 def t_quantile(probability: float, degrees: float) -> float:
     """Give t with P(T <= t) = probability, for 0 < probability < 1."""
     if probability == 0.5:

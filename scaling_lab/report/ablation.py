@@ -1,4 +1,4 @@
-"""Architectures against a named baseline: differences, intervals, tests, and the same differences in the paper.
+"""Architectures against a named baseline: differences, intervals, tests. beside_paper.py has those of the paper.
 
 It computes and words them; figures.py draws. Needs a run whose study names a baseline.
 """
@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report import figures, published, statistics, words
+from scaling_lab.report import figures, statistics, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.names import topology_fusion, topology_name
-from scaling_lab.report.tables import has_values, records
+from scaling_lab.report.factors import differing_factors
+from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scaling_lab.architecture import DetectorSpec
     from scaling_lab.report.frontier import Frontier
     from scaling_lab.runs import Runs
 
 LEVEL = 0.05
-MOST_EXACT = 7  # 7! orders are enumerated for the p of Kendall's tau
+MATCHED_COST = 0.05  # costs are matched up to this share of the baseline's GMACs
+MOST_SHOWN = 40  # comparisons as sentences and in the figure; the table has all
 
 
 def ablation(runs: Runs, frontier: Frontier) -> Section:
@@ -32,26 +36,27 @@ def ablation(runs: Runs, frontier: Frontier) -> Section:
         return Section(title="Against the baseline", blocks=())
     if baseline is None:
         return Section(title="Against the baseline", blocks=(Text(text=why_not, tone="warning"),))
-    differences = compare(frontier, baseline)
+    differences = compare(frontier, baseline, runs.specs())
     name = str(frontier.labels[baseline])
     if differences.empty:
         text = f"{name} is the baseline, and no other architecture has a complete trial to compare with it."
         return Section(title="Against the baseline", blocks=(Text(text=text, tone="note"),))
-    blocks: list[Block] = [_verdict(differences)]
+    blocks: list[Block] = [_verdict(differences), fairness(differences, name)]
     if differences["p"].notna().any():
-        blocks += [Bullets(items=tuple(("", text) for text in differences["sentence"]))]
+        blocks += [Bullets(items=tuple(("", text) for text in differences["sentence"].head(MOST_SHOWN)))]
     blocks += [_figure(differences, name), _table(differences, name)]
     return Section(title="Against the baseline", blocks=tuple(blocks))
 
 
-def compare(frontier: Frontier, baseline: str) -> pd.DataFrame:
+def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
     """Compare each other architecture with the baseline: Welch's interval and p, Holm's correction, what could show.
 
-    Columns: label, n, difference, low, high, p, p_holm, detectable, needed (seeds a side), gmacs_ratio, verdict,
-    sentence.
+    Columns: label, n, difference, low, high, p, p_holm, detectable, needed (seeds a side), gmacs_ratio, matched (whether
+    that is 1 up to MATCHED_COST), factors (in which the specs differ, with commas) and their number, verdict, sentence.
     """
     table = frontier.architectures.set_index("architecture")
-    values = {str(digest): list(group["ap"]) for digest, group in frontier.trials.groupby("architecture")}
+    values = {str(digest): list(group) for digest, group in frontier.trials.groupby("architecture")["ap"]}
+    gmacs = float(table["gmacs"].loc[baseline])
     rows = []
     for row in records(table.drop(index=baseline).reset_index()):
         digest = row["architecture"]
@@ -63,7 +68,8 @@ def compare(frontier: Frontier, baseline: str) -> pd.DataFrame:
             {"architecture": digest, "label": row["label"], "series": row["series"], "n": n, "n_baseline": n_base}
             | {"difference": result.difference, "low": result.low, "high": result.high, "p": result.p}
             | {"detectable": detectable, "needed": needed}
-            | {"gmacs_ratio": row["gmacs"] / table.loc[baseline, "gmacs"], "gmacs": row["gmacs"]}
+            | _cost(float(row["gmacs"]), gmacs)
+            | _factors(specs[digest], specs[baseline])
         )
     differences = pd.DataFrame(rows)
     if differences.empty:
@@ -75,6 +81,16 @@ def compare(frontier: Frontier, baseline: str) -> pd.DataFrame:
     return differences
 
 
+def _cost(gmacs: float, of_baseline: float) -> dict[str, Any]:
+    ratio = gmacs / of_baseline if of_baseline > 0 else math.nan
+    return {"gmacs_ratio": ratio, "gmacs": gmacs, "matched": abs(ratio - 1.0) <= MATCHED_COST + 1e-9}
+
+
+def _factors(spec: DetectorSpec, of_baseline: DetectorSpec) -> dict[str, Any]:
+    names = differing_factors(spec, of_baseline)
+    return {"factors": ", ".join(names), "factor_count": len(names)}
+
+
 def _verdict_of(p: float) -> str:
     return "no claim" if math.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"
 
@@ -84,8 +100,10 @@ def sentence(row: dict[str, Any], baseline: str) -> str:
     beginning = f"{row['label']} against {baseline}: {words.signed(row['difference'])} AP"
     n, n_base = int(row["n"]), int(row["n_baseline"])
     seeds = words.plural(n, "seed") if n == n_base else f"{n} and {words.plural(n_base, 'seed')}"
+    seeds += "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
+    several = f" It differs in {words.listed(row['factors'].split(', '))}." if row["factor_count"] > 1 else ""
     if row["verdict"] == "no claim":
-        return f"{beginning}, {seeds}: no claim."
+        return f"{beginning}, {seeds}: no claim.{several}"
     text = f"{beginning} [{words.signed(row['low'])}, {words.signed(row['high'])}], {seeds}: {row['verdict']}"
     if row["verdict"] == "not distinguishable":
         if row["low"] > 0 or row["high"] < 0:
@@ -95,7 +113,50 @@ def sentence(row: dict[str, Any], baseline: str) -> str:
             text += "; no affordable number of seeds would tell"
         elif int(needed) > max(n, n_base):
             text += f"; about {int(needed)} seeds a side would be needed if this difference is real"
-    return text + "."
+    return f"{text}.{several}"
+
+
+def cost_words(ratio: float) -> str:
+    """Say how a cost stands to the baseline's: "at 12 % more GMACs", "at 2.5 times the GMACs"."""
+    if math.isnan(ratio):
+        return "at a cost that cannot be compared"
+    if ratio >= 2.0:
+        return f"at {words.significant(ratio, 2)} times the GMACs"
+    share = 100.0 * abs(ratio - 1.0)
+    return f"at {words.significant(share, 2)} % {'more' if ratio > 1.0 else 'fewer'} GMACs"
+
+
+def fairness(differences: pd.DataFrame, baseline: str) -> Text:
+    """Say how many of the comparisons are at matched cost, and how many are of one factor alone."""
+    matched, several, count = (
+        int(differences["matched"].sum()),
+        int((differences["factor_count"] > 1).sum()),
+        len(differences),
+    )
+    of_all = (
+        "The comparison is"
+        if count == 1 and matched
+        else f"{matched} of {words.plural(count, 'comparison')} {_is(matched)}"
+    )
+    cost = f"{of_all} at matched cost (within {100 * MATCHED_COST:.0f} % of the GMACs of {baseline})"
+    cost += "." if matched == count else "; elsewhere a part of the difference may be the cost's."
+    factors = sorted(set(differences["factors"]))
+    if several:
+        whole = f"{several} of {words.plural(count, 'comparison')} {_differ(several)} from {baseline} in more than one factor"
+        rest = f"{whole}; such a difference cannot be put down to one of them."
+    elif len(factors) == 1:
+        rest = f"All else is equal: {'it differs' if count == 1 else 'all differ'} from {baseline} in one factor, {factors[0]}."
+    else:
+        rest = f"Each differs from {baseline} in one factor: {words.listed(factors)}."
+    return Text(text=f"{cost} {rest}")
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _differ(count: int) -> str:
+    return "differs" if count == 1 else "differ"
 
 
 def _verdict(differences: pd.DataFrame) -> Text:
@@ -117,9 +178,11 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
         if intervals
         else "Hollow marks: one seed on a side, no interval."
     )
+    if len(differences) > MOST_SHOWN:
+        caption += f" The {MOST_SHOWN} with the highest AP of {len(differences)}."
     return Figure(
         name="difference_to_baseline",
-        table=differences.drop(columns="sentence"),
+        table=differences.head(MOST_SHOWN).drop(columns="sentence"),
         draw=functools.partial(figures.difference_figure, baseline=baseline),
         title=f"Difference in AP to {baseline}",
         caption=caption,
@@ -137,6 +200,7 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
     frame["interval"] = [_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
     frame["p"] = ["< 0.001" if p < 0.001 else "–" if math.isnan(p) else f"{p:.3f}" for p in frame["p_holm"]]
     frame["cost"] = 100.0 * (frame["gmacs_ratio"] - 1.0)
+    frame["cost_matched"] = ["yes" if matched else "no" for matched in frame["matched"]]
     tested = bool(frame["p_holm"].notna().any())
     columns = [
         Column(key="label", label="Architecture", swatch="series"),
@@ -151,7 +215,12 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
     columns += [
         Column(key="n", label="Seeds", digits=0),
         Column(key="cost", label="ΔGMACs, %", digits=0, signed=True),
+        Column(
+            key="cost_matched", label="Cost matched", help=f"within {100 * MATCHED_COST:.0f} % of the baseline's GMACs"
+        ),
     ]
+    if frame["factors"].nunique() > 1 or int(frame["factor_count"].max()) > 1:
+        columns += [Column(key="factors", label="Differs in", help="topology is the wiring alone, without its fusion")]
     columns += [Column(key="verdict", label="Verdict")] if tested else []
     caption = f"Δ is the difference to {baseline}, which has {words.plural(int(frame['n_baseline'].iloc[0]), 'seed')}."
     if tested:
@@ -161,87 +230,3 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
             "architectures)."
         )
     return Table(name="differences", frame=frame, columns=tuple(columns), caption=caption)
-
-
-# --- beside the paper ------------------------------------------------------------------------------------------------
-
-
-def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
-    """Show the paper's comparison of feature networks beside this run's, and how far their orders agree."""
-    baseline, _ = find_baseline(runs, frontier)
-    if frontier.trials.empty:
-        return Section(title="Beside the paper", blocks=())
-    table = published_table(runs, frontier, baseline)
-    source = str(published.feature_networks()["source"].iloc[0])
-    if table.empty:
-        text = f"None of the architectures trained here is a row of {source}."
-        return Section(title="Beside the paper", blocks=(Text(text=text),))
-    if table["feature_network"].duplicated().any():
-        text = f"{source} has one detector for each feature network; this run has several, so they cannot be paired."
-        return Section(title="Beside the paper", blocks=(Text(text=text),))
-    columns = [
-        Column(key="label", label="Architecture", swatch="series"),
-        Column(key="feature_network", label="In the paper"),
-        Column(key="ap_val", label="AP, paper", digits=2),
-        Column(key="ap_mean", label="AP, here", digits=1),
-    ]
-    caption = ""
-    if has_values(table, "difference_here"):
-        caption = f"ΔAP is the difference to {frontier.labels[str(baseline)]}. "
-        columns += [
-            Column(key="difference_paper", label="ΔAP, paper", digits=2, signed=True),
-            Column(key="difference_here", label="ΔAP, here", digits=1, signed=True),
-        ]
-    columns += [Column(key="gmacs_ratio", label="Cost, paper", digits=2)]
-    caption += (
-        f"The paper's numbers are {source}: COCO val, full-length training. They were not measured here, and the APs "
-        "of the two sides do not compare; only the order and the sign of differences do."
-    )
-    if has_values(table, "gmacs_ratio_here"):
-        columns += [Column(key="gmacs_ratio_here", label="Cost, here", digits=2)]
-        caption += " Cost: multiply-adds relative to FPN, in the paper as printed there, here of the feature network."
-    return Section(
-        title="Beside the paper",
-        blocks=(
-            Table(name="beside_the_paper", frame=table, columns=tuple(columns), caption=caption),
-            Text(text=agreement(table)),
-        ),
-    )
-
-
-def published_table(runs: Runs, frontier: Frontier, baseline: str | None) -> pd.DataFrame:
-    """Pair architectures with the rows of the paper's Table 5."""
-    paper = {row.pop("feature_network"): row for row in records(published.feature_networks())}
-    specs = runs.specs()
-    rows = []
-    for row in records(frontier.architectures):
-        topology = specs[row["architecture"]].topology
-        name = published.table_5_row(topology_name(topology), topology_fusion(topology))
-        if name is not None:
-            ours = {key: row[key] for key in ("architecture", "label", "series", "n", "ap_mean")}
-            cost = {"gmacs_feature_network": row.get("gmacs_feature_network", math.nan)}
-            rows.append({**ours, **cost, "feature_network": name, **paper[name]})
-    table = pd.DataFrame(rows)
-    if table.empty:
-        return table
-    for column, value in (("difference_here", "ap_mean"), ("difference_paper", "ap_val")):
-        base = table.loc[table["architecture"] == baseline, value]
-        table[column] = table[value] - base.iloc[0] if len(base) else math.nan
-    fpn = table.loc[table["feature_network"] == published.COST_ONE, "gmacs_feature_network"]
-    table["gmacs_ratio_here"] = table["gmacs_feature_network"] / fpn.iloc[0] if len(fpn) else math.nan
-    return table.sort_values("ap_val", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def agreement(table: pd.DataFrame) -> str:
-    """Say how far this run's order of feature networks agrees with the paper's."""
-    n = len(table)
-    if n < 3:
-        return f"{words.plural(n, 'pair')} of results: too few to speak of an order."
-    ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
-    tau = statistics.kendall_tau_b(ours, theirs)
-    text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f} over {n} feature networks".replace("-0", "−0")
-    text += ", with one seed here" if int(table["n"].min()) == 1 else ""
-    if n <= MOST_EXACT:
-        p = statistics.kendall_exact_p(ours, theirs)
-        text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
-    return text + "."

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from scaling_lab.report import labels, words
+from scaling_lab.report.cost_marks import MOST_INTERVALS, Box, Overlay, draw_architecture, draw_overlay, draw_rest
 from scaling_lab.report.style import (
     GRID,
     INK,
@@ -35,17 +36,14 @@ from scaling_lab.report.tables import records
 COST_NAMES = {
     "gmacs": "GMACs per image",
     "params_m": "parameters, million",
+    "memory_mb": "memory, MB",
     "predicted_latency_ms": "predicted latency, ms",
     "latency_ms": "latency, ms",
 }
 MOST_LABELS = 14
 LEAST_SPAN = 4.0  # AP: an axis never magnifies less than this
-FEW_SEEDS = 8  # up to this many are single dots, more of them a cloud
-SEEDS_BESIDE = 6.5  # points
 MANY_POINTS = 2000  # beyond this a figure's points are one bitmap, or the page would be larger than the run
 PART_NAMES = {"backbone": "backbone", "feature_network": "feature network", "heads": "heads"}
-
-Box = tuple[float, float, float, float]
 
 
 # --- accuracy against cost -------------------------------------------------------------------------------------------
@@ -58,25 +56,37 @@ def cost_figure(
     cost: str = "gmacs",
     name: str | None = None,
     band: pd.DataFrame | None = None,
+    overlay: Overlay | None = None,
 ) -> Figure:
     """Draw AP against a cost on a log axis: every trial a dot, each architecture's mean and interval, the front.
 
     The table has a row for each trial: label, series, ap, ap_mean, ap_low, ap_high, n, on_front and the cost's column.
-    `band` has cost, low and high: where the front may lie.
+    `band` has cost, low and high: where the front may lie. `overlay` has marks that are no results to compare.
     """
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 0.95 * width if narrow else 0.52 * width)
     title_axis(axes, x=f"{name or COST_NAMES[cost]} (log scale)", y="AP")
     points = trials.drop_duplicates("label")
-    _set_limits(axes, trials, cost)
+    _set_limits(axes, trials if overlay is None else _with_overlay(trials, overlay, cost), cost)
     if band is not None and len(band):
         _draw_band(axes, band)
     obstacles = _draw_front(axes, points[points["on_front"]].sort_values(cost), cost)
     many, crowded = len(trials) > MANY_POINTS, len(points) > MOST_LABELS
-    for label, group in trials.groupby("label", sort=False):
-        obstacles += _draw_architecture(axes, str(label), group, cost, many=many, crowded=crowded)
-    _label_points(axes, points, cost, obstacles, size=7.5 if narrow else 8.5)
+    is_rest = trials["series"] < 0
+    alone = len(points) > MOST_INTERVALS
+    obstacles += draw_rest(axes, trials[is_rest], cost, many=many, crowded=crowded, alone=alone)
+    for label, group in trials[~is_rest].groupby("label", sort=False):
+        obstacles += draw_architecture(axes, str(label), group, cost, many=many, crowded=crowded)
+    if overlay is not None:
+        obstacles += draw_overlay(axes, overlay, cost, columns=1 if narrow else 2)
+    _label_points(axes, points, cost, obstacles, size=7.5 if narrow else 8.5, overlay=overlay, most=3 if narrow else 9)
     return figure
+
+
+def _with_overlay(trials: pd.DataFrame, overlay: Overlay, cost: str) -> pd.DataFrame:
+    """Give the rows that an axis must show."""
+    others = overlay.points[[cost, "ap"]].assign(ap_low=math.nan, ap_high=math.nan)
+    return pd.concat([trials[[cost, "ap", "ap_low", "ap_high"]], others], ignore_index=True)
 
 
 def latency_figure(trials: pd.DataFrame, width: float = WIDE, *, name: str = COST_NAMES["latency_ms"]) -> Figure:
@@ -145,54 +155,32 @@ def _draw_front(axes: Axes, front: pd.DataFrame, cost: str) -> list[Box]:
     return boxes
 
 
-def _draw_architecture(
-    axes: Axes, label: str, trials: pd.DataFrame, cost: str, *, many: bool, crowded: bool
-) -> list[Box]:
-    """Draw one architecture's seeds, mean and interval; give the boxes that they take."""
-    first = trials.iloc[0]
-    colour, marker = series_colour(int(first["series"])), series_marker(int(first["series"]))
-    x, mean = float(first[cost]), float(first["ap_mean"])
-    size = 60 if first["series"] >= 0 else 28
-    boxes: list[Box] = [(x, mean, x, mean)]
-    if len(trials) > 1:
-        values = trials["ap"].astype(float).tolist()
-        beside = _beside(axes, x)
-        few = {"s": 15, "edgecolor": PAPER, "linewidths": 0.5}
-        style = few if len(values) <= FEW_SEEDS else {"s": 8, "linewidths": 0, "alpha": 0.4}
-        axes.scatter([beside] * len(values), values, color=colour, rasterized=many, zorder=4, **style)
-        boxes += [(beside, value, beside, value) for value in values]
-    if not math.isnan(float(first["ap_low"])):
-        low, high = float(first["ap_low"]), float(first["ap_high"])
-        axes.vlines(x, low, high, color=colour, linewidth=1.5, alpha=0.7, zorder=3)
-        boxes.append((x, max(low, axes.get_ylim()[0]), x, min(high, axes.get_ylim()[1])))
-    if "p90_ms" in trials and not crowded and not math.isnan(float(first["p90_ms"])):
-        axes.hlines(mean, x, float(first["p90_ms"]), color=colour, linewidth=1.2, alpha=0.7, zorder=3)
-        axes.plot([float(first["p90_ms"])], [mean], marker="|", color=colour, markersize=6, zorder=3)
-        boxes.append((x, mean, float(first["p90_ms"]), mean))
-    face, edge, line = (PAPER, colour, 1.6) if len(trials) == 1 else (colour, PAPER, 0.8)
-    axes.scatter(
-        [x], [mean], s=size, marker=marker, facecolor=face, edgecolor=edge, linewidths=line, zorder=5,
-        rasterized=many, label=label,
-    )  # fmt: skip
-    return boxes
+def _label_points(
+    axes: Axes,
+    points: pd.DataFrame,
+    cost: str,
+    obstacles: list[Box],
+    *,
+    size: float,
+    overlay: Overlay | None = None,
+    most: int = 0,
+) -> None:
+    """Write each architecture's name beside its mean, the front's first; where there are too many, only those.
 
-
-def _beside(axes: Axes, cost: float) -> float:
-    """Give the cost that lies a few points left of this one on the page, where its seeds hide neither mean nor bar."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    low, high = axes.get_xlim()
-    return cost * float((low / high) ** (SEEDS_BESIDE / (0.92 * 72.0 * figure.get_figwidth())))
-
-
-def _label_points(axes: Axes, points: pd.DataFrame, cost: str, obstacles: list[Box], *, size: float) -> None:
-    """Write each architecture's name beside its mean, the front's first; where there are too many, only those."""
+    Then come the first `most` of the overlay's names, in italics.
+    """
     ordered = points.sort_values(["on_front", "ap_mean"], ascending=False, kind="stable")
     if len(ordered) > MOST_LABELS:
         ordered = ordered[ordered["on_front"]].head(MOST_LABELS // 2)
     anchors = [(float(row[cost]), float(row["ap_mean"])) for row in records(ordered)]
     texts = [labels.wrap(str(label)) for label in ordered["label"]]
-    labels.annotate(axes, anchors, texts, obstacles=obstacles, size=size, colour=INK)
+    own = len(texts)
+    if overlay is not None and overlay.labels:
+        theirs = zip(records(overlay.points), overlay.labels, strict=True)
+        shown = list(theirs)[:most]
+        anchors += [(float(row[cost]), float(row["ap"])) for row, _ in shown]
+        texts += [label for _, label in shown]
+    labels.annotate(axes, anchors, texts, obstacles=obstacles, size=size, colour=INK, muted_from=own)
 
 
 # --- cost by part, and differences -----------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def _differences(runs: Runs, fresh: Frontier) -> list[Block]:
     baseline, _ = find_baseline(runs, fresh)
     if baseline is None or len(fresh.architectures) < 2:
         return []
-    sentences = ablation.compare(fresh, baseline)["sentence"]
+    sentences = ablation.compare(fresh, baseline, runs.specs())["sentence"]
     return [
         Text(text="Against the baseline, fresh seeds on both sides:"),
         Bullets(items=tuple(("", s) for s in sentences)),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
 MOST_SERIES = len(SERIES)
+MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +72,14 @@ class Frontier:
         return pd.Series(uncertainty.front_probability(table[cost].tolist(), self.means_BA), index=table.index)
 
     def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
-        """Give the best AP that a cost buys, at each architecture's cost: cost, low, median, high (5, 50, 95 %)."""
+        """Give the best AP that a cost buys: cost, low, median, high (5, 50, 95 %).
+
+        It is given at each architecture's cost, and where these are very many at some of them, evenly along the log axis.
+        """
         table = self.architectures
         if table.empty or self.degrees < 1 or table[cost].isna().any():
             return pd.DataFrame(columns=["cost", "low", "median", "high"])
-        costs = sorted(set(table[cost]))
+        costs = _thinned(sorted(set(table[cost])))
         low, median, high = uncertainty.front_band(table[cost].tolist(), self.means_BA, costs)
         return pd.DataFrame({"cost": costs, "low": low, "median": median, "high": high})
 
@@ -185,6 +189,16 @@ def _estimates(groups: Any, *, sd: float, degrees: int) -> list[dict[str, object
             row | {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}
         )
     return rows
+
+
+def _thinned(costs: list[float]) -> list[float]:
+    """Take at most MOST_BAND_COSTS of rising costs, the first in each of as many equal steps of their logarithm, and the last."""
+    if len(costs) <= MOST_BAND_COSTS:
+        return costs
+    logs = np.log(costs)
+    steps = np.floor((logs - logs[0]) / (logs[-1] - logs[0]) * (MOST_BAND_COSTS - 1)).astype(int)
+    firsts = np.unique(steps, return_index=True)[1]
+    return [costs[place] for place in sorted({*firsts.tolist(), len(costs) - 1})]
 
 
 def _series(table: pd.DataFrame) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from scaling_lab.architecture import DetectorSpec, Topology
@@ -39,8 +40,8 @@ def short_names(specs: Mapping[str, DetectorSpec]) -> dict[str, str]:
         varying = [key for key in varying if key != "fusion"]
     names = {digest: ", ".join(values[key] for key in varying if values[key]) for digest, values in traits.items()}
     names = {digest: name or topology_name(specs[digest].topology) for digest, name in names.items()}
-    counts = [*names.values()]
-    return {digest: name if counts.count(name) == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
+    counts = Counter(names.values())
+    return {digest: name if counts[name] == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
 
 
 def _traits(spec: DetectorSpec) -> dict[str, str]:

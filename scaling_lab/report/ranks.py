@@ -39,6 +39,18 @@ def tau(first: Sequence[float] | Array, second: Sequence[float] | Array) -> floa
     return kendall_tau_b(np.asarray(first).tolist(), np.asarray(second).tolist())
 
 
+def tau_of_draws(draws_BA: Array, fixed: Sequence[float] | Array) -> Array:
+    """Compute (B,) the tau-b of each row of draws (B, A) with one fixed ranking (A,); nan where either side is all ties."""
+    first, second = np.triu_indices(draws_BA.shape[1], k=1)
+    fixed_A = np.asarray(fixed, dtype=float)
+    signs_P = np.sign(fixed_A[first] - fixed_A[second])
+    signs_BP = np.sign(draws_BA[:, first] - draws_BA[:, second])
+    pairs_B = np.abs(signs_BP).sum(axis=1) * np.abs(signs_P).sum()
+    with np.errstate(invalid="ignore"):
+        taus_B: Array = np.where(pairs_B > 0, (signs_BP * signs_P).sum(axis=1) / np.sqrt(pairs_B), math.nan)
+    return taus_B
+
+
 def partial_tau(
     first: Sequence[float] | Array, second: Sequence[float] | Array, given: Sequence[float] | Array
 ) -> float:
@@ -74,7 +86,8 @@ def noise_ceiling(
 ) -> float:
     """Give the mean tau of two repeats of the same truth: what a ranking with these standard errors can reach at most.
 
-    The means spread more than the truth does, by their errors; the truth is drawn in towards their mean accordingly.
+    The means spread more than the truth does, by their errors; the truth is drawn in towards their mean accordingly. nan where
+    no repeat has an order.
     """
     values, spread = np.asarray(means, dtype=float), np.asarray(errors, dtype=float)
     variance = float(np.var(values, ddof=1))
@@ -83,4 +96,4 @@ def noise_ceiling(
     random = np.random.default_rng(seed)
     taus = [tau(truth + spread * random.standard_normal(len(truth)), truth + spread * random.standard_normal(len(truth)))
             for _ in range(draws)]  # fmt: skip
-    return float(np.nanmean(taus))
+    return float(np.nanmean(taus)) if not np.isnan(taus).all() else math.nan

@@ -10,11 +10,14 @@ import pandas as pd
 
 from scaling_lab.latencies import CONDITIONS
 from scaling_lab.report import figures, words
+from scaling_lab.report.architectures import MEMORY
 from scaling_lab.report.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
 from scaling_lab.report.curves_figure import curves_figure, has_curve
+from scaling_lab.report.fidelities import fidelity_blocks
 from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.latency import condition_words
 from scaling_lab.report.names import topology_fusion, topology_name
+from scaling_lab.report.published_figure import published_blocks
 from scaling_lab.report.tables import has_values
 from scaling_lab.report.topology_figure import GALLERY, topology_figure, topology_table
 
@@ -68,6 +71,10 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
         caption=f"{front} {marks} Only complete trials of one protocol and length are shown.",
         alt=f"AP against GMACs of {words.plural(len(frontier.architectures), 'architecture')}, with the Pareto front",
     )
+    beside = [
+        *fidelity_blocks(runs, frontier, gmacs.table, band),
+        *published_blocks(runs.meta, frontier, gmacs.table, band),
+    ]
     params = Figure(
         name="ap_against_params",
         table=_figure_table(_with_front(frontier.trials, "params_m"), "params_m"),
@@ -78,8 +85,32 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     )
     return Section(
         title="Accuracy and cost",
-        blocks=(gmacs, *_hypervolume(frontier), *_predicted(runs, frontier), *_latency_blocks(runs, frontier), params),
+        blocks=(
+            gmacs,
+            *_hypervolume(frontier),
+            *beside,
+            *_predicted(runs, frontier),
+            *_latency_blocks(runs, frontier),
+            params,
+            *_memory(frontier),
+        ),
     )
+
+
+def _memory(frontier: Frontier) -> list[Block]:
+    """Show AP against memory, where the run has it."""
+    if not has_values(frontier.trials, "memory_mb"):
+        return []
+    return [
+        Figure(
+            name="ap_against_memory",
+            table=_figure_table(_with_front(frontier.trials, "memory_mb"), "memory_mb"),
+            draw=functools.partial(figures.cost_figure, cost="memory_mb"),
+            title="AP against memory",
+            caption=f"Memory by counting: {MEMORY}. Marks as above; the line is the front of AP against memory.",
+            alt="AP against memory, with the Pareto front",
+        )
+    ]
 
 
 def _hypervolume(frontier: Frontier) -> list[Block]:

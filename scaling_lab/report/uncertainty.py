@@ -76,14 +76,14 @@ def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
 
 def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
     """Give (3, G): the 5th, 50th and 95th percentile of the best mean that each cost of a grid buys; nan below the cheapest."""
-    costs_A = np.asarray(costs, dtype=float)
-    best_GB = []
-    for cost in grid:
-        affordable = costs_A <= cost
-        best_GB.append(
-            np.nanmax(means_BA[:, affordable], axis=1) if affordable.any() else np.full(len(means_BA), math.nan)
-        )
-    return np.stack([np.quantile(each, [0.05, 0.5, 0.95]) for each in best_GB], axis=1)
+    order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
+    sorted_A = np.asarray(costs, dtype=float)[order_A]
+    best_BA = np.fmax.accumulate(means_BA[:, order_A], axis=1)
+    places_G = np.searchsorted(sorted_A, np.asarray(grid, dtype=float), side="right") - 1
+    band_3G = np.full((3, len(places_G)), math.nan)
+    affordable_G = places_G >= 0
+    band_3G[:, affordable_G] = np.quantile(best_BA[:, places_G[affordable_G]], [0.05, 0.5, 0.95], axis=0)
+    return band_3G
 
 
 def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from scaling_lab.architecture.naming import published_name
 from scaling_lab.report import statistics
+from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
 from scaling_lab.report.tables import has_values
@@ -246,4 +247,6 @@ def accuracy_caption(frontier: Frontier) -> str:
         )
         marks = f"Marks are means over seeds, the dots beside them the seeds, bars 95 % t-intervals.{pooled}"
         marks += " Hollow marks have one seed and no interval." if int(frontier.architectures["n"].min()) == 1 else ""
+    if len(frontier.architectures) > MOST_INTERVALS:
+        marks += " Small grey dots are means alone, without their seeds."
     return marks

@@ -14,12 +14,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from scaling_lab.architecture import Anchors, DetectorSpec, Topology, topologies
-from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder
+from scaling_lab.report import Frontier, compute_frontier
+from scaling_lab.report.published_figure import COCO_CLASSES
+from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder, Runs
 
 CLASSES = ("square in red frame", "disc in red frame", "square in blue frame", "disc in blue frame")
 TRUE_AP = {"none": 31.1, "fpn": 43.6, "panet": 47.4, "nas_fpn": 48.4, "fully_connected": 46.0, "bifpn": 53.0}
 GMACS = {"none": 0.061, "fpn": 0.071, "panet": 0.083, "nas_fpn": 0.088, "fully_connected": 0.117, "bifpn": 0.085}
 SIZE = 160
+COCO_META: dict[str, Any] = {
+    "data": {"kind": "coco", "folder": "coco", "train": "train2017", "val": "val2017"},
+    "data_description": "COCO-format set coco: 118287 images of train2017 and 5000 of val2017, 80 classes",
+    "class_names": list(COCO_CLASSES),
+}
 TIME = "2025-03-01T10:{:02d}:00.000+00:00"
 
 
@@ -35,6 +42,8 @@ class Trial:
     width: int = 32
     protocol: str = "aaaa00001111"
     role: str = "search"
+    fusion: str | None = None  # None: the topology's own
+    backbone: str = "resnet10t"
     failure: tuple[str, str] = ("diverged", "the loss is nan in epoch 2")
 
 
@@ -65,10 +74,22 @@ def topology_trials(seeds: Sequence[int] = (0, 1, 2), names: Sequence[str] = tup
     return [Trial(topology=name, seed=seed) for name in names for seed in seeds]
 
 
+def opened(folder: Path, trials: Sequence[Trial], **meta: Any) -> tuple[Runs, Frontier]:
+    """Write a run without pictures and read it."""
+    runs = Runs(write_run(folder / "run", Fixture(trials=trials, samples=0, meta=meta)))
+    return runs, compute_frontier(runs)
+
+
+def with_aps(**aps: tuple[float, ...]) -> list[Trial]:
+    """Give trials of topologies with these APs, a seed for each."""
+    return [Trial(topology=name, seed=seed, ap=ap) for name, values in aps.items() for seed, ap in enumerate(values)]
+
+
 def spec_of(trial: Trial) -> DetectorSpec:
-    topology: Topology = getattr(topologies, trial.topology)(3, 7)
+    chosen = {} if trial.fusion is None else {"fusion": trial.fusion}
+    topology: Topology = getattr(topologies, trial.topology)(3, 7, **chosen)
     return DetectorSpec(
-        backbone="resnet10t", topology=topology, width=trial.width, repeats=2, head_repeats=1, image_size=(128, 128),
+        backbone=trial.backbone, topology=topology, width=trial.width, repeats=2, head_repeats=1, image_size=(128, 128),
         num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
     )  # fmt: skip
 

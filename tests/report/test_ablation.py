@@ -7,24 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, ablation, compute_frontier, published, sections, words
+from scaling_lab.report import Frontier, ablation, sections, words
 from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.blocks import Bullets, Table, Text
+from scaling_lab.report.blocks import Bullets, Figure, Table, Text
 from scaling_lab.runs import Runs
-from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run
-
-
-def opened(folder: Path, trials: list[Trial], **meta: Any) -> tuple[Runs, Frontier]:
-    runs = Runs(write_run(folder / "run", Fixture(trials=trials, samples=0, meta=meta)))
-    return runs, compute_frontier(runs)
-
-
-def with_aps(**aps: tuple[float, ...]) -> list[Trial]:
-    return [Trial(topology=name, seed=seed, ap=ap) for name, values in aps.items() for seed, ap in enumerate(values)]
+from tests.report.fixture_run import Trial, opened, topology_trials, with_aps
 
 
 def sentences(runs: Runs, frontier: Frontier) -> dict[str, str]:
@@ -39,7 +29,9 @@ def test_one_seed_each_claims_nothing(tmp_path: Path) -> None:
     assert section.blocks[0].text.endswith("with one seed on a side no difference can be claimed.")
     assert not any(isinstance(block, Bullets) for block in section.blocks)  # once is enough
     table = next(block for block in section.blocks if isinstance(block, Table))
-    assert [column.label for column in table.columns] == ["Architecture", "ΔAP", "Seeds", "ΔGMACs, %"]
+    assert [column.label for column in table.columns] == [
+        "Architecture", "ΔAP", "Seeds", "ΔGMACs, %", "Cost matched", "Differs in",
+    ]  # fmt: skip
 
 
 def test_one_seed_each_is_said_once_at_the_top(tmp_path: Path) -> None:
@@ -59,7 +51,7 @@ def test_sentences_of_three_seeds(tmp_path: Path) -> None:
         "about 14 seeds a side would be needed if this difference is real."
     )
     assert found["No feature network"].startswith("No feature network against PANet: −16.0 AP [−16.6, −15.4]")
-    assert found["No feature network"].endswith("3 seeds: distinguishable.")
+    assert found["No feature network"].endswith("3 seeds, at 27 % fewer GMACs: distinguishable.")
 
 
 def test_correction_is_said_where_it_decides(tmp_path: Path) -> None:
@@ -114,38 +106,56 @@ def test_a_baseline_alone_is_said(tmp_path: Path) -> None:
     assert "no other architecture" in str(ablation.ablation(runs, frontier).blocks[0])
 
 
-def test_beside_the_paper(tmp_path: Path) -> None:
-    runs, frontier = opened(tmp_path, topology_trials((0, 1)))
-    baseline, _ = ablation.find_baseline(runs, frontier)
-    table = ablation.published_table(runs, frontier, baseline).set_index("label")
-    assert set(table.index) == {"BiFPN", "PANet", "NAS-FPN", "Fully connected FPN", "FPN"}  # the paper has no "none"
-    assert table.loc["BiFPN", "feature_network"] == "BiFPN with weights"
-    assert table.loc["FPN", "gmacs_ratio_here"] == 1.0
-    assert table.loc["PANet", "gmacs_ratio_here"] == pytest.approx((0.083 - 0.06) / (0.071 - 0.06))
-    assert table.loc["BiFPN", "difference_paper"] == pytest.approx(44.39 - 44.08)
-    assert table.loc["PANet", "difference_here"] == 0.0
+# --- one factor at a time, at matched cost ---------------------------------------------------------------------------
 
 
-def test_several_architectures_of_one_network_are_not_paired(tmp_path: Path) -> None:
-    trials = [Trial(topology="bifpn", width=width) for width in (16, 32)]
-    runs, frontier = opened(tmp_path, trials, baseline={"width": 16})
-    assert "cannot be paired" in str(ablation.beside_the_paper(runs, frontier).blocks[0])
+def test_matched_cost_is_within_its_bound_on_either_side() -> None:
+    for ratio, matched in ((1.0, True), (1.05, True), (0.95, True), (1.051, False), (0.949, False), (math.nan, False)):
+        assert ablation._cost(ratio, 1.0)["matched"] is matched
+    assert ablation._cost(1.0, 0.0)["matched"] is False
+    assert ablation.cost_words(1.12) == "at 12 % more GMACs"
+    assert ablation.cost_words(1.054) == "at 5.4 % more GMACs"  # "5 %" would read as matched
+    assert ablation.cost_words(0.73) == "at 27 % fewer GMACs"
+    assert ablation.cost_words(2.5) == "at 2.5 times the GMACs"
 
 
-def test_agreement_of_orders() -> None:
-    table = pd.DataFrame({"ap_mean": [1.0, 2.0, 3.0, 4.0], "ap_val": [1.0, 2.0, 3.0, 4.0], "n": [3, 3, 3, 3]})
-    assert "tau-b +1.00 over 4 feature networks; by chance 8 % of all orders" in ablation.agreement(table)
-    assert "too few" in ablation.agreement(table.head(2))
-    assert "with one seed here" in ablation.agreement(table.assign(n=1))
+def test_a_comparison_in_several_factors_at_another_cost_says_both(tmp_path: Path) -> None:
+    trials = with_aps(panet=(47.0, 47.2, 46.8), fpn=(43.0, 43.2, 42.8))
+    trials += [Trial(topology="bifpn", width=48, seed=seed, ap=ap) for seed, ap in enumerate((53.0, 53.4, 52.6))]
+    runs, frontier = opened(tmp_path, trials, baseline={"topology": "panet", "width": 32})
+    found = sentences(runs, frontier)
+    assert found["BiFPN, width 48"].endswith(
+        "3 seeds, at 88 % more GMACs: distinguishable. It differs in topology and width."
+    )
+    assert found["FPN, width 32"].endswith("3 seeds, at 14 % fewer GMACs: distinguishable.")
+    note = ablation.ablation(runs, frontier).blocks[1]
+    assert isinstance(note, Text)
+    assert note.text == (
+        "0 of 2 comparisons are at matched cost (within 5 % of the GMACs of PANet, width 32); elsewhere a part of the "
+        "difference may be the cost's. 1 of 2 comparisons differs from PANet, width 32 in more than one factor; such a "
+        "difference cannot be put down to one of them."
+    )
 
 
-def test_published_numbers_carry_their_sources() -> None:
-    assert set(published.feature_networks()["source"]) == {"arXiv:1911.09070v7 Table 5"}
-    detectors = published.detectors().set_index("model")
-    assert detectors.loc["EfficientDet-D0", "ap_test"] == 34.6
-    assert detectors["source"].notna().all()
-    assert published.ablations()["source"].notna().all()
-    assert published.table_5_row("BiFPN", "sum") == "BiFPN without weights"
-    assert published.table_5_row("BiFPN", "softmax") is None
-    assert published.table_5_row("FPN", "fast") == published.COST_ONE
-    assert not math.isnan(detectors.loc["EfficientDet-D7x", "gmacs"])
+def test_one_factor_alone_is_said_once_and_needs_no_column(tmp_path: Path) -> None:
+    runs, frontier = opened(tmp_path, topology_trials((0, 1), ("panet", "bifpn")))
+    section = ablation.ablation(runs, frontier)
+    assert isinstance(section.blocks[1], Text)
+    assert section.blocks[1].text == (
+        "The comparison is at matched cost (within 5 % of the GMACs of PANet). All else is equal: it differs from PANet in "
+        "one factor, topology."
+    )
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert "Differs in" not in [column.label for column in table.columns]
+
+
+def test_many_comparisons_are_all_in_the_table_and_the_best_in_figure_and_sentences(tmp_path: Path) -> None:
+    trials = [Trial(topology="fpn", width=8 * k, seed=seed) for k in range(1, 50) for seed in (0, 1)]
+    runs, frontier = opened(tmp_path, trials, baseline={"width": 8})
+    blocks = ablation.ablation(runs, frontier).blocks
+    assert [len(block.items) for block in blocks if isinstance(block, Bullets)] == [ablation.MOST_SHOWN]
+    assert [len(block.frame) for block in blocks if isinstance(block, Table)] == [48]
+    (figure,) = (block for block in blocks if isinstance(block, Figure))
+    assert list(figure.table["label"]) == list(frontier.architectures["label"].drop(
+        frontier.architectures.index[frontier.architectures["label"] == "width 8"]).head(ablation.MOST_SHOWN))  # fmt: skip
+    assert "40 with the highest AP of 48" in figure.caption

@@ -6,15 +6,19 @@ import contextlib
 import itertools
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from scaling_lab.architecture import Topology, topologies
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, figures, style, svg
+from scaling_lab.report import Frontier, figures, style, svg, words
+from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.curves_figure import curves_figure
+from scaling_lab.report.frontier import summarise
 from scaling_lab.report.topology_figure import topology_figure, topology_table
 
 
@@ -25,7 +29,7 @@ def boxes_of_labels(figure: Figure) -> list[tuple[float, float, float, float]]:
 
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
-@pytest.mark.parametrize("cost", ["gmacs", "params_m"])
+@pytest.mark.parametrize("cost", ["gmacs", "params_m", "memory_mb"])
 def test_labels_of_the_frontier_do_not_overlap(frontier: Frontier, cost: str, width: float) -> None:
     figure = figures.cost_figure(frontier.trials, width, cost=cost)
     boxes = boxes_of_labels(figure)
@@ -35,6 +39,58 @@ def test_labels_of_the_frontier_do_not_overlap(frontier: Frontier, cost: str, wi
         height_shared = min(first[3], second[3]) - max(first[1], second[1])
         assert width_shared <= 0 or height_shared <= 0
     assert all(box[2] <= figure.bbox.x1 for box in boxes)
+
+
+def offsets(figure: Figure) -> list[tuple[float, float]]:
+    """Where a figure's scattered marks are, whatever collection they are in."""
+    found = [
+        xy for c in figure.axes[0].collections if isinstance(c, PathCollection) for xy in np.asarray(c.get_offsets())
+    ]
+    return sorted((float(x), float(y)) for x, y in found)
+
+
+def test_grey_architectures_have_the_marks_that_coloured_ones_have(frontier: Frontier) -> None:
+    coloured = frontier.trials.assign(latency_ms=3.0, p90_ms=[3.5] * 8 + [math.nan])
+    grey = coloured.assign(series=-1)
+    first, second = (figures.cost_figure(table, cost="latency_ms") for table in (coloured, grey))
+    ends = sorted(
+        {(3.5, float(mean)) for mean in coloured["ap_mean"]} & set(offsets(second))
+    )  # lines of their own in colour
+    assert np.array(sorted([*offsets(first), *ends])) == pytest.approx(np.array(offsets(second)))
+    bars = [
+        sorted(
+            tuple(map(tuple, s))
+            for c in f.axes[0].collections
+            if isinstance(c, LineCollection)
+            for s in c.get_segments()
+        )
+        for f in (first, second)
+    ]
+    assert bars[0] == bars[1]
+    assert len(bars[0]) == 6
+    assert {t.get_text() for t in first.axes[0].texts} == {t.get_text() for t in second.axes[0].texts}
+
+
+def test_hundreds_of_architectures_are_their_means_and_few_artists() -> None:
+    count = MOST_INTERVALS + 50
+    table = pd.DataFrame(
+        {"label": f"A{k // 2}", "series": k // 2 if k < 4 else -1, "gmacs": 1.0 + k // 2, "ap": 30.0 + k % 7, "ap_mean": 33.0,
+         "ap_low": 31.0, "ap_high": 35.0, "n": 2, "on_front": k < 4}
+        for k in range(2 * count)
+    )  # fmt: skip
+    figure = figures.cost_figure(table)
+    assert len(figure.axes[0].collections) < 12
+    assert len(offsets(figure)) == count + 4  # all means, and the seeds of the two that have a colour
+    assert "means alone" not in words.accuracy_caption(frontier_of(MOST_INTERVALS))
+    assert "Small grey dots are means alone" in words.accuracy_caption(frontier_of(count))
+
+
+def frontier_of(count: int) -> Frontier:
+    trials = pd.DataFrame(
+        {"architecture": f"a{k}", "label": f"A{k}", "ap": 40.0 + k % 9, "gmacs": 1.0 + k, "seed": 0, "seconds": 1.0}
+        for k in range(count)
+    )
+    return summarise(trials, {}, excluded=trials.iloc[:0])
 
 
 def test_frontier_of_one_trial(frontier: Frontier) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaling_lab.report import Frontier, compute_frontier, statistics
-from scaling_lab.report.frontier import MOST_SERIES
+from scaling_lab.report.frontier import MOST_BAND_COSTS, MOST_SERIES, _thinned
 from scaling_lab.runs import Runs
 from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run
 
@@ -104,3 +105,23 @@ def test_one_seed_each_leaves_the_front_without_probability(tmp_path: Path) -> N
     assert frontier.front_probability().isna().all()
     assert frontier.front_band().empty
     assert math.isnan(frontier.hypervolume()[0].low)
+
+
+def test_a_band_of_thousands_of_costs_is_thinned_evenly_and_keeps_both_ends() -> None:
+    few = [0.1 * k for k in range(1, MOST_BAND_COSTS + 1)]
+    assert _thinned(few) == few
+    many = np.geomspace(0.01, 100.0, 5000).tolist()
+    kept = _thinned(many)
+    assert MOST_BAND_COSTS <= len(kept) <= MOST_BAND_COSTS + 1
+    assert (kept[0], kept[-1]) == (many[0], many[-1])
+    assert set(kept) <= set(many)
+    assert np.diff(np.log(kept)).max() < 2.1 * np.log(1e4) / MOST_BAND_COSTS
+
+
+def test_means_are_those_of_each_architectures_own_trials(tmp_path: Path) -> None:
+    frontier = computed(tmp_path, topology_trials((0, 1, 2)))
+    for row in frontier.architectures.to_dict("records"):
+        own = frontier.trials[frontier.trials["architecture"] == row["architecture"]]
+        for name in ("ap50", "ap75", "ap_small", "ap_medium", "seconds"):
+            assert row[name] == pytest.approx(own[name].mean())
+        assert math.isnan(row["ap_large"])  # never recorded

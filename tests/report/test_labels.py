@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,3 +43,13 @@ def test_spread_keeps_order_gap_and_bounds(wanted: list[float], gap: float) -> N
 def test_spread_leaves_what_is_apart_already() -> None:
     assert labels.spread([10.0, 50.0, 30.0], 5.0, 0.0, 100.0) == [10.0, 50.0, 30.0]
     assert labels.spread([], 5.0, 0.0, 100.0) == []
+
+
+def test_what_a_label_covers_is_the_sum_over_all_boxes() -> None:
+    draw = np.random.default_rng(0)
+    corners = draw.uniform(0, 50, (200, 2))
+    boxes = np.hstack([corners, corners + draw.uniform(0, 20, (200, 2))])
+    one = (10.0, 10.0, 40.0, 25.0)
+    expected = sum(labels.overlap(one, tuple(box)) for box in boxes.tolist())
+    assert labels._covered(one, boxes) == expected > 0.0
+    assert labels._covered(one, np.empty((0, 4))) == 0.0

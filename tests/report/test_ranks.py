@@ -21,6 +21,18 @@ def test_spearman_and_tau_are_scipys() -> None:
     assert math.isnan(ranks.spearman([1, 1, 1], [1, 2, 3]))
 
 
+def test_tau_of_draws_is_scipys_row_by_row() -> None:
+    draw = np.random.default_rng(5)
+    rows, fixed = draw.integers(0, 4, (40, 6)).astype(float), [1.0, 2, 2, 3, 4, 5]
+    expected = [scipy.stats.kendalltau(row, fixed).statistic for row in rows]
+    assert ranks.tau_of_draws(rows, fixed).tolist() == pytest.approx(expected, nan_ok=True)
+    assert np.isnan(ranks.tau_of_draws(np.array([[1.0, 1, 1], [1, math.nan, 2]]), [1.0, 2, 3])).all()
+
+
+def test_a_run_without_any_spread_has_no_ceiling() -> None:
+    assert math.isnan(ranks.noise_ceiling([40.0, 40.0, 40.0], [0.0, 0.0, 0.0], draws=5))
+
+
 def test_the_interval_of_tau_covers_the_truth() -> None:
     """Draws from a normal pair, whose tau is 2/pi asin(rho)."""
     draw = np.random.default_rng(1)

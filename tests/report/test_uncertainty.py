@@ -110,3 +110,15 @@ def test_the_best_value_is_a_distribution() -> None:
     assert found[1.45] > 0.99
     even = best_value([1.2, 1.3], draw.normal(0, 1, (4000, 2)))
     assert even[1.2] == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_band_is_the_best_of_what_each_cost_affords() -> None:
+    """Against a plain loop, with costs in no order, some of them equal, and a cost below the cheapest."""
+    draw = np.random.default_rng(8)
+    costs, means_BA = draw.integers(1, 6, 12).astype(float), draw.normal(40, 5, (50, 12))
+    grid = [0.5, *sorted(set(costs)), 9.0]
+    band_3G = front_band(costs.tolist(), means_BA, grid)
+    assert np.isnan(band_3G[:, 0]).all()
+    for place, cost in enumerate(grid[1:], start=1):
+        best_B = [max(mean for mean, own in zip(row, costs, strict=True) if own <= cost) for row in means_BA]
+        assert band_3G[:, place] == pytest.approx(np.quantile(best_B, [0.05, 0.5, 0.95]))

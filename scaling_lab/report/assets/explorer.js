@@ -247,17 +247,25 @@ for (const holder of document.querySelectorAll(".explorer")) {
   table.body.addEventListener("keydown", (event) => { if (event.key === "Enter") event.target.click(); });
   document.addEventListener("theme", () => { draw(); if (selected !== null) tell(); });
 
+  const all = live.querySelector(".all");
+  const reset = () => {
+    if (!table.only) return;
+    table.only = null;
+    all.hidden = true;
+    Plotly.relayout(plot, {selections: []}).then(() => table.filter());
+  };
+  all.addEventListener("click", reset);
+
   selected = data.up[0].values.indexOf(Math.max(...data.up[0].values));
   Plotly.newPlot(plot, traces(), layout(), settings).then(() => {
     plot.on("plotly_click", (event) => { const index = event.points.map((point) => point.customdata).find((value) => value !== undefined); if (index !== undefined) select(index); });
     plot.on("plotly_selected", (event) => {
       if (!event) return;
       table.only = new Set(event.points.map((point) => point.customdata).filter((value) => value !== undefined));
+      all.hidden = false;
       table.filter();
     });
-    const reset = () => { if (table.only) { table.only = null; table.filter(); } };
     plot.on("plotly_deselect", reset);
-    plot.on("plotly_doubleclick", reset);
   });
   markRow();
   tell();
