@@ -248,24 +248,25 @@ for (const holder of document.querySelectorAll(".explorer")) {
   document.addEventListener("theme", () => { draw(); if (selected !== null) tell(); });
 
   const all = live.querySelector(".all");
-  const reset = () => {
-    if (!table.only) return;
+  all.addEventListener("click", () => {
     table.only = null;
     all.hidden = true;
-    Plotly.relayout(plot, {selections: []}).then(() => table.filter());
-  };
-  all.addEventListener("click", reset);
+    table.filter();
+  });
 
   selected = data.up[0].values.indexOf(Math.max(...data.up[0].values));
   Plotly.newPlot(plot, traces(), layout(), settings).then(() => {
     plot.on("plotly_click", (event) => { const index = event.points.map((point) => point.customdata).find((value) => value !== undefined); if (index !== undefined) select(index); });
+    // The frame goes away at once: what it chose is what is shown, and plotly would choose anew at each drawing.
     plot.on("plotly_selected", (event) => {
-      if (!event) return;
-      table.only = new Set(event.points.map((point) => point.customdata).filter((value) => value !== undefined));
-      all.hidden = false;
-      table.filter();
+      const found = new Set((event?.points ?? []).map((point) => point.customdata).filter((value) => value !== undefined));
+      if (!found.size) return;
+      Plotly.relayout(plot, {selections: []}).then(() => {
+        table.only = found;
+        all.hidden = false;
+        table.filter();
+      });
     });
-    plot.on("plotly_deselect", reset);
   });
   markRow();
   tell();
