@@ -1,7 +1,7 @@
 """Several runs of one protocol side by side, as tables: fronts, what they dominate, what both trained. It writes no sentence.
 
 from scaling_lab.report.comparison import compare
-compare(Runs("runs/x"), Runs("runs/x-random")).volumes()
+compare(Runs("runs/x"), Runs("runs/x-random")).volumes
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from scaling_lab.report import statistics, uncertainty
 from scaling_lab.report.comparability import Refused, distinct_names, split, terms
 from scaling_lab.report.figures import log_ticks
 from scaling_lab.report.frontier import Frontier, compute_frontier
+from scaling_lab.report.joint_draws import Means, drawn_truths
 from scaling_lab.report.names import short_names
-from scaling_lab.report.posterior import Means, drawn_truths
+from scaling_lab.report.repeats import LEVEL, repeats
 from scaling_lab.report.tables import records
 from scaling_lab.runs import Runs
 
-LEVEL = 0.05
 MOST_BANDS = 6  # of cost
 MOST_GRID = 200  # costs at which a band is drawn
 
@@ -40,6 +40,11 @@ class Side:
     series: int
     runs: Runs
     frontier: Frontier
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """All trials of the run, whatever became of them."""
+        return self.runs.table()
 
     @property
     def is_repeated(self) -> bool:
@@ -74,6 +79,11 @@ class Comparison:
         trials = pd.concat(found, ignore_index=True)
         timed = trials["started"].notna() & trials["ended"].notna()
         return trials.assign(is_copy=timed & trials.duplicated(["architecture", "seed", "ap", "started", "ended"]))
+
+    @cached_property
+    def repeats(self) -> pd.DataFrame:
+        """What several runs trained alike: see repeats.repeats."""
+        return repeats(self.trials, self.labels)
 
     @cached_property
     def pooled(self) -> tuple[float, int]:
@@ -128,6 +138,7 @@ class Comparison:
         ]
         return 2.0 * max(dearest, default=math.nan), 0.0
 
+    @cached_property
     def volumes(self) -> pd.DataFrame:
         """Give each run's hypervolume (AP times halvings of cost): run, series, architectures, value, median, low, high.
 
@@ -137,35 +148,52 @@ class Comparison:
         for side in self.sides:
             table = side.frontier.architectures
             if len(table):
-                value = self._volumes(side, table["ap_mean"].to_numpy(dtype=float)[None])[0]
-                drawn = uncertainty.Range.of(self._drawn_volumes(side))
-                row = {"run": side.name, "series": side.series, "architectures": len(table), "value": value}
+                value, draws = self._both_volumes(side)
+                drawn = uncertainty.Range.of(draws)
+                row = {"run": side.name, "series": side.series, "architectures": len(table), "value": float(value[0])}
                 rows.append(row | {"median": drawn.median, "low": drawn.low, "high": drawn.high})
         return pd.DataFrame(rows, columns=["run", "series", "architectures", "value", "median", "low", "high"])
 
+    @cached_property
     def volume_differences(self) -> pd.DataFrame:
         """Give the first run's hypervolume minus each other's: first, other, value, median, low, high, verdict.
 
-        The intervals hold for all of them together at 95 % (Bonferroni).
+        `lead` is the mean AP by which its front is higher over the costs from `cheapest`, where both have architectures, to
+        the dearest of all, on a log axis; lead_low, lead_high and lead_verdict go with it. The intervals hold for all
+        together at 95 % (Bonferroni).
         """
         sides = [side for side in self.sides if len(side.frontier.architectures)]
-        values = self.volumes().set_index("run")["value"]
         rows = []
         for other in sides[1:]:
-            drawn = self._drawn_volumes(sides[0]) - self._drawn_volumes(other)
-            found = uncertainty.Range.of(drawn, confidence=1.0 - LEVEL / (len(sides) - 1))
-            row = {"first": sides[0].name, "other": other.name, "value": values[sides[0].name] - values[other.name]}
-            verdict = _verdict(found.low, found.high)
-            rows.append(row | {"median": found.median, "low": found.low, "high": found.high, "verdict": verdict})
-        return pd.DataFrame(rows, columns=["first", "other", "value", "median", "low", "high", "verdict"])
+            confidence = 1.0 - LEVEL / (2 * (len(sides) - 1))
+            floor = max(float(side.frontier.architectures["gmacs"].min()) for side in (sides[0], other))
+            row: dict[str, Any] = {"first": sides[0].name, "other": other.name, "cheapest": floor}
+            width = math.log2(0.5 * self.reference[0] / floor)
+            for name, least, end, unit in (("", 0.0, 1.0, 1.0), ("lead_", floor, 0.5, width or math.nan)):
+                value, drawn = (
+                    (one - two) / unit
+                    for one, two in zip(
+                        self._both_volumes(sides[0], least, end), self._both_volumes(other, least, end), strict=True
+                    )
+                )
+                found = uncertainty.Range.of(drawn, confidence=confidence)
+                row |= {f"{name}value": float(value[0]), f"{name}median": found.median, f"{name}low": found.low}
+                row |= {f"{name}high": found.high, f"{name}verdict": _verdict(found.low, found.high)}
+            rows.append(row)
+        return pd.DataFrame(rows)
 
-    def _volumes(self, side: Side, means_BA: Array) -> Array:
-        costs = side.frontier.architectures["gmacs"].tolist()
-        return uncertainty.hypervolumes(costs, means_BA, reference=self.reference)
+    def _both_volumes(self, side: Side, least: float = 0.0, end: float = 1.0) -> tuple[Array, Array]:
+        """Give the hypervolume of the means (1,) and of the draws (B,), nan without repeated seeds.
 
-    def _drawn_volumes(self, side: Side) -> Array:
-        drawn = self.draws[side.name]
-        return self._volumes(side, drawn) if side.is_repeated else np.full(len(drawn), math.nan)
+        Only costs from `least` to `end` times the reference's count: what is cheaper can be had for `least` too.
+        """
+        table, drawn = side.frontier.architectures, self.draws[side.name]
+        costs = np.maximum(table["gmacs"].to_numpy(dtype=float), least).tolist()
+        reference = (end * self.reference[0], self.reference[1])
+        value = uncertainty.hypervolumes(costs, table["ap_mean"].to_numpy(dtype=float)[None], reference=reference)
+        if not side.is_repeated:
+            return value, np.full(len(drawn), math.nan)
+        return value, uncertainty.hypervolumes(costs, drawn, reference=reference)
 
     # --- the best for a cost -----------------------------------------------------------------------------------------
 

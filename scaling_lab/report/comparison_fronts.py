@@ -52,7 +52,7 @@ def _front_figure(
 
 
 def _volumes(comparison: Comparison) -> list[Block]:
-    volumes, apart = comparison.volumes(), comparison.volume_differences()
+    volumes, apart = comparison.volumes.copy(), comparison.volume_differences
     cost, ap = comparison.reference
     claimed = bool(volumes["median"].notna().any())
     columns = [
@@ -75,8 +75,8 @@ def _volumes(comparison: Comparison) -> list[Block]:
             "mean in towards its run's trend by cost, as far as seeds and scatter say."
         )
     sentences = tuple(("", comparison_words.volume_difference(row)) for row in records(apart))
-    several = "The intervals hold for all differences together (Bonferroni)."
-    note = [Text(text=several, tone="note")] if len(apart) > 1 and claimed else []
+    several = "The intervals hold for all of these differences together (Bonferroni)."
+    note = [Text(text=several, tone="note")] if claimed and len(apart) else []
     return [Table(name="hypervolumes", frame=volumes, columns=tuple(columns), caption=caption),
             *([Bullets(items=sentences)] if sentences else []), *note]  # fmt: skip
 

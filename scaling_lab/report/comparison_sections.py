@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -12,14 +12,9 @@ from scaling_lab.report import comparison_words, provenance, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Details, Facts, Figure, Section, Table, Text
 from scaling_lab.report.comparability import RULE
 from scaling_lab.report.comparison import Comparison, Side
-from scaling_lab.report.html import identifier
-from scaling_lab.report.repeats import repeats
 from scaling_lab.report.search import progress
 from scaling_lab.report.search_figure import search_figure
 from scaling_lab.report.tables import has_values, records
-
-if TYPE_CHECKING:
-    from scaling_lab.runs import Runs
 
 SETTINGS = {
     "study": "Study",
@@ -92,14 +87,14 @@ def setting(comparison: Comparison) -> Section:
     blocks: tuple[Block, ...] = (table, Text(text=text, tone="note"))
     if len(changes):
         columns = [Column(key="what", label="What differs")]
-        columns += [Column(key=side.name, label=side.name) for side in comparison.sides]
+        columns += [Column(key=f"run_{side.series + 1}", label=side.name) for side in comparison.sides]
         caption = "Beside the results. None of this keeps APs from being compared; it may be why they differ."
         blocks = (table, Table(name="what_differs", frame=changes, columns=tuple(columns), caption=caption))
     return Section(title="The runs", blocks=blocks)
 
 
 def _run_row(side: Side) -> dict[str, Any]:
-    trials, table = side.runs.table(), side.frontier.architectures
+    trials, table = side.trials, side.frontier.architectures
     row: dict[str, Any] = {"run": side.name, "series": side.series, "sampler": str(side.runs.meta.get("sampler") or "")}
     row |= {"trials": len(trials), "complete": int((trials["state"] == "complete").sum())}
     row |= {"failures": provenance.failure_counts(trials) or "none", "architectures": len(table)}
@@ -108,8 +103,8 @@ def _run_row(side: Side) -> dict[str, Any]:
 
 
 def differences(comparison: Comparison) -> pd.DataFrame:
-    """Give a row for each setting, device, commit or version that differs: what, and a column for each run."""
-    by_run = {side.name: _settings(side.runs) for side in comparison.sides}
+    """Give a row for each setting, device, commit or version that differs: what, and a column for each run, run_1 …."""
+    by_run = {f"run_{side.series + 1}": _settings(side) for side in comparison.sides}
     names = list(dict.fromkeys(name for values in by_run.values() for name in values))
     rows = []
     for name in names:
@@ -119,9 +114,10 @@ def differences(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["what", *by_run])
 
 
-def _settings(runs: Runs) -> dict[str, str]:
+def _settings(side: Side) -> dict[str, str]:
+    runs = side.runs
     found = {label: _plainly(runs.meta.get(name)) for name, label in SETTINGS.items() if name in runs.meta}
-    found["Trained on"] = provenance.trained_on(runs.table())
+    found["Trained on"] = provenance.trained_on(side.trials)
     sessions = records(runs.sessions())
     if sessions:
         found["Commit"] = provenance.commit(sessions[-1])
@@ -181,7 +177,7 @@ def _between(low: float, high: float) -> str:
 
 def same_architectures(comparison: Comparison) -> Section:
     """Show architectures that several runs trained: are their APs compatible?"""
-    name, table = "Same architectures", repeats(comparison)
+    name, table = "Same architectures", comparison.repeats.copy()
     if table.empty:
         if not len(comparison.points()):
             return Section(title=name, blocks=())
@@ -235,6 +231,7 @@ def search(comparison: Comparison) -> Section:
     table = progress(named)
     if table.empty:
         return Section(title="Search", blocks=())
+    table["series"] = table["sampler"].map({side.name: side.series for side in comparison.sides})
     what = table["quality"].iloc[0]
     caption = f"{what}, after each trial of the search that ended, and against the time that its trials took in all."
     spaces = {json.dumps([runs.meta.get("space"), runs.meta.get("limits")], sort_keys=True) for runs in named.values()}
@@ -256,8 +253,8 @@ def provenances(comparison: Comparison) -> Section:
     found = []
     for side in comparison.sides:
         section = provenance.provenance(side.runs)
-        suffix = identifier(side.name).replace("-", "_")
-        found.append(Details(title=side.name, blocks=tuple(_renamed(block, suffix) for block in section.blocks)))
+        blocks = tuple(_renamed(block, str(side.series + 1)) for block in section.blocks)
+        found.append(Details(title=side.name, blocks=blocks))
     return Section(title="Provenance", blocks=tuple(found))
 
 

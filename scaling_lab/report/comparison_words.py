@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.report import statistics, words
 from scaling_lab.report.comparison import Comparison, Side
-from scaling_lab.report.repeats import offsets, repeats, same_seeds
+from scaling_lab.report.repeats import offsets, same_seeds
 from scaling_lab.report.tables import records
 
 Bullet = tuple[str, str]
@@ -53,9 +53,9 @@ def conclusions(comparison: Comparison) -> tuple[Bullet, ...]:
 
 
 def _side(side: Side) -> str:
-    table, trials = side.frontier.architectures, side.runs.table()
+    table, trials = side.frontier.architectures, side.trials
     sampler = f"sampler {side.runs.meta['sampler']}, " if side.runs.meta.get("sampler") else ""
-    text = f"{side.name} ({sampler}{words.states(trials)}"
+    text = f"{side.name} ({sampler}{words.states(trials) if len(trials) else 'no trials yet'}"
     if len(table):
         text += f", {words.plural(len(table), 'architecture')}, {words.seeds_each(table)}"
     if len(side.frontier.excluded):
@@ -88,40 +88,52 @@ def _fresh(filled: list[Side]) -> list[Bullet]:
 
 
 def _fronts(comparison: Comparison) -> list[Bullet]:
-    table = comparison.volume_differences()
+    table = comparison.volume_differences
     if table.empty:
         return []
     return [("The fronts.", " ".join(volume_difference(row) for row in records(table)))]
 
 
 def volume_difference(row: dict[str, Any]) -> str:
-    """Say how two fronts differ in what they dominate, and whether that is more than chance."""
+    """Say how two fronts differ, where both have architectures and in all that they dominate, and what of it is claimed."""
     first, other = row["first"], row["other"]
-    if row["verdict"] == "no claim":
-        return f"{_more(first, other, row['value'])}, by these single trainings: no claim that it would again."
-    text = f"{_more(first, other, row['median'])} {_range(row)}"
-    if row["verdict"] == "distinguishable":
-        higher, lower = (first, other) if row["low"] > 0 else (other, first)
-        return f"{text}: on the whole the front of {higher} is higher than that of {lower}."
-    return f"{text}: the two fronts are not distinguishable."
-
-
-def _more(first: str, other: str, value: float) -> str:
-    if round(abs(value), 1) == 0:
-        return f"The fronts of {first} and {other} dominate as much"
+    found = []
+    if not math.isnan(row["lead_value"]):
+        claimed = row["lead_verdict"] != "no claim"
+        value = row["lead_median"] if claimed else row["lead_value"]
+        text = f"From {words.significant(row['cheapest'])} GMACs on, where both have architectures, the front of {first} is "
+        text += f"{_apart(value, 'higher', 'lower')} on average than that of {other}"
+        text += f" {_range(row['lead_low'], row['lead_high'])}" if claimed else ""
+        found.append(f"{text}: {_claim(row['lead_verdict'])}.")
+    claimed = row["verdict"] != "no claim"
+    value = row["median"] if claimed else row["value"]
     more = "more" if value > 0 else "less"
-    return f"The front of {first} dominates {abs(value):.1f} {more} than that of {other} (AP times halvings of cost)"
+    text = f"In all, the front of {first} dominates {abs(value):.1f} {more} (AP times halvings of cost)"
+    text += f" {_range(row['low'], row['high'])}" if claimed else ""
+    found.append(f"{text}, with the costs that one run alone reaches: {_claim(row['verdict'])}.")
+    return " ".join(found)
 
 
-def _range(row: dict[str, Any]) -> str:
-    return f"[{words.signed(row['low'])}, {words.signed(row['high'])}]"
+def _apart(value: float, above: str, below: str) -> str:
+    return f"{abs(value):.1f} AP {above if value > 0 else below}"
+
+
+def _claim(verdict: str) -> str:
+    return {
+        "no claim": "single trainings, no claim that it would be so again",
+        "distinguishable": "more than the seeds leave to chance",
+    }.get(verdict, "not distinguishable")
+
+
+def _range(low: float, high: float) -> str:
+    return f"[{words.signed(low)}, {words.signed(high)}]"
 
 
 # --- the same architectures ------------------------------------------------------------------------------------------
 
 
 def _same_architectures(comparison: Comparison) -> list[Bullet]:
-    table = repeats(comparison)
+    table = comparison.repeats
     if table.empty:
         return (
             [("Same architectures.", "No architecture was trained in two of the runs.")] if _several(comparison) else []
@@ -180,7 +192,7 @@ def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
 def same_seed_sentences(comparison: Comparison) -> list[str]:
     """Say whether the same seed gave the same AP."""
     found = []
-    for row in records(same_seeds(comparison)):
+    for row in records(same_seeds(comparison.trials)):
         count, identical = int(row["trainings"]), int(row["identical"])
         text = (
             f"{words.plural(count, 'training')} of the same architecture and seed {'is' if count == 1 else 'are'} in "
@@ -189,7 +201,8 @@ def same_seed_sentences(comparison: Comparison) -> list[str]:
         if identical == count:
             text += "the APs are equal to the last digit, so they are the same trainings and no independent repeats."
         else:
-            text += f"{identical or 'none'} with the same AP, the others up to {row['largest']:.1f} AP apart."
+            text += f"{identical} with the same AP, the others " if identical else "none with the same AP, "
+            text += f"up to {row['largest']:.1f} AP apart."
         found.append(text)
     return found
 
@@ -199,7 +212,8 @@ def offset_sentences(table: pd.DataFrame) -> list[str]:
     found = []
     for row in records(offsets(table)):
         over = words.plural(int(row["architectures"]), "architecture")
-        text = f"Over {over} of both, {row['first']} has {words.signed(row['mean'])} AP against {row['other']} {_range(row)}"
+        text = f"Over {over} of both, {row['first']} has {words.signed(row['mean'])} AP against {row['other']}"
+        text += f" {_range(row['low'], row['high'])}"
         if row["verdict"] == "distinguishable":
             text += ": something beside the architecture differs, be it the seeds, the device, a library or the code."
         else:
@@ -225,7 +239,7 @@ def _budgets(filled: list[Side]) -> list[Bullet]:
     """Say that the runs differ in how much was tried, where they do."""
     tried = {}
     for side in filled:
-        trials = side.runs.table()
+        trials = side.trials
         ended = trials[(trials["role"] == "search") & trials["state"].isin(ENDED)]
         tried[side.name] = (len(ended), int(ended["epochs_done"].sum()))
     if len(set(tried.values())) < 2:

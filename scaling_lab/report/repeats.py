@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from scaling_lab.report import statistics
-from scaling_lab.report.comparison import LEVEL, Comparison
 
+LEVEL = 0.05
 LEAST_OFFSET = 3  # architectures for a mean difference with an interval
 SAME = "the same trainings"
 
@@ -33,16 +34,16 @@ _COLUMNS = [
 _COLUMNS += ["high", "p", "p_holm", "verdict"]
 
 
-def repeats(comparison: Comparison) -> pd.DataFrame:
+def repeats(trials: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Give a row for each architecture that two runs have: both means, first minus other with Welch's interval and p, Holm's
-    over all rows, and a verdict; sorted by label. Rows with the same seeds and APs on both sides are not tested.
+    over all rows, and a verdict; sorted by label. `trials` has run, architecture, seed and ap. Rows with the same seeds and APs on both sides are not tested.
     """
-    values = {run: _trainings(group) for run, group in comparison.trials.groupby("run")}
+    values = {run: _trainings(group) for run, group in trials.groupby("run", sort=False)}
     rows: list[dict[str, Any]] = []
-    for first, other in itertools.combinations([side.name for side in comparison.sides], 2):
-        here, there = values.get(first, {}), values.get(other, {})
+    for first, other in itertools.combinations(values, 2):
+        here, there = values[first], values[other]
         for digest in (digest for digest in here if digest in there):
-            row = {"label": comparison.labels[digest], "architecture": digest, "first": first, "other": other}
+            row = {"label": labels[digest], "architecture": digest, "first": first, "other": other}
             rows.append(row | _compared(here[digest], there[digest]))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["p_holm"] = statistics.holm([float(p) for p in table["p"]])
@@ -50,18 +51,17 @@ def repeats(comparison: Comparison) -> pd.DataFrame:
     return table.sort_values(["label", "first", "other"], kind="stable").reset_index(drop=True)
 
 
-def same_seeds(comparison: Comparison) -> pd.DataFrame:
+def same_seeds(trials: pd.DataFrame) -> pd.DataFrame:
     """Give a row for each two runs that trained an architecture with the same seed: first, other, trainings (how many),
     identical (of them, with the same AP) and largest (difference of AP).
     """
-    by_run = {run: group[["architecture", "seed", "ap"]] for run, group in comparison.trials.groupby("run")}
+    by_run = {run: group[["architecture", "seed", "ap"]] for run, group in trials.groupby("run", sort=False)}
     rows = []
-    for first, other in itertools.combinations([side.name for side in comparison.sides], 2):
-        if first in by_run and other in by_run:
-            both = by_run[first].merge(by_run[other], on=["architecture", "seed"], suffixes=("_first", "_other"))
-            apart = (both["ap_first"] - both["ap_other"]).abs()
-            row = {"first": first, "other": other, "trainings": len(both), "identical": int((apart == 0).sum())}
-            rows += [row | {"largest": float(apart.max())}] if len(both) else []
+    for first, other in itertools.combinations(by_run, 2):
+        both = by_run[first].merge(by_run[other], on=["architecture", "seed"], suffixes=("_first", "_other"))
+        apart = (both["ap_first"] - both["ap_other"]).abs()
+        row = {"first": first, "other": other, "trainings": len(both), "identical": int((apart == 0).sum())}
+        rows += [row | {"largest": float(apart.max())}] if len(both) else []
     return pd.DataFrame(rows, columns=["first", "other", "trainings", "identical", "largest"])
 
 

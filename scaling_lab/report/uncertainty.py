@@ -77,12 +77,13 @@ def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
 def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
     """Give (3, G): the 5th, 50th and 95th percentile of the best mean that each cost of a grid buys; nan below the cheapest."""
     costs_A = np.asarray(costs, dtype=float)
-    order_A = np.argsort(costs_A, kind="stable")
-    best_BA = np.fmax.accumulate(means_BA[:, order_A], axis=1)  # nan only where none so cheap could be drawn
-    affordable_G = np.searchsorted(costs_A[order_A], np.asarray(grid, dtype=float), side="right")
-    best_BG = best_BA[:, np.maximum(affordable_G, 1) - 1]
-    best_BG[:, affordable_G == 0] = math.nan
-    return np.quantile(best_BG, [0.05, 0.5, 0.95], axis=0)
+    best_GB = []
+    for cost in grid:
+        affordable = costs_A <= cost
+        best_GB.append(
+            np.nanmax(means_BA[:, affordable], axis=1) if affordable.any() else np.full(len(means_BA), math.nan)
+        )
+    return np.stack([np.quantile(each, [0.05, 0.5, 0.95]) for each in best_GB], axis=1)
 
 
 def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:
