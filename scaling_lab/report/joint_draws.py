@@ -19,7 +19,7 @@ import numpy as np
 
 from scaling_lab.report.uncertainty import DRAWS, SEED
 
-MOST_NUMBERS = 10_000_000  # of draws times architectures: 80 MB, and three times that on the way
+MOST_NUMBERS = 5_000_000  # of draws times architectures: 40 MB, and three times that on the way
 LEAST_LINE, LEAST_CURVE = 4, 10  # architectures: fewer of them scatter about their mean, fewer about a line
 TINY = 1e-12
 

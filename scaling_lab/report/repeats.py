@@ -35,8 +35,10 @@ _COLUMNS += ["high", "p", "p_holm", "verdict"]
 
 
 def repeats(trials: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Give a row for each architecture that two runs have: both means, first minus other with Welch's interval and p, Holm's
-    over all rows, and a verdict; sorted by label. `trials` has run, architecture, seed and ap. Rows with the same seeds and APs on both sides are not tested.
+    """Give a row for each architecture that two runs have, by label: means, first minus other, Welch's interval and p, verdict.
+
+    `trials` has run, architecture, seed and ap. p_holm is corrected over all rows; those with the same seeds and APs on both
+    sides are not tested.
     """
     values = {run: _trainings(group) for run, group in trials.groupby("run", sort=False)}
     rows: list[dict[str, Any]] = []
