@@ -22,6 +22,7 @@ from scaling_lab.study.runner import run_study
 from scaling_lab.training.evaluation import SUMMARY
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
+from tests.report.fixture_run import Fixture, Trial, write_run
 from tests.study.engine import Replayed, count, make_study, spec
 from tests.tensorboard_files import scalars_in
 from tests.tiny_study import write_tiny
@@ -146,6 +147,12 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["run", "studies/topology_ablation.py", "--form", "huge"], "form 'huge' is unknown; allowed are smoke, seeds"),
         (["run", "studies/topology_ablation.py", "--data", "yolo:x"], "yolo:x"),
         (["report", "runs/missing"], "runs/missing"),
+        (["report", "runs/missing", "runs/gone"], "runs/missing is not a run: it holds no ledger.sqlite"),
+        (
+            ["report", "runs/missing", "runs/../runs/missing"],
+            "is named twice (as runs/missing and runs/../runs/missing)",
+        ),
+        (["report", "x.csv", "runs/missing"], "x.csv is a file of latencies; allowed are it alone, or runs' folders"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_two(
@@ -302,6 +309,33 @@ def test_a_report_file_is_checked_before_anything_is_trained(
     assert tiny() == 2
     assert message in capsys.readouterr().err
     assert list(Path("runs/tiny/trials").iterdir()) == []
+
+
+def test_report_compares_several_runs_and_refuses_what_is_not_comparable(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = {"epochs": 6, "batch_size": 16, "lr": 0.004}
+    for name, protocol, changes in (("x", "p", {}), ("x-random", "p", {}), ("long", "q", {"epochs": 36, "lr": 0.01})):
+        trials = [Trial(topology="fpn", seed=seed, protocol=protocol) for seed in (0, 1)]
+        meta = {"protocol": protocol, "recipe": {**recipe, **changes}}
+        write_run(Path("runs", name), Fixture(trials=trials, samples=0, meta=meta))
+    assert main(["report", "runs/x", "runs/x-random"]) == 0
+    page = Path("runs/comparison_x_x-random/comparison.html")
+    assert capsys.readouterr().out == f"report: {page}\n"
+    assert "<h1>x and x-random compared</h1>" in page.read_text()
+    assert main(["report", "runs/x", "runs/long", "runs/x-random", "--out", "three", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"report": "three/comparison.html"}
+    why = "another recipe: epochs 6 against 36, lr 0.004 against 0.01"
+    assert (
+        f"long is not compared, and none of its numbers is shown: against x it has {why}."
+        in Path("three/comparison.html").read_text()
+    )
+    message = _fails(["report", "runs/x", "runs/long"], capsys)
+    assert f"nothing can be compared with x; long: {why}." in message
+    assert not Path("runs/comparison_x_long").exists()
+    message = _fails(["report", "runs/x", "runs/x-random", "--report", str(ROOT / "reports" / "frontier.py")], capsys)
+    assert "reports/frontier.py takes 1 run, not 2: its function is report(runs); allowed for several is" in message
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)

@@ -50,14 +50,30 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "report",
         _report,
-        "write the report of a run, or of measured latencies",
+        "write the report of a run, compare several, or report on measured latencies",
         "report runs/width_factor",
         "report runs/width_factor --report reports/frontier.py --out frontier",
+        "report runs/search runs/search-random",
         "report latencies.csv",
     )
-    report.add_argument("run", type=Path, help="a run's folder, or a file that `scaling-lab measure --out` wrote")
-    report.add_argument("--report", type=Path, help="a report's file (the study's, or reports/frontier.py)")
-    report.add_argument("--out", type=Path, help="where to write (<run>/report; beside x.csv x_report)")
+    report.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="a run's folder; several are compared, as far as their images, recipe and epochs are equal; or one file that "
+        "`scaling-lab measure --out` wrote",
+    )
+    report.add_argument(
+        "--report",
+        type=Path,
+        help="a report's file (the study's, or reports/frontier.py; for several reports/comparison.py)",
+    )
+    report.add_argument(
+        "--out",
+        type=Path,
+        help="where to write (<run>/report; beside x.csv x_report; of several, comparison_<run>_<run> beside the first)",
+    )
 
     init = add_verb(
         verbs,
@@ -112,7 +128,7 @@ def _check_report(folder: Path) -> None:
 def _report(options: argparse.Namespace) -> None:
     from scaling_lab.report import write_report
 
-    page = write_report(options.run, options.report, options.out)
+    page = write_report(options.runs, options.report, options.out)
     print(json.dumps({"report": str(page)}) if options.json else f"report: {page}")
 
 

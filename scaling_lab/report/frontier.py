@@ -99,9 +99,9 @@ class Frontier:
         return {row["architecture"]: int(row["series"]) for row in records(self.architectures)}
 
 
-def compute_frontier(runs: Runs) -> Frontier:
-    """Read a run's trials and compute what reports show of them."""
-    labels = short_names(runs.specs())
+def compute_frontier(runs: Runs, labels: Mapping[str, str] | None = None) -> Frontier:
+    """Read a run's trials and compute what reports show of them; `labels` name architectures beyond this run's too."""
+    labels = short_names(runs.specs()) if labels is None else labels
     trials = runs.table()
     trials = trials.assign(label=[labels.get(digest, str(digest)) for digest in trials["architecture"]])
     compared, excluded = comparable(trials)

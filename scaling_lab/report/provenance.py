@@ -11,6 +11,7 @@ import pandas as pd
 from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
 from scaling_lab.report.tables import records
+from scaling_lab.runs import ROLES
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -91,13 +92,17 @@ def provenance(runs: Runs) -> Section:
     meta, sessions, trials = runs.meta, runs.sessions(), runs.table()
     protocols = sorted({str(value) for value in trials["protocol"]}) if len(trials) else []
     facts = [
+        ("Question", str(meta.get("question") or "not recorded")),
         ("Study", str(meta.get("study", runs.path.name)) + (f", form {meta['form']}" if meta.get("form") else "")),
         ("Study file", str(meta.get("study_file") or "not recorded")),
         ("Data", str(meta.get("data_description") or "not recorded")),
         ("Digest of the data", str(meta.get("data_digest") or "not recorded")),
         ("Training protocol", f"{', '.join(protocols) or 'none'} (a digest of data and recipe)"),
-        ("Seeds", ", ".join(str(seed) for seed in meta.get("seeds") or []) or "not recorded"),
-        ("Trained on", ", ".join(sorted({_device(d) for d in trials["device"].dropna()})) or "not recorded"),
+        ("Seeds", seeds_by_role(meta, trials)),
+        ("Trained on", trained_on(trials)),
+        ("Latency measured on", _timed_on(runs)),
+        ("Trials", words.states(trials)),
+        ("Failures", failure_counts(trials) or "none"),
     ]
     facts += _objectives(meta) + _last_session(sessions)
     found: list[Block] = [Facts(items=tuple(facts))]
@@ -132,6 +137,47 @@ def _quantity(name: str) -> str:
     return COSTS.get(name, name.replace("_", " ").replace("ap", "AP"))
 
 
+def trained_on(trials: pd.DataFrame) -> str:
+    """Name the devices that trained."""
+    return ", ".join(sorted({_device(name) for name in trials["device"].dropna()})) or "not recorded"
+
+
+def failure_counts(trials: pd.DataFrame) -> str:
+    """Count failed trials by kind: "3 diverged, 1 error"; nothing where none failed."""
+    counts = trials.loc[trials["state"] == "failed", "failure_kind"].fillna("of no recorded kind").value_counts()
+    by_kind = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return ", ".join(f"{count} {str(kind).replace('_', ' ')}" for kind, count in by_kind)
+
+
+def seeds_by_role(meta: dict[str, Any], trials: pd.DataFrame) -> str:
+    """List the seeds that each role's trials have: the search's, then those of finalists and their baseline.
+
+    A run without a trial has the seeds that its study names.
+    """
+    by_role = {str(role): sorted({int(seed) for seed in group}) for role, group in trials.groupby("role")["seed"]}
+    if not by_role:
+        by_role = {"search": sorted(meta.get("seeds") or [])}
+    if set(by_role) == {"search"}:
+        return _numbers(by_role["search"]) or "not recorded"
+    return "; ".join(f"{_numbers(by_role[role])} ({role})" for role in ROLES if role in by_role)
+
+
+def _numbers(values: list[int]) -> str:
+    """List whole numbers, three and more that follow each other as a range."""
+    found: list[list[int]] = []
+    for value in values:
+        if found and value == found[-1][-1] + 1:
+            found[-1].append(value)
+        else:
+            found.append([value])
+    parts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found]
+    return ", ".join(parts)
+
+
+def _timed_on(runs: Runs) -> str:
+    return ", ".join(sorted({_device(name) for name in runs.latencies()["device"].dropna()})) or "not measured"
+
+
 def _device(name: object) -> str:
     return "CPU" if name == "cpu" else str(name)
 
@@ -142,7 +188,7 @@ def _last_session(sessions: pd.DataFrame) -> list[tuple[str, str]]:
     last = records(sessions)[-1]
     return [
         ("Last command", str(last["command"])),
-        ("Commit", _commit(last)),
+        ("Commit", commit(last)),
         ("First started", _time(sessions["started"].iloc[0])),
         ("Last ended", _time(last["ended"]) or "not ended: still running, or it was killed"),
     ]
@@ -155,7 +201,8 @@ def _time(text: object) -> str:
     return datetime.fromisoformat(str(text)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _commit(session: dict[str, Any]) -> str:
+def commit(session: dict[str, Any]) -> str:
+    """Name a session's commit, and say where files differed from it."""
     if pd.isna(session["git_commit"]):
         return "not in a git repository"
     return str(session["git_commit"]) + (" with uncommitted changes" if session["git_dirty"] else "")
@@ -163,7 +210,7 @@ def _commit(session: dict[str, Any]) -> str:
 
 def _sessions_table(sessions: pd.DataFrame) -> Table:
     shown = sessions.assign(
-        commit=[_commit(row) for row in records(sessions)],
+        commit=[commit(row) for row in records(sessions)],
         began=[_time(value) for value in sessions["started"]],
         stopped=[_time(value) for value in sessions["ended"]],
         **{name: [json.dumps(value, sort_keys=True) for value in sessions[name]] for name in ("versions", "host")},

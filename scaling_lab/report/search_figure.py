@@ -10,7 +10,10 @@ from scaling_lab.report.style import INK, NARROW, REST, WIDE, new_figure, series
 
 
 def search_figure(progress: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw a row for each ended trial (sampler, trials, hours, value, quality) as steps; random search is grey."""
+    """Draw a row for each ended trial (sampler, trials, hours, value, quality) as steps; random search is grey.
+
+    With a column series, lines have the colours of those numbers.
+    """
     narrow = width <= NARROW
     height = (1.3 if narrow else 0.40) * width
     figure, panels = new_figure(width, height, *((1, 2) if narrow else (2, 1)))
@@ -20,6 +23,8 @@ def search_figure(progress: pd.DataFrame, width: float = WIDE) -> Figure:
         title_axis(axes, x=name, y=str(progress["quality"].iloc[0]))
         for place, (sampler, rows) in enumerate(progress.groupby("sampler", sort=False)):
             colour = REST if sampler == "random" and place else series_colour(place)
+            if "series" in rows:
+                colour = series_colour(int(rows["series"].iloc[0]))
             axes.step(rows[column], rows["value"], where="post", color=colour, linewidth=1.6, label=str(sampler))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=column == "trials", min_n_ticks=1))
     if progress["sampler"].nunique() > 1:

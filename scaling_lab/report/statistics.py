@@ -133,6 +133,11 @@ def front_of(points: Sequence[Sequence[float]]) -> list[list[float]]:
     """Give the points that no other dominates, each once; smaller is better in every objective."""
     different = [list(point) for point in dict.fromkeys(map(tuple, points))]
     array = np.array(different).reshape(len(different), -1)
+    if array.shape[1] == 2 and not np.isnan(array).any():
+        # In order of both, a point is dominated where one before it is as good in the second objective.
+        order = np.lexsort((array[:, 1], array[:, 0]))
+        before = np.minimum.accumulate(np.append(math.inf, array[order[:-1], 1]))
+        return [different[place] for place in np.sort(order[array[order, 1] < before])]
     return [point for point in different if not ((array <= point).all(axis=1) & (array < point).any(axis=1)).any()]
 
 

@@ -1,8 +1,10 @@
-"""From a run's folder and a report file to a page on the disk. It judges no content."""
+"""From the folders of runs and a report file to a page on the disk. It judges no content."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,37 +12,59 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.latencies import Latencies
 from scaling_lab.report.blocks import Page
+from scaling_lab.report.comparability import distinct_names
 from scaling_lab.report.page import write_page
 from scaling_lab.runs import Runs
 from scaling_lab.starter import starter_folder
 from scaling_lab.user_files import import_file, is_ours, locate
 
-DEFAULT, OF_LATENCIES = "reports/frontier.py", "reports/latency.py"
+DEFAULT, OF_LATENCIES, OF_SEVERAL = "reports/frontier.py", "reports/latency.py", "reports/comparison.py"
+MOST_LETTERS = 100  # of a folder's name
 
 
-def write_report(run_path: str | Path, report_path: str | Path | None = None, out: str | Path | None = None) -> Path:
-    """Write the report of a run, or of a file of latencies, and give the page's path: <out>/<name of the report file>.html.
+def write_report(
+    run_paths: str | Path | Sequence[str | Path], report_path: str | Path | None = None, out: str | Path | None = None
+) -> Path:
+    """Write the report of a run, or of several, and give the page's path: <out>/<name of the report file>.html.
 
-    `report_path` is a file with report(runs) -> Page; without one it is the study's, or reports/frontier.py, and for
-    latencies reports/latency.py. `out` is <run>/report unless told, and beside x.csv x_report. Raises UserError where the
-    run, the report file or the folder is at fault.
+    `report_path` is a file with report(runs) -> Page, or report(*runs) for several; without one it is the study's, or
+    reports/frontier.py, for latencies reports/latency.py, and for several runs reports/comparison.py. `out` is <run>/report
+    unless told, beside x.csv x_report, and for several runs comparison_<name>_<name> beside the first. Raises UserError where
+    a run, the report file or the folder is at fault.
     """
-    is_file = Path(run_path).suffix == ".csv"
-    runs = Latencies(run_path) if is_file else Runs(run_path)
-    path = Path(report_path) if report_path is not None else default_report(runs)
-    report = load_report(path)
+    paths = [Path(run_paths)] if isinstance(run_paths, (str, Path)) else [Path(path) for path in run_paths]
+    runs = read_runs(paths)
+    path = Path(report_path) if report_path is not None else default_report(*runs)
+    report = load_report(path, takes=len(runs))
     with _naming_the_line(path):
-        page = report(runs)
+        page = report(*runs)
     if not isinstance(page, Page):
         raise UserError(f"{path}: report(…) gave {type(page).__name__}; allowed is a scaling_lab.report.Page")
-    folder = runs.path.with_name(f"{runs.path.stem}_report") if isinstance(runs, Latencies) else runs.folder.report
-    return write_page(page, Path(out) if out is not None else folder, path.stem)
+    return write_page(page, Path(out) if out is not None else _folder(runs), path.stem)
 
 
-def default_report(runs: Runs | Latencies) -> Path:
-    """Find the study's report file, or reports/frontier.py: here, beside the study's folder, or in the package."""
-    meta = {"report": OF_LATENCIES} if isinstance(runs, Latencies) else runs.meta
-    named = Path(str(meta.get("report") or DEFAULT))
+def read_runs(paths: Sequence[Path]) -> list[Runs | Latencies]:
+    """Open runs, or one file of latencies. Raises UserError where there are none, one twice, or latencies among several."""
+    if not paths:
+        raise UserError("there is no run to report on; name a run's folder")
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if path.suffix == ".csv" and len(paths) > 1:
+            raise UserError(f"{path} is a file of latencies; allowed are it alone, or runs' folders")
+        if path.resolve() in seen:
+            twice = f" (as {seen[path.resolve()]} and {path})" if seen[path.resolve()] != path else ""
+            raise UserError(f"the run {path} is named twice{twice}; allowed are different runs")
+        seen[path.resolve()] = path
+    return [Latencies(path) if path.suffix == ".csv" else Runs(path) for path in paths]
+
+
+def default_report(*runs: Runs | Latencies) -> Path:
+    """Find the report file: the study's or reports/frontier.py, for latencies and several runs their own.
+
+    It is looked for here, beside the study's folder, and in the package.
+    """
+    meta = {"report": OF_LATENCIES} if isinstance(runs[0], Latencies) else runs[0].meta
+    named = Path(OF_SEVERAL if len(runs) > 1 else str(meta.get("report") or DEFAULT))
     study_file = meta.get("study_file")
     homes = [Path(), *([Path(study_file).parent.parent] if study_file else []), starter_folder()]
     for home in homes:
@@ -51,8 +75,11 @@ def default_report(runs: Runs | Latencies) -> Path:
     )
 
 
-def load_report(path: Path) -> Callable[[Runs | Latencies], Any]:
-    """Load a report file and give its function. Raises UserError that names the file and the line at fault."""
+def load_report(path: Path, *, takes: int = 1) -> Callable[..., Any]:
+    """Load a report file and give its function. Raises UserError that names the file and the line at fault.
+
+    `takes` is how many runs it is to be given: a function that takes another number is refused.
+    """
     if not path.is_file():
         raise UserError(f"the report file {path} does not exist")
     with _naming_the_line(path):
@@ -60,7 +87,41 @@ def load_report(path: Path) -> Callable[[Runs | Latencies], Any]:
     report = getattr(module, "report", None)
     if not callable(report):
         raise UserError(f"{path} has no function report(runs); it needs one that gives a Page")
+    _check_takes(report, takes, path)
     return report  # type: ignore[no-any-return]
+
+
+def _check_takes(report: Callable[..., Any], count: int, path: Path) -> None:
+    parameters = inspect.signature(report).parameters.values()
+    named = [each for each in parameters if each.kind == each.KEYWORD_ONLY and each.default is each.empty]
+    if named:
+        raise UserError(f"{path}: report(…) needs {named[0].name}=…; allowed are runs alone, and what has a default")
+    placed = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    least, most = sum(each.default is each.empty for each in placed), len(placed)
+    takes_any = any(each.kind == each.VAR_POSITIONAL for each in parameters)
+    if least <= count and (takes_any or count <= most):
+        return
+    number = f"{least} or more" if takes_any else f"{least} to {most}" if least < most else str(most)
+    found = f"{path} takes {number} {'run' if number == '1' else 'runs'}, not {count}"
+    names = ", ".join(f"*{each.name}" if each.kind == each.VAR_POSITIONAL else each.name for each in parameters)
+    hint = (
+        f"allowed for several is report(*runs), as in {OF_SEVERAL}" if count > 1 else "allowed for one is report(runs)"
+    )
+    raise UserError(f"{found}: its function is report({names}); {hint}")
+
+
+def _folder(runs: Sequence[Runs | Latencies]) -> Path:
+    """Choose the folder of a page; long names of several runs are cut, with a digest of all of them."""
+    first = runs[0]
+    if isinstance(first, Latencies):
+        return first.path.with_name(f"{first.path.stem}_report")
+    if len(runs) == 1:
+        return first.folder.report
+    name = "_".join(["comparison", *(each.replace("/", "-") for each in distinct_names([each.path for each in runs]))])
+    if len(name) > MOST_LETTERS:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+        name = f"{name[: MOST_LETTERS - 7]}_{digest}"
+    return first.path.parent / name if first.path.name not in ("", "..") else first.path.resolve().parent / name
 
 
 @contextmanager

@@ -92,3 +92,76 @@ def test_reports_import_neither_torch_nor_ray(empty: Path, tmp_path: Path) -> No
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("other") / "second", Fixture(trials=[], samples=0))
+
+
+PAIR = """
+from scaling_lab.report import Page
+
+def report(SIGNATURE):
+    return Page(title="pair", question=str(len(locals())), sections=())
+"""
+
+
+@pytest.mark.parametrize("signature", ["*runs", "cheap, dear", "runs, *more", "cheap, dear, third=None, *, name='x'"])
+def test_a_report_on_several_runs(signature: str, empty: Path, other: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pair.py"
+    file.write_text(PAIR.replace("SIGNATURE", signature))
+    assert "<h1>pair</h1>" in write_report([empty, other], file, tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("signature", "count", "message"),
+    [
+        ("runs", 2, r"takes 1 run, not 2: its function is report\(runs\); allowed for several is report\(\*runs\)"),
+        (
+            "cheap, dear",
+            1,
+            r"takes 2 runs, not 1: its function is report\(cheap, dear\); allowed for one is report\(runs\)",
+        ),
+        ("a, b=None", 3, r"takes 1 to 2 runs, not 3"),
+        ("a, b, *rest", 1, r"takes 2 or more runs, not 1: its function is report\(a, b, \*rest\)"),
+        ("", 1, r"takes 0 runs, not 1: its function is report\(\)"),
+        ("*runs, name", 2, r"report\(…\) needs name=…; allowed are runs alone, and what has a default"),
+    ],
+)
+def test_a_report_that_takes_another_number_of_runs_is_refused_before_it_runs(
+    signature: str, count: int, message: str, empty: Path, other: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"def report({signature}):\n    raise SystemExit('it ran')\n")
+    third = write_run(tmp_path / "third", Fixture(trials=[], samples=0))
+    with pytest.raises(UserError, match=message):
+        write_report([empty, other, third][:count], file)
+
+
+def test_several_runs_are_compared_in_a_folder_beside_the_first(empty: Path, other: Path, tmp_path: Path) -> None:
+    first, second = (tmp_path / "runs" / name for name in ("x", "x-random"))
+    for path in (first, second):
+        write_run(path, Fixture(trials=[], samples=0, meta={"protocol": "p", "report": "reports/frontier.py"}))
+    page = write_report([first, second])
+    assert page == tmp_path / "runs" / "comparison_x_x-random" / "comparison.html"
+    assert default_report(Runs(first), Runs(second)).name == "comparison.py"
+    namesake = write_run(tmp_path / "x", Fixture(trials=[], samples=0, meta={"protocol": "p"}))
+    assert write_report([first, namesake]).parent.name == f"comparison_runs-x_{tmp_path.name}-x"
+    long = [
+        write_run(tmp_path / f"{name * 80}", Fixture(trials=[], samples=0, meta={"protocol": "p"})) for name in "ab"
+    ]
+    folder = write_report(long).parent.name
+    assert len(folder) == 100
+    assert folder != write_report([long[0], first]).parent.name
+
+
+def test_what_cannot_stand_beside_others_is_refused(empty: Path, other: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x\.csv is a file of latencies; allowed are it alone, or runs' folders"):
+        write_report([empty, tmp_path / "x.csv"])
+    with pytest.raises(UserError, match=r"is named twice \(as .*run and .*run/\.\./run\); allowed are different runs"):
+        write_report([empty, other, empty / ".." / empty.name])
+    with pytest.raises(UserError, match="is named twice; allowed"):
+        write_report([empty, empty])
+    with pytest.raises(UserError, match="no run to report on"):
+        write_report([])
