@@ -17,7 +17,7 @@ from scaling_lab.report.ranks import Array, Ranked
 
 PREDICTORS = {"cheap_ap_mean": "the cheap protocol", "params_m": "more parameters", "gmacs": "more GMACs"}
 TOPS = (1, 3, 5)
-MOST_CEILING_NUMBERS, LEAST_CEILING_DRAWS = 200_000, 20  # of architectures times draws: many architectures need few
+MOST_CEILING_NUMBERS, LEAST_CEILING_DRAWS = 100_000, 20  # of architectures times draws: many architectures need few
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from scaling_lab.report.blocks import Block, Bullets, Column, Details, Figure, S
 from scaling_lab.report.frontier import Frontier, compute_frontier, summarise
 from scaling_lab.report.pairing import Pairs, pair
 from scaling_lab.report.predictors import TOPS, Ceilings, Predictor
-from scaling_lab.report.proxy_figure import proxy_figure
+from scaling_lab.report.proxy_figure import MOST_BARS, proxy_figure
 from scaling_lab.report.ranks import RESAMPLES
 
 if TYPE_CHECKING:
@@ -184,13 +184,15 @@ def resampled(rows: int) -> str:
 def _figure(found: Proxy, prefix: str) -> Figure:
     table = found.pairs.table
     single = (table[["cheap_n", "dear_n"]].min(axis=1) == 1).any()
-    marks = " Hollow marks have one seed under one of the protocols, and no interval there." if single else ""
+    marks = "; bars are 95 % t-intervals."
+    marks += " Hollow marks have one seed under one of the protocols, and no interval there." if single else ""
+    marks = f"; intervals of more than {MOST_BARS} are not drawn." if len(table) > MOST_BARS else marks
     return Figure(
         name=f"{prefix}_ap",
         table=table,
         draw=proxy_figure,
         title="AP under the cheap protocol against AP under the dear one",
-        caption=f"Each mark is an architecture, at its means over seeds; bars are 95 % t-intervals.{marks} "
+        caption=f"Each mark is an architecture, at its means over seeds{marks} "
         "Only the order along the two axes matters to a choice.",
         alt=f"AP under the cheap protocol against AP under the dear one, of {words.plural(len(table), 'architecture')}",
     )

@@ -33,7 +33,7 @@ CROWDED_LABELS = 3  # of each protocol's best
 def proxy_figure(pairs: pd.DataFrame, width: float = WIDE) -> Figure:
     """Draw pairs (see pairing.Pairs): a mark for each architecture at its two means, with its two intervals where it has them.
 
-    A hollow mark has one seed under one of the protocols.
+    A hollow mark has one seed under one of the protocols; a cloud of many shows neither that nor intervals.
     """
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 0.95 * width if narrow else 0.56 * width)
@@ -46,7 +46,7 @@ def proxy_figure(pairs: pd.DataFrame, width: float = WIDE) -> Figure:
     if len(pairs) <= MOST_BARS:
         _draw_intervals(axes, pairs)
     for _, group in pairs.groupby("series", sort=True):
-        _draw_marks(axes, group, many=len(pairs) > MANY_POINTS)
+        _draw_marks(axes, group, many=len(pairs) > MANY_POINTS, cloud=len(pairs) > MOST_BARS)
     _label(axes, pairs, size=7.5 if narrow else 8.5)
     return figure
 
@@ -66,15 +66,23 @@ def _draw_intervals(axes: Axes, pairs: pd.DataFrame) -> None:
     axes.vlines(up["cheap_ap_mean"], up["dear_ap_low"], up["dear_ap_high"], colors=colours[id(up)], **style)
 
 
-def _draw_marks(axes: Axes, group: pd.DataFrame, *, many: bool) -> None:
+def _draw_marks(axes: Axes, group: pd.DataFrame, *, many: bool, cloud: bool) -> None:
     series = int(group["series"].iloc[0])
     colour = series_colour(series)
     single = group[["cheap_n", "dear_n"]].min(axis=1) == 1
     for rows, hollow in ((group[single], True), (group[~single], False)):
         face, edge, line = (PAPER, colour, 1.4) if hollow else (colour, PAPER, 0.8)
+        look: dict[str, Any] = {
+            "facecolor": face,
+            "edgecolor": edge,
+            "linewidths": line,
+            "s": 52 if series >= 0 else 22,
+        }
+        if cloud and series < 0:
+            look = {"color": colour, "linewidths": 0, "s": 9, "alpha": 0.5}
         axes.scatter(
-            rows["cheap_ap_mean"], rows["dear_ap_mean"], s=52 if series >= 0 else 22, marker=series_marker(series),
-            facecolor=face, edgecolor=edge, linewidths=line, zorder=5 if series >= 0 else 4, rasterized=many,
+            rows["cheap_ap_mean"], rows["dear_ap_mean"], marker=series_marker(series), zorder=5 if series >= 0 else 4,
+            rasterized=many, **look,
         )  # fmt: skip
 
 
@@ -85,7 +93,7 @@ def _label(axes: Axes, pairs: pd.DataFrame, *, size: float) -> None:
         best = named.nlargest(CROWDED_LABELS, "cheap_ap_mean").index
         named = named.loc[list(dict.fromkeys([*named.index[:CROWDED_LABELS], *best]))]
     obstacles: list[labels.Box] = []
-    for row in records(pairs.head(MOST_BARS)):
+    for row in records(pairs.nlargest(MOST_BARS, "dear_ap_mean")):
         x, y = float(row["cheap_ap_mean"]), float(row["dear_ap_mean"])
         obstacles.append((x, y, x, y))
         obstacles += [(low, y, high, y) for low, high in [_bar(row, "cheap", axes.get_xlim())] if low < high]

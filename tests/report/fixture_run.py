@@ -36,6 +36,8 @@ class Trial:
     protocol: str = "aaaa00001111"
     role: str = "search"
     failure: tuple[str, str] = ("diverged", "the loss is nan in epoch 2")
+    image_size: int = 128
+    early: Mapping[int, float] = field(default_factory=dict)  # AP at epochs, in place of a curve towards `ap`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,8 @@ def topology_trials(seeds: Sequence[int] = (0, 1, 2), names: Sequence[str] = tup
 def spec_of(trial: Trial) -> DetectorSpec:
     topology: Topology = getattr(topologies, trial.topology)(3, 7)
     return DetectorSpec(
-        backbone="resnet10t", topology=topology, width=trial.width, repeats=2, head_repeats=1, image_size=(128, 128),
-        num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
+        backbone="resnet10t", topology=topology, width=trial.width, repeats=2, head_repeats=1,
+        image_size=(trial.image_size, trial.image_size), num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
     )  # fmt: skip
 
 
@@ -190,6 +192,7 @@ def _write_trial(
         progress = 1 - math.exp(-2.5 * epoch / trial.epochs)
         values = {"epoch": epoch, "epochs": trial.epochs, "loss": 4.0 - 2.6 * progress + 0.1 * random.random()}
         values |= {"ap": ap * progress / (1 - math.exp(-2.5)), "seconds": 8.0} if epoch % 2 == 0 else {"seconds": 8.0}
+        values |= {"ap": trial.early[epoch]} if epoch in trial.early else {}
         connection.execute("INSERT INTO epochs VALUES (?, ?, ?)", (number, epoch, json.dumps(values)))
     if complete:
         _write_detections(folder.trial(number), truth, random)
