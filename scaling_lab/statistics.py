@@ -113,7 +113,7 @@ def seeds_needed(difference: float, sd: float, *, most: int = 1000) -> int | Non
 
 
 FEW = 128  # values, of which all pairs are compared faster than they are sorted
-AT_ONCE = 32  # resamples: their numbers stay in the processor's cache
+AT_ONCE = 16  # resamples: their numbers stay in the processor's cache
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

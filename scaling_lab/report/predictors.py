@@ -66,9 +66,9 @@ def _predictor(
         partial = resampling.ranked(resampling.partial_taus(taus[key], with_size, taus["gmacs"]))
     if key != "cheap_ap_mean":
         ahead = resampling.ranked(taus["cheap_ap_mean"] - taus[key])
-    can_rank = float(np.ptp(values)) > 0
-    regrets = {k: resampling.ranked(resampling.regrets(values, truth, counts_AB, k=k)) if can_rank and k < len(values)
-               else NOTHING for k in TOPS}  # fmt: skip
+    tops = [k for k in TOPS if k < len(values)] if float(np.ptp(values)) > 0 else []
+    lost = resampling.regrets(values, truth, counts_AB, tops)
+    regrets = {k: resampling.ranked(lost[k]) if k in lost else NOTHING for k in TOPS}
     return Predictor(
         key=key,
         name=PREDICTORS[key],

@@ -213,14 +213,12 @@ def _row(predictor: Predictor) -> dict[str, Any]:
 
 
 def _agreement_table(found: Proxy, prefix: str) -> Table:
-    """Give a row for each predictor and for a repeat of each protocol, with its rank correlations."""
+    """Give a row for each predictor, and one for a repeat of the dear protocol, with its rank correlations."""
     rows = [_row(each) for each in found.judged.values()]
-    for which, ceiling in (("dear", found.ceilings.dear), ("cheap", found.ceilings.cheap)):
-        text = "–" if math.isnan(ceiling) else f"{ceiling:.2f}"
-        other = {f"{name}_text": "–" for name in ("spearman", "partial", "ahead")}
-        rows.append(
-            {"predictor": f"the {which} protocol, of a repeat of it", "tau": ceiling, "tau_text": text, **other}
-        )
+    ceiling = found.ceilings.dear
+    repeat = {"predictor": "a repeat of the dear protocol", "tau": ceiling}
+    repeat |= {f"{name}_text": "–" for name in ("tau", "spearman", "partial", "ahead")}
+    rows.append(repeat if math.isnan(ceiling) else repeat | {"tau_text": f"{ceiling:.2f}"})
     return Table(
         name=f"{prefix}_predictors",
         frame=pd.DataFrame(rows),
@@ -234,7 +232,7 @@ def _agreement_table(found: Proxy, prefix: str) -> Table:
             Column(key="ahead_text", label="Cheap one ahead by", sort="ahead", help="its tau-b less this one's"),
         ),
         caption=f"How well each ranks AP under the dear protocol; {resampled(len(found.pairs.table))}, the same for each row. "
-        "Partial tau: given log GMACs. Repeats: what the spread of a protocol's own seeds lets two rankings by it agree.",
+        "Partial tau: given log GMACs. Repeat: what the spread of the dear protocol's seeds lets two rankings by it agree.",
     )
 
 
@@ -281,9 +279,7 @@ def _protocol_table(found: Proxy, prefix: str) -> Table:
 
 def of_run(section: Section, name: str) -> Section:
     """Tell a section of one of two runs from the other's: in its title, and in its tables' and figures' names."""
-    return Section(
-        title=f"{section.title} of the {name} protocol", blocks=tuple(_renamed(b, name) for b in section.blocks)
-    )
+    return Section(title=f"{section.title} ({name} protocol)", blocks=tuple(_renamed(b, name) for b in section.blocks))
 
 
 def _renamed(block: Block, name: str) -> Block:

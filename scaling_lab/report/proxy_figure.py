@@ -27,7 +27,7 @@ from scaling_lab.report.tables import records
 
 NAMES = {"cheap": "AP under the cheap protocol", "dear": "AP under the dear protocol"}
 MOST_BARS = 200  # architectures: the intervals of more are a grey cloud
-CROWDED_LABELS = 3  # of each protocol's best
+CROWDED_LABELS = {True: 1, False: 3}  # of each protocol's best, on a phone and on a desk
 
 
 def proxy_figure(pairs: pd.DataFrame, width: float = WIDE) -> Figure:
@@ -47,7 +47,7 @@ def proxy_figure(pairs: pd.DataFrame, width: float = WIDE) -> Figure:
         _draw_intervals(axes, pairs)
     for _, group in pairs.groupby("series", sort=True):
         _draw_marks(axes, group, many=len(pairs) > MANY_POINTS, cloud=len(pairs) > MOST_BARS)
-    _label(axes, pairs, size=7.5 if narrow else 8.5)
+    _label(axes, pairs, narrow=narrow)
     return figure
 
 
@@ -86,12 +86,12 @@ def _draw_marks(axes: Axes, group: pd.DataFrame, *, many: bool, cloud: bool) -> 
         )  # fmt: skip
 
 
-def _label(axes: Axes, pairs: pd.DataFrame, *, size: float) -> None:
+def _label(axes: Axes, pairs: pd.DataFrame, *, narrow: bool) -> None:
     """Name each architecture; where there are too many, those that either protocol takes for best."""
     named = pairs.sort_values(["dear_ap_mean", "label"], ascending=[False, True])
     if len(named) > MOST_LABELS:
-        best = named.nlargest(CROWDED_LABELS, "cheap_ap_mean").index
-        named = named.loc[list(dict.fromkeys([*named.index[:CROWDED_LABELS], *best]))]
+        best = named.nlargest(CROWDED_LABELS[narrow], "cheap_ap_mean").index
+        named = named.loc[list(dict.fromkeys([*named.index[: CROWDED_LABELS[narrow]], *best]))]
     obstacles: list[labels.Box] = []
     for row in records(pairs.nlargest(MOST_BARS, "dear_ap_mean")):
         x, y = float(row["cheap_ap_mean"]), float(row["dear_ap_mean"])
@@ -99,7 +99,8 @@ def _label(axes: Axes, pairs: pd.DataFrame, *, size: float) -> None:
         obstacles += [(low, y, high, y) for low, high in [_bar(row, "cheap", axes.get_xlim())] if low < high]
         obstacles += [(x, low, x, high) for low, high in [_bar(row, "dear", axes.get_ylim())] if low < high]
     anchors = [(float(row["cheap_ap_mean"]), float(row["dear_ap_mean"])) for row in records(named)]
-    labels.annotate(axes, anchors, [labels.wrap(str(label)) for label in named["label"]], obstacles=obstacles, size=size,
+    labels.annotate(axes, anchors, [labels.wrap(str(label)) for label in named["label"]], obstacles=obstacles,
+                    size=7.5 if narrow else 8.5,
                     colour=INK)  # fmt: skip
 
 

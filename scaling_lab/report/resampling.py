@@ -78,12 +78,16 @@ def partial_taus(both_B: Array, one_B: Array, other_B: Array) -> Array:
     return found
 
 
-def regrets(proxy: Sequence[float] | Array, truth: Sequence[float] | Array, counts_AB: Array, *, k: int = 1) -> Array:
-    """Compute (B,) what is lost by taking the best of the proxy's first k (see ranks.regret); equal ones come in row order."""
+def regrets(
+    proxy: Sequence[float] | Array, truth: Sequence[float] | Array, counts_AB: Array, tops: Sequence[int]
+) -> dict[int, Array]:
+    """Compute for each k what is lost, (B,), by taking the best of the proxy's first k (see ranks.regret).
+
+    Equal values of the proxy come in the order of the rows, which therefore must have nothing to do with the truth.
+    """
     order = np.argsort(-np.asarray(proxy, dtype=float), kind="stable")
-    truths_A1, sorted_AB = np.asarray(truth, dtype=float)[order][:, None], counts_AB[order]
+    sorted_AB = counts_AB[order]
     before_AB = np.cumsum(sorted_AB, axis=0) - sorted_AB
-    best_B = np.where(sorted_AB > 0, truths_A1, -math.inf).max(axis=0)
-    chosen_B = np.where((sorted_AB > 0) & (before_AB < k), truths_A1, -math.inf).max(axis=0)
-    lost: Array = best_B - chosen_B
-    return lost
+    truths_AB = np.where(sorted_AB > 0, np.asarray(truth, dtype=float)[order][:, None], -math.inf)
+    best_B = truths_AB.max(axis=0)
+    return {k: best_B - np.where(before_AB < k, truths_AB, -math.inf).max(axis=0) for k in tops}

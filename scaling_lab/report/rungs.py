@@ -102,7 +102,8 @@ def _row(epoch: int, group: pd.DataFrame, stops: tuple[int, ...]) -> dict[str, A
         "tau": resampling.kendall_taus(early, final, counts_AB),
         "spearman": resampling.spearmans(early, final, counts_AB),
     }
-    statistics |= {f"regret_{k}": resampling.regrets(early, final, counts_AB, k=k) for k in TOPS if k < len(group)}
+    lost = resampling.regrets(early, final, counts_AB, [k for k in TOPS if k < len(group)])
+    statistics |= {f"regret_{k}": lost_B for k, lost_B in lost.items()}
     row: dict[str, Any] = {"epoch": epoch, "is_rung": epoch in stops, "share": epoch / int(group["epochs"].iloc[0])}
     row |= {"trials": len(group), "architectures": group["architecture"].nunique(), "resamples": resamples}
     best = early[final == final.max()].max()
