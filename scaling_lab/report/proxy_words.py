@@ -115,10 +115,10 @@ def _choosing(cheap: Predictor, size: Predictor) -> list[Bullet]:
     if not shown:
         return []
     parts = [
-        f"{'its first choice alone' if k == 1 else f'the best of its first {k}'} {ranked(regret, 1)}"
+        f"{ranked(regret, 1)} by {'its first choice alone' if k == 1 else f'the best of its first {k}'}"
         for k, regret in shown
     ]
     text = f"instead of training all under the dear protocol, loses AP: {words.listed(parts)}"
     if not math.isnan(size.regrets[shown[0][0]].value):
-        text += f"; taking the one with most GMACs loses {ranked(size.regrets[shown[0][0]], 1)}"
+        text += f"; {ranked(size.regrets[shown[0][0]], 1)} by taking the one with most GMACs"
     return [("Choosing by it,", f"{text}. The dear protocol's own luck is in these numbers.")]

@@ -120,6 +120,7 @@ def test_a_proxy_of_the_same_truth_beats_size(two: tuple[Runs, Runs]) -> None:
     assert "The cheap protocol is better by" in found["Against “more GMACs”."]
     assert "Two repeats of the cheap one agree with" in found["Against a repeat of the dear protocol."]
     assert "times as long" in found["At what cost?"]
+    assert found["Choosing by it,"].count(" by ") == 4
 
 
 def test_a_proxy_that_knows_size_alone_is_told_from_nothing(tmp_path: Path) -> None:
