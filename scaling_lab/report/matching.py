@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from scaling_lab.statistics import t_quantile
+from scaling_lab.statistics import t_quantile, t_two_sided_p
 
 PERMUTATIONS, SEED = 999, 0
-# Bins are fine, for the distributions keep what cost explains within a bin. With these, groups of 10 to 3000 that differ in cost
-# alone are told apart at 5 % about 5 times in 100 (tests/report/test_population.py).
+# Bins are fine, for the distributions keep what cost explains within a bin. With these, groups of 20 to 3000 that differ in cost
+# alone are told apart at 5 % about 5 times in 100, up to 9 for the smallest where AP saturates (tests/report/test_population.py).
 EACH_BIN, MOST_BINS = 4, 40
 LEAST_LEFT = 5  # architectures of a group
 
@@ -30,8 +30,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Compared:
     """Two groups at matched cost, and p that one of the two measures is so large by chance (Bonferroni's correction for two).
 
-    `distance` is the largest of the weighted distributions (Kolmogorov and Smirnov's), `difference` that of the means, the first
-    minus the second, with its 95 % interval, once the slope of AP in log cost within bins is taken out.
+    `distance` is the largest of the weighted distributions (Kolmogorov and Smirnov's), its p over exchanges of the groups
+    within bins, which change neither's costs. `difference` is that of the means, the first minus the second, once the slope of
+    the values in log cost within bins is taken out, with its 95 % t-interval and p; nan where bins have too few to tell a spread.
     """
 
     distance: float
@@ -43,7 +44,9 @@ class Compared:
 
     @property
     def p(self) -> float:
-        """The lesser of the two, doubled."""
+        """The lesser of the two, doubled; that of the distance where it is alone."""
+        if math.isnan(self.p_difference):
+            return self.p_distance
         return min(1.0, 2.0 * min(self.p_distance, self.p_difference))
 
 
@@ -83,28 +86,25 @@ def compare(
     permutations: int = PERMUTATIONS,
     seed: int = SEED,
 ) -> Compared:
-    """Compare the first group with the second under the same costs (logs); both are in every bin.
-
-    Chance is the exchange of the groups within bins, by which neither's costs change.
-    """
+    """Compare the first group with the second under the same costs (logs); both are in every bin."""
     first_N = np.asarray(first, dtype=bool)
     order = np.argsort(np.asarray(values, dtype=float), kind="stable")
     values_N, costs_N = (np.asarray(each, dtype=float)[order] for each in (values, costs))
     first_N, bins_N = first_N[order], bins_N[order]
     signed_N = np.where(first_N, 1.0, -1.0) * weights(first_N, bins_N)
-    adjusted_N, half = _without_slope(values_N, costs_N, first_N, bins_N, signed_N)
     drawn_BN = _exchanged(signed_N, bins_N, permutations, seed)
     last_N = np.append(np.diff(values_N) > 0, True)  # of equal values only the last step counts
-    distance, difference = float(_distances(signed_N[None], last_N)[0]), float(signed_N @ adjusted_N)
+    distance = float(_distances(signed_N[None], last_N)[0])
     as_far = int((_distances(drawn_BN, last_N) >= distance - 1e-9).sum())
-    as_different = int((np.abs(drawn_BN @ adjusted_N) >= abs(difference) - 1e-9).sum())
+    difference, error, degrees = _difference(values_N, costs_N, first_N, bins_N, signed_N)
+    half = t_quantile(0.975, degrees) * error if degrees > 0 else math.nan
     return Compared(
         distance=distance,
         p_distance=(1 + as_far) / (permutations + 1),
         difference=difference,
         low=difference - half,
         high=difference + half,
-        p_difference=(1 + as_different) / (permutations + 1),
+        p_difference=_p(difference, error, degrees),
     )
 
 
@@ -146,22 +146,33 @@ def _distances(signed_BN: Array, last_N: Array) -> Array:
     return found_B
 
 
-def _without_slope(
+def _difference(
     values_N: Array, costs_N: Array, first_N: Array, bins_N: Array, signed_N: Array
-) -> tuple[Array, float]:
-    """Move values (N,) along their common slope to their bins' mean cost; give half of the interval of their difference too.
+) -> tuple[float, float, int]:
+    """Give the difference of means with its standard error and degrees of freedom (nan and 0 where nothing gives a spread).
 
-    The slope is that within group and bin, so that no difference between groups is in it. nan where nothing gives a spread.
+    The slope is the common one within group and bin, so that no difference between groups is in it.
     """
     _, cells_N = np.unique(2 * bins_N + first_N, return_inverse=True)
     counts = np.bincount(cells_N)
     costs_in_N = costs_N - (np.bincount(cells_N, costs_N) / counts)[cells_N]
     values_in_N = values_N - (np.bincount(cells_N, values_N) / counts)[cells_N]
     square = float(costs_in_N @ costs_in_N)
-    slope = float(costs_in_N @ values_in_N) / square if square > 1e-12 else 0.0
-    adjusted_N = values_N - slope * (costs_N - (np.bincount(bins_N, costs_N) / np.bincount(bins_N))[bins_N])
+    if square < 1e-12:  # one cost in each cell: there is no slope
+        slope, lever, square = 0.0, 0.0, 1.0
+    else:
+        slope, lever = float(costs_in_N @ values_in_N) / square, float(signed_N @ costs_N)
+    difference = float(signed_N @ values_N) - slope * lever
     degrees = len(values_N) - len(counts) - 1
     if degrees < 1:
-        return adjusted_N, math.nan
+        return difference, math.nan, 0
     variance = float(((values_in_N - slope * costs_in_N) ** 2).sum()) / degrees
-    return adjusted_N, t_quantile(0.975, degrees) * math.sqrt(variance * float((signed_N**2).sum()))
+    return difference, math.sqrt(variance * (float(signed_N @ signed_N) + lever**2 / square)), degrees
+
+
+def _p(difference: float, error: float, degrees: int) -> float:
+    if degrees < 1:
+        return math.nan
+    if error < 1e-12:
+        return 1.0 if abs(difference) < 1e-9 else 0.0
+    return t_two_sided_p(difference / error, degrees)

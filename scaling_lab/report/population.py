@@ -226,7 +226,7 @@ def _pairs_table(found: Distributions, file: str) -> Table:
     )
     caption = (
         "Each pair is matched by itself, at all costs that the two share. ΔAP is what is left once the slope of AP within bins "
-        "of cost is taken out. p is of the distance or of ΔAP, whichever tells more, doubled for being two, over exchanges of "
-        "architectures within bins of cost, with Holm's correction over the pairs."
+        "of cost is taken out. p is that of ΔAP (t-test) or of the distance (exchanges within bins of cost), whichever is less, "
+        "doubled for being two, with Holm's correction over the pairs."
     )
     return Table(name=f"pairs_by_{file}", frame=frame, columns=columns, caption=caption)
