@@ -200,10 +200,13 @@ class Runs:
         Columns: trial, epoch, cell (from 1), node and input (ids in the topology), level and input_level (of both), and
         weight, normalised, of the averaged model.
         """
-        known = {digest: inputs_by_node(spec) for digest, spec in self.specs().items()}
         rows = self._rows(_RECORDED) if trials is None else []
         for trial in trials or ():
             rows += self._rows(_RECORDED.replace("ORDER", "WHERE trial = ? ORDER"), (int(trial),))
+        known: dict[str, dict[str, list[dict[str, int]]]] = {}
+        for digest in dict.fromkeys(row["architecture"] for row in rows):
+            (row,) = self._rows("SELECT spec FROM architectures WHERE digest = ?", (digest,))
+            known[digest] = inputs_by_node(DetectorSpec.from_json(row["spec"]))
         found = []
         for row in rows:
             recorded = json.loads(row["metrics"]).get("fusion_weights", {})
