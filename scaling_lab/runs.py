@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from scaling_lab.architecture.node_names import inputs_by_node
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
 from scaling_lab.errors import UserError
@@ -89,6 +90,8 @@ SELECT trials.id AS trial, role, state, failure_kind, failure_message, architect
        started, ended, params, parts
 FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
 """
+
+_RECORDED = "SELECT trial, epoch, epochs.metrics, architecture FROM epochs JOIN trials ON trials.id = trial ORDER BY trial, epoch"
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,29 @@ class Runs:
             "GROUP BY trial ORDER BY trial"
         )
         return _frame(rows, columns=["trial", "epoch", "ap"])
+
+    def fusion_weights(self, trials: Sequence[int] | None = None) -> pd.DataFrame:
+        """Give one row for each input of each node with learned fusion weights, in each epoch of these trials (None: all).
+
+        Columns: trial, epoch, cell (from 1), node and input (ids in the topology), level and input_level (of both), and
+        weight, normalised, of the averaged model.
+        """
+        rows = self._rows(_RECORDED) if trials is None else []
+        for trial in trials or ():
+            rows += self._rows(_RECORDED.replace("ORDER", "WHERE trial = ? ORDER"), (int(trial),))
+        known: dict[str, dict[str, list[dict[str, int]]]] = {}
+        for digest in dict.fromkeys(row["architecture"] for row in rows):
+            (row,) = self._rows("SELECT spec FROM architectures WHERE digest = ?", (digest,))
+            known[digest] = inputs_by_node(DetectorSpec.from_json(row["spec"]))
+        found = []
+        for row in rows:
+            recorded = json.loads(row["metrics"]).get("fusion_weights", {})
+            for name, places in known[row["architecture"]].items():
+                for place, weight in zip(places, recorded.get(name) or (), strict=False):
+                    value = math.nan if weight is None else float(weight)
+                    found.append({"trial": row["trial"], "epoch": row["epoch"], **place, "weight": value})
+        columns = ["trial", "epoch", "cell", "node", "level", "input", "input_level", "weight"]
+        return _frame(found, columns=columns)
 
     def metrics(self, trial: int) -> dict[str, Any]:
         """Give a trial's last metrics whole, with ap_by_class; empty before its end."""

@@ -22,6 +22,7 @@ from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.errors import UserError
 from scaling_lab.model import build
+from scaling_lab.model.fusion_weights import fusion_weights
 from scaling_lab.training import group, memory
 from scaling_lab.training.checkpoint import random_states, set_random_states, write_whole
 from scaling_lab.training.evaluation import average_precision, predict
@@ -185,6 +186,8 @@ class Run:
         epoch = self.epoch + 1
         self.metrics = self.train_epoch(epoch)
         if group.rank() == 0:
+            if weights := fusion_weights(self.average.model):
+                self.metrics["fusion_weights"] = weights
             if epoch % self.recipe.eval_every == 0 or epoch == self.recipe.epochs:
                 self.metrics |= self.evaluate()
             self.save()

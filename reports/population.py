@@ -1,0 +1,28 @@
+"""The population of a space: how AP is distributed at matched cost, which choice matters, what fusion learned; the frontier.
+
+scaling-lab report runs/<study> --report reports/population.py
+"""
+
+from __future__ import annotations
+
+from scaling_lab.report import Page, compute_frontier, fusion_weights, population, provenance, search, sections
+from scaling_lab.runs import Runs
+
+
+def report(runs: Runs) -> Page:
+    """Build the page."""
+    frontier = compute_frontier(runs)
+    return Page(
+        title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
+        question=str(runs.meta.get("question", "")),
+        subtitle=str(runs.meta.get("data_description", "")),
+        sections=(
+            sections.conclusions(runs, frontier),
+            population.population(runs, frontier),
+            fusion_weights.fusion_weights(runs, frontier),
+            search.search(runs, frontier),
+            sections.accuracy_and_cost(runs, frontier),
+            provenance.failures(runs, frontier),
+            provenance.provenance(runs),
+        ),
+    )

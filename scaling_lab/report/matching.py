@@ -1,0 +1,178 @@
+"""Two populations at the same cost: bins of cost that both have, weights that make their costs alike, and tests within bins.
+
+The idea is arXiv:1905.13214's ("On network design spaces", section 3): distributions of results are compared under one and the
+same distribution of complexity. There bins are of equal width and weigh the same; here they are quantiles of the cost, so
+that they follow where the architectures are. Architectures are the unit of repetition. N is architectures, B draws, K bins.
+It reads no tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaling_lab.statistics import t_quantile, t_two_sided_p
+
+PERMUTATIONS, SEED = 999, 0
+# Bins are fine, for the distributions keep what cost explains within a bin. With these, groups of 20 to 3000 that differ in cost
+# alone are told apart at 5 % about 5 times in 100, up to 9 for the smallest where AP saturates (tests/report/test_population.py).
+EACH_BIN, MOST_BINS = 4, 40
+LEAST_LEFT = 5  # architectures of a group
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """Two groups at matched cost, and p that one of the two measures is so large by chance (Bonferroni's correction for two).
+
+    `distance` is the largest of the weighted distributions (Kolmogorov and Smirnov's), its p over exchanges of the groups
+    within bins, which change neither's costs. `difference` is that of the means, the first minus the second, once the slope of
+    the values in log cost within bins is taken out, with its 95 % t-interval and p; nan where bins have too few to tell a spread.
+    """
+
+    distance: float
+    p_distance: float
+    difference: float
+    low: float
+    high: float
+    p_difference: float
+
+    @property
+    def p(self) -> float:
+        """The lesser of the two, doubled; that of the distance where it is alone."""
+        if math.isnan(self.p_difference):
+            return self.p_distance
+        return min(1.0, 2.0 * min(self.p_distance, self.p_difference))
+
+
+def matched_bins(costs: Sequence[float] | Array, groups: Sequence[Any] | Array) -> Array:
+    """Give the bin (N,) of each architecture, from 0 up; -1 for what has no match in every other group.
+
+    A group without LEAST_LEFT matches is left out, each time that one whose absence leaves the most of the others.
+    """
+    costs_N, groups_N = np.asarray(costs, dtype=float), np.asarray(groups)
+    names = [name for name in dict.fromkeys(groups_N.tolist()) if (groups_N == name).sum() >= LEAST_LEFT]
+    while len(names) > 1:
+        bins_N = _bins(costs_N, groups_N, names)
+        if _least(bins_N, groups_N, names) >= LEAST_LEFT:
+            return bins_N
+        without = [[name for name in names if name != dropped] for dropped in names]
+        names = max(without, key=lambda rest: int((_bins(costs_N, groups_N, rest) >= 0).sum()) if len(rest) > 1 else 0)
+    return np.full(len(costs_N), -1)
+
+
+def weights(groups: Sequence[Any] | Array, bins_N: Array) -> Array:
+    """Give weights (N,) by which every group has each bin with the same weight, and 1 in all; 0 for those without a bin."""
+    groups_N, found_N = np.asarray(groups), np.zeros(len(bins_N))
+    number = int(bins_N.max()) + 1
+    for name in dict.fromkeys(groups_N.tolist()):
+        own = (groups_N == name) & (bins_N >= 0)
+        counts_K = np.bincount(bins_N[own], minlength=number)
+        found_N[own] = 1.0 / (number * counts_K[bins_N[own]])
+    return found_N
+
+
+def compare(
+    values: Sequence[float] | Array,
+    costs: Sequence[float] | Array,
+    first: Sequence[bool] | Array,
+    bins_N: Array,
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = SEED,
+) -> Compared:
+    """Compare the first group with the second under the same costs (logs); both are in every bin."""
+    first_N = np.asarray(first, dtype=bool)
+    order = np.argsort(np.asarray(values, dtype=float), kind="stable")
+    values_N, costs_N = (np.asarray(each, dtype=float)[order] for each in (values, costs))
+    first_N, bins_N = first_N[order], bins_N[order]
+    signed_N = np.where(first_N, 1.0, -1.0) * weights(first_N, bins_N)
+    drawn_BN = _exchanged(signed_N, bins_N, permutations, seed)
+    last_N = np.append(np.diff(values_N) > 0, True)  # of equal values only the last step counts
+    distance = float(_distances(signed_N[None], last_N)[0])
+    as_far = int((_distances(drawn_BN, last_N) >= distance - 1e-9).sum())
+    difference, error, degrees = _difference(values_N, costs_N, first_N, bins_N, signed_N)
+    half = t_quantile(0.975, degrees) * error if degrees > 0 else math.nan
+    return Compared(
+        distance=distance,
+        p_distance=(1 + as_far) / (permutations + 1),
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        p_difference=_p(difference, error, degrees),
+    )
+
+
+def _bins(costs_N: Array, groups_N: Array, names: Sequence[Any]) -> Array:
+    """Cut the range of cost that these groups share at quantiles, and keep the bins that all of them are in."""
+    ours = [groups_N == name for name in names]
+    low = max(float(costs_N[own].min()) for own in ours)
+    high = min(float(costs_N[own].max()) for own in ours)
+    inside_N = (costs_N >= low) & (costs_N <= high) & np.logical_or.reduce(ours)
+    least = min(int((inside_N & own).sum()) for own in ours)
+    if least == 0:
+        return np.full(len(costs_N), -1)
+    number = min(max(1, least // EACH_BIN), MOST_BINS)
+    edges = np.quantile(costs_N[inside_N], np.linspace(0.0, 1.0, number + 1))[1:-1]
+    bins_N = np.where(inside_N, np.searchsorted(edges, costs_N, side="right"), -1)
+    shared = [k for k in range(number) if all((bins_N[own] == k).any() for own in ours)]
+    renumbered = np.full(number + 1, -1)  # the last is that of bin -1
+    renumbered[shared] = range(len(shared))
+    found: Array = renumbered[bins_N]
+    return found
+
+
+def _least(bins_N: Array, groups_N: Array, names: Sequence[Any]) -> int:
+    return min(int(((groups_N == name) & (bins_N >= 0)).sum()) for name in names)
+
+
+def _exchanged(signed_N: Array, bins_N: Array, draws: int, seed: int) -> Array:
+    """Exchange groups within bins: draws (B, N) of the signed weights."""
+    random = np.random.default_rng(seed)
+    drawn_BN = np.empty((draws, len(signed_N)))
+    for k in range(int(bins_N.max()) + 1):
+        (places,) = np.nonzero(bins_N == k)
+        drawn_BN[:, places] = random.permuted(np.tile(signed_N[places], (draws, 1)), axis=1)
+    return drawn_BN
+
+
+def _distances(signed_BN: Array, last_N: Array) -> Array:
+    found_B: Array = np.abs(np.cumsum(signed_BN, axis=1)[:, last_N]).max(axis=1)
+    return found_B
+
+
+def _difference(
+    values_N: Array, costs_N: Array, first_N: Array, bins_N: Array, signed_N: Array
+) -> tuple[float, float, int]:
+    """Give the difference of means with its standard error and degrees of freedom (nan and 0 where nothing gives a spread).
+
+    The slope is the common one within group and bin, so that no difference between groups is in it.
+    """
+    _, cells_N = np.unique(2 * bins_N + first_N, return_inverse=True)
+    counts = np.bincount(cells_N)
+    costs_in_N = costs_N - (np.bincount(cells_N, costs_N) / counts)[cells_N]
+    values_in_N = values_N - (np.bincount(cells_N, values_N) / counts)[cells_N]
+    square = float(costs_in_N @ costs_in_N)
+    if square < 1e-12:  # one cost in each cell: there is no slope
+        slope, lever, square = 0.0, 0.0, 1.0
+    else:
+        slope, lever = float(costs_in_N @ values_in_N) / square, float(signed_N @ costs_N)
+    difference = float(signed_N @ values_N) - slope * lever
+    degrees = len(values_N) - len(counts) - 1
+    if degrees < 1:
+        return difference, math.nan, 0
+    variance = float(((values_in_N - slope * costs_in_N) ** 2).sum()) / degrees
+    return difference, math.sqrt(variance * (float(signed_N @ signed_N) + lever**2 / square)), degrees
+
+
+def _p(difference: float, error: float, degrees: int) -> float:
+    if degrees < 1:
+        return math.nan
+    if error < 1e-12:
+        return 1.0 if abs(difference) < 1e-9 else 0.0
+    return t_two_sided_p(difference / error, degrees)
