@@ -13,6 +13,8 @@ from scaling_lab.report import (
     finalists,
     pictures,
     provenance,
+    proxy,
+    rungs,
     search,
     sections,
 )
@@ -33,6 +35,8 @@ def report(runs: Runs) -> Page:
             sections.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
             search.search(runs, frontier),
+            rungs.where_stopped(runs, frontier),
+            proxy.within(runs, frontier),
             sections.topologies(runs, frontier),
             sections.curves(runs, frontier),
             pictures.detections(runs, frontier),

@@ -5,7 +5,16 @@ scaling-lab report runs/<study> --report reports/population.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, compute_frontier, fusion_weights, population, provenance, search, sections
+from scaling_lab.report import (
+    Page,
+    compute_frontier,
+    explorer,
+    fusion_weights,
+    population,
+    provenance,
+    search,
+    sections,
+)
 from scaling_lab.runs import Runs
 
 
@@ -18,6 +27,7 @@ def report(runs: Runs) -> Page:
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
             sections.conclusions(runs, frontier),
+            explorer.explore(runs, frontier),
             population.population(runs, frontier),
             fusion_weights.fusion_weights(runs, frontier),
             search.search(runs, frontier),

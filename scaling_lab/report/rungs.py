@@ -53,6 +53,11 @@ def rungs(runs: Runs, frontier: Frontier) -> Section:
     return Section(title=TITLE, blocks=(said, figure, _table(table)))
 
 
+def where_stopped(runs: Runs, frontier: Frontier) -> Section:
+    """Show the same of a study that stops trials early, which bets on it; nothing of any other."""
+    return rungs(runs, frontier) if runs.meta.get("stopping") else Section(title=TITLE, blocks=())
+
+
 def correlations(runs: Runs, frontier: Frontier) -> pd.DataFrame:
     """Give a row for each epoch before the last with an AP of enough complete trials; none where these do not differ.
 
