@@ -1,4 +1,7 @@
-"""A page's table as files for papers and notes: LaTeX (booktabs) and Markdown, with the columns and digits of the page."""
+"""A page's table as files for papers and notes: LaTeX (booktabs) and Markdown, with the columns and digits of the page.
+
+Of a long table they hold the first rows, as the page does before it is filtered; its CSV holds all.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ def markdown(table: Table) -> str:
         _markdown_row([column.label for column in table.columns]),
         _markdown_row(["---:" if number else "---" for number in numeric]),
         *(_markdown_row(cells) for cells in _cells(table)),
+        *(["", _more(table)] if _more(table) else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -33,12 +37,18 @@ def latex(table: Table) -> str:
     rows = [_latex_row(cells) for cells in _cells(table)]
     head = _latex_row([column.label for column in table.columns])
     lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
-    caption = " ".join(table.caption.split())
+    caption = " ".join(f"{table.caption} {_more(table)}".split())
     return "\n".join([f"% {caption}", *lines] if caption else lines) + "\n"
 
 
 def _cells(table: Table) -> list[list[str]]:
-    return [[_text(column, row) for column in table.columns] for row in records(table.frame)]
+    rows = records(table.frame.head(table.most_rows))
+    return [[_text(column, row) for column in table.columns] for row in rows]
+
+
+def _more(table: Table) -> str:
+    left = len(table.frame) - table.most_rows
+    return f"The first {table.most_rows:,} of {len(table.frame):,} rows; {table.name}.csv has all." if left > 0 else ""
 
 
 def _text(column: Column, row: dict[str, Any]) -> str:
