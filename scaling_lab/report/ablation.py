@@ -198,7 +198,7 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
     """Give the table of differences, with columns for what was tested where anything was."""
     frame = differences.copy()
     frame["interval"] = [_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
-    frame["p"] = ["< 0.001" if p < 0.001 else "–" if math.isnan(p) else f"{p:.3f}" for p in frame["p_holm"]]
+    frame["p"] = [words.p_value(p) for p in frame["p_holm"]]
     frame["cost"] = 100.0 * (frame["gmacs_ratio"] - 1.0)
     frame["cost_matched"] = ["yes" if matched else "no" for matched in frame["matched"]]
     tested = bool(frame["p_holm"].notna().any())

@@ -186,6 +186,7 @@ def same_architectures(comparison: Comparison) -> Section:
     sentences = [comparison_words.agreement(table), comparison_words.detectable(comparison, table)]
     sentences += comparison_words.same_seed_sentences(comparison) + comparison_words.offset_sentences(table)
     table["interval"] = [words.interval(row["low"], row["high"]) for row in records(table)]
+    table["p_text"] = [words.p_value(p) for p in table["p_holm"]]
     pairs = table.drop_duplicates(["first", "other"])
     first, other = (pairs["first"].iloc[0], pairs["other"].iloc[0]) if len(pairs) == 1 else ("first run", "other run")
     columns = [Column(key="label", label="Architecture")]
@@ -201,7 +202,7 @@ def same_architectures(comparison: Comparison) -> Section:
     if has_values(table, "p"):
         columns += [
             Column(key="interval", label="95 % interval", sort="low", help="Welch's, before correction"),
-            Column(key="p_holm", label="p", digits=3, help="Welch's t-test, Holm's correction over the table"),
+            Column(key="p_text", label="p", sort="p_holm", help="Welch's t-test, Holm's correction over the table"),
         ]
     columns += [Column(key="verdict", label="In words")]
     caption = (

@@ -85,7 +85,6 @@ def explorer_data(runs: Runs, frontier: Frontier) -> dict[str, Any]:
     return {
         "labels": table["label"].tolist(),
         "digests": table["architecture"].tolist(),
-        "series": table["series"].tolist(),
         "ap_low": numbers(table["ap_low"]),
         "ap_high": numbers(table["ap_high"]),
         "seeds": table["n"].tolist(),

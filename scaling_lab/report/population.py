@@ -210,6 +210,7 @@ def _pairs_table(found: Distributions, file: str) -> Table:
         for row in records(frame)
     ]
     frame["percent"] = 100 * frame["distance"]
+    frame["p_text"] = [words.p_value(p) for p in frame["p_holm"]]
     frame["left"] = [f"{row['n_first']} and {row['n_second']}" for row in records(frame)]
     columns = (
         Column(key="first", label="First"),
@@ -219,7 +220,7 @@ def _pairs_table(found: Distributions, file: str) -> Table:
         Column(
             key="percent", label="Distance, %", digits=0, help="largest, between the distributions (Kolmogorov–Smirnov)"
         ),
-        Column(key="p_holm", label="p", digits=3),
+        Column(key="p_text", label="p", sort="p_holm"),
         Column(key="verdict", label="Verdict"),
         Column(key="left", label="Architectures", sort="n_first", help="of first and second, at costs that both have"),
         Column(key="bins", label="Bins", digits=0, help="of cost"),

@@ -49,6 +49,11 @@ def interval(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"[{round(low, 1) + 0.0:.1f}, {round(high, 1) + 0.0:.1f}]"
 
 
+def p_value(p: float) -> str:
+    """Write a p, never as nothing at all; a dash where there is none."""
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def signed(value: float) -> str:
     """Write a difference with its sign."""
     return f"{value:+.1f}".replace("-", "−")

@@ -46,6 +46,28 @@ for (const holder of document.querySelectorAll(".explorer")) {
     return front;
   };
 
+  // The colour that a point has in the figure, the table and its panel.
+  const colourOf = (index) => colouring() ? `series-${colouring().of[index]}` : "series-0";
+
+  // Round numbers for a log axis, as figures.log_ticks has them; plotly's own are of two sizes.
+  const ticksOf = ([from, to]) => {
+    const low = 10 ** from, high = 10 ** to, found = [];
+    if (high / low < 3.5) {
+      const rough = (high - low) / 6, unit = 10 ** Math.floor(Math.log10(rough));
+      const step = unit * [1, 2, 2.5, 5, 10].find((each) => each * unit >= rough);
+      for (let tick = Math.ceil(low / step); tick * step <= high; tick++) found.push(Number((tick * step).toPrecision(6)));
+      return found;
+    }
+    const steps = high / low < 10 ? [1, 1.5, 2, 3, 5, 7] : high / low < 200 ? [1, 2, 5] : [1];
+    for (let decade = Math.floor(from); decade <= to; decade++) for (const step of steps) found.push(Number((step * 10 ** decade).toPrecision(6)));
+    return found.filter((tick) => tick >= low && tick <= high);
+  };
+  const setTicks = () => {
+    if (!across().log) return null;
+    const values = ticksOf(plot._fullLayout.xaxis.range);
+    return Plotly.relayout(plot, {"xaxis.tickvals": values, "xaxis.ticktext": values.map(written)});
+  };
+
   const told = (index) => {
     const x = across(), y = up();
     const between = y.name === "ap" && data.ap_low[index] !== null ? ` [${data.ap_low[index].toFixed(1)}, ${data.ap_high[index].toFixed(1)}]` : "";
@@ -111,14 +133,19 @@ for (const holder of document.querySelectorAll(".explorer")) {
     return {
       ...face(), height: narrow ? 420 : 480, margin: {l: 44, r: 12, t: 34, b: 48}, hovermode: "closest", dragmode: narrow ? false : "zoom",
       uirevision: `${x.name} ${y.name}`, selectionrevision: `${x.name} ${y.name}`,
-      xaxis: {...axis(), type: x.log ? "log" : "linear", title: {text: harmless(x.label) + (x.log ? " (log scale)" : ""), standoff: 8, font: {size: 13}}, ...(x.log && {dtick: undefined, exponentformat: "none", minorloglabels: "complete"})},
+      xaxis: {...axis(), type: x.log ? "log" : "linear", title: {text: harmless(x.label) + (x.log ? " (log scale)" : ""), standoff: 8, font: {size: 13}}, },
       yaxis: {...axis(), title: {text: ""}},
       annotations: [{text: y.label, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false}],
       legend: {orientation: "h", x: 0, y: -0.16, yanchor: "top", font: {color: css("ink"), size: 12}, itemsizing: "constant"},
     };
   };
 
-  const draw = () => Plotly.react(plot, traces(), layout(), settings);
+  const draw = () => {
+    table.recolour(colourOf);
+    const heading = chosen.querySelector("h3 .swatch");
+    if (heading) heading.style.background = `var(--${colourOf(selected)})`;
+    return Plotly.react(plot, traces(), layout(), settings).then(setTicks);
+  };
 
   // --- a selected one -----------------------------------------------------------------------------------------------
 
@@ -170,7 +197,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const lines = panels.flatMap(([name, , y], panel) => curves.map((curve) => {
       const points = curve.epoch.map((epoch, at) => [epoch, curve[name]?.[at] ?? null]).filter(([, value]) => value !== null);
       return {x: points.map(([epoch]) => epoch), y: points.map(([, value]) => value), xaxis: panel ? "x2" : "x", yaxis: panel ? "y2" : "y", mode: points.length < 13 ? "lines+markers" : "lines", marker: {size: 4},
-        line: {color: css(`series-${Math.max(0, data.series[place]) % 8}`), width: 1.6}, hovertemplate: `seed ${curve.seed}, epoch %{x}: %{y:.4g}<extra></extra>`, showlegend: false};
+        line: {color: css(colourOf(place)), width: 1.6}, hovertemplate: `seed ${curve.seed}, epoch %{x}: %{y:.4g}<extra></extra>`, showlegend: false};
     }));
     const wide = panels.length === 2;
     const titles = panels.map(([, title], panel) => ({text: title, xref: "paper", yref: "paper", x: panel ? 0.56 : 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 4, showarrow: false, font: {size: 12}}));
@@ -183,7 +210,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
 
   const tell = () => {
     const detail = data.details[selected];
-    const swatch = element("span", {class: "swatch", style: `background:var(--${data.series[selected] < 0 ? "rest" : `series-${data.series[selected] % 8}`})`});
+    const swatch = element("span", {class: "swatch", style: `background:var(--${colourOf(selected)})`});
     const parts = [element("h3", {}, swatch, data.labels[selected])];
     if (!detail) {
       const y = data.up[0];
@@ -233,7 +260,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
   control("colour").closest("label").hidden = data.colours.length < 2;
   control("intervals").closest("label").hidden = !few || data.ap_low.every((value) => value === null);
   control("seeds").closest("label").hidden = !data.trials.of.length;
-  for (const input of live.querySelectorAll("select, input")) input.addEventListener("change", draw);
+  for (const input of live.querySelectorAll("select, input")) input.addEventListener("change", () => { draw(); if (input.name === "colour") tell(); });
   const filter = table.holder.querySelector(".filter");
   if (filter) live.querySelector(".controls").append(filter);
   live.hidden = false;
@@ -255,7 +282,9 @@ for (const holder of document.querySelectorAll(".explorer")) {
   });
 
   selected = data.up[0].values.indexOf(Math.max(...data.up[0].values));
-  Plotly.newPlot(plot, traces(), layout(), settings).then(() => {
+  table.recolour(colourOf);
+  Plotly.newPlot(plot, traces(), layout(), settings).then(setTicks).then(() => {
+    plot.on("plotly_relayout", (change) => { if (Object.keys(change).some((key) => key.startsWith("xaxis.range") || key === "xaxis.autorange")) setTicks(); });
     plot.on("plotly_click", (event) => { const index = event.points.map((point) => point.customdata).find((value) => value !== undefined); if (index !== undefined) select(index); });
     // The frame goes away at once: what it chose is what is shown, and plotly would choose anew at each drawing.
     plot.on("plotly_selected", (event) => {

@@ -67,8 +67,20 @@ const page = (() => {
             cell.prepend(swatch);
           }
         });
+        this.paint(index);
       }
       return row.element;
+    }
+
+    // Let what draws the same rows say their colours: `colourOf` gives a row's variable of the style sheet.
+    recolour(colourOf) {
+      this.colourOf = colourOf;
+      for (const [index, row] of this.rows.entries()) if (row.element) this.paint(index);
+    }
+
+    paint(index) {
+      const swatch = this.rows[index].element.querySelector(".swatch");
+      if (swatch && this.colourOf) swatch.style.background = `var(--${this.colourOf(index)})`;
     }
 
     sort(column) {
