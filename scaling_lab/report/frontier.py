@@ -56,7 +56,8 @@ class Frontier:
         """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
         by_digest = {str(digest): list(group) for digest, group in self.trials.groupby("architecture")["ap"]}
         groups = [by_digest[str(digest)] for digest in self.architectures["architecture"]]
-        return uncertainty.drawn_means(groups, pooled=(self.sd, self.degrees))
+        costs = [float(cost) for cost in self.architectures["gmacs"]]
+        return uncertainty.drawn_means(groups, pooled=(self.sd, self.degrees), costs=costs)
 
     def means_of(self, architectures: Sequence[str]) -> np.ndarray[Any, Any]:
         """Give the columns of `means_BA` of some architectures, by their digests."""

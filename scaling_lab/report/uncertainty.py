@@ -1,7 +1,7 @@
 """What the spread of seeds leaves open about a front: who is on it, where it lies, how much it dominates.
 
-Means are drawn from what their seeds leave possible: mean + t · SD / sqrt(n), the posterior under a flat prior. A
-bootstrap of three or five seeds would be too narrow by a fifth and more. A is architectures, B draws. It reads no tables.
+It counts over draws of the architectures' true means, which posterior.py makes. A is architectures, B draws. It reads no
+tables.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-DRAWS, SEED = 2000, 0
-MOST_NUMBERS = 20_000_000  # of draws times architectures: 160 MB
+from scaling_lab.report.posterior import drawn_means as drawn_means
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,28 +34,6 @@ class Range:
         tail = (1.0 - confidence) / 2.0
         low, median, high = np.nanquantile(draws, [tail, 0.5, 1.0 - tail])
         return cls(median=float(median), low=float(low), high=float(high))
-
-
-def drawn_means(
-    groups: Sequence[Sequence[float]], *, pooled: tuple[float, int], draws: int | None = None, seed: int = SEED
-) -> Array:
-    """Draw means (B, A) of groups of seeds; `pooled` is (SD, degrees) over all groups.
-
-    A group uses the pooled SD where it has more degrees than its own. A group of one seed is drawn by it as well, for its
-    place among the others would otherwise have no spread at all; without degrees anywhere, nan.
-    """
-    draws = min(DRAWS, MOST_NUMBERS // max(1, len(groups))) if draws is None else draws
-    random = np.random.default_rng(seed)
-    means_A = np.array([np.mean(group) if len(group) else math.nan for group in groups], dtype=float)
-    errors_BA = np.empty((draws, len(groups)))
-    for place, group in enumerate(groups):
-        own = len(group) - 1
-        sd, degrees = pooled if pooled[1] >= own else (float(np.std(group, ddof=1)), own)
-        if degrees < 1 or not len(group):
-            errors_BA[:, place] = math.nan
-        else:
-            errors_BA[:, place] = random.standard_t(degrees, draws) * sd / math.sqrt(len(group))
-    return means_A + errors_BA
 
 
 def on_front(costs: Sequence[float], means_BA: Array) -> Array:
