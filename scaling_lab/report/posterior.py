@@ -4,7 +4,7 @@ The highest of many noisy means is high in part by luck, so that draws about eac
 the architectures' true means scatter about a curve of log cost, by an SD that the data tell, and every draw is drawn in
 towards it as far as the data say: not at all where architectures differ much more than seeds do. Of the SD between seeds, of
 that between architectures and of the curve all is drawn that the data leave possible (Gelman et al., Bayesian Data
-Analysis, 3rd ed., sections 5.4 and 15.2): flat priors on the curve, on log sigma and on tau.
+Analysis, 3rd ed., sections 5.4 and 15.2): flat priors on the curve and log sigma, the root of tau on tau.
 
 A is architectures, B draws, S values of sigma, T of tau, P coefficients of the curve, N different numbers of seeds.
 """
@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 DRAWS, SEED = 2000, 0
-MOST_NUMBERS = 20_000_000  # of draws times architectures: 160 MB
-SIGMAS, TAUS = 200, 60
-# A flat prior on tau gives a posterior only with three architectures more than the curve has coefficients.
+MOST_NUMBERS = 5_000_000  # of draws times architectures: 40 MB, and a second
+SIGMAS, TAUS = 100, 60
+# Such a prior on tau gives a posterior only with three architectures more than the curve has coefficients.
 SPARE = 3
-FAR = 4.0
-STRAIGHT, CURVED = 8, 12  # from so many architectures on the curve has a slope, and a bend
+FAR = 5.0
+STRAIGHT, BENT, TURNED = 8, 10, 16  # from so many architectures on the curve has log cost, its square, its cube
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -68,13 +68,13 @@ def drawn_means(
 
 
 def _curve(costs_A: Array | None, count: int) -> Array:
-    """Give the curve's orthonormal columns (A, P): a constant, and from enough architectures on log cost and its square."""
+    """Give the curve's orthonormal columns (A, P): a constant, and of enough architectures powers of log cost."""
     columns = [np.ones(count)]
     if costs_A is not None and count >= STRAIGHT and (costs_A > 0).all() and np.isfinite(costs_A).all():
         logs_A = np.log(costs_A) - np.log(costs_A).mean()
         different = len(np.unique(costs_A))
-        columns += [logs_A] if different > 2 else []
-        columns += [logs_A**2] if count >= CURVED and different > 3 else []
+        most = 3 if count >= TURNED else 2 if count >= BENT else 1
+        columns += [logs_A**power for power in range(1, most + 1) if different > power + 1]
     orthonormal_AP: Array = np.linalg.qr(np.stack(columns, axis=1))[0]
     return orthonormal_AP
 
@@ -83,16 +83,17 @@ def _alike(y_A: Array, curve_AP: Array) -> Array:
     """Mark (A,) who scatter about the curve: not those far off it, such as some that did not learn, which are drawn by
     themselves lest they widen the scatter of the rest.
 
-    Far is four SDs, by the median of the distances to a curve of least absolute deviations.
+    Far is five SDs, by the median of the distances to a curve of least absolute deviations.
     """
-    if len(y_A) < CURVED:
+    if len(y_A) < BENT:
         return np.ones(len(y_A), dtype=bool)
     weights_A = np.ones(len(y_A))
     for _ in range(20):
         roots_A = np.sqrt(weights_A)
         fitted_A = curve_AP @ np.linalg.lstsq(roots_A[:, None] * curve_AP, roots_A * y_A, rcond=None)[0]
         distances_A = np.abs(y_A - fitted_A)
-        typical = float(np.median(distances_A))
+        # The curve goes through as many of them as it has coefficients.
+        typical = float(np.median(np.sort(distances_A)[curve_AP.shape[1] :]))
         weights_A = 1.0 / np.maximum(distances_A, 0.05 * typical + 1e-12)
     near_A: Array = distances_A <= FAR * 1.4826 * typical
     return near_A
@@ -105,22 +106,28 @@ def _drawn(y_A: Array, n_A: Array, curve_AP: Array, sigmas_S: Array, draws: int,
     y_A, curve_MP = y_A - centre, np.linalg.qr(curve_AP[alike_A])[0]
     near_M, size = y_A[alike_A], curve_MP.shape[1]
     spread = math.sqrt(float(((near_M - curve_MP @ (curve_MP.T @ near_M)) ** 2).sum()) / (len(near_M) - size))
-    # The fewer they are, the further beyond their spread tau may lie. Denser near 0; each weighs as wide as it stands for.
+    # The fewer they are, the further beyond their spread tau may lie. Denser near 0; each weighs as wide
+    # as it stands for, and by the root of tau: a flat prior's intervals are a little short where the data say little of tau.
     steps_T = (np.arange(TAUS) + 0.5) / TAUS
     taus_T = (4.0 + 40.0 / (len(near_M) - size)) * spread * steps_T**2
     logs_ST, precision_STPP, projected_STP = _likelihood(near_M, n_A[alike_A], curve_MP, sigmas_S, taus_T)
-    weights = (np.exp(logs_ST - logs_ST.max()) * steps_T).ravel()
+    weights = (np.exp(logs_ST - logs_ST.max()) * steps_T**2).ravel()
     s_B, t_B = np.divmod(random.choice(len(weights), draws, p=weights / weights.sum()), TAUS)
     roots_BPP = np.linalg.cholesky(precision_STPP[s_B, t_B])
     middle_BP1 = np.linalg.solve(precision_STPP[s_B, t_B], projected_STP[s_B, t_B][..., None])
     noise_BP1 = random.standard_normal((draws, size, 1))
     curves_BM = (middle_BP1 + np.linalg.solve(np.swapaxes(roots_BPP, 1, 2), noise_BP1))[..., 0] @ curve_MP.T
-    errors_BA = sigmas_S[s_B][:, None] ** 2 / n_A
-    kept_BA, towards_BA = np.ones_like(errors_BA), np.zeros_like(errors_BA)
-    kept_BA[:, alike_A] = taus_T[t_B][:, None] ** 2 / (taus_T[t_B][:, None] ** 2 + errors_BA[:, alike_A])
-    towards_BA[:, alike_A] = curves_BM
-    noise_BA = random.standard_normal(errors_BA.shape)
-    drawn_BA: Array = centre + towards_BA + kept_BA * (y_A - towards_BA) + np.sqrt(kept_BA * errors_BA) * noise_BA
+    different_N, places_A = np.unique(n_A, return_inverse=True)
+    errors_BN = sigmas_S[s_B][:, None] ** 2 / different_N
+    kept_BN = taus_T[t_B][:, None] ** 2 / (taus_T[t_B][:, None] ** 2 + errors_BN)
+    drawn_BA: Array = random.standard_normal((draws, len(y_A)))
+    for place in range(len(different_N)):
+        near, far = alike_A & (places_A == place), ~alike_A & (places_A == place)
+        drawn_BA[:, far] *= np.sqrt(errors_BN[:, [place]])
+        drawn_BA[:, near] *= np.sqrt(kept_BN * errors_BN)[:, [place]]
+        drawn_BA[:, near] += (1.0 - kept_BN[:, [place]]) * curves_BM[:, near[alike_A]] + kept_BN[:, [place]] * y_A[near]
+    drawn_BA[:, ~alike_A] += y_A[~alike_A]
+    drawn_BA += centre
     return drawn_BA
 
 

@@ -53,14 +53,13 @@ def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
 
 def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
     """Give (3, G): the 5th, 50th and 95th percentile of the best mean that each cost of a grid buys; nan below the cheapest."""
-    costs_A = np.asarray(costs, dtype=float)
-    best_GB = []
-    for cost in grid:
-        affordable = costs_A <= cost
-        best_GB.append(
-            np.nanmax(means_BA[:, affordable], axis=1) if affordable.any() else np.full(len(means_BA), math.nan)
-        )
-    return np.stack([np.quantile(each, [0.05, 0.5, 0.95]) for each in best_GB], axis=1)
+    order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
+    best_BA = np.maximum.accumulate(np.nan_to_num(means_BA[:, order_A], nan=-math.inf), axis=1)
+    affordable_G = np.searchsorted(np.asarray(costs, dtype=float)[order_A], np.asarray(grid, dtype=float), side="right")
+    found = np.full((3, len(affordable_G)), math.nan)
+    some_G = affordable_G > 0
+    found[:, some_G] = np.quantile(best_BA[:, affordable_G[some_G] - 1], [0.05, 0.5, 0.95], axis=0)
+    return found
 
 
 def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:
