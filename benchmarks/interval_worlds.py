@@ -6,11 +6,13 @@ of it, as (0.95, 1.0) for a 95 % interval that covers the truth. Nothing in here
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.stats
 
 from scaling_lab.report import ranks, uncertainty
 from scaling_lab.report.grid import CREDIBLE
@@ -125,18 +127,23 @@ def pair(world: str, count: int, random: np.random.Generator) -> tuple[Array, Ar
     return x, rho * x + math.sqrt(1.0 - rho * rho) * noise
 
 
-def correlation(statistic: Callable[..., float], world: str, count: int) -> Trial:
-    """Judge the interval of tau or Spearman's rho. A normal pair's are 2/pi asin(rho) and 6/pi asin(rho/2)."""
-    if world.lstrip("-0").startswith(".") or world == "0":
+def true_correlation(statistic: Callable[..., float], world: str) -> float:
+    """Give that of all architectures there might be: a normal pair's is known, another's is that of very many."""
+    if world.replace(".", "").isdigit():
         rho = float(world)
-        truth = 2 / math.pi * math.asin(rho) if statistic is ranks.tau else 6 / math.pi * math.asin(rho / 2)
-    else:
-        many = pair(world, 6000 if statistic is ranks.tau else 200_000, np.random.default_rng(0))
-        truth = statistic(*many)
+        return 2 / math.pi * math.asin(rho) if statistic is ranks.tau else 6 / math.pi * math.asin(rho / 2)
+    first, second = pair(world, 200_000, np.random.default_rng(0))
+    scipys = scipy.stats.kendalltau if statistic is ranks.tau else scipy.stats.spearmanr
+    return float(scipys(first, second).statistic)
+
+
+def correlation(statistic: Callable[..., float], world: str, count: int) -> Trial:
+    """Judge the interval of tau or Spearman's rho."""
+    truth = functools.cache(lambda: true_correlation(statistic, world))
 
     def trial(random: np.random.Generator) -> Array:
         found = ranks.with_interval(statistic, *pair(world, count, random))
-        return covered(found.low, truth, found.high)
+        return covered(found.low, truth(), found.high)
 
     return trial
 

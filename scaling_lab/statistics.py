@@ -53,6 +53,7 @@ def t_two_sided_p(t: float, degrees: float) -> float:
     return incomplete_beta(degrees / 2.0, 0.5, degrees / (degrees + t * t))
 
 
+@functools.lru_cache(maxsize=4096)
 def t_quantile(probability: float, degrees: float) -> float:
     """Give t with P(T <= t) = probability, for 0 < probability < 1."""
     if probability == 0.5:

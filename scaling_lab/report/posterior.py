@@ -11,6 +11,7 @@ A is architectures, B draws, S values of sigma, T of tau, P coefficients of the 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -67,6 +68,14 @@ def drawn_means(
     return found_BA
 
 
+@functools.cache
+def _relative_sigmas(degrees: int) -> Array:
+    """Give equally probable values (S,) of what sigma may be, over an SD estimated with these degrees."""
+    drawn = np.random.default_rng(SEED).chisquare(degrees, 20_000)
+    sigmas_S: Array = np.sqrt(degrees / np.quantile(drawn, (np.arange(SIGMAS) + 0.5) / SIGMAS))
+    return sigmas_S
+
+
 def _curve(costs_A: Array | None, count: int) -> Array:
     """Give the curve's orthonormal columns (A, P): a constant, and of enough architectures powers of log cost."""
     columns = [np.ones(count)]
@@ -79,11 +88,11 @@ def _curve(costs_A: Array | None, count: int) -> Array:
     return orthonormal_AP
 
 
-def _alike(y_A: Array, curve_AP: Array) -> Array:
+def _alike(y_A: Array, curve_AP: Array, errors_A: Array) -> Array:
     """Mark (A,) who scatter about the curve: not those far off it, such as some that did not learn, which are drawn by
     themselves lest they widen the scatter of the rest.
 
-    Far is five SDs, by the median of the distances to a curve of least absolute deviations.
+    Far is five SDs, by the median of the distances to a curve of least absolute deviations, and five standard errors.
     """
     if len(y_A) < BENT:
         return np.ones(len(y_A), dtype=bool)
@@ -95,13 +104,13 @@ def _alike(y_A: Array, curve_AP: Array) -> Array:
         # The curve goes through as many of them as it has coefficients.
         typical = float(np.median(np.sort(distances_A)[curve_AP.shape[1] :]))
         weights_A = 1.0 / np.maximum(distances_A, 0.05 * typical + 1e-12)
-    near_A: Array = distances_A <= FAR * 1.4826 * typical
+    near_A: Array = distances_A <= FAR * np.maximum(1.4826 * typical, errors_A)
     return near_A
 
 
 def _drawn(y_A: Array, n_A: Array, curve_AP: Array, sigmas_S: Array, draws: int, random: np.random.Generator) -> Array:
     """Draw (B, A): first sigma and tau, then the curve, then each mean between its seeds' and the curve."""
-    alike_A = _alike(y_A, curve_AP)
+    alike_A = _alike(y_A, curve_AP, float(np.median(sigmas_S)) / np.sqrt(n_A))
     centre = float(y_A[alike_A].mean())
     y_A, curve_MP = y_A - centre, np.linalg.qr(curve_AP[alike_A])[0]
     near_M, size = y_A[alike_A], curve_MP.shape[1]
