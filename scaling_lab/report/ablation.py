@@ -14,6 +14,7 @@ import pandas as pd
 from scaling_lab.report import figures, published, statistics, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.frontier import SMALL_N
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.tables import has_values, records
 
@@ -117,6 +118,11 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
         if intervals
         else "Hollow marks: one seed on a side, no interval."
     )
+    least = differences[["n", "n_baseline"]].min(axis=1)
+    if intervals and ((least > 1) & (least <= SMALL_N) & (differences["n"] != differences["n_baseline"])).any():
+        caption += (
+            " With two or three seeds against more, such an interval holds the true difference in about nine of ten."
+        )
     return Figure(
         name="difference_to_baseline",
         table=differences.drop(columns="sentence"),

@@ -202,7 +202,8 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     )
     lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
-        f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; its interval does not allow for that. "
+        f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; "
+        "its interval does not allow for that. "
         f"{'Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
     )
     return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
