@@ -6,6 +6,9 @@ towards it as far as the data say: not at all where architectures differ much mo
 that between architectures and of the curve all is drawn that the data leave possible (Gelman et al., Bayesian Data
 Analysis, 3rd ed., sections 5.4 and 15.2): flat priors on the curve and log sigma, the root of tau on tau.
 
+Where they do scatter so, a hypervolume's 95 % interval covers 94 to 96 %; where by a long tail downwards, 90 to 92 %
+(reports/results/interval_coverage.csv).
+
 A is architectures, B draws, S values of sigma, T of tau, P coefficients of the curve, N different numbers of seeds.
 """
 

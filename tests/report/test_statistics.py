@@ -93,6 +93,18 @@ def test_welch_equals_scipy() -> None:
     assert result.degrees == pytest.approx(2.9905294405895)
 
 
+@given(st.lists(st.floats(20, 60), min_size=2, max_size=6), st.lists(st.floats(20, 60), min_size=2, max_size=6))
+def test_intervals_are_scipys(first: list[float], second: list[float]) -> None:
+    if min(np.std(first), np.std(second)) < 1e-3:
+        return
+    own = statistics.estimate(first)
+    error = float(scipy.stats.sem(first))
+    assert (own.low, own.high) == pytest.approx(scipy.stats.t.interval(0.95, len(first) - 1, np.mean(first), error))
+    found, expected = statistics.welch(first, second), scipy.stats.ttest_ind(first, second, equal_var=False)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()), abs=1e-6)
+    assert found.p == pytest.approx(float(expected.pvalue), rel=1e-6)
+
+
 def test_welch_says_nothing_about_one_seed() -> None:
     result = statistics.welch([50.0], [40.0, 41.0])
     assert result.difference == pytest.approx(9.5)
