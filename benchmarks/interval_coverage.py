@@ -201,7 +201,7 @@ def _ranks() -> Iterator[Check]:
                     setting=f"{count} pairs, {world}!",
                     trial=worlds.correlation(statistic, world, count),
                 )
-    for count in (6, 10, 20, 50):
+    for count in (10, 20, 50):
         for load in (0.4, 0.7):
             yield Check(
                 interval="partial tau",

@@ -102,7 +102,7 @@ def grid(what: str, values: int, scales: int, seeds: int, spread: float, sd: flo
             return np.array([[chances.max(), float(np.argmax(chances) == best)]])
         order = np.argsort(-chances)
         enough = int((np.cumsum(chances[order]) < CREDIBLE).sum()) + 1
-        return np.array([[CREDIBLE, float(best in order[:enough])]])
+        return np.array([[chances[order[:enough]].sum(), float(best in order[:enough])]])
 
     return trial
 

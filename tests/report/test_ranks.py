@@ -59,6 +59,10 @@ def test_full_agreement_is_no_certainty_and_few_pairs_have_no_interval() -> None
     assert down.high == -up.low
     assert math.isnan(ranks.with_interval(ranks.tau, [1, 2, 3, 4], [1, 3, 2, 4]).low)
     assert math.isnan(ranks.with_interval(ranks.tau, [1] * 8, rising).low)
+    third = [3, 1, 2, 5, 4, 8, 6, 7, 9, 10]
+    assert math.isnan(ranks.with_interval(ranks.partial_tau, rising, rising, third[:8]).low)
+    ten = ranks.with_interval(ranks.partial_tau, [1, 2, 4, 3, 5, 6, 7, 8, 10, 9], range(10), third)
+    assert ten.low < ten.value < ten.high
     assert math.isnan(ranks.with_interval(ranks.spearman, [math.nan] * 8, rising).low)
 
 
