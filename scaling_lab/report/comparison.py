@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import statistics, uncertainty
+from scaling_lab.report import posterior, statistics, uncertainty
 from scaling_lab.report.comparability import Refused, distinct_names, split, terms
 from scaling_lab.report.figures import log_ticks
 from scaling_lab.report.frontier import Frontier, compute_frontier
-from scaling_lab.report.joint_draws import Means, drawn_truths
 from scaling_lab.report.names import short_names
 from scaling_lab.report.repeats import LEVEL, repeats
 from scaling_lab.report.tables import records
@@ -95,11 +94,13 @@ class Comparison:
     @cached_property
     def draws(self) -> dict[str, Array]:
         """Draws (B, A) of the true means of each run's architectures; nan for a run without repeated seeds."""
-        keys: dict[Any, int] = {}
-        means = [_means(side.frontier, keys) for side in self.sides]
-        drawn = drawn_truths(means, pooled=self.pooled)
-        pairs = zip(self.sides, drawn, strict=True)
-        return {side.name: each if side.is_repeated else np.full_like(each, math.nan) for side, each in pairs}
+        most = max((len(side.frontier.architectures) for side in self.sides), default=0)
+        draws = max(100, min(posterior.DRAWS, posterior.MOST_NUMBERS // max(1, most)))
+        found = {}
+        for side in self.sides:
+            drawn = side.frontier.drawn_means(pooled=self.pooled, draws=draws, seed=side.series)
+            found[side.name] = drawn if side.is_repeated else np.full_like(drawn, math.nan)
+        return found
 
     def points(self, cost: str = "gmacs") -> pd.DataFrame:
         """Give a row for each architecture of each run: run, series, label, the cost, mean AP, interval, n, on_front."""
@@ -238,25 +239,6 @@ def compare(*runs: Runs) -> Comparison:
         for number, (place, each) in enumerate(zip(places, kept, strict=True))
     ]
     return Comparison(sides=tuple(sides), refused=refused, labels=labels)
-
-
-def _means(frontier: Frontier, keys: dict[Any, int]) -> Means:
-    """Give a run's means; `keys` numbers what was trained, the same trainings once, over all runs."""
-    trainings: dict[str, list[tuple[int, float]]] = {}
-    trials = frontier.trials
-    for digest, seed, ap in zip(trials["architecture"], trials["seed"], trials["ap"], strict=True):
-        trainings.setdefault(str(digest), []).append((int(seed), float(ap)))
-    numbers = [
-        keys.setdefault((digest, *sorted(trainings[digest])), len(keys))
-        for digest in frontier.architectures["architecture"]
-    ]
-    table = frontier.architectures
-    return Means(
-        costs=table["gmacs"].to_numpy(dtype=float),
-        means=table["ap_mean"].to_numpy(dtype=float),
-        counts=table["n"].to_numpy(dtype=int),
-        keys=np.array(numbers, dtype=int),
-    )
 
 
 def _verdict(low: float, high: float) -> str:

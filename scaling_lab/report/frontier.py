@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import statistics, uncertainty
+from scaling_lab.report import posterior, statistics, uncertainty
 from scaling_lab.report.names import short_names
 from scaling_lab.report.style import SERIES
 from scaling_lab.report.tables import records
@@ -55,9 +55,16 @@ class Frontier:
     @cached_property
     def means_BA(self) -> np.ndarray[Any, Any]:
         """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
+        return self.drawn_means(pooled=(self.sd, self.degrees))
+
+    def drawn_means(
+        self, *, pooled: tuple[float, int], draws: int | None = None, seed: int = posterior.SEED
+    ) -> np.ndarray[Any, Any]:
+        """Draw the same by a pooled (SD, degrees) of one's own; two runs take two seeds, or they would share their luck."""
         by_digest = {str(digest): list(group) for digest, group in self.trials.groupby("architecture")["ap"]}
         groups = [by_digest[str(digest)] for digest in self.architectures["architecture"]]
-        return uncertainty.drawn_means(groups, pooled=(self.sd, self.degrees))
+        costs = [float(cost) for cost in self.architectures["gmacs"]]
+        return posterior.drawn_means(groups, pooled=pooled, costs=costs, draws=draws, seed=seed)
 
     def means_of(self, architectures: Sequence[str]) -> np.ndarray[Any, Any]:
         """Give the columns of `means_BA` of some architectures, by their digests."""

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.report import words
-from scaling_lab.report.blocks import Block, Bullets, Figure, Section, Text
+from scaling_lab.report.blocks import Block, Bullets, Figure, Section
 from scaling_lab.report.fusion_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.tables import records
 
@@ -42,9 +42,6 @@ def fusion_weights(runs: Runs, frontier: Frontier) -> Section:
         table = weights_table(runs, frontier, {digest: specs[digest] for digest in digests})
         if table["architecture"].nunique() == len(digests):
             blocks += _shown(table, [str(frontier.labels[digest]) for digest in digests])
-    if not blocks:
-        text = "No trial has recorded its learned fusion weights: they were trained by a version that did not."
-        blocks = [Text(text=text, tone="note")]
     return Section(title=TITLE, blocks=tuple(blocks))
 
 

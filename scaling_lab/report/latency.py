@@ -1,6 +1,6 @@
 """The report on measured latencies: do multiply-adds mean anything on this device? Conditions are never mixed on one axis.
 
-Where a cost misleads it is said with the detectors that it misleads about. Intervals come from a bootstrap over detectors.
+Where a cost misleads it is said with the detectors that it misleads about. Intervals come from a jackknife over detectors.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def with_series(latencies: pd.DataFrame) -> pd.DataFrame:
 def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
     """Give tau-b and Spearman's rho of each cost with median_ms, over all detectors and within each space of 5 and more.
 
-    low and high are the 95 % percentile interval of tau-b over resampled detectors; `inverted` is the share of the pairs that
+    low and high are the 95 % interval of tau-b (ranks.with_interval); `inverted` is the share of the pairs that
     differ in the cost in which the cheaper one is slower.
     """
     groups = [("all", latencies)]

@@ -14,7 +14,7 @@ import pandas as pd
 from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.scaling_figure import scaling_figure
-from scaling_lab.report.scaling_law import LEAST, band, fit_law, fit_line, left_out
+from scaling_lab.report.scaling_law import LEAST, band, fit_law, fit_line, left_out, misfit_p
 from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
 NEXT = 2.0  # the next model costs so many times as much as the dearest
-CURVE_POINTS, BAND_DRAWS = 60, 300
+CURVE_POINTS = 60
+LEVEL = 0.05
 
 
 def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
@@ -38,8 +39,8 @@ def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Sec
         table=points.merge(curves, how="outer", on=["family", "series", "gmacs"], suffixes=("", "_law")),
         draw=lambda _, width: scaling_figure(points, curves, width),
         title="AP against multiply-adds, as a law",
-        caption="Lines are AP = a − b · GMACs^−c, fitted to the means; shaded is where they lie in 95 % of draws of what the "
-        f"seeds leave possible. They end at {NEXT:g} times the dearest model, which is a prediction.",
+        caption="Lines are AP = a − b · GMACs^−c, fitted to the means; shaded is their 95 % interval at each cost, "
+        f"from the spread of seeds. They end at {NEXT:g} times the dearest model, which is a prediction.",
         alt="AP against GMACs with a fitted saturating power law for each family",
     )
     blocks: list[Block] = [Bullets(items=tuple(_sentence(law) for law in laws)), figure, _table(laws)]
@@ -67,15 +68,16 @@ def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
     if group["gmacs"].nunique() < LEAST:
         return None
     costs, values = group["gmacs"].tolist(), group["ap_mean"].tolist()
-    law, line = fit_law(costs, values), fit_line(costs, values)
+    seeds, pooled = group["n"].tolist(), (frontier.sd, frontier.degrees)
+    law, line = fit_law(costs, values, seeds), fit_line(costs, values, seeds)
     grid = np.geomspace(min(costs), NEXT * max(costs), CURVE_POINTS)
-    curve = pd.DataFrame({"gmacs": grid, "ap_law": law(grid)})
+    curve = pd.DataFrame({"gmacs": grid, "ap_law": law(grid), "low": math.nan, "high": math.nan})
+    trainings = int(group["n"].median())
+    expected = np.full((2, 1), math.nan)
     if frontier.degrees > 0:
-        means_BA = frontier.means_of(group["architecture"].tolist())[:BAND_DRAWS]
-        curve["low"], _, curve["high"] = band(costs, means_BA, grid)
-    else:
-        curve["low"] = curve["high"] = math.nan
-    errors = left_out(costs, values)
+        curve["low"], curve["high"] = band(costs, values, grid, seeds=seeds, pooled=pooled)
+        expected = band(costs, values, grid[-1:], seeds=seeds, pooled=pooled, trainings=trainings)
+    errors = left_out(costs, values, seeds)
     first = group.iloc[0]
     return {
         "family": first["family"],
@@ -83,6 +85,9 @@ def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
         "law": law,
         "curve": curve.assign(family=first["family"], series=int(first["series"])),
         "next": records(curve)[-1],
+        "trainings": trainings,
+        "expected": (float(expected[0, 0]), float(expected[1, 0])),
+        "misfit": misfit_p(law, seeds, pooled),
         "errors": errors,
         "dearest_error": float(errors[int(np.argmax(costs))]),
         "dearest": str(group["label"].iloc[int(np.argmax(costs))]),
@@ -103,10 +108,15 @@ def _preferred(law: float, line: float) -> str:
 def _sentence(law: dict[str, Any]) -> tuple[str, str]:
     after = law["next"]
     interval = "" if math.isnan(after["low"]) else f" {words.interval(after['low'], after['high'])}"
+    if interval:
+        mean = f"the mean of {law['trainings']} trainings of it is" if law["trainings"] > 1 else "one training of it is"
+        interval += f" (95 %; {mean} expected in {words.interval(*law['expected'])})"
     text = (
         f"for the next model, of {words.significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{interval}. "
         f"{law['preferred']}"
     )
+    if law["misfit"] < LEVEL:
+        text += " But the models lie further off the law than their seeds explain, so its intervals are too narrow."
     if not math.isnan(law["dearest_error"]):
         off = float(np.abs(law["errors"]).mean())
         text += (
@@ -129,6 +139,9 @@ def _table(laws: list[dict[str, Any]]) -> Table:
             "next_ap": law["next"]["ap_law"],
             "next_low": law["next"]["low"],
             "next_high": law["next"]["high"],
+            "expected_low": law["expected"][0],
+            "expected_high": law["expected"][1],
+            "misfit_p": law["misfit"],
         }
         for law in laws
     ]

@@ -1,7 +1,8 @@
 """A saturating power law, AP = a - b · cost^-c, fitted to means, with bands, and what it says of a larger model. No tables.
 
 The law has three parameters, so that four models are the least to fit it; its prediction is worth what the held-out
-models say. Beside it stands the plain line AP = a + b · log(cost), which has to be beaten.
+models say. Beside it stands the plain line AP = a + b · log(cost), which has to be beaten. A model weighs as many as its
+seeds. E is exponents, N models, G costs at which something is said.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from scaling_lab.statistics import incomplete_beta, t_quantile
 
 LEAST = 4
 # What c may be: under the least the law is the line in log(cost), beyond the most a step.
@@ -44,55 +47,135 @@ class Law:
         return likelihood + 2 * parameters + 2 * parameters * (parameters + 1) / (n - parameters - 1)
 
 
-def fit_law(costs: Sequence[float], values: Sequence[float]) -> Law:
+def fit_law(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Law:
     """Fit the saturating law by least squares; b is not below 0, for more cost does not cost AP."""
-    return _fit(np.asarray(costs, dtype=float), np.asarray(values, dtype=float))
+    x, y, w = _arrays(costs, values, seeds)
+    law = _best_of(x, y, w, EXPONENTS)
+    return _best_of(x, y, w, _near(law.c))
 
 
-def fit_line(costs: Sequence[float], values: Sequence[float]) -> Law:
+def fit_line(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Law:
     """Fit AP = a + b · log(cost)."""
-    x, y = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
+    x, y, w = _arrays(costs, values, seeds)
     scale = float(np.exp(np.log(x).mean()))
-    design = np.stack([np.ones_like(x), np.log(x / scale)], axis=1)
-    (a, b), *_ = np.linalg.lstsq(design, y, rcond=None)
-    return Law(a=float(a), b=float(b), c=0.0, scale=scale, squares=float(((design @ [a, b] - y) ** 2).sum()))
+    design, roots = np.stack([np.ones_like(x), np.log(x / scale)], axis=1), np.sqrt(w)
+    (a, b), *_ = np.linalg.lstsq(roots[:, None] * design, roots * y, rcond=None)
+    return Law(a=float(a), b=float(b), c=0.0, scale=scale, squares=float((w * (design @ [a, b] - y) ** 2).sum()))
 
 
-def _fit(x: Array, y: Array) -> Law:
-    """Take the best of many exponents, and then the best near it."""
-    law = _best_of(x, y, EXPONENTS)
+def _arrays(
+    costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None
+) -> tuple[Array, Array, Array]:
+    """Give costs, values and weights; these have a mean of 1, so that squares are of single models."""
+    x, y = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
+    w = np.ones_like(x) if seeds is None else np.asarray(seeds, dtype=float)
+    return x, y, w / w.mean()
+
+
+def _near(exponent: float) -> Array:
+    """Give exponents between the neighbours of one of EXPONENTS."""
     step = EXPONENTS[1] / EXPONENTS[0]
-    near = np.clip(law.c * np.geomspace(1 / step, step, 41), EXPONENTS[0], EXPONENTS[-1])
-    return _best_of(x, y, near)
+    near: Array = np.clip(exponent * np.geomspace(1 / step, step, 41), EXPONENTS[0], EXPONENTS[-1])
+    return near
 
 
-def _best_of(x: Array, y: Array, exponents: Array) -> Law:
+@dataclass(frozen=True, kw_only=True)
+class _Lines:
+    """For each exponent the weighted line of AP on cost^-exponent: its slope (-b), its means, its sums of squares."""
+
+    powers_EN: Array
+    mean_E: Array
+    spread_E: Array
+    slope_E: Array
+    squares_E: Array
+    level: float
+    flat: float  # the squares about the level, where b is 0
+
+
+def _lines(x: Array, y: Array, w: Array, exponents: Array, scale: float) -> _Lines:
+    powers_EN = (x / scale) ** -exponents[:, None]
+    mean_E, level = (powers_EN * w).sum(axis=1) / w.sum(), float((w * y).sum() / w.sum())
+    centred_EN = powers_EN - mean_E[:, None]
+    spread_E, shared_E = (w * centred_EN**2).sum(axis=1), (w * centred_EN * (y - level)).sum(axis=1)
+    flat, slope_E = float((w * (y - level) ** 2).sum()), shared_E / spread_E
+    squares_E = (w * (y - level - slope_E[:, None] * centred_EN) ** 2).sum(axis=1)
+    return _Lines(
+        powers_EN=powers_EN,
+        mean_E=mean_E,
+        spread_E=spread_E,
+        slope_E=slope_E,
+        squares_E=squares_E,
+        level=level,
+        flat=flat,
+    )
+
+
+def _best_of(x: Array, y: Array, w: Array, exponents: Array) -> Law:
     """For each exponent a and b are a line's."""
     scale = float(np.exp(np.log(x).mean()))
-    powers_EN = (x / scale) ** -exponents[:, None]
-    centred_EN, offsets = powers_EN - powers_EN.mean(axis=1, keepdims=True), y - y.mean()
-    slopes_E = np.maximum(0.0, -(centred_EN @ offsets) / (centred_EN**2).sum(axis=1))
-    squares_E = ((offsets + slopes_E[:, None] * centred_EN) ** 2).sum(axis=1)
+    lines = _lines(x, y, w, exponents, scale)
+    slopes_E = np.maximum(0.0, -lines.slope_E)
+    squares_E = np.where(lines.slope_E < 0, lines.squares_E, lines.flat)
     best = int(np.argmin(squares_E))
-    a = float(y.mean() + slopes_E[best] * powers_EN[best].mean())
+    a = float(lines.level + slopes_E[best] * lines.mean_E[best])
     return Law(a=a, b=float(slopes_E[best]), c=float(exponents[best]), scale=scale, squares=float(squares_E[best]))
 
 
-def band(costs: Sequence[float], means_BA: Array, at: Sequence[float] | Array, *, confidence: float = 0.95) -> Array:
-    """Give (3, G): the low, median and high AP of the law at each of G costs, over draws (B, A) of the models' means."""
-    x, tail = np.asarray(costs, dtype=float), (1.0 - confidence) / 2.0
-    curves = np.stack([_fit(x, y)(at) for y in means_BA])
-    found: Array = np.quantile(curves, [tail, 0.5, 1.0 - tail], axis=0)
-    return found
+def band(
+    costs: Sequence[float],
+    values: Sequence[float],
+    at: Sequence[float] | Array,
+    *,
+    seeds: Sequence[float],
+    pooled: tuple[float, int],
+    trainings: int | None = None,
+    confidence: float = 0.95,
+) -> Array:
+    """Give (2, G): between what the law may lie at each of G costs, by the profile likelihood; `pooled` is (SD, degrees).
+
+    An AP belongs to the interval where some law that goes through it fits so well that the F test with 1 and these degrees
+    does not refuse it (Seber and Wild, Nonlinear Regression, 1989, section 5.4). With `trainings` it is instead the interval
+    of the mean of so many trainings of a further model at that cost, which a law is then to fit as well.
+    """
+    x, y, w = _arrays(costs, values, seeds)
+    law = fit_law(costs, values, seeds)
+    exponents = np.concatenate([EXPONENTS, _near(law.c), [law.c]])
+    lines = _lines(x, y, w, exponents, law.scale)
+    each = float(np.mean(np.asarray(seeds, dtype=float)))  # the seeds that a weight of 1 stands for
+    more = t_quantile(0.5 + confidence / 2.0, pooled[1]) ** 2 * pooled[0] ** 2 / each
+    further = 0.0 if trainings is None else each / trainings
+    powers_EG = (np.asarray(at, dtype=float) / law.scale) ** -exponents[:, None]
+    off_EG = powers_EG - lines.mean_E[:, None]
+    middle_EG = lines.level + lines.slope_E[:, None] * off_EG
+    room_E1 = (law.squares + more - lines.squares_E)[:, None]
+    reach_EG = np.sqrt(np.maximum(room_E1, 0.0) * (1.0 / w.sum() + off_EG**2 / lines.spread_E[:, None] + further))
+    low_EG, high_EG = middle_EG - reach_EG, middle_EG + reach_EG
+    allowed_EG = np.broadcast_to(room_E1 >= 0, low_EG.shape) & (lines.slope_E <= 0)[:, None]
+    # The constant is a law too, of any exponent.
+    flat = math.sqrt(max(law.squares + more - lines.flat, 0.0) * (1.0 / w.sum() + further))
+    low_G = np.where(allowed_EG, low_EG, math.inf).min(axis=0)
+    high_G = np.where(allowed_EG, high_EG, -math.inf).max(axis=0)
+    if law.squares + more >= lines.flat:
+        low_G, high_G = np.minimum(low_G, lines.level - flat), np.maximum(high_G, lines.level + flat)
+    return np.stack([low_G, high_G])
 
 
-def left_out(costs: Sequence[float], values: Sequence[float]) -> Array:
+def misfit_p(law: Law, seeds: Sequence[float], pooled: tuple[float, int]) -> float:
+    """Give the p of the F test for lack of fit: whether models lie further off the law than their seeds explain."""
+    first, second = len(seeds) - 3, pooled[1]
+    if first < 1 or second < 1 or pooled[0] == 0:
+        return math.nan
+    ratio = law.squares * float(np.mean(np.asarray(seeds, dtype=float))) / first / pooled[0] ** 2
+    return incomplete_beta(second / 2.0, first / 2.0, second / (second + first * ratio))
+
+
+def left_out(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Array:
     """Give what each model's AP is above its prediction from all the others; nan with fewer than five models."""
-    x, y = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
+    x, y, w = _arrays(costs, values, seeds)
     if len(x) <= LEAST:
         return np.full(len(x), math.nan)
     found = []
     for place in range(len(x)):
         others = np.arange(len(x)) != place
-        found.append(y[place] - float(fit_law(x[others], y[others])([x[place]])[0]))
+        found.append(y[place] - float(fit_law(x[others], y[others], w[others])([x[place]])[0]))
     return np.array(found)

@@ -59,7 +59,8 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     marks = words.accuracy_caption(frontier)
     band = frontier.front_band("gmacs")
     front = "The line is the front: at a cost, the highest mean AP trained for it" + (
-        ". Shaded is where it lies in nine of ten draws of what the seeds leave possible."
+        ". Shaded is where the true front lies in nine of ten draws of what the seeds leave possible; it may be below the "
+        "line, for the highest of many means is high in part by luck."
         if len(band)
         else "; its steps have no interval of their own."
     )
@@ -120,7 +121,8 @@ def _hypervolume(frontier: Frontier) -> list[Block]:
         return []
     text = (
         f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}], in AP times halvings of cost, up to the "
-        f"reference point of {words.significant(reference[0])} GMACs (twice the dearest) and 0 AP; 95 % interval."
+        f"reference point of {words.significant(reference[0])} GMACs (twice the dearest) and 0 AP; median and 95 % interval of "
+        "what the true means dominate, the luck of the highest taken off."
     )
     return [Text(text=text, tone="note")]
 

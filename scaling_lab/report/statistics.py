@@ -76,13 +76,18 @@ def welch(first: Sequence[float], second: Sequence[float], *, confidence: float 
     return Difference(difference=difference, low=difference - half, high=difference + half, p=p, degrees=degrees)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for being many (Holm 1979); nan stays nan and does not count as a test."""
+def holm(p_values: Sequence[float], *, family: int | None = None) -> list[float]:
+    """Correct p-values for being many (Holm 1979); nan stays nan and does not count as a test.
+
+    `family` counts the tests that these were chosen from where they are fewer: all pairs, where the best is compared with
+    each of the others.
+    """
     corrected = [math.nan] * len(p_values)
     tested = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
+    count = len(tested) if family is None else max(family, len(tested))
     running = 0.0
     for rank, (p, index) in enumerate(tested):
-        running = max(running, min(1.0, (len(tested) - rank) * p))
+        running = max(running, min(1.0, (count - rank) * p))
         corrected[index] = running
     return corrected
 

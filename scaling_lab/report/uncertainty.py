@@ -1,7 +1,7 @@
 """What the spread of seeds leaves open about a front: who is on it, where it lies, how much it dominates.
 
-Means are drawn from what their seeds leave possible: mean + t · SD / sqrt(n), the posterior under a flat prior. A
-bootstrap of three or five seeds would be too narrow by a fifth and more. A is architectures, B draws. It reads no tables.
+It counts over draws of the architectures' true means, which posterior.py makes. A is architectures, B draws. It reads no
+tables.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-DRAWS, SEED = 2000, 0
-MOST_NUMBERS = 20_000_000  # of draws times architectures: 160 MB
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,28 +34,6 @@ class Range:
         return cls(median=float(median), low=float(low), high=float(high))
 
 
-def drawn_means(
-    groups: Sequence[Sequence[float]], *, pooled: tuple[float, int], draws: int | None = None, seed: int = SEED
-) -> Array:
-    """Draw means (B, A) of groups of seeds; `pooled` is (SD, degrees) over all groups.
-
-    A group uses the pooled SD where it has more degrees than its own. A group of one seed is drawn by it as well, for its
-    place among the others would otherwise have no spread at all; without degrees anywhere, nan.
-    """
-    draws = min(DRAWS, MOST_NUMBERS // max(1, len(groups))) if draws is None else draws
-    random = np.random.default_rng(seed)
-    means_A = np.array([np.mean(group) if len(group) else math.nan for group in groups], dtype=float)
-    errors_BA = np.empty((draws, len(groups)))
-    for place, group in enumerate(groups):
-        own = len(group) - 1
-        sd, degrees = pooled if pooled[1] >= own else (float(np.std(group, ddof=1)), own)
-        if degrees < 1 or not len(group):
-            errors_BA[:, place] = math.nan
-        else:
-            errors_BA[:, place] = random.standard_t(degrees, draws) * sd / math.sqrt(len(group))
-    return means_A + errors_BA
-
-
 def on_front(costs: Sequence[float], means_BA: Array) -> Array:
     """Mark (B, A) who is on the front of each draw: no other is as cheap and better, or cheaper and as good."""
     costs_A = np.asarray(costs, dtype=float)
@@ -77,13 +52,12 @@ def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
 def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
     """Give (3, G): the 5th, 50th and 95th percentile of the best mean that each cost of a grid buys; nan below the cheapest."""
     order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
-    sorted_A = np.asarray(costs, dtype=float)[order_A]
-    best_BA = np.fmax.accumulate(means_BA[:, order_A], axis=1)
-    places_G = np.searchsorted(sorted_A, np.asarray(grid, dtype=float), side="right") - 1
-    band_3G = np.full((3, len(places_G)), math.nan)
-    affordable_G = places_G >= 0
-    band_3G[:, affordable_G] = np.quantile(best_BA[:, places_G[affordable_G]], [0.05, 0.5, 0.95], axis=0)
-    return band_3G
+    best_BA = np.maximum.accumulate(np.nan_to_num(means_BA[:, order_A], nan=-math.inf), axis=1)
+    affordable_G = np.searchsorted(np.asarray(costs, dtype=float)[order_A], np.asarray(grid, dtype=float), side="right")
+    found = np.full((3, len(affordable_G)), math.nan)
+    some_G = affordable_G > 0
+    found[:, some_G] = np.quantile(best_BA[:, affordable_G[some_G] - 1], [0.05, 0.5, 0.95], axis=0)
+    return found
 
 
 def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:

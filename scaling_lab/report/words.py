@@ -182,12 +182,13 @@ def told_apart(frontier: Frontier) -> Bullet:
     best, others = repeated.iloc[0], repeated.iloc[1:]
     values = {digest: list(group["ap"]) for digest, group in frontier.trials.groupby("architecture")}
     tests = [statistics.welch(values[best["architecture"]], values[digest]).p for digest in others["architecture"]]
-    corrected = statistics.holm(tests)
+    # Which is the best these seeds have said as well, so that any two might have been compared.
+    corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
     below = [label for label, p in zip(others["label"], corrected, strict=True) if p < 0.05]
     same = [label for label, p in zip(others["label"], corrected, strict=True) if not p < 0.05]
     parts = [f"{best['label']} is distinguishable from {listed(below)}" if below else ""]
     parts += [f"{best['label']} is not distinguishable from {listed(same)}" if same else ""]
-    text = "; ".join(part for part in parts if part) + " (Welch's t-test at 5 %, Holm's correction)."
+    text = "; ".join(part for part in parts if part) + " (Welch's t-test at 5 %, Holm's correction for all pairs)."
     single = len(table) - len(repeated)
     text += f" {plural(single, 'architecture')} with 1 seed cannot be judged." if single else ""
     return "What can be told apart.", text
@@ -207,7 +208,8 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     )
     lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
-        f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance. "
+        f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; "
+        "its interval does not allow for that. "
         f"{'Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
     )
     return [("Spread between seeds.", spread), ("Luck of the best.", luck)]

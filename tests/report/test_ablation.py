@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, ablation, sections, words
+from scaling_lab.report import Frontier, ablation, sections, statistics, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Bullets, Figure, Table, Text
 from scaling_lab.runs import Runs
@@ -62,6 +62,33 @@ def test_correction_is_said_where_it_decides(tmp_path: Path) -> None:
     assert (
         "not distinguishable once corrected for being one of several comparisons" in sentences(runs, frontier)["BiFPN"]
     )
+
+
+def test_few_seeds_against_more_are_said_to_cover_less(tmp_path: Path) -> None:
+    def caption(folder: Path, **aps: tuple[float, ...]) -> str:
+        blocks = ablation.ablation(*opened(folder, with_aps(**aps))).blocks
+        return next(block for block in blocks if isinstance(block, Figure)).caption
+
+    three, five = (47.0, 47.2, 46.8), (44.0, 44.2, 43.8, 44.1, 43.9)
+    assert caption(tmp_path / "unequal", panet=five, bifpn=three).endswith("in about nine of ten.")
+    assert "nine of ten" not in caption(tmp_path / "equal", panet=three, bifpn=three)
+    assert "nine of ten" not in caption(tmp_path / "single", panet=five, bifpn=five, fpn=(40.0,))
+
+
+def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_path: Path) -> None:
+    """Its p is 0.0155 against each of three: times 3 below 5 %, times the 6 pairs that might have been compared not."""
+    aps = {
+        "bifpn": (50.0, 51.0, 49.0),
+        "panet": (46.7, 47.7, 45.7),
+        "fpn": (46.7, 47.7, 45.7),
+        "none": (46.7, 47.7, 45.7),
+    }
+    _, frontier = opened(tmp_path, with_aps(**aps))
+    p = statistics.welch(aps["bifpn"], aps["fpn"]).p
+    assert 3 * p < 0.05 < 6 * p
+    _, text = words.told_apart(frontier)
+    assert text.startswith("BiFPN is not distinguishable from ")
+    assert text.endswith("Holm's correction for all pairs).")
 
 
 def test_one_side_with_one_seed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report import beside_paper, published, ranks, uncertainty
+from scaling_lab.report import beside_paper, posterior, published, ranks, uncertainty
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Text
 from scaling_lab.statistics import pooled_sd
@@ -84,7 +84,7 @@ def test_the_interval_of_the_agreement_covers_the_truth() -> None:
     draw, covered, runs = np.random.default_rng(0), 0, 300
     for _ in range(runs):
         groups = [list(mean + draw.normal(0, 0.8, 3)) for mean in truth]
-        means_BA = uncertainty.drawn_means(groups, pooled=pooled_sd(groups), draws=400)
+        means_BA = posterior.drawn_means(groups, pooled=pooled_sd(groups), draws=400)
         found = uncertainty.Range.of(ranks.tau_of_draws(means_BA, paper))
         covered += found.low <= expected <= found.high
     assert covered / runs >= 0.93

@@ -55,7 +55,9 @@ def test_correlations_are_what_they_are() -> None:
     found = report.correlations(frame).set_index(["among", "cost"])
     whole = found.loc["all"]
     assert whole.loc["activations_m", "tau"] == pytest.approx(1.0)
-    assert (whole.loc["activations_m", "low"], whole.loc["activations_m", "inverted"]) == (1.0, 0.0)
+    # Every pair agrees, which is no certainty that further detectors would.
+    assert 0.9 < whole.loc["activations_m", "low"] < whole.loc["activations_m", "high"] == 1.0
+    assert whole.loc["activations_m", "inverted"] == 0.0
     assert whole.loc["memory_mb", "tau"] == pytest.approx(-1.0)
     assert whole.loc["memory_mb", "inverted"] == 1.0
     assert found.loc[("related", "gmacs"), "tau"] == pytest.approx(1.0)

@@ -55,7 +55,7 @@ def test_a_pair_beside_the_papers_three(tmp_path: Path) -> None:
     (text,) = sentences(blocks)
     assert text == (
         "fast against softmax: −0.2 AP [−2.5, +2.1], 3 seeds: not distinguishable. The paper's lie inside this interval. "
-        "A difference below 3.0 AP, as the paper's are, cannot be relied on to show here."
+        "A difference below 3.1 AP, as the paper's are, cannot be relied on to show here."
     )
     assert isinstance(blocks[0], Text)
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def test_a_law_is_fitted_to_each_family_and_predicts_the_next(tmp_path: Path) ->
     (bullets,) = (block for block in found.blocks if isinstance(block, Bullets))
     assert "for the next model, of " in bullets.items[0][1]
     assert "the dearest, has 0." in bullets.items[0][1]
+
+
+def test_the_prediction_has_the_law_and_what_trainings_of_it_will_give(tmp_path: Path) -> None:
+    found = section(tmp_path, trials())
+    (table,) = (block for block in found.blocks if isinstance(block, Table))
+    for _, row in table.frame.iterrows():
+        assert row["expected_low"] < row["next_low"] < row["next_ap"] < row["next_high"] < row["expected_high"]
+        assert row["misfit_p"] > 0.05
+    (bullets,) = (block for block in found.blocks if isinstance(block, Bullets))
+    assert f"(95 %; the mean of {len(SHIFTS)} trainings of it is expected in [" in bullets.items[0][1]
+    assert "lie further off the law" not in bullets.items[0][1]
+
+
+def test_models_off_the_law_are_said_to_be(tmp_path: Path) -> None:
+    odd = [dataclasses.replace(trial, ap=trial.ap + (3.0 if trial.width == 32 else 0.0)) for trial in trials()]
+    (bullets,) = (block for block in section(tmp_path, odd).blocks if isinstance(block, Bullets))
+    assert "But the models lie further off the law than their seeds explain" in bullets.items[0][1]
 
 
 @pytest.mark.parametrize("width", [8.0, 3.7])

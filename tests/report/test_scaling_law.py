@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.stats
 
-from scaling_lab.report.scaling_law import band, fit_law, fit_line, left_out
+from scaling_lab.report.scaling_law import band, fit_law, fit_line, left_out, misfit_p
 
 COSTS = [2.5, 6.1, 11.0, 24.9, 55.2, 130.0]
 
@@ -71,14 +72,60 @@ def test_what_is_left_out_is_predicted_from_the_others() -> None:
     assert np.isnan(left_out(COSTS[:4], values[:4].tolist())).all()
 
 
-def test_the_band_covers_the_next_model_as_often_as_it_says() -> None:
-    """The law is fitted to five means of three seeds each; the sixth model's true AP is to lie within the band."""
+def test_the_band_is_what_the_f_test_does_not_refuse() -> None:
+    """An AP at the band's end is one through which the best law fits just so well, by another optimiser."""
     draw = np.random.default_rng(2)
-    covered, runs = 0, 100
-    for _ in range(runs):
-        error = 0.3 / math.sqrt(3)
-        means = truth(COSTS[:5]) + error * draw.standard_normal(5)
-        drawn = means + error * draw.standard_normal((100, 5))
-        low, _, high = band(COSTS[:5], drawn, [COSTS[5]])[:, 0]
-        covered += low <= float(truth([COSTS[5]])[0]) <= high
-    assert covered / runs >= 0.88
+    seeds, pooled, at = [3, 2, 3, 4, 3, 3], (0.5, 12), 260.0
+    values = truth(COSTS) + 0.3 * draw.standard_normal(6)
+    low, high = band(COSTS, values.tolist(), [at], seeds=seeds, pooled=pooled)[:, 0]
+
+    def misfit(c: float, through: float | None) -> float:
+        weights = np.sqrt(np.array(seeds))
+        powers = np.asarray(COSTS) ** -c
+        if through is None:
+            design, goal = np.stack([np.ones(6), -powers], axis=1), values
+        else:  # a = through + b · at^-c
+            design, goal = (at**-c - powers)[:, None], values - through
+        found, *_ = np.linalg.lstsq(weights[:, None] * design, weights * goal, rcond=None)
+        return float((weights**2 * (design @ found - goal) ** 2).sum())
+
+    def best(through: float | None) -> float:
+        starts = np.geomspace(0.01, 4.0, 400)
+        start = min(starts, key=lambda c: misfit(c, through))
+        bounds = (max(0.01, start / 1.05), min(4.0, start * 1.05))
+        return float(scipy.optimize.minimize_scalar(lambda c: misfit(c, through), bounds=bounds, method="bounded").fun)
+
+    limit = best(None) + float(scipy.stats.f.ppf(0.95, 1, 12)) * 0.25
+    assert best(float(low)) == pytest.approx(limit, rel=0.01)
+    assert best(float(high)) == pytest.approx(limit, rel=0.01)
+    wider = band(COSTS, values.tolist(), [at], seeds=seeds, pooled=pooled, trainings=1)[:, 0]
+    assert wider[0] < low - 0.3
+    assert wider[1] > high + 0.3
+
+
+def test_a_band_holds_its_law_and_a_flat_one_a_level() -> None:
+    seeds = [3] * 6
+    values = truth(COSTS).tolist()
+    low, high = band(COSTS, values, COSTS, seeds=seeds, pooled=(0.0, 12))
+    assert low == pytest.approx(truth(COSTS), abs=0.02)
+    assert high == pytest.approx(truth(COSTS), abs=0.02)
+    falling = [45.0, 44, 43, 42, 41, 40]
+    low, high = band(COSTS, falling, [400.0], seeds=seeds, pooled=(1.0, 12))[:, 0]
+    assert low <= 42.5 <= high
+
+
+def test_a_law_that_does_not_fit_is_found_out() -> None:
+    values, seeds = truth(COSTS), [3] * 6
+    values[2] += 2.0
+    assert misfit_p(fit_law(COSTS, values.tolist(), seeds), seeds, (0.3, 12)) < 0.001
+    law = fit_law(COSTS, (truth(COSTS) + 0.17 * np.random.default_rng(3).standard_normal(6)).tolist(), seeds)
+    ratio = law.squares * 3 / 3 / 0.09
+    assert misfit_p(law, seeds, (0.3, 12)) == pytest.approx(float(scipy.stats.f.sf(ratio, 3, 12)), rel=1e-6)
+    assert math.isnan(misfit_p(law, seeds, (math.nan, 0)))
+
+
+def test_a_model_weighs_as_many_as_its_seeds() -> None:
+    values = [40.0, 45.0, 48.0, 50.0, 51.0, 54.0]
+    twice = fit_law([*COSTS, COSTS[5]], [*values, values[5]])
+    weighed = fit_law(COSTS, values, [1, 1, 1, 1, 1, 2])
+    assert weighed(COSTS) == pytest.approx(twice(COSTS), abs=0.02)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,18 @@ def test_welch_equals_scipy() -> None:
     assert result.degrees == pytest.approx(2.9905294405895)
 
 
+@given(st.lists(st.floats(20, 60), min_size=2, max_size=6), st.lists(st.floats(20, 60), min_size=2, max_size=6))
+def test_intervals_are_scipys(first: list[float], second: list[float]) -> None:
+    if min(np.std(first), np.std(second)) < 1e-3:
+        return
+    own = statistics.estimate(first)
+    error = float(scipy.stats.sem(first))
+    assert (own.low, own.high) == pytest.approx(scipy.stats.t.interval(0.95, len(first) - 1, np.mean(first), error))
+    found, expected = statistics.welch(first, second), scipy.stats.ttest_ind(first, second, equal_var=False)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()), abs=1e-6)
+    assert found.p == pytest.approx(float(expected.pvalue), rel=1e-6)
+
+
 def test_welch_says_nothing_about_one_seed() -> None:
     result = statistics.welch([50.0], [40.0, 41.0])
     assert result.difference == pytest.approx(9.5)
@@ -119,11 +132,23 @@ def test_holm() -> None:
     assert math.isnan(corrected[0])
     assert corrected[1:] == pytest.approx([0.04, 0.5])
     assert statistics.holm([]) == []
+    assert statistics.holm([0.01, 0.02], family=3) == pytest.approx([0.03, 0.04])
 
 
 @pytest.mark.parametrize(("n", "expected"), [(3, 3.05), (5, 2.05), (10, 1.35)])
 def test_smallest_detectable_difference_as_simulated_elsewhere(n: int, expected: float) -> None:
     assert statistics.smallest_detectable(1.0, n, n) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize(("n", "other"), [(2, 2), (2, 5), (3, 3), (3, 10), (10, 10), (200, 300)])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.9])
+def test_smallest_detectable_has_its_power_by_scipys_noncentral_t(n: int, other: int, power: float) -> None:
+    standard = statistics.smallest_detectable(2.0, n, other, power=power) / (2.0 * math.sqrt(1 / n + 1 / other))
+    quantile = scipy.stats.t.ppf(0.975, n + other - 2)
+    tails = scipy.stats.nct.sf(quantile, n + other - 2, standard) + scipy.stats.nct.cdf(
+        -quantile, n + other - 2, standard
+    )
+    assert tails == pytest.approx(power, abs=1e-5)
 
 
 def test_smallest_detectable_difference_is_found_four_times_in_five() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from scaling_lab.report import statistics
+from scaling_lab.report.posterior import drawn_means
 from scaling_lab.report.uncertainty import (
     Range,
     best_value,
-    drawn_means,
     front_band,
     front_probability,
     hypervolumes,
@@ -50,7 +50,7 @@ def test_without_any_spread_no_value_is_the_best() -> None:
 def test_draws_cover_the_true_mean_as_often_as_they_say() -> None:
     """Three seeds and their own SD: a plain bootstrap of three would cover 75 %."""
     draw = np.random.default_rng(1)
-    covered, runs = 0, 1000
+    covered, runs = 0, 600
     for number in range(runs):
         group = draw.normal(50, 0.7, 3)
         own = (float(np.std(group, ddof=1)), 2)
