@@ -83,7 +83,7 @@ def _small_figure(figure: blocks.Figure, draw: Draw) -> str:
 
 def _files(name: str) -> str:
     """Link a figure's files, which stand beside the page."""
-    links = (f'<a href="figures/{escape(name)}.{kind}">{kind.upper()}</a>' for kind in ("svg", "png", "csv"))
+    links = (f'<a href="figures/{escape(name)}.{kind}">{kind.upper()}</a>' for kind in ("svg", "pdf", "png", "csv"))
     return f'<span class="files">{" ".join(links)}</span>'
 
 

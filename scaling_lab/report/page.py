@@ -123,6 +123,7 @@ def _leaves(page: blocks.Page) -> Iterator[blocks.Block]:
 def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
+    (folder / f"{figure.name}.pdf").write_bytes(svg.pdf_file(drawn))
     (folder / f"{figure.name}.png").write_bytes(svg.png_file(drawn))
     figure.table.to_csv(folder / f"{figure.name}.csv", index=False, lineterminator="\n")
 

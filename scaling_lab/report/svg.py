@@ -1,4 +1,4 @@
-"""Figures as bytes: SVG inside a page, and PNG and SVG files. The same figure gives the same bytes; it decides no look.
+"""Figures as bytes: SVG inside a page, and SVG, PDF and PNG files. The same figure gives the same bytes; it decides no look.
 
 Inside a page the SVG's colours become CSS variables, its text stays text (selectable, in the page's typeface) and its
 ids get a prefix, because several figures share one document. In files the text is outlines, which look alike anywhere.
@@ -30,6 +30,16 @@ def drawn(figure: blocks.Figure, width: float) -> MatplotlibFigure:
 def svg_file(figure: MatplotlibFigure) -> bytes:
     """Give a stand-alone SVG on white."""
     return _svg(figure, fonttype="path", facecolor=PAPER).encode()
+
+
+def pdf_file(figure: MatplotlibFigure) -> bytes:
+    """Give a PDF on white, as papers include it; its text is text, in embedded TrueType."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**PARAMETERS, "pdf.fonttype": 42}):
+        figure.savefig(
+            buffer, format="pdf", facecolor=PAPER, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer"))
+        )
+    return buffer.getvalue()
 
 
 def png_file(figure: MatplotlibFigure, *, dpi: int = 200) -> bytes:

@@ -92,7 +92,7 @@ def test_every_figure_has_its_files(page: Path) -> None:
         "learning_curves",
         "sample_detections",
     ):
-        assert {f"{name}.svg", f"{name}.png", f"{name}.csv"} <= files
+        assert {f"{name}.{kind}" for kind in ("svg", "pdf", "png", "csv")} <= files
     assert len([name for name in files if name.startswith("topology_bifpn")]) == 3
     front = pd.read_csv(page.parent / "figures" / "ap_against_gmacs.csv")
     assert len(front) == 9
