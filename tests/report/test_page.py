@@ -93,7 +93,7 @@ def test_every_figure_has_its_files(page: Path) -> None:
         "sample_detections",
     ):
         assert {f"{name}.{kind}" for kind in ("svg", "pdf", "png", "csv")} <= files
-    assert len([name for name in files if name.startswith("topology_bifpn")]) == 3
+    assert len([name for name in files if name.startswith("topology_bifpn")]) == 4
     front = pd.read_csv(page.parent / "figures" / "ap_against_gmacs.csv")
     assert len(front) == 9
     assert list(pd.read_csv(page.parent / "tables" / "architectures.csv")["label"]) == ["BiFPN", "PANet", "FPN"]
