@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.code_digest import code_digest
 from scaling_lab.study.trial import cpu_name
 
 PACKAGES = (
@@ -41,8 +42,11 @@ def provenance() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Give the version of Python and of each package that may change a result; those not installed are left out."""
-    found = {"python": platform.python_version()}
+    """Give the version of Python and of each package that may change a result, and the digest of our own code that may.
+
+    Packages that are not installed are left out.
+    """
+    found = {"python": platform.python_version(), "code": code_digest()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
