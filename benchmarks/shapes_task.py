@@ -26,10 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--images", type=int, default=2048, help="training images, seen once an epoch")
     parser.add_argument("--topologies", nargs="+", default=["none", "fpn"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = Shapes(train_images=2048)
+    data = Shapes(train_images=options.images)
     recipe = Recipe.short(epochs=options.epochs, eval_every=options.epochs)
     print(f"{'topology':16} seed    AP  context  texture")
     for name in options.topologies:

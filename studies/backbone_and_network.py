@@ -1,0 +1,79 @@
+"""What does the backbone give, and what the feature network? Each changed alone, the paper's Table 4.
+
+    scaling-lab run studies/backbone_and_network.py                 4 trials, about 5 minutes on 2 CPU cores: a demonstration
+    scaling-lab run studies/backbone_and_network.py --form seeds    the same with 5 seeds, about 25 minutes
+    scaling-lab run studies/backbone_and_network.py --form paper --data coco:DIR    RetinaNet's and D3's settings, on GPUs
+
+The demonstration has all four pairs of a plain and a residual backbone with FPN and BiFPN, so that each step is seen with
+either partner; the paper has three detectors on one path.
+
+Published result to compare with: arXiv:1911.09070v7, Table 4 (COCO val AP): ResNet-50 with FPN 37.0, EfficientNet-B3 with
+FPN 40.3 (+3.3), EfficientNet-B3 with BiFPN 44.4 (+4.1).
+"""
+
+import dataclasses
+from typing import Any
+
+from scaling_lab import Coco, DetectorSpec, Recipe, Shapes, Study, efficientdet, topologies
+from search_spaces.compound import SMALL
+
+BACKBONES = {
+    "resnet10t": SMALL.base.backbone_options,
+    "resnet18": {"channels": [8, 16, 32, 64], "stem_width": 8, "stem_type": "deep"},
+}
+
+
+def _small(trial: Any) -> DetectorSpec:
+    backbone = trial.suggest_categorical("backbone", list(BACKBONES))
+    network = trial.suggest_categorical("network", ["fpn", "bifpn"])
+    return dataclasses.replace(
+        SMALL.base,
+        backbone=backbone,
+        backbone_options=BACKBONES[backbone],
+        topology=getattr(topologies, network)(3, 7, fusion="fast"),
+    )
+
+
+def _paper(trial: Any) -> DetectorSpec:
+    """Give the three rows of the table; what else changes with the network is that of the paper's two families."""
+    detector = trial.suggest_categorical("detector", ["resnet50_fpn", "b3_fpn", "b3_bifpn"])
+    if detector == "b3_bifpn":
+        return efficientdet("d3")
+    return DetectorSpec(
+        backbone="resnet50" if detector == "resnet50_fpn" else "tf_efficientnet_b3",
+        topology=topologies.fpn(3, 7, fusion="sum"),
+        width=256,
+        repeats=1,
+        head_repeats=4,
+        image_size=(640, 640),
+        separable=False,
+        activation="relu",
+    )
+
+
+STUDY = Study(
+    question="Of a better backbone and a better feature network, what does each give by itself?",
+    space=_small,
+    data=Shapes(train_images=2048),
+    recipe=Recipe.short(epochs=4, eval_every=4),
+    sampler="grid",
+    baseline={"backbone": "resnet10t", "network": "fpn"},
+    report="reports/topology_ablation.py",
+    forms={
+        "smoke": {
+            "data": Shapes(train_images=16, val_images=8),
+            "recipe": Recipe.short(epochs=1, batch_size=8),
+            "trials": 2,
+        },
+        "seeds": {"seeds": (0, 1, 2, 3, 4)},
+        "paper": {
+            "space": _paper,
+            "data": Coco(folder="coco"),  # or where --data says
+            "recipe": Recipe.paper(),
+            "baseline": {"detector": "resnet50_fpn"},
+            "seeds": (0, 1, 2),
+            "gpus_per_trial": 1,
+            "cpus_per_trial": 8,
+        },
+    },
+)

@@ -1,0 +1,52 @@
+"""Is it better to scale all dimensions together than any one alone? The paper's Figure 6, from one start to equal budgets.
+
+    scaling-lab run studies/compound_scaling.py                     16 trials, about 25 minutes on 2 CPU cores: a demonstration
+    scaling-lab run studies/compound_scaling.py --form seeds        the same with 5 seeds, about 2 hours
+    scaling-lab run studies/compound_scaling.py --form paper --data coco:DIR        from D0, 13 detectors, on GPUs
+
+Its report fits a law to each way of scaling and predicts the dearest from the others.
+
+Published result to compare with: arXiv:1911.09070v7, Figure 6: from one start, at 10 to 60 billion multiply-adds, compound
+scaling is above image size, channels, BiFPN layers and box/class layers alone; the figure gives no numbers.
+"""
+
+from typing import Any
+
+from scaling_lab import Coco, CompoundScaling, DetectorSpec, Recipe, Shapes, Study
+from search_spaces.single_dimension import space
+
+
+def _paper(trial: Any) -> DetectorSpec:
+    return space(trial, rule=CompoundScaling(), budgets=(1.0, 2.5, 6.0, 15.0))
+
+
+def _smoke(trial: Any) -> DetectorSpec:
+    return space(trial, budgets=(1.0, 1.3), dimensions=("compound", "width"))
+
+
+STUDY = Study(
+    question="Is a detector scaled better in all dimensions together than in any one alone, at equal multiply-adds?",
+    space=space,
+    data=Shapes(train_images=2048),
+    recipe=Recipe.short(epochs=4, eval_every=4),
+    sampler="grid",
+    baseline={"dimension": "compound", "times_gmacs": 1.0},
+    report="reports/scaling.py",
+    forms={
+        "smoke": {
+            "space": _smoke,
+            "data": Shapes(train_images=16, val_images=8),
+            "recipe": Recipe.short(epochs=1, batch_size=8),
+            "trials": 2,
+        },
+        "seeds": {"seeds": (0, 1, 2, 3, 4)},
+        "paper": {
+            "space": _paper,
+            "data": Coco(folder="coco"),  # or where --data says
+            "recipe": Recipe.paper(),
+            "seeds": (0, 1, 2),
+            "gpus_per_trial": 1,
+            "cpus_per_trial": 8,
+        },
+    },
+)
