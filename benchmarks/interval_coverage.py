@@ -187,6 +187,14 @@ def _fronts() -> Iterator[Check]:
             )
 
 
+AHEAD: tuple[tuple[float, float, float], ...] = (
+    (0.8, 0.5, 0.4),
+    (0.95, 0.8, 0.76),
+    (0.6, 0.6, 0.36),
+    (0.98, 0.95, 0.93),
+)
+
+
 def _ranks() -> Iterator[Check]:
     for statistic in (ranks.tau, ranks.spearman):
         name = "tau-b" if statistic is ranks.tau else "Spearman"
@@ -208,6 +216,15 @@ def _ranks() -> Iterator[Check]:
                 setting=f"{count} pairs, normal, {load:g} by size",
                 trial=worlds.partial(count, load),
             )
+    for count in (10, 20, 50):
+        for first, second, between in AHEAD:
+            said = f"{count} pairs, normal, rho {first:g} and {second:g}, {between:g} between them"
+            yield Check(
+                interval="difference of two taus", setting=said, trial=worlds.ahead(count, first, second, between)
+            )
+    for count in (10, 20, 50):
+        said = f"{count} architectures of 3 seeds, normal, rho 0.8, of seeds 0.4"
+        yield Check(interval="tau-b over trials", setting=said, trial=worlds.clustered(count, 3, 0.8, 0.4))
     for count in (20,):
         yield Check(
             interval="regret of other architectures",
