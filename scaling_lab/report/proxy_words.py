@@ -23,7 +23,7 @@ def ranked(value: Ranked, digits: int = 2) -> str:
 
 
 def ahead_covers(count: int) -> str:
-    """Say how near the interval of a difference of taus comes to 95 % for so many architectures, where that is more than two points off.
+    """Say how near the interval of a difference of taus comes to 95 %, where that is more than two points off.
 
     By reports/results/interval_coverage.csv.
     """
@@ -93,7 +93,7 @@ def against_repeat(cheap: Predictor, ceilings: Ceilings) -> Bullet:
     elif cheap.tau.value >= ceilings.dear:
         text += "The cheap protocol ranks as well as a repeat would."
     elif math.isnan(cheap.tau.high):
-        text += "The cheap protocol is below that; whether by more than the choice of architectures explains, nobody can tell without an interval."
+        text += "The cheap protocol is below that; without an interval nobody can tell whether by chance."
     else:
         text += "The cheap protocol is below that, but not by more than the choice of architectures explains."
     if not math.isnan(ceilings.cheap):
