@@ -27,9 +27,9 @@ def ahead_covers(count: int) -> str:
 
     By reports/results/interval_coverage.csv.
     """
-    if not LEAST_DIFFERENCE <= count < 20:
+    if not LEAST_DIFFERENCE <= count < 50:
         return ""
-    return "For so few, that of the difference covers 95 to 98 % in simulations: if anything it is too wide. "
+    return "For so few that of the difference covers 95 to 98 % in simulations: if anything it is too wide. "
 
 
 def middle_of(resamples: int) -> str:

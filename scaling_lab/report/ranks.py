@@ -141,7 +141,7 @@ def difference_jackknifed(value: float, without_G: Array, between: float, count:
 
     The jackknife counts twice what hangs on pairs of architectures alone (Efron and Stein 1981). How much that is, is known
     here: the squares of the differences that single pairs make have the mean 2 (1 - between). Half of the excess is taken off:
-    so the interval covers 94 to 98 % (10 architectures) and 94 to 97 % (20 and more); with nothing taken off up to 99 %, with
+    so the interval covers 94 to 98 % (of 10 and 20 architectures) or 94 to 97 % (50); with nothing taken off up to 99 %, with
     all of it down to 91 %. Where leaving out an architecture changes nothing there is no interval.
     """
     without = without_G[~np.isnan(without_G)]
