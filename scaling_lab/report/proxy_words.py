@@ -88,12 +88,13 @@ def against_repeat(cheap: Predictor, ceilings: Ceilings) -> Bullet:
             "does not tell these architectures apart, so it cannot judge a proxy. More seeds of it can."
         )
     text = f"By the spread of its seeds, two repeats of it agree with tau-b {ceilings.dear:.2f}: no proxy needs more. "
-    if cheap.tau.high < ceilings.dear:
+    if math.isnan(cheap.tau.high):
+        text += f"The cheap protocol is {'below' if cheap.tau.value < ceilings.dear else 'not below'} that; "
+        text += "without an interval nobody can tell whether by chance."
+    elif cheap.tau.high < ceilings.dear:
         text += "The cheap protocol is below that."
     elif cheap.tau.value >= ceilings.dear:
         text += "The cheap protocol ranks as well as a repeat would."
-    elif math.isnan(cheap.tau.high):
-        text += "The cheap protocol is below that; without an interval nobody can tell whether by chance."
     else:
         text += "The cheap protocol is below that, but not by more than the choice of architectures explains."
     if not math.isnan(ceilings.cheap):

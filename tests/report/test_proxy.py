@@ -258,6 +258,7 @@ def test_few_architectures_have_no_interval_and_no_claim(tmp_path: Path) -> None
     assert "without an interval: nothing can be claimed" in sentences["Against “more GMACs”."]
     assert "distinguishable" not in sentences["Against “more GMACs”."]
     assert "without an interval: nothing can be claimed" in sentences["At equal GMACs"]
+    assert "nobody can tell whether by chance" in sentences["Against a repeat of the dear protocol."]
     agreement = next(block for block in section.blocks if isinstance(block, Table))
     assert not any("[" in text for text in agreement.frame["tau_text"])
 
