@@ -187,6 +187,14 @@ def _fronts() -> Iterator[Check]:
             )
 
 
+AHEAD: tuple[tuple[float, float, float], ...] = (
+    (0.8, 0.5, 0.4),
+    (0.95, 0.8, 0.76),
+    (0.6, 0.6, 0.36),
+    (0.98, 0.95, 0.93),
+)
+
+
 def _ranks() -> Iterator[Check]:
     for statistic in (ranks.tau, ranks.spearman):
         name = "tau-b" if statistic is ranks.tau else "Spearman"
@@ -196,11 +204,8 @@ def _ranks() -> Iterator[Check]:
                 yield Check(interval=name, setting=said, trial=worlds.correlation(statistic, rho, count))
         for world in ("two clusters", "fan", "ties", "one in seven unrelated"):
             for count in (10, 50):
-                yield Check(
-                    interval=name,
-                    setting=f"{count} pairs, {world}!",
-                    trial=worlds.correlation(statistic, world, count),
-                )
+                trial = worlds.correlation(statistic, world, count)
+                yield Check(interval=name, setting=f"{count} pairs, {world}!", trial=trial)
     for count in (10, 20, 50):
         for load in (0.4, 0.7):
             yield Check(
@@ -208,21 +213,21 @@ def _ranks() -> Iterator[Check]:
                 setting=f"{count} pairs, normal, {load:g} by size",
                 trial=worlds.partial(count, load),
             )
-    for count in (20,):
-        yield Check(
-            interval="regret of other architectures",
-            setting=f"{count} pairs, rho 0.8!",
-            trial=worlds.regret(count, 0.8),
-            repeats=MANY,
-        )
+    for count in (10, 20, 50):
+        for first, second, between in AHEAD:
+            said = f"{count} pairs, normal, rho {first:g} and {second:g}, {between:g} between them"
+            trial = worlds.ahead(count, first, second, between)
+            yield Check(interval="difference of two taus", setting=said, trial=trial)
+    for count in (10, 20, 50):
+        said = f"{count} architectures of 3 seeds, normal, rho 0.8, of seeds 0.4"
+        yield Check(interval="tau-b over trials", setting=said, trial=worlds.clustered(count, 3, 0.8, 0.4))
+    name, trial = "regret of other architectures", worlds.regret(20, 0.8)
+    yield Check(interval=name, setting="20 pairs, rho 0.8!", trial=trial, repeats=MANY)
     for spread, sd in ((1.0, 0.2), (0.5, 0.3)):
         for seeds in (1, 3, 5):
             said = f"30 architectures, spread {spread:g}, SD {sd:g}, {seeds} seeds"
-            yield Check(
-                interval="noise ceiling of tau, its mean",
-                setting=said,
-                trial=worlds.ceiling(spread, sd, seeds),
-            )
+            trial = worlds.ceiling(spread, sd, seeds)
+            yield Check(interval="noise ceiling of tau, its mean", setting=said, trial=trial)
 
 
 LAWS: tuple[tuple[int, list[int], float, float], ...] = (

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from scaling_lab.report import ranks, uncertainty
+from scaling_lab.report import predictors, ranks, resampling, uncertainty
 from scaling_lab.report.grid import CREDIBLE
 from scaling_lab.report.posterior import drawn_means
 from scaling_lab.report.scaling_law import band, fit_law, misfit_p
@@ -159,6 +159,41 @@ def partial(count: int, by_size: float) -> Trial:
         size, cause = random.standard_normal((2, count))
         first, second = loads @ np.stack([size, cause]) + own[:, None] * random.standard_normal((2, count))
         found = ranks.with_interval(ranks.partial_tau, first, second, size)
+        return covered(found.low, truth, found.high)
+
+    return trial
+
+
+def ahead(count: int, first: float, second: float, between: float) -> Trial:
+    """Judge the difference of two rankings' taus with one truth: normal ones of these correlations with it, and between them."""
+    spread = np.linalg.cholesky(np.array([[1.0, first, second], [first, 1.0, between], [second, between, 1.0]]))
+    true = 2 / math.pi * (math.asin(first) - math.asin(second))
+
+    def trial(random: np.random.Generator) -> Array:
+        truth, one, other = spread @ random.standard_normal((3, count))
+        without = resampling.leave_out(range(count))
+        taus = [resampling.kendall_taus(each, truth, without) for each in (one, other)]
+        found = predictors.ahead(one, other, *taus)
+        return covered(found.low, true, found.high)
+
+    return trial
+
+
+def clustered(count: int, seeds: int, rho: float, of_seeds: float) -> Trial:
+    """Judge tau over all trials: architectures of that correlation, each with seeds of half their spread and one of their own."""
+    truth = 2 / math.pi * math.asin((rho + 0.25 * of_seeds) / 1.25)
+
+    def trial(random: np.random.Generator) -> Array:
+        wholes, own = (
+            [x, r * x + math.sqrt(1.0 - r * r) * noise]
+            for r, (x, noise) in (
+                (rho, random.standard_normal((2, count))),
+                (of_seeds, random.standard_normal((2, count * seeds))),
+            )
+        )
+        early, final = (np.repeat(whole, seeds) + 0.5 * one for whole, one in zip(wholes, own, strict=True))
+        without = resampling.leave_out(np.repeat(np.arange(count), seeds).tolist())
+        found = resampling.jackknifed(ranks.tau, resampling.kendall_taus(early, final, without), count)
         return covered(found.low, truth, found.high)
 
     return trial

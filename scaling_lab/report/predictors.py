@@ -1,6 +1,7 @@
 """How well the cheap protocol, and size alone, rank what the dear protocol finds, beside what a repeat would. It words nothing.
 
-All intervals are over resampled architectures, the same resamples for each predictor, so that differences are paired.
+Correlations have the jackknife's 95 % intervals over architectures, the same left out for each predictor, so that differences
+are paired. What is said of a regret is the middle 95 % over resampled architectures, which is no such interval.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from scaling_lab.report.ranks import Array, Ranked
 
 PREDICTORS = {"cheap_ap_mean": "the cheap protocol", "params_m": "more parameters", "gmacs": "more GMACs"}
 TOPS = (1, 3, 5)
-MOST_CEILING_NUMBERS, LEAST_CEILING_DRAWS = 100_000, 20  # of architectures times draws: many architectures need few
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,34 +50,40 @@ NOTHING = Ranked(value=math.nan, low=math.nan, high=math.nan)
 
 def predictors(table: pd.DataFrame) -> dict[str, Predictor]:
     """Judge each of PREDICTORS by pairs (see pairing.Pairs): how it ranks dear_ap_mean."""
-    counts_AB = resampling.resample(range(len(table)))
+    without_AB, drawn_AB = resampling.leave_out(range(len(table))), resampling.resample(range(len(table)))
     truth = table["dear_ap_mean"].to_numpy(dtype=float)
     columns = {key: table[key].to_numpy(dtype=float) for key in PREDICTORS}
-    taus = {key: resampling.kendall_taus(values, truth, counts_AB) for key, values in columns.items()}
-    return {key: _predictor(key, columns, truth, taus, counts_AB) for key in PREDICTORS}
+    taus = {key: resampling.kendall_taus(values, truth, without_AB) for key, values in columns.items()}
+    return {key: _predictor(key, columns, truth, taus, without_AB, drawn_AB) for key in PREDICTORS}
 
 
 def _predictor(
-    key: str, columns: dict[str, Array], truth: Array, taus: dict[str, Array], counts_AB: Array
+    key: str, columns: dict[str, Array], truth: Array, taus: dict[str, Array], without_AB: Array, drawn_AB: Array
 ) -> Predictor:
-    values, partial, ahead = columns[key], NOTHING, NOTHING
+    values, count, partial = columns[key], len(truth), NOTHING
     if key != "gmacs":
-        with_size = resampling.kendall_taus(values, columns["gmacs"], counts_AB)
-        partial = resampling.ranked(resampling.partial_taus(taus[key], with_size, taus["gmacs"]))
-    if key != "cheap_ap_mean":
-        ahead = resampling.ranked(taus["cheap_ap_mean"] - taus[key])
+        with_size = resampling.kendall_taus(values, columns["gmacs"], without_AB)
+        parts = resampling.partial_taus(taus[key], with_size, taus["gmacs"])
+        partial = resampling.jackknifed(ranks.partial_tau, parts, count)
     tops = [k for k in TOPS if k < len(values)] if float(np.ptp(values)) > 0 else []
-    lost = resampling.regrets(values, truth, counts_AB, tops)
-    regrets = {k: resampling.ranked(lost[k]) if k in lost else NOTHING for k in TOPS}
+    lost = resampling.regrets(values, truth, drawn_AB, tops)
     return Predictor(
         key=key,
         name=PREDICTORS[key],
-        tau=resampling.ranked(taus[key]),
-        spearman=resampling.ranked(resampling.spearmans(values, truth, counts_AB)),
+        tau=resampling.jackknifed(ranks.tau, taus[key], count),
+        spearman=resampling.jackknifed(ranks.spearman, resampling.spearmans(values, truth, without_AB), count),
         partial=partial,
-        ahead=ahead,
-        regrets=regrets,
+        ahead=ahead(columns["cheap_ap_mean"], values, taus["cheap_ap_mean"], taus[key])
+        if key != "cheap_ap_mean"
+        else NOTHING,
+        regrets={k: resampling.middle(lost[k]) if k in lost else NOTHING for k in TOPS},
     )
+
+
+def ahead(cheap: Array, other: Array, cheap_B: Array, other_B: Array) -> Ranked:
+    """Give how far the cheap protocol's tau is above another's, by their taus without each architecture."""
+    ahead_B = cheap_B - other_B
+    return ranks.difference_jackknifed(float(ahead_B[0]), ahead_B[1:], ranks.tau(cheap, other), len(cheap))
 
 
 def ceilings(cheap: Frontier, dear: Frontier, table: pd.DataFrame) -> Ceilings:
@@ -91,5 +97,4 @@ def _ceiling(frontier: Frontier, table: pd.DataFrame, which: str) -> float:
         return math.nan
     # An architecture of one seed has the error that the others' spread suggests, as where the front's band is drawn.
     errors = frontier.sd / np.sqrt(table[f"{which}_n"].to_numpy(dtype=float))
-    draws = min(ranks.RESAMPLES, max(LEAST_CEILING_DRAWS, MOST_CEILING_NUMBERS // len(table)))
-    return ranks.noise_ceiling(means.tolist(), errors.tolist(), draws=draws)
+    return ranks.noise_ceiling(means.tolist(), errors.tolist())

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report import predictors, proxy_words, resampling, words
+from scaling_lab.report import predictors, proxy_words, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Details, Figure, Section, Table, Text
 from scaling_lab.report.frontier import Frontier, compute_frontier, summarise
 from scaling_lab.report.pairing import Pairs, pair
 from scaling_lab.report.predictors import TOPS, Ceilings, Predictor
 from scaling_lab.report.proxy_figure import MOST_BARS, proxy_figure
-from scaling_lab.report.ranks import RESAMPLES
+from scaling_lab.report.resampling import resamples_of
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -172,15 +172,6 @@ def costs(found: Proxy) -> str:
     return f"{text}."
 
 
-def resampled(rows: int) -> str:
-    """Say what the intervals are over, and why there are fewer resamples where there are."""
-    count = resampling.resamples_of(rows)
-    text = f"95 % intervals over {count:,} resamples of the architectures"
-    if count == RESAMPLES:
-        return text
-    return f"{text} (fewer than {RESAMPLES:,} because there are so many, which also makes them short)"
-
-
 def _figure(found: Proxy, prefix: str) -> Figure:
     table = found.pairs.table
     single = (table[["cheap_n", "dear_n"]].min(axis=1) == 1).any()
@@ -214,7 +205,7 @@ def _row(predictor: Predictor) -> dict[str, Any]:
 
 def _agreement_table(found: Proxy, prefix: str) -> Table:
     """Give a row for each predictor, and one for a repeat of the dear protocol, with its rank correlations."""
-    rows = [_row(each) for each in found.judged.values()]
+    rows, count = [_row(each) for each in found.judged.values()], len(found.pairs.table)
     ceiling = found.ceilings.dear
     repeat = {"predictor": "a repeat of the dear protocol", "tau": ceiling}
     repeat |= {f"{name}_text": "–" for name in ("tau", "spearman", "partial", "ahead")}
@@ -231,7 +222,7 @@ def _agreement_table(found: Proxy, prefix: str) -> Table:
             ),
             Column(key="ahead_text", label="Cheap one ahead by", sort="ahead", help="its tau-b less this one's"),
         ),
-        caption=f"How well each ranks AP under the dear protocol; {resampled(len(found.pairs.table))}, the same for each row. "
+        caption=f"How well each ranks AP under the dear protocol, with {proxy_words.INTERVALS}. {proxy_words.ahead_covers(count)}"
         "Partial tau: given log GMACs. Repeat: what the spread of the dear protocol's seeds lets two rankings by it agree.",
     )
 
@@ -246,7 +237,7 @@ def _regret_table(found: Proxy, prefix: str) -> Table:
         frame=pd.DataFrame([_row(each) for each in found.judged.values()]),
         columns=tuple(columns),
         caption="AP under the dear protocol that is lost by training only so many of a predictor's first choices under it and "
-        f"taking the best, instead of training all; {resampled(len(found.pairs.table))}.",
+        f"taking the best, instead of training all. {proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
     )
 
 

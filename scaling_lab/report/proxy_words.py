@@ -7,10 +7,11 @@ import math
 from scaling_lab.report import words
 from scaling_lab.report.pairing import Pairs
 from scaling_lab.report.predictors import Ceilings, Predictor
-from scaling_lab.report.ranks import Ranked
+from scaling_lab.report.ranks import LEAST_DIFFERENCE, Ranked
 from scaling_lab.report.words import Bullet
 
 LEAST_CEILING = 0.15  # a tau-b between repeats below which the dear protocol's order is noise
+INTERVALS = "95 % jackknife intervals over architectures: for all architectures of which these might be a sample"
 
 
 def ranked(value: Ranked, digits: int = 2) -> str:
@@ -19,6 +20,24 @@ def ranked(value: Ranked, digits: int = 2) -> str:
         return "–"
     text = _number(value.value, digits)
     return text if math.isnan(value.low) else f"{text} [{_number(value.low, digits)}, {_number(value.high, digits)}]"
+
+
+def ahead_covers(count: int) -> str:
+    """Say how near the interval of a difference of taus comes to 95 %, where that is more than two points off.
+
+    By reports/results/interval_coverage.csv.
+    """
+    if not LEAST_DIFFERENCE <= count < 50:
+        return ""
+    return "For so few that of the difference covers 95 to 98 % in simulations: if anything it is too wide. "
+
+
+def middle_of(resamples: int) -> str:
+    """Say what stands in the brackets behind a regret, which no interval covers as a 95 % interval would."""
+    return (
+        f"In brackets is the middle 95 % over {resamples:,} sets of resampled architectures: how much it hangs on single ones. "
+        "It is no 95 % interval for what other architectures would lose."
+    )
 
 
 def _number(value: float, digits: int) -> str:
@@ -48,7 +67,9 @@ def _agreement(cheap: Predictor, pairs: Pairs) -> Bullet:
         f"Tau-b {ranked(cheap.tau)}, Spearman {ranked(cheap.spearman)}, over {words.plural(len(pairs.table), 'architecture')} "
         "(1: the same order, 0: it tells nothing)."
     )
-    if cheap.tau.low <= 0.0 <= cheap.tau.high:
+    if math.isnan(cheap.tau.low):
+        text += " Without an interval nothing can be claimed from that."
+    elif cheap.tau.low <= 0.0 <= cheap.tau.high:
         text += " These architectures do not show that it tells anything."
     return lead, text
 
@@ -67,7 +88,10 @@ def against_repeat(cheap: Predictor, ceilings: Ceilings) -> Bullet:
             "does not tell these architectures apart, so it cannot judge a proxy. More seeds of it can."
         )
     text = f"By the spread of its seeds, two repeats of it agree with tau-b {ceilings.dear:.2f}: no proxy needs more. "
-    if cheap.tau.high < ceilings.dear:
+    if math.isnan(cheap.tau.high):
+        text += f"The cheap protocol is {'below' if cheap.tau.value < ceilings.dear else 'not below'} that; "
+        text += "without an interval nobody can tell whether by chance."
+    elif cheap.tau.high < ceilings.dear:
         text += "The cheap protocol is below that."
     elif cheap.tau.value >= ceilings.dear:
         text += "The cheap protocol ranks as well as a repeat would."
@@ -90,7 +114,10 @@ def against_size(size: Predictor) -> Bullet:
     if math.isnan(ahead.value):
         return lead, text.rstrip()
     if math.isnan(ahead.low):
-        return lead, f"{text}The difference is {_number(ahead.value, 2)}, without an interval."
+        return (
+            lead,
+            f"{text}The difference is {_number(ahead.value, 2)}, without an interval: nothing can be claimed from that.",
+        )
     if ahead.low > 0.0:
         text += f"The cheap protocol is better by {ranked(ahead)}."
     elif ahead.high < 0.0:
@@ -105,7 +132,9 @@ def _once_size_is_known(cheap: Predictor) -> list[Bullet]:
     if math.isnan(cheap.partial.value):
         return []
     text = f"the cheap protocol still has a partial tau of {ranked(cheap.partial)}"
-    if cheap.partial.low <= 0.0 <= cheap.partial.high:
+    if math.isnan(cheap.partial.low):
+        text += ", without an interval: nothing can be claimed from that"
+    elif cheap.partial.low <= 0.0 <= cheap.partial.high:
         text += ": these architectures do not show that it tells more than size"
     return [("At equal GMACs", f"{text}.")]
 
@@ -121,4 +150,5 @@ def _choosing(cheap: Predictor, size: Predictor) -> list[Bullet]:
     text = f"instead of training all under the dear protocol, loses AP: {words.listed(parts)}"
     if not math.isnan(size.regrets[shown[0][0]].value):
         text += f"; {ranked(size.regrets[shown[0][0]], 1)} by taking the one with most GMACs"
-    return [("Choosing by it,", f"{text}. The dear protocol's own luck is in these numbers.")]
+    text += ". In brackets is the middle 95 % over resampled architectures: how much it hangs on single ones."
+    return [("Choosing by it,", f"{text} The dear protocol's own luck is in these numbers.")]

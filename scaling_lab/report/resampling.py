@@ -1,41 +1,61 @@
-"""Rank statistics of many resamples at once, all of the same resamples, so that their differences have intervals too.
+"""Rank statistics of many parts of the rows at once, all of the same parts, so that their differences have intervals too.
 
-A resample is how often each row counts in it: counts_AB has a column for each, of which the first is the rows themselves. So
-a statistic of B columns is an array of which the first is its value. A is rows, B resamples, G groups. It writes no words.
+A part is how often each row counts in it: counts_AB has a column for each, of which the first is the rows themselves. So
+a statistic of B columns is an array of which the first is its value. A correlation is taken without each architecture, for the
+jackknife (leave_out); a regret of architectures drawn anew (resample). A is rows, B parts, G groups. It writes no words.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from scaling_lab.report import ranks
 from scaling_lab.report.ranks import RESAMPLES, SEED, Array, Ranked
 from scaling_lab.statistics import kendall_taus as kendall_taus
 
-MOST_NUMBERS, LEAST_RESAMPLES = 1_000_000, 100  # of rows times resamples: a tenth of a second for each tau
+MOST_NUMBERS, LEAST_RESAMPLES = 400_000, 100  # of rows times resamples
+
+
+def leave_out(architectures: Sequence[object]) -> Array:
+    """Give counts (A, 1 + G) of all rows but those of each architecture, or of many architectures of each of a hundred groups."""
+    places, count = _places(architectures)
+    groups_A = ranks.left_out_together(count)[places]
+    return np.stack(
+        [np.ones(len(places)), *(groups_A != group for group in range(int(groups_A.max(initial=-1)) + 1))], axis=1
+    )
+
+
+def jackknifed(statistic: Callable[..., float], values_B: Array, architectures: int) -> Ranked:
+    """Give a correlation over the columns of leave_out with its 95 % interval; `statistic` is which of ranks' it is."""
+    return ranks.jackknifed(statistic, float(values_B[0]), values_B[1:], architectures)
 
 
 def resamples_of(rows: int) -> int:
-    """Give the number of resamples that so many rows are worth: fewer where the rows are many and an interval is short."""
+    """Give the number of resamples that so many rows are worth: fewer where the rows are many."""
     return min(RESAMPLES, max(LEAST_RESAMPLES, MOST_NUMBERS // max(1, rows)))
 
 
-def resample(groups: Sequence[object], *, resamples: int | None = None) -> Array:
-    """Draw counts (A, 1 + B) of rows whose groups are drawn as wholes, such as an architecture's trials."""
-    different = {group: place for place, group in enumerate(dict.fromkeys(groups))}
-    places = np.array([different[group] for group in groups], dtype=int)
+def resample(architectures: Sequence[object], *, resamples: int | None = None) -> Array:
+    """Draw counts (A, 1 + B) of rows whose architectures are drawn anew, each with all its rows, such as its trials."""
+    places, count = _places(architectures)
     random = np.random.default_rng(SEED)
-    counts_AB = np.ones((len(groups), 1 + (resamples_of(len(groups)) if resamples is None else resamples)))
+    counts_AB = np.ones((len(places), 1 + (resamples_of(len(places)) if resamples is None else resamples)))
     for column in range(1, counts_AB.shape[1]):
-        drawn = random.integers(0, len(different), len(different))
-        counts_AB[:, column] = np.bincount(drawn, minlength=len(different))[places]
+        counts_AB[:, column] = np.bincount(random.integers(0, count, count), minlength=count)[places]
     return counts_AB
 
 
-def ranked(values_B: Array) -> Ranked:
-    """Give a statistic with its 95 % percentile interval."""
+def _places(architectures: Sequence[object]) -> tuple[Array, int]:
+    """Number the architectures in the order in which they first come."""
+    different = {each: place for place, each in enumerate(dict.fromkeys(architectures))}
+    return np.array([different[each] for each in architectures], dtype=int), len(different)
+
+
+def middle(values_B: Array) -> Ranked:
+    """Give a statistic with the middle 95 % of its resamples: how much it hangs on single architectures, and no more."""
     value, drawn = float(values_B[0]), values_B[1:]
     if math.isnan(value) or not len(drawn) or np.isnan(drawn).all():
         return Ranked(value=value, low=math.nan, high=math.nan)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import resampling, words
+from scaling_lab.report import ranks, resampling, words
 from scaling_lab.report.blocks import Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.proxy_words import ranked
-from scaling_lab.report.ranks import RESAMPLES, Array, Ranked
+from scaling_lab.report.proxy_words import INTERVALS, middle_of, ranked
+from scaling_lab.report.ranks import Ranked
 from scaling_lab.report.rungs_figure import rungs_figure
 from scaling_lab.report.tables import records
 
@@ -28,7 +28,6 @@ MOST_EPOCHS = (
     5  # of more evaluated epochs so many are shown, besides the rungs: each takes a third of a second of 10,000 trials
 )
 TOPS = (1, 3, 5)
-MOST_NUMBERS = 400_000  # of trials times resamples, for each epoch
 
 
 def rungs(runs: Runs, frontier: Frontier) -> Section:
@@ -44,7 +43,7 @@ def rungs(runs: Runs, frontier: Frontier) -> Section:
         table=table,
         draw=rungs_figure,
         title="Rank correlation with final AP, by epoch",
-        caption=f"Tau-b of AP at an epoch with AP at the end; shaded are {_resamples(table)}."
+        caption=f"Tau-b of AP at an epoch with AP at the end; shaded are {INTERVALS}, each with all its trials."
         + (" Squares are rungs, at which the study stops trials." if table["is_rung"].any() else ""),
         alt="Tau-b between AP at each evaluated epoch and final AP",
     )
@@ -62,8 +61,8 @@ def correlations(runs: Runs, frontier: Frontier) -> pd.DataFrame:
     """Give a row for each epoch before the last with an AP of enough complete trials; none where these do not differ.
 
     Columns: epoch, is_rung, share (of all epochs), trials, architectures, resamples, tau, spearman and regret_1, _3, _5 with
-    _low and _high, and place: the least place at that epoch of a trial that ends best. Architectures are resampled with all
-    their trials.
+    _low and _high, and place: the least place at that epoch of a trial that ends best. Architectures are left out, and
+    resampled, with all their trials.
     """
     trials = frontier.trials[["trial", "architecture", "ap", "epochs"]].rename(columns={"ap": "final"})
     epochs = runs.epochs()
@@ -101,20 +100,20 @@ def _spread(epochs: list[int], most: int) -> set[int]:
 def _row(epoch: int, group: pd.DataFrame, stops: tuple[int, ...]) -> dict[str, Any]:
     group = group.sort_values("trial")  # the order of equal APs: that in which trials began
     early, final = group["ap"].to_numpy(dtype=float), group["final"].to_numpy(dtype=float)
-    resamples = min(RESAMPLES, max(resampling.LEAST_RESAMPLES, MOST_NUMBERS // len(group)))
-    counts_AB = resampling.resample(list(group["architecture"]), resamples=resamples)
-    statistics: dict[str, Array] = {
-        "tau": resampling.kendall_taus(early, final, counts_AB),
-        "spearman": resampling.spearmans(early, final, counts_AB),
+    architectures = list(group["architecture"])
+    count = len(set(architectures))
+    without_AB, drawn_AB = resampling.leave_out(architectures), resampling.resample(architectures)
+    lost = resampling.regrets(early, final, drawn_AB, [k for k in TOPS if k < len(group)])
+    statistics: dict[str, Ranked] = {
+        "tau": resampling.jackknifed(ranks.tau, resampling.kendall_taus(early, final, without_AB), count),
+        "spearman": resampling.jackknifed(ranks.spearman, resampling.spearmans(early, final, without_AB), count),
+        **{f"regret_{k}": resampling.middle(lost_B) for k, lost_B in lost.items()},
     }
-    lost = resampling.regrets(early, final, counts_AB, [k for k in TOPS if k < len(group)])
-    statistics |= {f"regret_{k}": lost_B for k, lost_B in lost.items()}
     row: dict[str, Any] = {"epoch": epoch, "is_rung": epoch in stops, "share": epoch / int(group["epochs"].iloc[0])}
-    row |= {"trials": len(group), "architectures": group["architecture"].nunique(), "resamples": resamples}
+    row |= {"trials": len(group), "architectures": count, "resamples": drawn_AB.shape[1] - 1}
     best = early[final == final.max()].max()
     row["place"] = int((early > best).sum()) + 1
-    for name, drawn_B in statistics.items():
-        found = resampling.ranked(drawn_B)
+    for name, found in statistics.items():
         row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return row
 
@@ -151,8 +150,11 @@ def _sentences(runs: Runs, table: pd.DataFrame, stopped: int) -> list[tuple[str,
         f"AP has a tau-b of {_ranked(row, 'tau')} with final AP, over {words.plural(int(row['trials']), 'complete trial')} of "
         f"{words.plural(int(row['architectures']), 'architecture')}"
     )
+    if math.isnan(row["tau_low"]):
+        text += ", without an interval, so that nothing can be claimed from it"
     if not math.isnan(row["regret_1"]):
         text += f"; the best at that epoch ends {_ranked(row, 'regret_1', 1)} AP below the best at the end"
+        text += " (in brackets the middle 95 % over resampled architectures: how much that hangs on single ones)"
     return [(at, f"{text}."), _place(runs, row, stopped)]
 
 
@@ -189,12 +191,6 @@ def _selection(stopped: int) -> tuple[str, str]:
     )
 
 
-def _resamples(table: pd.DataFrame) -> str:
-    least = int(table["resamples"].min())
-    text = f"95 % intervals over {least:,} resamples of the architectures, each with all its trials"
-    return f"{text} (fewer than {RESAMPLES:,} because there are so many)" if least < RESAMPLES else text
-
-
 def _table(table: pd.DataFrame) -> Table:
     frame = table.copy()
     names = {"tau": 2, "spearman": 2} | {f"regret_{k}": 1 for k in TOPS}
@@ -218,6 +214,7 @@ def _table(table: pd.DataFrame) -> Table:
         name="rungs",
         frame=frame,
         columns=tuple(columns),
-        caption="Regret: final AP lost by going on with only so many of the best at that epoch, and taking the best of them. "
-        f"{_resamples(table)}.",
+        caption=f"tau-b, Spearman: with {INTERVALS}, each with all its trials. "
+        "Regret: final AP lost by going on with only so many of the best at that epoch, and taking the best of them. "
+        f"{middle_of(int(table['resamples'].min()))}",
     )

@@ -191,6 +191,7 @@ def judged(tau: Ranked, **more: Any) -> Predictor:
             "The cheap protocol is below that. Two repeats of the cheap one agree with 0.80: part of what",
         ),
         (0.5, (0.95, 0.9), "The cheap protocol is below that. Two repeats of the cheap one agree with 0.95."),
+        (math.nan, (0.95, 0.9), "below that; without an interval nobody can tell whether by chance."),
         (0.85, (0.95, 0.9), "below that, but not by more than the choice of architectures explains."),
         (0.95, (math.nan, 0.9), "The cheap protocol ranks as well as a repeat would."),
         (0.5, (0.9, 0.05), "the dear protocol itself does not tell these architectures apart"),
@@ -198,7 +199,10 @@ def judged(tau: Ranked, **more: Any) -> Predictor:
     ],
 )
 def test_tau_is_read_against_a_repeat(tau: float, ceilings: tuple[float, float], expected: str) -> None:
-    found = proxy_words.against_repeat(judged(value(tau)), Ceilings(cheap=ceilings[0], dear=ceilings[1]))
+    few = Ranked(value=0.5, low=math.nan, high=math.nan)
+    found = proxy_words.against_repeat(
+        judged(few if math.isnan(tau) else value(tau)), Ceilings(cheap=ceilings[0], dear=ceilings[1])
+    )
     assert expected in found[1]
 
 
@@ -242,6 +246,36 @@ def test_too_few_architectures_have_words_and_no_numbers(
     assert "A rank correlation needs 4 architectures" in found.blocks[0].text
     assert expected in found.blocks[0].text
     assert not any(isinstance(block, Bullets) for block in found.blocks)
+
+
+def test_few_architectures_have_no_interval_and_no_claim(tmp_path: Path) -> None:
+    """Four pairs have correlations, and none of them an interval."""
+    few = [runs_of(tmp_path, name, made(0.5, points=POINTS[:4], seed=seed, **more)) for name, seed, more in (
+        ("cheap", 1, {}), ("dear", 2, {"protocol": "bbbb", "epochs": 8}))]  # fmt: skip
+    section = proxy.proxy(*few)
+    sentences = said(section.blocks)
+    assert "Without an interval nothing can be claimed" in sentences["Does the cheap protocol rank as the dear one?"]
+    assert "without an interval: nothing can be claimed" in sentences["Against “more GMACs”."]
+    assert "distinguishable" not in sentences["Against “more GMACs”."]
+    assert "without an interval: nothing can be claimed" in sentences["At equal GMACs"]
+    assert "nobody can tell whether by chance" in sentences["Against a repeat of the dear protocol."]
+    agreement = next(block for block in section.blocks if isinstance(block, Table))
+    assert not any("[" in text for text in agreement.frame["tau_text"])
+
+
+def test_a_regret_is_given_no_interval_in_words(two: tuple[Runs, Runs]) -> None:
+    section = proxy.proxy(*two)
+    assert "the middle 95 % over resampled architectures" in said(section.blocks)["Choosing by it,"]
+    agreement, regret, _ = (block for block in section.blocks if isinstance(block, Table))
+    assert "95 % jackknife intervals over architectures" in agreement.caption
+    assert "that of the difference covers 95 to 98 %" in agreement.caption
+    assert "the middle 95 % over 1,000 sets of resampled architectures" in regret.caption
+    assert "It is no 95 % interval" in regret.caption
+
+
+@pytest.mark.parametrize(("count", "said_"), [(4, False), (8, True), (49, True), (50, False)])
+def test_it_is_said_where_the_difference_is_not_quite_covered(count: int, said_: bool) -> None:
+    assert bool(proxy_words.ahead_covers(count)) is said_
 
 
 @pytest.mark.filterwarnings("error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -109,6 +110,14 @@ def test_the_ceiling_is_what_two_repeats_reach() -> None:
             means = spread * draw.standard_normal(30) + error * draw.standard_normal(30)
             found.append(ranks.noise_ceiling(means.tolist(), [error] * 30, draws=10, seed=seed))
         assert np.mean(found) == pytest.approx(expected, abs=0.03)
+
+
+def test_the_ceiling_of_many_is_that_of_few_draws() -> None:
+    means = np.random.default_rng(6).normal(size=500).tolist()
+    start = time.process_time()
+    found = ranks.noise_ceiling(means, [0.3] * 500)
+    assert time.process_time() - start < 1.0
+    assert found == pytest.approx(ranks.noise_ceiling(means, [0.3] * 500, draws=400, seed=1), abs=0.005)
 
 
 def test_without_any_truth_the_ceiling_is_nothing() -> None:

@@ -82,6 +82,29 @@ def test_seeds_of_one_architecture_are_no_architectures(tmp_path: Path) -> None:
         assert 0.2 < width < 0.6  # three equal copies do not make it shorter
 
 
+def test_the_interval_is_the_jackknife_over_architectures(tmp_path: Path) -> None:
+    """Each architecture left out with both its trials; on the plain scale, from which the report's differs little here."""
+    trials = made()
+    runs = runs_of(tmp_path, trials)
+    row = rungs.correlations(runs, compute_frontier(runs)).set_index("epoch").loc[2]
+    pairs = np.array([(trial.early[2], trial.ap) for trial in trials])
+    kept = np.repeat(np.arange(24), 2)
+    without = np.array([scipy.stats.kendalltau(*pairs[kept != each].T).statistic for each in range(24)])
+    half = scipy.stats.t.ppf(0.975, 22) * float(np.sqrt(23 * without.var()))
+    assert row["tau_high"] - row["tau_low"] == pytest.approx(2 * half, rel=0.1)
+
+
+def test_captions_tell_an_interval_from_the_middle_of_resamples(tmp_path: Path) -> None:
+    found = section(runs_of(tmp_path, made()))
+    assert "shaded are 95 % jackknife intervals over architectures" in only(found, Figure).caption
+    assert "It is no 95 % interval" in only(found, Table).caption
+    ((_, sentence), *_) = only(found, Bullets).items
+    assert "(in brackets the middle 95 % over resampled architectures" in sentence
+    few = section(runs_of(tmp_path / "few", made(seeds=1, points=POINTS[:4])))
+    ((_, sentence), *_) = only(few, Bullets).items
+    assert "without an interval, so that nothing can be claimed" in sentence
+
+
 def test_rungs_are_the_rules_own(tmp_path: Path) -> None:
     for number, stopping in enumerate((Halving(min_epochs=2), Halving(min_epochs=4, factor=2), None)):
         meta = {"stopping": None if stopping is None else stopping.to_dict()}
