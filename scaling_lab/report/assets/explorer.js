@@ -131,12 +131,12 @@ for (const holder of document.querySelectorAll(".explorer")) {
   const layout = () => {
     const x = across(), y = up(), narrow = innerWidth < 640;
     return {
-      ...face(), height: narrow ? 420 : 480, margin: {l: 44, r: 12, t: 34, b: 48}, hovermode: "closest", dragmode: narrow ? false : "zoom",
+      ...face(), height: narrow ? 380 + 22 * (colouring()?.names.length ?? 0) : 480, margin: {l: 44, r: 12, t: 34, b: 48}, hovermode: "closest", dragmode: narrow ? false : "zoom",
       uirevision: `${x.name} ${y.name}`, selectionrevision: `${x.name} ${y.name}`,
       xaxis: {...axis(), type: x.log ? "log" : "linear", title: {text: harmless(x.label) + (x.log ? " (log scale)" : ""), standoff: 8, font: {size: 13}}, },
       yaxis: {...axis(), title: {text: ""}},
       annotations: [{text: y.label, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false}],
-      legend: {orientation: "h", x: 0, y: -0.16, yanchor: "top", font: {color: css("ink"), size: 12}, itemsizing: "constant"},
+      legend: {orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", font: {color: css("ink"), size: 12}, itemsizing: "constant"},
     };
   };
 
