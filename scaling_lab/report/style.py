@@ -57,7 +57,7 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-_DOTS, _PIXELS = 144, 96  # an inch: those of a notebook's picture, and how large a browser shows an inch
+_DOTS, _PIXELS = 128, 96  # an inch: those of a notebook's picture, and how large a browser shows an inch
 
 
 class Figure(MatplotlibFigure):

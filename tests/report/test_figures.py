@@ -191,7 +191,7 @@ def test_a_figure_shows_itself_as_a_picture_on_white_at_its_own_size(frontier: F
     data, about = DisplayFormatter().format(figure)
     assert about["image/png"] == {"width": round(96 * 3.7), "height": round(96 * 0.95 * 3.7)}
     pixels = plt_image(data["image/png"])
-    assert pixels.shape[:2] == (int(144 * 0.95 * 3.7), int(144 * 3.7))
+    assert pixels.shape[:2] == (int(128 * 0.95 * 3.7), int(128 * 3.7))
     assert pixels[0, 0].tolist() == pytest.approx([1.0, 1.0, 254 / 255, 1.0])
     assert (pixels[..., :3].min(axis=(0, 1)) < 0.5).all(), "something is drawn"
     assert DisplayFormatter().format(figures.cost_figure(frontier.trials, style.NARROW))[0] == data, "the same bytes"
