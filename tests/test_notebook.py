@@ -57,7 +57,7 @@ def test_it_was_executed_in_order_and_shows_its_figures(cells: list[Any]) -> Non
     check_executed(cells)
     for picture in pictures(cells):
         width, height = struct.unpack(">II", picture[16:24])
-        assert width >= 300, "a picture of a figure, not a spot"
+        assert width >= 200, "a picture of a figure, not a spot"
         assert height >= 200
 
 
