@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scaling_lab.model import build, for_inference, load_checkpoint
     from scaling_lab.runs import Runs
     from scaling_lab.study import Finalists, Halving, Study
+    from scaling_lab.study.runner import run_study
     from scaling_lab.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ _HOME = {
     "efficientdet": "scaling_lab.architecture",
     "for_inference": "scaling_lab.model",
     "load_checkpoint": "scaling_lab.model",
+    "run_study": "scaling_lab.study.runner",
     "topologies": "scaling_lab.architecture",
 }
 
@@ -71,6 +73,7 @@ __all__ = [
     "efficientdet",
     "for_inference",
     "load_checkpoint",
+    "run_study",
     "topologies",
 ]
 

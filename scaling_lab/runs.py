@@ -162,6 +162,14 @@ class Runs:
         if version != SCHEMA_VERSION:
             raise UserError(f"{self.folder.ledger} has schema version {version}; this program reads {SCHEMA_VERSION}")
 
+    def __repr__(self) -> str:
+        """Say which run it is and how its trials ended."""
+        states = {
+            row["state"]: row["n"] for row in self._rows("SELECT state, COUNT(*) AS n FROM trials GROUP BY state")
+        }
+        ended = ", ".join(f"{states[state]} {state}" for state in STATES if state in states)
+        return f"Runs({str(self.path)!r}): {ended or 'no trials yet'}"
+
     @property
     def path(self) -> Path:
         """The folder."""

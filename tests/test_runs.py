@@ -41,6 +41,10 @@ def test_the_table_has_a_row_for_each_trial(run: Path) -> None:
     assert all(table[name].dtype == float for name in (*ACCURACIES, "seconds"))
 
 
+def test_a_run_says_which_it_is_and_how_its_trials_ended(run: Path) -> None:
+    assert repr(Runs(run)) == f"Runs({str(run)!r}): 6 complete, 4 failed"
+
+
 def test_epochs_are_numbers(run: Path) -> None:
     epochs = Runs(run).epochs()
     assert len(epochs) == 18

@@ -13,12 +13,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from scaling_lab.report import labels
 from scaling_lab.report.figures import log_ticks
 from scaling_lab.report.style import INK, MUTED, NARROW, WIDE, new_figure, series_colour, title_axis
+from scaling_lab.report.tables import require
 
 
 def curves_figure(epochs: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw loss by epoch, and AP beside it where a trial has more than one. The table has a row for each trial and
-    epoch, with label and series; a line is a trial.
+    """Draw loss by epoch, and AP beside it where a trial has more than one; a line is a trial.
+
+    The table has a row for each trial and epoch: trial, epoch, loss, ap (nan where it was not evaluated), label, series.
     """
+    require(epochs, "trial", "epoch", "label", "series", source="sections.curves_table")
     narrow = width <= NARROW
     values = {"loss": "training loss (log scale)"} | ({"ap": "AP"} if has_curve(epochs, "ap") else {})
     count = len(values)

@@ -2,6 +2,8 @@
 
 from scaling_lab.report import compute_frontier, figures
 figures.cost_figure(compute_frontier(Runs("runs/x")).trials)
+
+A table may be filtered, joined and renamed before it is drawn. notebook.py has all figures of all kinds under one name.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from scaling_lab.report.style import (
     series_marker,
     title_axis,
 )
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import records, require
 
 COST_NAMES = {
     "gmacs": "GMACs per image",
@@ -60,9 +62,12 @@ def cost_figure(
 ) -> Figure:
     """Draw AP against a cost on a log axis: every trial a dot, each architecture's mean and interval, the front.
 
-    The table has a row for each trial: label, series, ap, ap_mean, ap_low, ap_high, n, on_front and the cost's column.
-    `band` has cost, low and high: where the front may lie. `overlay` has marks that are no results to compare.
+    The table has a row for each trial: label, series (a colour's number, -1 for grey), ap, ap_mean, ap_low, ap_high (nan
+    where there is no interval), on_front (see frontier.with_front) and the cost's column. `band` has cost, low and high:
+    where the front may lie. `overlay` has marks that are no results to compare.
     """
+    columns = ("label", "series", "ap", "ap_mean", "ap_low", "ap_high", "on_front", cost)
+    require(trials, *columns, source="compute_frontier(runs).trials")
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 0.95 * width if narrow else 0.52 * width)
     title_axis(axes, x=f"{name or COST_NAMES[cost]} (log scale)", y="AP")
@@ -187,7 +192,12 @@ def _label_points(
 
 
 def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw each architecture's GMACs as a bar of backbone, feature network and heads (columns gmacs_<part>, label)."""
+    """Draw each architecture's GMACs as a bar of backbone, feature network and heads, the dearest below.
+
+    Columns: label, gmacs, gmacs_backbone, gmacs_feature_network, gmacs_heads.
+    """
+    parts = [f"gmacs_{part}" for part in PART_NAMES]
+    require(architectures, "label", "gmacs", *parts, source="compute_frontier(runs).architectures")
     narrow = width <= NARROW
     table = architectures.sort_values(["gmacs", "label"], ascending=[False, False])
     figure, (axes,) = new_figure(width, 1.0 + (0.42 if narrow else 0.27) * len(table))
@@ -220,9 +230,14 @@ def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
 
 
 def difference_figure(differences: pd.DataFrame, width: float = WIDE, *, baseline: str = "the baseline") -> Figure:
-    """Draw each architecture's difference in AP to the baseline with its interval (difference, low, high, label)."""
+    """Draw each architecture's difference in AP to the baseline with its interval, the first row above.
+
+    Columns: label, difference, low, high (nan where there is no interval: a hollow mark) and, for colours, series.
+    """
+    require(differences, "label", "difference", "low", "high", source="ablation.compare")
     narrow = width <= NARROW
     table = differences.iloc[::-1]
+    table = table if "series" in table else table.assign(series=0)
     figure, (axes,) = new_figure(width, 0.9 + (0.44 if narrow else 0.32) * len(table))
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=GRID, linewidth=0.8)

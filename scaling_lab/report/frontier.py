@@ -47,6 +47,15 @@ class Frontier:
     sd: float
     degrees: int
 
+    def __repr__(self) -> str:
+        """Say in one line what it holds; the tables are for looking at by themselves."""
+        table = self.architectures
+        spread = "" if math.isnan(self.sd) else f", seed SD {self.sd:.2f} AP"
+        return (
+            f"Frontier: {len(self.trials)} comparable trials of {len(table)} architectures, {int(table['on_front'].sum())} on "
+            f"the front{spread}"
+        )
+
     @cached_property
     def fresh(self) -> Frontier:
         """The same of the trials with fresh seeds alone."""
@@ -118,22 +127,41 @@ def compute_frontier(runs: Runs, labels: Mapping[str, str] | None = None) -> Fro
 
 
 def summarise(
-    compared: pd.DataFrame, labels: Mapping[str, str], *, excluded: pd.DataFrame, finalists: pd.DataFrame | None = None
+    compared: pd.DataFrame,
+    labels: Mapping[str, str] | None = None,
+    *,
+    excluded: pd.DataFrame | None = None,
+    finalists: pd.DataFrame | None = None,
 ) -> Frontier:
-    """Compute what is shown of comparable trials; a table without rows gives a frontier without."""
+    """Compute what is shown of comparable trials; a table without rows gives a frontier without.
+
+    The table has a row for each trial: architecture (any name that tells it from the others), label, seed, ap and gmacs, and
+    what else a figure is to draw. It may be a part of another Frontier's trials, whose summaries are then made anew.
+    """
+    compared = compared.drop(columns=[name for name in _SUMMARIES if name in compared])
+    if labels is None:
+        labels = dict(zip(compared["architecture"].astype(str), compared["label"].astype(str), strict=True))
     sd, degrees = statistics.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
     architectures = by_architecture(compared, sd=sd, degrees=degrees)
-    shared = ["architecture", "ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
-    joined = compared.merge(architectures[shared], on="architecture", how="left", sort=False)
+    joined = compared.merge(architectures[["architecture", *_SUMMARIES]], on="architecture", how="left", sort=False)
     return Frontier(
         trials=joined,
         architectures=architectures,
-        excluded=excluded,
+        excluded=compared.iloc[:0] if excluded is None else excluded,
         finalists=compared.iloc[:0] if finalists is None else finalists,
         labels=labels,
         sd=sd,
         degrees=degrees,
     )
+
+
+def with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """Mark the front of AP against any cost (on_front) among the rows that are there: trials or architectures, by ap_mean."""
+    points = trials.drop_duplicates("architecture")
+    marks = dict(
+        zip(points["architecture"], statistics.pareto_front(list(points[cost]), list(points["ap_mean"])), strict=True)
+    )
+    return trials.assign(on_front=[marks[digest] for digest in trials["architecture"]])
 
 
 def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -167,6 +195,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
     return table.reset_index(drop=True)
 
 
+_SUMMARIES = ("ap_mean", "ap_low", "ap_high", "n", "on_front", "series")
 _CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
 _PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
 _COLUMNS = (

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from scaling_lab.report import labels
 from scaling_lab.report.style import INK, MUTED, NARROW, WIDE, new_figure, series_colour
+from scaling_lab.report.tables import require
 
 MOST_NODES = 24
 DASHES = (0, (3.2, 1.6))
@@ -23,8 +24,10 @@ def fusion_weights_figure(table: pd.DataFrame, width: float = WIDE, *, together:
     """Draw normalised weights by epoch, a panel for each node; `together`: fast solid, softmax dashed.
 
     The table has a row for each trial, epoch, node and input: trial, epoch, cell, node, level, input, input_name, weight,
-    fusion, architecture.
+    fusion. An architecture's trials are averaged: draw one architecture, or two that differ in the fusion alone.
     """
+    drawn = ("trial", "epoch", "cell", "node", "level", "input", "input_name", "weight", "fusion")
+    require(table, *drawn, source="fusion_weights.weights_table")
     narrow = width <= NARROW
     nodes = list(table.groupby(["cell", "node", "level"], sort=True))[:MOST_NODES]
     columns = min(2 if narrow else 4, len(nodes))

@@ -23,25 +23,31 @@ from scaling_lab.report.style import (
     series_marker,
     title_axis,
 )
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import records, require
 
 
 def grid_figure(
-    table: pd.DataFrame, width: float = WIDE, *, name: str, scale: str = "phi", paper: float | None = None
+    table: pd.DataFrame, width: float = WIDE, *, name: str = "value", scale: str = "phi", paper: float | None = None
 ) -> Figure:
-    """Draw AP by `value`, a line for each `scale`, with seeds (`aps`) and intervals, and GMACs below."""
+    """Draw AP by a value, a line for each scale, with seeds and intervals, and GMACs below; `paper` is marked.
+
+    The table has a row for each value and scale: value, scale (numbers or words), ap_mean, ap_low, ap_high (nan where there
+    is no interval), aps (a list: one for each seed), gmacs. `name` and `scale` are what the two are called.
+    """
+    require(table, "value", "scale", "ap_mean", "ap_low", "ap_high", "aps", "gmacs", source="grid.grid_table")
     narrow = width <= NARROW
     figure, (above, below) = new_figure(width, (1.15 if narrow else 0.72) * width, columns=1, rows=2)
     title_axis(above, x="", y="AP")
     title_axis(below, x=name, y="GMACs per image")
-    step = float(table["value"].drop_duplicates().sort_values().diff().min())
+    steps = table["value"].drop_duplicates().sort_values().diff().dropna()
+    step = float(steps.min()) if len(steps) else 0.0
     for place, (at, rows) in enumerate(table.groupby("scale", sort=True)):
         colour, marker = series_colour(place), series_marker(place)
         above.plot(rows["value"], rows["ap_mean"], color=colour, linewidth=1.2, alpha=0.8, zorder=3)
         for row in records(rows):
             _draw_value(above, row, colour, marker, beside=0.12 * step)
         below.plot(rows["value"], rows["gmacs"], color=colour, linewidth=1.2, marker=marker, markersize=5, zorder=3,
-                   label=f"{scale} {at:g}")  # fmt: skip
+                   label=_scale_name(scale, at))  # fmt: skip
     for axes in (above, below):
         _mark_values(axes, table, paper)
     below.set_ylim(bottom=0.0)
@@ -52,7 +58,13 @@ def grid_figure(
     return figure
 
 
-def best_figure(chances: pd.DataFrame, width: float = WIDE, *, name: str, paper: float | None = None) -> Figure:
+def _scale_name(scale: str, at: Any) -> str:
+    return at if isinstance(at, str) else f"{scale} {float(at):g}"
+
+
+def best_figure(
+    chances: pd.DataFrame, width: float = WIDE, *, name: str = "value", paper: float | None = None
+) -> Figure:
     """Draw the `probability` of each `value` as a bar; the paper's has its own colour."""
     figure, (axes,) = new_figure(width, (0.6 if width <= NARROW else 0.3) * width)
     title_axis(axes, x=name, y="best in % of draws")

@@ -9,13 +9,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from scaling_lab.report import labels
 from scaling_lab.report.style import GRID, INK, NARROW, SERIES, WIDE, new_figure, series_colour, title_axis
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import records, require
 
 LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))  # so that colour is never the only difference
 
 
 def distribution_figure(edf: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw each group's cumulative distribution of AP (group, series, ap, share: sorted by ap) as steps."""
+    """Draw each group's cumulative distribution of AP as steps.
+
+    The table has a row for each architecture, by rising ap in its group: group, series, ap, share (of its group, from 0 to
+    1: those with at most this AP).
+    """
+    require(edf, "group", "series", "ap", "share", source="distributions.distributions(…).edf")
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, (0.85 if narrow else 0.45) * width)
     title_axis(axes, x="AP", y="architectures with at most this AP, %")

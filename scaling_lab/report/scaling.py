@@ -63,6 +63,31 @@ def family_points(frontier: Frontier, family: str | None) -> pd.DataFrame:
     return points.sort_values(["family", "gmacs"], kind="stable").reset_index(drop=True)
 
 
+def law_curves(points: pd.DataFrame, pooled: tuple[float, int] = (math.nan, 0)) -> pd.DataFrame:
+    """Fit a law to each family of at least four costs: family, series, gmacs, ap_law, low, high, up to NEXT times the dearest.
+
+    `points` are those of family_points; `pooled` is (SD, degrees) of the seeds, without which a law has no interval.
+    """
+    found = [
+        _curve(group, pooled) for _, group in points.groupby("family", sort=False) if group["gmacs"].nunique() >= LEAST
+    ]
+    empty = pd.DataFrame(columns=["gmacs", "ap_law", "low", "high", "family", "series"])
+    return pd.concat(found, ignore_index=True) if found else empty
+
+
+def _curve(group: pd.DataFrame, pooled: tuple[float, int]) -> pd.DataFrame:
+    """Fit one family and give its law as a curve."""
+    costs, values, seeds = group["gmacs"].tolist(), group["ap_mean"].tolist(), group["n"].tolist()
+    grid = np.geomspace(min(costs), NEXT * max(costs), CURVE_POINTS)
+    curve = pd.DataFrame(
+        {"gmacs": grid, "ap_law": fit_law(costs, values, seeds)(grid), "low": math.nan, "high": math.nan}
+    )
+    if pooled[1] > 0:
+        curve["low"], curve["high"] = band(costs, values, grid, seeds=seeds, pooled=pooled)
+    first = group.iloc[0]
+    return curve.assign(family=first["family"], series=int(first["series"]))
+
+
 def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
     """Fit one family; None where it has too few costs."""
     if group["gmacs"].nunique() < LEAST:
@@ -70,20 +95,19 @@ def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
     costs, values = group["gmacs"].tolist(), group["ap_mean"].tolist()
     seeds, pooled = group["n"].tolist(), (frontier.sd, frontier.degrees)
     law, line = fit_law(costs, values, seeds), fit_line(costs, values, seeds)
-    grid = np.geomspace(min(costs), NEXT * max(costs), CURVE_POINTS)
-    curve = pd.DataFrame({"gmacs": grid, "ap_law": law(grid), "low": math.nan, "high": math.nan})
+    curve = _curve(group, pooled)
     trainings = int(group["n"].median())
     expected = np.full((2, 1), math.nan)
     if frontier.degrees > 0:
-        curve["low"], curve["high"] = band(costs, values, grid, seeds=seeds, pooled=pooled)
-        expected = band(costs, values, grid[-1:], seeds=seeds, pooled=pooled, trainings=trainings)
+        dearest = curve["gmacs"].tolist()[-1:]
+        expected = band(costs, values, dearest, seeds=seeds, pooled=pooled, trainings=trainings)
     errors = left_out(costs, values, seeds)
     first = group.iloc[0]
     return {
         "family": first["family"],
         "models": len(group),
         "law": law,
-        "curve": curve.assign(family=first["family"], series=int(first["series"])),
+        "curve": curve,
         "next": records(curve)[-1],
         "trainings": trainings,
         "expected": (float(expected[0, 0]), float(expected[1, 0])),

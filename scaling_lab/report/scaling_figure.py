@@ -10,11 +10,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from scaling_lab.report.figures import log_ticks
 from scaling_lab.report.style import INK, NARROW, PAPER, WIDE, new_figure, series_colour, series_marker, title_axis
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import records, require
 
 
 def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw architectures (family, series, gmacs, ap_mean, ap_low, ap_high) and laws (gmacs, ap_law, low, high)."""
+    """Draw architectures and the laws that were fitted to them; beyond the dearest architecture a law is dashed.
+
+    `points` have a row for each architecture: family, series, gmacs, ap_mean, ap_low, ap_high; `curves` several for each
+    law, by rising gmacs: family, series, gmacs, ap_law, low, high. Where there is no interval, its ends are nan.
+    """
+    require(points, "family", "series", "gmacs", "ap_mean", "ap_low", "ap_high", source="scaling.family_points")
+    require(curves, "family", "series", "gmacs", "ap_law", "low", "high", source="scaling.law_curves")
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, (0.95 if narrow else 0.52) * width)
     title_axis(axes, x="GMACs per image (log scale)", y="AP")

@@ -14,7 +14,7 @@ from scaling_lab.report.architectures import MEMORY
 from scaling_lab.report.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
 from scaling_lab.report.curves_figure import curves_figure, has_curve
 from scaling_lab.report.fidelities import fidelity_blocks
-from scaling_lab.report.frontier import Frontier
+from scaling_lab.report.frontier import Frontier, with_front
 from scaling_lab.report.latency import condition_words
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.published_figure import published_blocks
@@ -78,7 +78,7 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     ]
     params = Figure(
         name="ap_against_params",
-        table=_figure_table(_with_front(frontier.trials, "params_m"), "params_m"),
+        table=_figure_table(with_front(frontier.trials, "params_m"), "params_m"),
         draw=functools.partial(figures.cost_figure, cost="params_m"),
         title="AP against parameters",
         caption="Marks as above; the line is the front of AP against parameters.",
@@ -105,7 +105,7 @@ def _memory(frontier: Frontier) -> list[Block]:
     return [
         Figure(
             name="ap_against_memory",
-            table=_figure_table(_with_front(frontier.trials, "memory_mb"), "memory_mb"),
+            table=_figure_table(with_front(frontier.trials, "memory_mb"), "memory_mb"),
             draw=functools.partial(figures.cost_figure, cost="memory_mb"),
             title="AP against memory",
             caption=f"Memory by counting: {MEMORY}. Marks as above; the line is the front of AP against memory.",
@@ -135,7 +135,7 @@ def _predicted(runs: Runs, frontier: Frontier) -> list[Block]:
     return [
         Figure(
             name="ap_against_predicted_latency",
-            table=_figure_table(_with_front(frontier.trials, cost), cost),
+            table=_figure_table(with_front(frontier.trials, cost), cost),
             draw=functools.partial(figures.cost_figure, cost=cost),
             title="AP against predicted latency",
             caption=f"Predicted by {runs.meta.get('latency_model')}, not measured. Marks as above.",
@@ -147,15 +147,6 @@ def _predicted(runs: Runs, frontier: Frontier) -> list[Block]:
 def _figure_table(trials: pd.DataFrame, cost: str, *more: str) -> pd.DataFrame:
     columns = ["label", "architecture", "trial", "seed", cost, *more, "ap", "n", "ap_mean", "ap_low", "ap_high"]
     return trials[[*columns, "on_front", "series"]]
-
-
-def _with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """Mark the front of another cost than GMACs."""
-    from scaling_lab.report.statistics import pareto_front
-
-    points = trials.drop_duplicates("architecture")
-    marks = dict(zip(points["architecture"], pareto_front(list(points[cost]), list(points["ap_mean"])), strict=True))
-    return trials.assign(on_front=[marks[digest] for digest in trials["architecture"]])
 
 
 def _latency_blocks(runs: Runs, frontier: Frontier) -> list[Block]:
@@ -175,7 +166,7 @@ def _latency_figure(group: pd.DataFrame, frontier: Frontier, index: int) -> Figu
     condition = condition_words(first)
     columns = group[["architecture", "median_ms", "p90_ms", "runs"]].rename(columns={"median_ms": "latency_ms"})
     trials = frontier.trials.drop(columns="latency_ms").merge(columns, on="architecture")
-    table = _figure_table(_with_front(trials, "latency_ms"), "latency_ms", "p90_ms", "runs")
+    table = _figure_table(with_front(trials, "latency_ms"), "latency_ms", "p90_ms", "runs")
     missing = len(frontier.architectures) - group["architecture"].nunique()
     lacking = (
         f" {words.plural(missing, 'architecture')} without a measurement under this condition: not shown."
@@ -240,13 +231,9 @@ def _topology(digest: str, specs: list[DetectorSpec]) -> Figure:
 
 def curves(runs: Runs, frontier: Frontier) -> Section:
     """Show loss and AP by epoch of each trial."""
-    epochs = runs.epochs()
-    if epochs.empty:
+    if runs.epochs().empty:
         return Section(title="Learning curves", blocks=(Text(text="No trial has finished an epoch."),))
-    trials = runs.table()[["trial", "architecture", "seed", "state"]]
-    table = epochs.merge(trials, on="trial")
-    table.insert(1, "label", [frontier.labels.get(digest, "") for digest in table["architecture"]])
-    table["series"] = table["architecture"].map(frontier.series).fillna(-1).astype(int)
+    table = curves_table(runs, frontier)
     order = table.drop_duplicates("trial").sort_values("series", key=lambda series: series < 0, kind="stable")["trial"]
     shown = table[table["trial"].isin(set(order.head(MOST_CURVES)))]
     caption = (
@@ -266,3 +253,12 @@ def curves(runs: Runs, frontier: Frontier) -> Section:
         alt="Training loss and AP by epoch of each trial",
     )
     return Section(title="Learning curves", blocks=(figure,))
+
+
+def curves_table(runs: Runs, frontier: Frontier) -> pd.DataFrame:
+    """Give Runs.epochs with label, architecture, seed, state and series (-1 where no trial of the architecture is compared)."""
+    trials = runs.table()[["trial", "architecture", "seed", "state"]]
+    table = runs.epochs().merge(trials, on="trial")
+    table.insert(1, "label", [frontier.labels.get(digest, "") for digest in table["architecture"]])
+    table["series"] = table["architecture"].map(frontier.series).fillna(-1).astype(int)
+    return table

@@ -6,6 +6,7 @@ light value as its fallback, so that the page's dark theme reaches into the figu
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import matplotlib
@@ -56,6 +57,28 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
+_DOTS, _PIXELS = 128, 96  # an inch: those of a notebook's picture, and how large a browser shows an inch
+
+
+class Figure(MatplotlibFigure):
+    """A figure that a notebook shows where it is a cell's last value, and that savefig writes on white.
+
+    It is outside pyplot's state, so that nothing has to be closed and nothing is shown twice.
+    """
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """Give what IPython shows. A bundle, because it goes before the printer that pyplot registers, which has no white."""
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=_DOTS, metadata={"Software": None})
+        width, height = (round(_PIXELS * inches) for inches in self.get_size_inches())
+        return {"image/png": picture.getvalue()}, {"image/png": {"width": width, "height": height}}
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Write it as Matplotlib does, in the common style, on white unless a `facecolor` is given, with whole fonts in a PDF."""
+        with matplotlib.rc_context({**PARAMETERS, "pdf.fonttype": 42}):
+            super().savefig(fname, **{"facecolor": PAPER, **options})
+
+
 def series_colour(series: int) -> str:
     """Give a series' colour; series below 0 are the rest, in grey."""
     return SERIES[series % len(SERIES)] if series >= 0 else REST
@@ -66,10 +89,10 @@ def series_marker(series: int) -> str:
     return MARKERS[series % len(MARKERS)] if series >= 0 else "o"
 
 
-def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[MatplotlibFigure, list[Axes]]:
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, list[Axes]]:
     """Make a figure of that size in inches in the common style, outside pyplot's state; give its axes in order."""
     with matplotlib.rc_context(PARAMETERS):
-        figure = MatplotlibFigure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)
     for one in axes.flat:
         one.spines[["top", "right", "left"]].set_visible(False)

@@ -7,10 +7,22 @@ from typing import Any
 
 import pandas as pd
 
+from scaling_lab.errors import UserError
+
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Give a table's rows as dictionaries."""
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def require(table: pd.DataFrame, *names: str, source: str) -> None:
+    """Raise UserError where a table lacks what a figure draws; `source` says which function's table has it."""
+    missing = [name for name in names if name not in table]
+    if missing:
+        needed = f"this figure draws {', '.join(names)}, and {source} has them"
+        raise UserError(f"the table has no column {', '.join(missing)}; {needed}")
+    if table.empty:
+        raise UserError("the table has no rows, so there is nothing to draw")
 
 
 def mean(values: pd.Series[Any]) -> float:

@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 from scaling_lab.architecture import Topology
 from scaling_lab.architecture.drawing import layout
 from scaling_lab.report.style import GRID, INK, MUTED, PAPER, REST, SERIES, new_figure
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import records, require
 
 GALLERY = 3.5  # inches: the width of a drawing in a gallery
 _ROW, _COLUMN = 0.46, 0.70  # inches between levels and between columns
@@ -83,6 +83,7 @@ def geometry(nodes: pd.DataFrame, width: float = GALLERY) -> Geometry:
 
 def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
     """Draw a cell, at most `width` wide, from the table that topology_table gives: inputs hollow, outputs ringed."""
+    require(nodes, "id", "level", "column", "inputs", "output", source="topology_table(topology)")
     drawn = geometry(nodes, width)
     right, top = drawn.size
     figure, axes = _canvas(right, top)

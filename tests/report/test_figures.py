@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,9 @@ from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier, figures, style, svg, words
 from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.curves_figure import curves_figure
-from scaling_lab.report.frontier import summarise
+from scaling_lab.report.frontier import summarise, with_front
 from scaling_lab.report.topology_figure import topology_figure, topology_table
+from scaling_lab.runs import Runs
 
 
 def boxes_of_labels(figure: Figure) -> list[tuple[float, float, float, float]]:
@@ -177,3 +179,83 @@ def test_inline_figures_follow_the_theme_and_keep_their_ids_apart(frontier: Fron
     assert "#000000" not in text.replace("stroke: #000000", "")  # a colour of no theme would vanish on one of them
     assert text.count("<svg") == 1
     assert ">BiFPN</text>" in text  # text stays text
+
+
+# --- in a notebook -----------------------------------------------------------------------------------------------------
+
+
+def test_a_figure_shows_itself_as_a_picture_on_white_at_its_own_size(frontier: Frontier) -> None:
+    from IPython.core.formatters import DisplayFormatter
+
+    figure = figures.cost_figure(frontier.trials, style.NARROW)
+    data, about = DisplayFormatter().format(figure)
+    assert about["image/png"] == {"width": round(96 * 3.7), "height": round(96 * 0.95 * 3.7)}
+    pixels = plt_image(data["image/png"])
+    assert pixels.shape[:2] == (int(128 * 0.95 * 3.7), int(128 * 3.7))
+    assert pixels[0, 0].tolist() == pytest.approx([1.0, 1.0, 254 / 255, 1.0])
+    assert (pixels[..., :3].min(axis=(0, 1)) < 0.5).all(), "something is drawn"
+    assert DisplayFormatter().format(figures.cost_figure(frontier.trials, style.NARROW))[0] == data, "the same bytes"
+
+
+def plt_image(png: bytes) -> np.ndarray:
+    import io
+
+    from matplotlib.image import imread
+
+    return np.asarray(imread(io.BytesIO(png), format="png"))
+
+
+def test_savefig_is_on_white_unless_told_otherwise_and_a_pdf_has_whole_fonts(
+    frontier: Frontier, tmp_path: Path
+) -> None:
+    figure = figures.cost_figure(frontier.trials, style.NARROW)
+    figure.savefig(tmp_path / "a.png")
+    figure.savefig(tmp_path / "b.png", facecolor="none")
+    figure.savefig(tmp_path / "a.pdf")
+    assert plt_image((tmp_path / "a.png").read_bytes())[0, 0, 3] == 1.0
+    assert plt_image((tmp_path / "b.png").read_bytes())[0, 0, 3] == 0.0
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert b"/TrueType" in pdf or b"/CIDFontType2" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_a_table_that_lacks_a_column_or_all_rows_is_named(run: Path, frontier: Frontier) -> None:
+    with pytest.raises(
+        UserError, match="no column label, series, ap_mean, ap_low, ap_high, on_front; this figure draws"
+    ):
+        figures.cost_figure(Runs(run).table())
+    with pytest.raises(UserError, match="no rows"):
+        figures.cost_figure(frontier.trials[frontier.trials["gmacs"] > 1e9])
+    with pytest.raises(UserError, match=r"no column label, series; .* sections\.curves_table has"):
+        curves_figure(Runs(run).epochs())
+    with pytest.raises(UserError, match="no column high;"):
+        figures.difference_figure(pd.DataFrame({"label": ["a"], "difference": [1.0], "low": [0.0]}))
+
+
+def test_differences_of_ones_own_need_no_series() -> None:
+    table = pd.DataFrame(
+        {"label": ["a", "b"], "difference": [1.0, -1.0], "low": [0.0, math.nan], "high": [2, math.nan]}
+    )
+    plain, coloured = (figures.difference_figure(each) for each in (table, table.assign(series=0)))
+    assert svg.svg_file(plain) == svg.svg_file(coloured)
+
+
+def test_a_part_of_a_frontiers_trials_is_summarised_anew(frontier: Frontier) -> None:
+    again = summarise(frontier.trials)
+    pd.testing.assert_frame_equal(again.trials, frontier.trials)
+    assert again.labels[frontier.architectures["architecture"][0]] == frontier.architectures["label"][0]
+    best = frontier.architectures["architecture"][0]
+    less = summarise(frontier.trials[frontier.trials["architecture"] != best])
+    assert best not in set(less.trials["architecture"])
+    assert less.degrees < frontier.degrees
+    assert less.trials["on_front"].any()
+
+
+def test_rows_of_ones_own_make_a_frontier_and_any_cost_a_front() -> None:
+    rows = [("a", 0, 10.0, 1.0, 9.0), ("a", 1, 12.0, 1.0, 9.0), ("b", 0, 11.0, 2.0, 1.0), ("b", 1, 10.5, 2.0, 1.0)]
+    table = pd.DataFrame(rows, columns=["architecture", "seed", "ap", "gmacs", "money"])
+    made = summarise(table.assign(label=table["architecture"]))
+    assert made.trials["on_front"].tolist() == [True, True, False, False]
+    assert with_front(made.trials, "money")["on_front"].tolist() == [True] * 4
+    assert repr(made) == "Frontier: 4 comparable trials of 2 architectures, 1 on the front, seed SD 1.03 AP"
+    assert len(offsets(figures.cost_figure(with_front(made.trials, "money"), cost="money", name="price"))) == 6

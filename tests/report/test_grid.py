@@ -90,3 +90,22 @@ def test_figures_draw_every_seed(tmp_path: Path, width: float) -> None:
 def test_the_report_of_another_study_says_what_it_lacks(run: Path, tmp_path: Path) -> None:
     page = write_report(run, Path(__file__).parents[2] / "reports" / "width_factor.py", tmp_path)
     assert "no two values of width factor with complete trials" in page.read_text()
+
+
+def test_a_grid_has_a_line_for_each_word_and_needs_no_name(tmp_path: Path) -> None:
+    some = [
+        Trial(topology=topology, width=width, seed=seed, ap=ap)
+        for topology in ("fpn", "bifpn")
+        for width, values in APS.items()
+        for seed, ap in enumerate(values)
+    ]
+    frontier = compute_frontier(Runs(write_run(tmp_path / "run", Fixture(trials=some, samples=0))))
+    table = grid.grid_table(frontier, "width", scale="topology")
+    drawn = grid_figure(table)
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["bifpn", "fpn"]
+    assert [line.get_xdata().tolist() for line in drawn.axes[0].lines] == [[16, 24, 32]] * 2
+    alone = grid_figure(table[table["value"] == 16])
+    seeds = [xy for marks in alone.axes[0].collections for xy in getattr(marks, "get_offsets", list)()]
+    assert sum(float(x) == 16.0 for x, _ in seeds) == 8, (
+        "two means and six seeds, though there is no step between values"
+    )

@@ -94,3 +94,17 @@ def test_too_few_models_have_no_law(tmp_path: Path, some: list[Trial]) -> None:
     (block,) = section(tmp_path, some).blocks
     assert isinstance(block, Text)
     assert "A scaling law needs 4 architectures of different cost in one family" in block.text
+
+
+def test_law_curves_are_those_of_the_section(tmp_path: Path) -> None:
+    frontier = compute_frontier(Runs(write_run(tmp_path / "run", Fixture(trials=trials(), samples=0))))
+    points = scaling.family_points(frontier, "topology")
+    curves = scaling.law_curves(points, (frontier.sd, frontier.degrees))
+    (figure,) = (block for block in section(tmp_path / "again", trials()).blocks if isinstance(block, Figure))
+    drawn = figure.table[figure.table["ap_law"].notna()]
+    assert sorted(drawn["ap_law"]) == pytest.approx(sorted(curves["ap_law"]))
+    assert (curves["low"] < curves["ap_law"]).all()
+    without = scaling.law_curves(points)
+    assert without["ap_law"].tolist() == curves["ap_law"].tolist()
+    assert without["low"].isna().all()
+    assert scaling.law_curves(points.groupby("family").head(3)).empty, "three costs are too few"

@@ -1,0 +1,96 @@
+"""What a notebook or a script needs under one name: a report's tables, figures and statistics. It holds nothing of its own.
+
+from scaling_lab import Runs
+from scaling_lab.report.notebook import compute_frontier, cost_figure
+
+frontier = compute_frontier(Runs("runs/x"))
+cost_figure(frontier.trials[frontier.trials["gmacs"] < 0.02]).savefig("cheap.pdf")
+
+A figure is a function of a table and a width in inches (8.0; at 3.7 and below it is drawn for a narrow column), and of no run.
+Its docstring names the columns that it draws, so that the table may come from anywhere. These functions give such tables:
+
+    cost_figure             compute_frontier(runs).trials; with_front for another cost, or after rows were taken away
+    parts_figure            compute_frontier(runs).architectures
+    difference_figure       compare(frontier, baseline, runs.specs())
+    curves_figure           curves_table(runs, frontier)
+    topology_figure         topology_table(topology)
+    grid_figure             grid_table(frontier, parameter); best_figure: best_values(frontier, that table)
+    distribution_figure     distributions(population_table(frontier).assign(group=…)).edf
+    importance_figure       found.table.assign(chance=found.chance, rest_chance=found.rest_chance) of choice_importance(…)
+    fusion_weights_figure   weights_table(runs, frontier, specs)
+    scaling_figure          family_points(frontier, parameter) and law_curves(points, pooled)
+    search_figure           progress({"tpe": runs, "random": other})
+
+`summarise` makes a Frontier of a table of one's own, or anew of a part of another's trials.
+"""
+
+from __future__ import annotations
+
+from scaling_lab.report.ablation import compare
+from scaling_lab.report.choices import choice_importance
+from scaling_lab.report.curves_figure import curves_figure
+from scaling_lab.report.distributions import distributions, population_table
+from scaling_lab.report.figures import cost_figure, difference_figure, latency_figure, parts_figure
+from scaling_lab.report.frontier import Frontier, compute_frontier, summarise, with_front
+from scaling_lab.report.fusion_weights import last_weights, weights_table
+from scaling_lab.report.fusion_weights_figure import fusion_weights_figure
+from scaling_lab.report.grid import best_values, grid_table
+from scaling_lab.report.grid_figures import best_figure, grid_figure
+from scaling_lab.report.population_figures import distribution_figure, importance_figure
+from scaling_lab.report.scaling import family_points, law_curves
+from scaling_lab.report.scaling_figure import scaling_figure
+from scaling_lab.report.search import progress
+from scaling_lab.report.search_figure import search_figure
+from scaling_lab.report.sections import curves_table
+from scaling_lab.report.statistics import (
+    estimate,
+    expected_best_of,
+    holm,
+    pareto_front,
+    pooled_sd,
+    seeds_needed,
+    smallest_detectable,
+    welch,
+)
+from scaling_lab.report.topology_figure import topology_figure, topology_table
+
+__all__ = [
+    "Frontier",
+    "best_figure",
+    "best_values",
+    "choice_importance",
+    "compare",
+    "compute_frontier",
+    "cost_figure",
+    "curves_figure",
+    "curves_table",
+    "difference_figure",
+    "distribution_figure",
+    "distributions",
+    "estimate",
+    "expected_best_of",
+    "family_points",
+    "fusion_weights_figure",
+    "grid_figure",
+    "grid_table",
+    "holm",
+    "importance_figure",
+    "last_weights",
+    "latency_figure",
+    "law_curves",
+    "pareto_front",
+    "parts_figure",
+    "pooled_sd",
+    "population_table",
+    "progress",
+    "scaling_figure",
+    "search_figure",
+    "seeds_needed",
+    "smallest_detectable",
+    "summarise",
+    "topology_figure",
+    "topology_table",
+    "weights_table",
+    "welch",
+    "with_front",
+]
