@@ -3,6 +3,7 @@
 // plotly.js draws the points and the curves; the drawing of the topology and the boxes are SVG made here.
 for (const holder of document.querySelectorAll(".explorer")) {
   const data = JSON.parse(holder.querySelector(":scope > script").textContent);
+  if (!data.across.length) continue;  // nothing to draw points by: the table stands alone
   const table = page.tables.get(holder.dataset.table);
   const live = holder.querySelector(".live");
   const plot = holder.querySelector(".plot");
@@ -83,7 +84,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const found = [];
     if (x.cost) {
       const front = frontOf(points);
-      found.push({mode: "lines", x: front.map((i) => x.values[i]), y: front.map((i) => y.values[i]), line: {shape: "hv", color: css("muted"), width: 1.2}, hoverinfo: "skip", showlegend: false});
+      found.push({uid: "front", mode: "lines", x: front.map((i) => x.values[i]), y: front.map((i) => y.values[i]), line: {shape: "hv", color: css("muted"), width: 1.2}, hoverinfo: "skip", showlegend: false});
     }
     const trials = data.trials;
     if (control("seeds").checked && trials[y.name]) {
@@ -92,7 +93,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
       const least = Math.min(...points.map((i) => x.values[i])), most = Math.max(...points.map((i) => x.values[i]));
       const beside = (value) => x.log ? value * (least / most || 1) ** 0.012 : value - 0.01 * (most - least);
       found.push({
-        mode: "markers", x: shown.map((t) => beside(x.values[trials.of[t]])), y: shown.map((t) => trials[y.name][t]), showlegend: false,
+        uid: "seeds", mode: "markers", x: shown.map((t) => beside(x.values[trials.of[t]])), y: shown.map((t) => trials[y.name][t]), showlegend: false,
         marker: {size: 4, opacity: 0.55, color: shown.map((t) => colour(ways ? ways.of[trials.of[t]] : 0))},
         text: shown.map((t) => `${wrapped(data.labels[trials.of[t]])}<br>seed ${trials.seed[t]}: ${y.label} ${trials[y.name][t].toFixed(1)}`),
         customdata: shown.map((t) => trials.of[t]), hovertemplate: "%{text}<extra></extra>",
@@ -102,6 +103,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     for (const {name, place, points: members} of groups) {
       if (!members.length) continue;
       found.push({
+        uid: `group-${control("colour").value}-${place}`,  // what a reader hid in the legend stays hidden, whichever groups a filter leaves
         mode: "markers", name: wrapped(name), showlegend: Boolean(ways), x: members.map((i) => x.values[i]), y: members.map((i) => y.values[i]),
         customdata: members, text: members.map(told), hovertemplate: "%{text}<extra></extra>",
         marker: {size: few ? 10 : points.length > 2000 ? 5 : 7, symbol: symbols[place % 8], color: colour(place), opacity: few ? 1 : 0.75, line: {width: few ? 1 : 0, color: css("paper")}},
@@ -113,7 +115,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
       });
     }
     if (selected !== null && kept.has(selected) && x.values[selected] !== null && y.values[selected] !== null) {
-      found.push({mode: "markers", x: [x.values[selected]], y: [y.values[selected]], hoverinfo: "skip", showlegend: false, marker: {size: 18, symbol: "circle-open", color: css("ink"), line: {width: 2}}});
+      found.push({uid: "selected", mode: "markers", x: [x.values[selected]], y: [y.values[selected]], hoverinfo: "skip", showlegend: false, marker: {size: 18, symbol: "circle-open", color: css("ink"), line: {width: 2}}});
     }
     return found;
   };
@@ -241,8 +243,15 @@ for (const holder of document.querySelectorAll(".explorer")) {
   };
 
   const markRow = () => {
-    for (const row of table.body.querySelectorAll("[aria-selected]")) row.removeAttribute("aria-selected");
-    if (selected !== null) table.element(selected).setAttribute("aria-selected", "true");
+    for (const row of table.body.querySelectorAll("[aria-current]")) row.removeAttribute("aria-current");
+    if (selected !== null) table.element(selected).setAttribute("aria-current", "true");
+    makeReachable();
+  };
+  // Tab comes to one row, the selected one where it is shown; the arrows go on from there.
+  const makeReachable = () => {
+    const rows = [...table.body.rows];
+    const one = rows.find((row) => row.hasAttribute("aria-current")) ?? rows[0];
+    for (const row of rows) row.tabIndex = row === one ? 0 : -1;
   };
   const select = (index) => {
     if (index === selected) return;
@@ -250,6 +259,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     markRow();
     draw();
     tell();
+    holder.querySelector("[role=status]").textContent = `${data.labels[index]}, AP ${written(data.up[0].values[index])}, is selected.`;
   };
 
   // --- what the reader does -----------------------------------------------------------------------------------------
@@ -271,7 +281,15 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const index = table.rows.findIndex((each) => each.element === row);
     if (index >= 0) select(index);
   });
-  table.body.addEventListener("keydown", (event) => { if (event.key === "Enter") event.target.click(); });
+  table.holder.addEventListener("shown", makeReachable);
+  table.body.addEventListener("keydown", (event) => {
+    const row = event.target.closest("tr");
+    const next = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling}[event.key];
+    if (event.key === "Enter" || event.key === " ") row.click();
+    else if (next) next.focus();
+    else return;
+    event.preventDefault();
+  });
   document.addEventListener("theme", () => { draw(); if (selected !== null) tell(); });
 
   const all = live.querySelector(".all");
