@@ -56,7 +56,7 @@ def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]
     that is 1 up to MATCHED_COST), factors (in which the specs differ, with commas) and their number, verdict, sentence.
     """
     table = frontier.architectures.set_index("architecture")
-    values = {str(digest): list(group) for digest, group in frontier.trials.groupby("architecture")["ap"]}
+    values = frontier.aps
     gmacs = float(table["gmacs"].loc[baseline])
     rows = []
     for row in records(table.drop(index=baseline).reset_index()):

@@ -153,7 +153,7 @@ def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict
 
 def _differences(frontier: Frontier, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Compare pairs of architectures (first minus second), with Holm's correction over the pairs."""
-    values = {str(digest): list(group) for digest, group in frontier.trials.groupby("architecture")["ap"]}
+    values = frontier.aps
     latencies = dict(zip(frontier.architectures["architecture"], frontier.architectures["latency_ms"], strict=True))
     rows = []
     for first, second in pairs:

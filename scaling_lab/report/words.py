@@ -180,8 +180,8 @@ def told_apart(frontier: Frontier) -> Bullet:
     table = frontier.architectures
     repeated = table[table["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
-    values = {digest: list(group["ap"]) for digest, group in frontier.trials.groupby("architecture")}
-    tests = [statistics.welch(values[best["architecture"]], values[digest]).p for digest in others["architecture"]]
+    aps = frontier.aps
+    tests = [statistics.welch(aps[best["architecture"]], aps[digest]).p for digest in others["architecture"]]
     # Which is the best these seeds have said as well, so that any two might have been compared.
     corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
     below = [label for label, p in zip(others["label"], corrected, strict=True) if p < 0.05]
