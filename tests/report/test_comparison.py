@@ -283,8 +283,8 @@ def test_a_run_that_is_not_comparable_is_named_and_not_shown(make: Make) -> None
     assert set(found.points()["run"]) == {"a", "b"}
     warnings = [block.text for block in comparison_sections.conclusions(found).blocks if isinstance(block, Text)]
     assert warnings[0] == (
-        "c is not compared, and none of its numbers is shown: against a it has another recipe: epochs 6 against 36, "
-        "lr 0.004 against 0.01."
+        "c is not compared, and none of its numbers is shown: against a it has another recipe: epochs 36 against 6, "
+        "lr 0.01 against 0.004."
     )
     with pytest.raises(UserError, match=r"nothing can be compared with a; c: another recipe"):
         compare(a, c)
