@@ -180,6 +180,9 @@ def told_apart(frontier: Frontier) -> Bullet:
     table = frontier.architectures
     repeated = table[table["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
+    if others.empty:
+        text = f"{best['label']} alone has more than one seed, so no other architecture can be told apart from it."
+        return "What can be told apart.", text
     aps = frontier.aps
     tests = [statistics.welch(aps[best["architecture"]], aps[digest]).p for digest in others["architecture"]]
     # Which is the best these seeds have said as well, so that any two might have been compared.
@@ -209,8 +212,8 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
         f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; "
-        "its interval does not allow for that. "
-        f"{'Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
+        "its interval does not allow for that."
+        f"{' Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
     )
     return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
 
