@@ -16,6 +16,7 @@ from scaling_lab.report import matching, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.choices import importance_blocks, label_of, name_of, params_of, texts
 from scaling_lab.report.distributions import Distributions, distributions, population_table
+from scaling_lab.report.escaping import identifier
 from scaling_lab.report.population_figures import distribution_figure
 from scaling_lab.report.tables import records
 
@@ -159,7 +160,7 @@ def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
             f"No two {several} have {matching.LEAST_LEFT} architectures or more at shared costs, so AP is not compared."
         )
         return [Text(text=text, tone="note")]
-    file = name.replace(" ", "_")
+    file = identifier(name).replace("-", "_")  # a parameter's name may hold a slash
     blocks: list[Block] = [_verdict(found, several)]
     if len(found.edf):
         blocks.append(
