@@ -10,10 +10,10 @@ import pandas as pd
 from scaling_lab.report import statistics, words
 from scaling_lab.report.comparison import Comparison, Side
 from scaling_lab.report.repeats import offsets, same_seeds
+from scaling_lab.report.search import ENDED
 from scaling_lab.report.tables import records
 
 Bullet = tuple[str, str]
-ENDED = ("complete", "stopped", "failed")
 
 
 def refusals(comparison: Comparison) -> list[str]:
@@ -104,13 +104,13 @@ def volume_difference(row: dict[str, Any]) -> str:
         text = f"From {words.significant(row['cheapest'])} GMACs on, where both have architectures, the front of {first} is "
         amount = f"{abs(value):.1f} AP {'higher' if value > 0 else 'lower'} on average than"
         text += f"{'on average as high as' if _is_nothing(value) else amount} that of {other}"
-        text += f" {_range(row['lead_low'], row['lead_high'])}" if claimed else ""
+        text += f" {words.signed_interval(row['lead_low'], row['lead_high'])}" if claimed else ""
         found.append(f"{text}: {_claim(row['lead_verdict'])}.")
     claimed = row["verdict"] != "no claim"
     value = row["median"] if claimed else row["value"]
     amount = "as much" if _is_nothing(value) else f"{abs(value):.1f} {'more' if value > 0 else 'less'}"
     text = f"In all, the front of {first} dominates {amount} (AP times halvings of cost)"
-    text += f" {_range(row['low'], row['high'])}" if claimed else ""
+    text += f" {words.signed_interval(row['low'], row['high'])}" if claimed else ""
     found.append(f"{text}, with the costs that one run alone reaches: {_claim(row['verdict'])}.")
     return " ".join(found)
 
@@ -124,10 +124,6 @@ def _claim(verdict: str) -> str:
         "no claim": "single trainings, no claim that it would be so again",
         "distinguishable": "more than the seeds leave to chance",
     }.get(verdict, "not distinguishable")
-
-
-def _range(low: float, high: float) -> str:
-    return f"[{words.signed(low)}, {words.signed(high)}]"
 
 
 # --- the same architectures ------------------------------------------------------------------------------------------
@@ -215,7 +211,7 @@ def offset_sentences(table: pd.DataFrame) -> list[str]:
     for row in records(offsets(table)):
         over = words.plural(int(row["architectures"]), "architecture")
         text = f"Over {over} of both, {row['first']} has {words.signed(row['mean'])} AP against {row['other']}"
-        text += f" {_range(row['low'], row['high'])}"
+        text += f" {words.signed_interval(row['low'], row['high'])}"
         if row["verdict"] == "distinguishable":
             text += ": something beside the architecture differs, be it the seeds, the device, a library or the code."
         else:
