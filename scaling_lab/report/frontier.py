@@ -54,8 +54,11 @@ class Frontier:
 
     @cached_property
     def aps(self) -> dict[str, list[float]]:
-        """The APs of each architecture's trials, in their order."""
-        return aps_by_architecture(self.trials)
+        """The APs of each architecture's trials, in their order, by its digest."""
+        found: dict[str, list[float]] = {}
+        for digest, ap in zip(self.trials["architecture"], self.trials["ap"], strict=True):
+            found.setdefault(str(digest), []).append(float(ap))
+        return found
 
     @cached_property
     def means_BA(self) -> np.ndarray[Any, Any]:
@@ -129,7 +132,7 @@ def summarise(
     compared: pd.DataFrame, labels: Mapping[str, str], *, excluded: pd.DataFrame, finalists: pd.DataFrame | None = None
 ) -> Frontier:
     """Compute what is shown of comparable trials; a table without rows gives a frontier without."""
-    sd, degrees = statistics.pooled_sd(list(aps_by_architecture(compared).values()))
+    sd, degrees = statistics.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
     architectures = by_architecture(compared, sd=sd, degrees=degrees)
     shared = ["architecture", "ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
     joined = compared.merge(architectures[shared], on="architecture", how="left", sort=False)
@@ -142,14 +145,6 @@ def summarise(
         sd=sd,
         degrees=degrees,
     )
-
-
-def aps_by_architecture(trials: pd.DataFrame) -> dict[str, list[float]]:
-    """Give the APs of each architecture's trials, in their order, by digest."""
-    found: dict[str, list[float]] = {}
-    for digest, ap in zip(trials["architecture"].tolist(), trials["ap"].tolist(), strict=True):
-        found.setdefault(str(digest), []).append(float(ap))
-    return found
 
 
 def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -189,7 +189,7 @@ def told_apart(frontier: Frontier) -> Bullet:
         text = f"{best['label']} alone has more than one seed, so no other architecture can be told apart from it."
         return "What can be told apart.", text
     aps = frontier.aps
-    tests = [statistics.welch(aps[best["architecture"]], aps[digest]).p for digest in others["architecture"]]
+    tests = [statistics.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
     # Which is the best these seeds have said as well, so that any two might have been compared.
     corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
     below = [label for label, p in zip(others["label"], corrected, strict=True) if p < statistics.LEVEL]
