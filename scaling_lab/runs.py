@@ -288,23 +288,23 @@ class Runs:
         """Give (image id, picture's path, its objects as COCO annotations) for each sample image."""
         if not self.folder.ground_truth.is_file():
             return []
-        truth = json.loads(self.folder.ground_truth.read_text(encoding="utf-8"))
+        truth = _json(self.folder.ground_truth)
         found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
         for annotation in truth["annotations"]:
-            found[annotation["image_id"]].append(annotation)
+            found.setdefault(annotation["image_id"], []).append(annotation)
         return [(image, self.folder.samples / f"{image}.png", objects) for image, objects in found.items()]
 
     def category_names(self) -> dict[int, str]:
         """Give the classes of the sample images' objects by their ids, in the data's order."""
         if not self.folder.ground_truth.is_file():
             return {}
-        truth = json.loads(self.folder.ground_truth.read_text(encoding="utf-8"))
+        truth = _json(self.folder.ground_truth)
         return {category["id"]: str(category["name"]) for category in truth.get("categories", [])}
 
     def detections(self, trial: int) -> list[dict[str, Any]]:
         """Give what a trial's final weights detected on the samples: image_id and detections; empty before its end."""
         path = self.folder.trial(trial) / "detections.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return _json(path) if path.is_file() else []
 
     # --- the database ------------------------------------------------------------------------------------------------
 
@@ -363,6 +363,14 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, timeout=30)
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _json(path: Path) -> Any:
+    """Read a file of the run's folder. Raises UserError where it is cut or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not whole ({error}); without it the report has no such pictures") from None
 
 
 def _parsed(row: Mapping[str, Any], *columns: str) -> dict[str, Any]:

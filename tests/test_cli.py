@@ -327,7 +327,7 @@ def test_report_compares_several_runs_and_refuses_what_is_not_comparable(
     assert "<h1>x and x-random compared</h1>" in page.read_text()
     assert main(["report", "runs/x", "runs/long", "runs/x-random", "--out", "three", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": "three/comparison.html"}
-    why = "another recipe: epochs 6 against 36, lr 0.004 against 0.01"
+    why = "another recipe: epochs 36 against 6, lr 0.01 against 0.004"
     assert (
         f"long is not compared, and none of its numbers is shown: against x it has {why}."
         in Path("three/comparison.html").read_text()

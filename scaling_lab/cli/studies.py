@@ -6,13 +6,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.console import trial_rows, trial_table
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_verbs(verbs: Any) -> None:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
     from scaling_lab.runs import Runs
 
-LEVEL = 0.05
 MATCHED_COST = 0.05  # costs are matched up to this share of the baseline's GMACs
 MOST_SHOWN = 40  # comparisons as sentences and in the figure; the table has all
 
@@ -56,7 +55,7 @@ def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]
     that is 1 up to MATCHED_COST), factors (in which the specs differ, with commas) and their number, verdict, sentence.
     """
     table = frontier.architectures.set_index("architecture")
-    values = {str(digest): list(group) for digest, group in frontier.trials.groupby("architecture")["ap"]}
+    values = frontier.aps
     gmacs = float(table["gmacs"].loc[baseline])
     rows = []
     for row in records(table.drop(index=baseline).reset_index()):
@@ -76,7 +75,7 @@ def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]
     if differences.empty:
         return differences
     differences["p_holm"] = statistics.holm([float(p) for p in differences["p"]])
-    differences["verdict"] = [_verdict_of(p) for p in differences["p_holm"]]
+    differences["verdict"] = [statistics.verdict(p) for p in differences["p_holm"]]
     name = str(table.loc[baseline, "label"])
     differences["sentence"] = [sentence(row, name) for row in records(differences)]
     return differences
@@ -92,10 +91,6 @@ def _factors(spec: DetectorSpec, of_baseline: DetectorSpec) -> dict[str, Any]:
     return {"factors": ", ".join(names), "factor_count": len(names)}
 
 
-def _verdict_of(p: float) -> str:
-    return "no claim" if math.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"
-
-
 def sentence(row: dict[str, Any], baseline: str) -> str:
     """Say a comparison in one sentence."""
     beginning = f"{row['label']} against {baseline}: {words.signed(row['difference'])} AP"
@@ -105,7 +100,7 @@ def sentence(row: dict[str, Any], baseline: str) -> str:
     several = f" It differs in {words.listed(row['factors'].split(', '))}." if row["factor_count"] > 1 else ""
     if row["verdict"] == "no claim":
         return f"{beginning}, {seeds}: no claim.{several}"
-    text = f"{beginning} [{words.signed(row['low'])}, {words.signed(row['high'])}], {seeds}: {row['verdict']}"
+    text = f"{beginning} {words.signed_interval(row['low'], row['high'])}, {seeds}: {row['verdict']}"
     if row["verdict"] == "not distinguishable":
         if row["low"] > 0 or row["high"] < 0:
             text += f" once corrected for being one of several comparisons (p {row['p_holm']:.2f})"
@@ -196,14 +191,12 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
     )
 
 
-def _interval(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"[{words.signed(low)}, {words.signed(high)}]"
-
-
 def _table(differences: pd.DataFrame, baseline: str) -> Table:
     """Give the table of differences, with columns for what was tested where anything was."""
     frame = differences.copy()
-    frame["interval"] = [_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
+    frame["interval"] = [
+        words.signed_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)
+    ]
     frame["p"] = [words.p_value(p) for p in frame["p_holm"]]
     frame["cost"] = 100.0 * (frame["gmacs_ratio"] - 1.0)
     frame["cost_matched"] = ["yes" if matched else "no" for matched in frame["matched"]]

@@ -30,7 +30,8 @@ def find_baseline(runs: Runs, frontier: Frontier) -> tuple[str | None, str]:
     known = _points(runs)
     _check_names(point, known)
     wanted = ", ".join(f"{name} = {value}" for name, value in point.items())
-    digests = list(dict.fromkeys(row["architecture"] for row in records(frontier.trials) if _fits(_point(row), point)))
+    rows = records(_with_params(frontier.trials, "architecture"))
+    digests = list(dict.fromkeys(row["architecture"] for row in rows if _fits(_point(row), point)))
     if len(digests) == 1:
         return str(digests[0]), ""
     if digests:
@@ -48,7 +49,14 @@ def find_baseline(runs: Runs, frontier: Frontier) -> tuple[str | None, str]:
 
 def _points(runs: Runs) -> list[dict[str, Any]]:
     """Give the points of all trials, whatever became of them, and of those that limits refused."""
-    return [_point(row) for row in records(runs.table())] + [dict(p) for p in runs.rejections().get("params", ())]
+    return [_point(row) for row in records(_with_params(runs.table()))] + [
+        dict(p) for p in runs.rejections().get("params", ())
+    ]
+
+
+def _with_params(trials: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Give these columns and the parameters': of thousands of trials no more is made into rows."""
+    return trials[[name for name in trials.columns if name in names or str(name).startswith("param_")]]
 
 
 def _point(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,14 +72,17 @@ def terms(runs: Runs) -> Terms:
 
 
 def why_not(first: Terms, other: Terms) -> tuple[str, ...]:
-    """Give the reasons why APs under the second terms are not compared with those under the first; none where they are."""
-    found = [*_images(first, other), *_classes(first, other), *_recipe(first, other)]
+    """Give the reasons why APs under the second terms are not compared with those under the first; none where they are.
+
+    Of two values the second terms' comes first, for a reason is said of them: "36 epochs against 6".
+    """
+    found = [*_images(other, first), *_classes(other, first), *_recipe(other, first)]
     if None in (first.protocol, other.protocol):
         which = "neither says" if first.protocol == other.protocol else "one does not say"
         found.append(f"{which} by which protocol it was trained")
     elif not found and first.protocol != other.protocol:
         found.append(
-            f"another protocol, {first.protocol} against {other.protocol}, though all else that was recorded is equal"
+            f"another protocol, {other.protocol} against {first.protocol}, though all else that was recorded is equal"
         )
     return tuple(found)
 
@@ -124,38 +127,38 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 # --- reasons ---------------------------------------------------------------------------------------------------------
 
 
-def _images(first: Terms, other: Terms) -> list[str]:
-    if first.data_digest == other.data_digest:
+def _images(one: Terms, first: Terms) -> list[str]:
+    if one.data_digest == first.data_digest:
         return []
-    digests = f"{_short(first.data_digest)} against {_short(other.data_digest)}"
-    changes = _changes(first.data, other.data, DATA_NAMES)
+    digests = f"{_short(one.data_digest)} against {_short(first.data_digest)}"
+    changes = _changes(one.data, first.data, DATA_NAMES)
     return [f"other images, digest {digests}" + (f" ({changes})" if changes else "")]
 
 
-def _classes(first: Terms, other: Terms) -> list[str]:
-    if first.classes == other.classes:
+def _classes(one: Terms, first: Terms) -> list[str]:
+    if one.classes == first.classes:
         return []
-    if len(first.classes) != len(other.classes):
-        return [f"{len(first.classes)} classes against {len(other.classes)}"]
-    pairs = zip(first.classes, other.classes, strict=True)
-    changes = [f"{one} against {two}" for one, two in pairs if one != two]
+    if len(one.classes) != len(first.classes):
+        return [f"{plural(len(one.classes), 'class', 'classes')} against {len(first.classes)}"]
+    pairs = zip(one.classes, first.classes, strict=True)
+    changes = [f"{own} against {its}" for own, its in pairs if own != its]
     return [f"other classes: {listed(changes, most=MOST_NAMED)}"]
 
 
-def _recipe(first: Terms, other: Terms) -> list[str]:
-    changes = _changes(first.recipe, other.recipe, {})
+def _recipe(one: Terms, first: Terms) -> list[str]:
+    changes = _changes(one.recipe, first.recipe, {})
     if changes:
         return [f"another recipe: {changes}"]
-    if first.epochs != other.epochs:
-        return [f"{first.epochs} epochs against {other.epochs}"]
+    if one.epochs != first.epochs:
+        return [f"{one.epochs} epochs against {first.epochs}"]
     return []
 
 
-def _changes(first: Mapping[str, Any], other: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def _changes(one: Mapping[str, Any], first: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """Name the fields that differ with both values, as many as a line bears."""
-    fields = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+    fields = [name for name in {**first, **one} if one.get(name) != first.get(name)]
     shown = [
-        f"{names.get(name, name)} {_value(first, name)} against {_value(other, name)}" for name in fields[:MOST_NAMED]
+        f"{names.get(name, name)} {_value(one, name)} against {_value(first, name)}" for name in fields[:MOST_NAMED]
     ]
     rest = len(fields) - len(shown)
     return ", ".join(shown) + (f" and {plural(rest, 'more field')}" if rest else "")

@@ -21,7 +21,7 @@ from scaling_lab.report.comparability import Refused, distinct_names, split, ter
 from scaling_lab.report.figures import log_ticks
 from scaling_lab.report.frontier import Frontier, compute_frontier
 from scaling_lab.report.names import short_names
-from scaling_lab.report.repeats import LEVEL, repeats
+from scaling_lab.report.repeats import repeats
 from scaling_lab.report.tables import records
 from scaling_lab.runs import Runs
 
@@ -166,7 +166,7 @@ class Comparison:
         sides = [side for side in self.sides if len(side.frontier.architectures)]
         rows = []
         for other in sides[1:]:
-            confidence = 1.0 - LEVEL / (2 * (len(sides) - 1))
+            confidence = 1.0 - statistics.LEVEL / (2 * (len(sides) - 1))
             floor = max(float(side.frontier.architectures["gmacs"].min()) for side in (sides[0], other))
             row: dict[str, Any] = {"first": sides[0].name, "other": other.name, "cheapest": floor}
             width = math.log2(0.5 * self.reference[0] / floor)
@@ -179,7 +179,7 @@ class Comparison:
                 )
                 found = uncertainty.Range.of(drawn, confidence=confidence)
                 row |= {f"{name}value": float(value[0]), f"{name}median": found.median, f"{name}low": found.low}
-                row |= {f"{name}high": found.high, f"{name}verdict": _verdict(found.low, found.high)}
+                row |= {f"{name}high": found.high, f"{name}verdict": statistics.interval_verdict(found.low, found.high)}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -239,12 +239,6 @@ def compare(*runs: Runs) -> Comparison:
         for number, (place, each) in enumerate(zip(places, kept, strict=True))
     ]
     return Comparison(sides=tuple(sides), refused=refused, labels=labels)
-
-
-def _verdict(low: float, high: float) -> str:
-    if math.isnan(low):
-        return "no claim"
-    return "distinguishable" if low > 0 or high < 0 else "not distinguishable"
 
 
 def _edges(costs: Array) -> list[float]:

@@ -10,10 +10,10 @@ import pandas as pd
 from scaling_lab.report import statistics, words
 from scaling_lab.report.comparison import Comparison, Side
 from scaling_lab.report.repeats import offsets, same_seeds
+from scaling_lab.report.search import ENDED
 from scaling_lab.report.tables import records
 
 Bullet = tuple[str, str]
-ENDED = ("complete", "stopped", "failed")
 
 
 def refusals(comparison: Comparison) -> list[str]:
@@ -102,20 +102,21 @@ def volume_difference(row: dict[str, Any]) -> str:
         claimed = row["lead_verdict"] != "no claim"
         value = row["lead_median"] if claimed else row["lead_value"]
         text = f"From {words.significant(row['cheapest'])} GMACs on, where both have architectures, the front of {first} is "
-        text += f"{_apart(value, 'higher', 'lower')} on average than that of {other}"
-        text += f" {_range(row['lead_low'], row['lead_high'])}" if claimed else ""
+        amount = f"{abs(value):.1f} AP {'higher' if value > 0 else 'lower'} on average than"
+        text += f"{'on average as high as' if _is_nothing(value) else amount} that of {other}"
+        text += f" {words.signed_interval(row['lead_low'], row['lead_high'])}" if claimed else ""
         found.append(f"{text}: {_claim(row['lead_verdict'])}.")
     claimed = row["verdict"] != "no claim"
     value = row["median"] if claimed else row["value"]
-    more = "more" if value > 0 else "less"
-    text = f"In all, the front of {first} dominates {abs(value):.1f} {more} (AP times halvings of cost)"
-    text += f" {_range(row['low'], row['high'])}" if claimed else ""
+    amount = "as much" if _is_nothing(value) else f"{abs(value):.1f} {'more' if value > 0 else 'less'}"
+    text = f"In all, the front of {first} dominates {amount} (AP times halvings of cost)"
+    text += f" {words.signed_interval(row['low'], row['high'])}" if claimed else ""
     found.append(f"{text}, with the costs that one run alone reaches: {_claim(row['verdict'])}.")
     return " ".join(found)
 
 
-def _apart(value: float, above: str, below: str) -> str:
-    return f"{abs(value):.1f} AP {above if value > 0 else below}"
+def _is_nothing(value: float) -> bool:
+    return f"{abs(value):.1f}" == "0.0"
 
 
 def _claim(verdict: str) -> str:
@@ -123,10 +124,6 @@ def _claim(verdict: str) -> str:
         "no claim": "single trainings, no claim that it would be so again",
         "distinguishable": "more than the seeds leave to chance",
     }.get(verdict, "not distinguishable")
-
-
-def _range(low: float, high: float) -> str:
-    return f"[{words.signed(low)}, {words.signed(high)}]"
 
 
 # --- the same architectures ------------------------------------------------------------------------------------------
@@ -160,9 +157,10 @@ def agreement(table: pd.DataFrame) -> str:
     text += f" ({words.plural(len(table), 'pair')} of runs and architecture)." if several else "."
     tested = table[table["p"].notna()]
     if len(tested):
-        apart = list(dict.fromkeys(tested.loc[tested["verdict"] == "distinguishable", "label"]))
+        apart = tested.loc[tested["verdict"] == "distinguishable", "label"]
+        names = words.listed(list(dict.fromkeys(apart)))
         text += f" Of {words.plural(len(tested), 'difference')} that can be tested "
-        text += f"{len(apart)} cannot be chance: {words.listed(apart)}" if apart else "none is more than chance"
+        text += f"{len(apart)} can be told from chance: {names}" if len(apart) else "none can be told from chance"
         text += " (Welch's t-test at 5 %, Holm's correction)."
     unclear = int(counts.get("no claim", 0))
     if unclear:
@@ -213,7 +211,7 @@ def offset_sentences(table: pd.DataFrame) -> list[str]:
     for row in records(offsets(table)):
         over = words.plural(int(row["architectures"]), "architecture")
         text = f"Over {over} of both, {row['first']} has {words.signed(row['mean'])} AP against {row['other']}"
-        text += f" {_range(row['low'], row['high'])}"
+        text += f" {words.signed_interval(row['low'], row['high'])}"
         if row["verdict"] == "distinguishable":
             text += ": something beside the architecture differs, be it the seeds, the device, a library or the code."
         else:

@@ -19,8 +19,6 @@ from scaling_lab.report import matching, statistics
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
 
-LEVEL = 0.05
-
 
 @dataclass(frozen=True, kw_only=True)
 class Distributions:
@@ -76,10 +74,7 @@ def _matched(table: pd.DataFrame) -> pd.DataFrame:
 def _pairs(table: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     pairs = pd.DataFrame([_pair(table, first, second) for first, second in itertools.combinations(order, 2)])
     pairs["p_holm"] = statistics.holm(pairs["p"].tolist())
-    pairs["verdict"] = [
-        "not compared" if np.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"
-        for p in pairs["p_holm"]
-    ]
+    pairs["verdict"] = ["not compared" if np.isnan(p) else statistics.verdict(p) for p in pairs["p_holm"]]
     return pairs
 
 

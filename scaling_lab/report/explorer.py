@@ -68,10 +68,13 @@ def explore(runs: Runs, frontier: Frontier) -> Section:
     if len(frontier.architectures) == 0:
         return Section(title="Explore", blocks=())
     data = explorer_data(runs, frontier)
+    several = frontier.degrees > 0
     caption = (
-        "Each point is an architecture: the mean of its seeds, which are the small dots, with its 95 % interval. The line is the "
-        "front of what is shown: nothing shown costs less and is better. Point at one to read it, select it here or in the "
-        "table to see what it is, draw a frame to look closer or to choose several, and type in the filter to leave some out."
+        f"Each point is an architecture{': the mean of its seeds, where it has several' if several else ', trained once'}. "
+        + ("Small dots are the seeds, bars 95 % intervals, as far as they can be shown. " if several else "")
+        + "The line is the front of what is shown: nothing shown costs less and is better. Point at one to read it, select it "
+        "here or in the table to see what it is, draw a frame to look closer or to choose several, and type in the filter to "
+        "leave some out."
     )
     return Section(title="Explore", blocks=(Explorer(table=means_table(frontier), data=data, caption=caption),))
 
@@ -161,10 +164,11 @@ def _colours(frontier: Frontier, specs: list[DetectorSpec]) -> list[dict[str, An
 
 
 def _in_order(values: list[Any]) -> list[Any]:
-    """Give the different values, numbers by size and all others as they come."""
+    """Give the different values, numbers by size with a missing one last, and all others as they come."""
     different = list({_value(value): value for value in values}.values())
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in different)
-    return sorted(different) if numbers else different
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in different):
+        return sorted(different, key=lambda value: (math.isnan(value), value))
+    return different
 
 
 def _value(value: object) -> str:

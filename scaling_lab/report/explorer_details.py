@@ -48,7 +48,9 @@ def details(
     epochs = runs.epochs()
     chosen = frontier.trials[frontier.trials["architecture"].isin({spec.digest for spec in specs.values()})]
     by_trial = dict(list(epochs[epochs["trial"].isin(set(chosen["trial"]))].groupby("trial")))
-    by_digest = {str(digest): records(group) for digest, group in chosen.groupby("architecture")}
+    by_digest: dict[str, list[dict[str, Any]]] = {}
+    for row in records(chosen[["architecture", "trial", "seed"]]):
+        by_digest.setdefault(str(row["architecture"]), []).append(row)
     found = {}
     for place, spec in specs.items():
         trials = sorted(by_digest[spec.digest], key=lambda row: (row["seed"], row["trial"]))

@@ -62,6 +62,14 @@ class Frontier:
         return summarise(self.finalists, self.labels, excluded=self.excluded)
 
     @cached_property
+    def aps(self) -> dict[str, list[float]]:
+        """The APs of each architecture's trials, in their order, by its digest."""
+        found: dict[str, list[float]] = {}
+        for digest, ap in zip(self.trials["architecture"], self.trials["ap"], strict=True):
+            found.setdefault(str(digest), []).append(float(ap))
+        return found
+
+    @cached_property
     def means_BA(self) -> np.ndarray[Any, Any]:
         """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
         return self.drawn_means(pooled=(self.sd, self.degrees))
@@ -70,8 +78,7 @@ class Frontier:
         self, *, pooled: tuple[float, int], draws: int | None = None, seed: int = posterior.SEED
     ) -> np.ndarray[Any, Any]:
         """Draw the same by a pooled (SD, degrees) of one's own; two runs take two seeds, or they would share their luck."""
-        by_digest = {str(digest): list(group) for digest, group in self.trials.groupby("architecture")["ap"]}
-        groups = [by_digest[str(digest)] for digest in self.architectures["architecture"]]
+        groups = [self.aps[str(digest)] for digest in self.architectures["architecture"]]
         costs = [float(cost) for cost in self.architectures["gmacs"]]
         return posterior.drawn_means(groups, pooled=pooled, costs=costs, draws=draws, seed=seed)
 
@@ -80,12 +87,16 @@ class Frontier:
         places = {str(digest): place for place, digest in enumerate(self.architectures["architecture"])}
         return self.means_BA[:, [places[str(digest)] for digest in architectures]]
 
-    def front_probability(self, cost: str = "gmacs") -> pd.Series[float]:
-        """Give for each of `architectures` how probable it is that it is on the front of AP against a cost."""
+    def front_probability(self) -> pd.Series[float]:
+        """Give for each of `architectures` how probable it is that it is on the front of AP against GMACs."""
+        return self._front_probability.copy()
+
+    @cached_property
+    def _front_probability(self) -> pd.Series[float]:
         table = self.architectures
         if table.empty or self.degrees < 1:
             return pd.Series(math.nan, index=table.index, dtype=float)
-        return pd.Series(uncertainty.front_probability(table[cost].tolist(), self.means_BA), index=table.index)
+        return pd.Series(uncertainty.front_probability(table["gmacs"].tolist(), self.means_BA), index=table.index)
 
     def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
         """Give the best AP that a cost buys: cost, low, median, high (5, 50, 95 %).

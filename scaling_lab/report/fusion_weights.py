@@ -155,6 +155,10 @@ def _differences(table: pd.DataFrame) -> list[tuple[str, str]]:
     is_softmax = last["fusion"].str.contains("softmax")
     fast, softmax = last[~is_softmax], last[is_softmax]
     sides = [each.pivot_table(index=EDGE, columns="trial", values="weight") for each in (fast, softmax)]
+    both = sides[0].index.intersection(sides[1].index)  # a weight that was not finite is missing
+    if both.empty:
+        return []
+    sides = [side.loc[both] for side in sides]
     means = [side.mean(axis=1) for side in sides]
     gaps = means[0] - means[1]
     place = int(gaps.abs().to_numpy().argmax())
@@ -164,8 +168,8 @@ def _differences(table: pd.DataFrame) -> list[tuple[str, str]]:
         " (± SD over seeds)." if min(side.shape[1] for side in sides) > 1 else "; one seed on a side, so no spread."
     )
     found = [("Largest difference between fast and softmax at the end:", text)]
-    between = [np.abs(a - b).mean() for a, b in itertools.product(*(side.to_numpy().T for side in sides))]
-    within = [np.abs(a - b).mean() for side in sides for a, b in itertools.combinations(side.to_numpy().T, 2)]
+    between = [np.nanmean(np.abs(a - b)) for a, b in itertools.product(*(side.to_numpy().T for side in sides))]
+    within = [np.nanmean(np.abs(a - b)) for side in sides for a, b in itertools.combinations(side.to_numpy().T, 2)]
     text = f"a training with fast and one with softmax differ by {np.mean(between):.3f} in a weight"
     if within:
         text += f", two seeds of one of them by {np.mean(within):.3f}"
@@ -173,6 +177,7 @@ def _differences(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _with_spread(values: np.ndarray[Any, Any]) -> str:
+    values = values[np.isfinite(values)]
     spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
     return f"{values.mean():.2f}{spread}"
 

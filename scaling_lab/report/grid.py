@@ -6,7 +6,6 @@ It says what the paper chose beside that. A value counts at every scale that the
 from __future__ import annotations
 
 import functools
-import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -124,9 +123,7 @@ def _caption(table: pd.DataFrame, scale: str, paper: float | None) -> str:
 
 def _table(table: pd.DataFrame, parameter: str, name: str, scale: str) -> Table:
     frame = table.drop(columns="aps")
-    frame["interval"] = [
-        "–" if math.isnan(row["ap_low"]) else words.interval(row["ap_low"], row["ap_high"]) for row in records(frame)
-    ]
+    frame["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
     digits = 0 if (frame["value"] % 1 == 0).all() else 2
     columns = [Column(key="value", label=name.capitalize(), digits=digits)]
     if frame["scale"].nunique() > 1:

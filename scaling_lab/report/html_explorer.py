@@ -21,6 +21,7 @@ def explorer(block: blocks.Explorer) -> str:
         '<button type="button" class="all" hidden>Show all</button></div>'
         '<div class="plot" role="img" aria-label="The architectures as points; the table below has the same rows"></div>'
         f'<p class="caption">{prose(block.caption)}</p>'
-        f'<div class="chosen" aria-live="polite"><p class="text note">{HINT}</p></div></div>'
+        '<p class="unseen" role="status"></p>'
+        f'<div class="chosen" role="region" aria-label="The selected architecture"><p class="text note">{HINT}</p></div></div>'
         f"{stored(block.data)}{html_tables.table(block.table)}</div>"
     )

@@ -132,7 +132,7 @@ def _scripts(page: blocks.Page) -> str:
     """Give the page's own script, and where it has something to explore plotly.js, 4.8 MB, and what draws with it."""
     scripts = [_asset("page.js")]
     if any(isinstance(block, blocks.Explorer) for block in _leaves(page)):
-        scripts += [plotly.offline.get_plotlyjs(), _asset("explorer.js")]
+        scripts += [plotly.offline.get_plotlyjs(), _asset("drawings.js"), _asset("explorer.js")]
     assert not any("</script" in script for script in scripts)
     return "\n".join(f"<script>\n{script}</script>" for script in scripts)
 

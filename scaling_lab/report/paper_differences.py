@@ -25,7 +25,6 @@ from scaling_lab.report.tables import has_values, records
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
 
-LEVEL = 0.05
 MOST_SENTENCES = 12
 # The rows of Table 4 as (backbone, wiring), and its steps: what is changed, from which row to which.
 TABLE_4 = {
@@ -58,7 +57,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
     )
     sentences = [_sentence(row, low, high) for row in records(ours.head(MOST_SENTENCES))]
     frame = pd.concat([paper.assign(where="paper"), ours.assign(where="here")], ignore_index=True)
-    frame["interval"] = [_interval(row["low"], row["high"]) for row in records(frame)]
+    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
     columns = [Column(key="where", label="Where"), Column(key="pair", label="Fast minus softmax")]
     columns += _difference_columns(ours)
     caption = f"ΔAP is fast minus softmax. The paper's rows are {source}: on COCO, without an interval, and not measured here."
@@ -120,7 +119,7 @@ def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[B
     frame["difference_paper"] = [
         round(float(paper[after]["ap_val"]) - float(paper[before]["ap_val"]), 2) for _, before, after in steps
     ]
-    frame["interval"] = [_interval(row["low"], row["high"]) for row in records(frame)]
+    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
     frame["factors"] = [
         ", ".join(differing_factors(specs[ends[after][0]], specs[ends[before][0]])) for _, before, after in steps
     ]
@@ -153,7 +152,7 @@ def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict
 
 def _differences(frontier: Frontier, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Compare pairs of architectures (first minus second), with Holm's correction over the pairs."""
-    values = {str(digest): list(group) for digest, group in frontier.trials.groupby("architecture")["ap"]}
+    values = frontier.aps
     latencies = dict(zip(frontier.architectures["architecture"], frontier.architectures["latency_ms"], strict=True))
     rows = []
     for first, second in pairs:
@@ -177,12 +176,11 @@ def _sentence(row: dict[str, Any], low: float, high: float) -> str:
     beginning = f"{row['pair']}: {words.signed(row['difference'])} AP"
     if math.isnan(row["p"]):
         return f"{beginning}, {seeds}: no claim."
-    verdict = "distinguishable" if row["p_holm"] < LEVEL else "not distinguishable"
+    verdict = statistics.verdict(row["p_holm"])
     inside = [row["low"] <= each <= row["high"] for each in (low, high)]
     where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
-    text = (
-        f"{beginning} {_interval(row['low'], row['high'])}, {seeds}: {verdict}. The paper's lie {where} this interval."
-    )
+    interval = words.signed_interval(row["low"], row["high"])
+    text = f"{beginning} {interval}, {seeds}: {verdict}. The paper's lie {where} this interval."
     if row["detectable"] > max(abs(low), abs(high)):
         text += f" A difference below {row['detectable']:.1f} AP, as the paper's are, cannot be relied on to show here."
     return text
@@ -193,10 +191,6 @@ def _difference_columns(frame: pd.DataFrame, label: str = "ΔAP") -> list[Column
     if has_values(frame, "low"):
         columns += [Column(key="interval", label="95 % interval", sort="low")]
     return [*columns, Column(key="n", label="Seeds", digits=0)]
-
-
-def _interval(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"[{words.signed(low)}, {words.signed(high)}]"
 
 
 def _listed(values: pd.Series[float]) -> str:

@@ -16,6 +16,7 @@ from scaling_lab.report import matching, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.choices import importance_blocks, label_of, name_of, params_of, texts
 from scaling_lab.report.distributions import Distributions, distributions, population_table
+from scaling_lab.report.escaping import identifier
 from scaling_lab.report.population_figures import distribution_figure
 from scaling_lab.report.tables import records
 
@@ -98,16 +99,12 @@ def sentence(row: Mapping[str, Any]) -> str:
     """Say how two populations differ."""
     if np.isnan(row["p"]):
         return f"not compared, for fewer than {matching.LEAST_LEFT} of one have costs that the other has too."
-    interval = "" if np.isnan(row["low"]) else f" [{words.signed(row['low'])}, {words.signed(row['high'])}]"
+    interval = "" if np.isnan(row["low"]) else f" {words.signed_interval(row['low'], row['high'])}"
     return (
         f"{words.signed(row['difference'])} AP{interval} in the mean, the distributions at most {100 * row['distance']:.0f} % "
         f"apart, at {words.significant(row['low_gmacs'])} to {words.significant(row['high_gmacs'])} GMACs: {row['verdict']} "
-        f"({_p(row['p_holm'])})."
+        f"(p {words.p_value(row['p_holm'])})."
     )
-
-
-def _p(p: float) -> str:
-    return f"p {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def _population(table: pd.DataFrame) -> str:
@@ -159,7 +156,7 @@ def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
             f"No two {several} have {matching.LEAST_LEFT} architectures or more at shared costs, so AP is not compared."
         )
         return [Text(text=text, tone="note")]
-    file = name.replace(" ", "_")
+    file = identifier(name).replace("-", "_")  # a parameter's name may hold a slash
     blocks: list[Block] = [_verdict(found, several)]
     if len(found.edf):
         blocks.append(
@@ -205,10 +202,7 @@ def _verdict(found: Distributions, several: str) -> Block:
 
 def _pairs_table(found: Distributions, file: str) -> Table:
     frame = found.pairs.copy()
-    frame["interval"] = [
-        "–" if np.isnan(row["low"]) else f"[{words.signed(row['low'])}, {words.signed(row['high'])}]"
-        for row in records(frame)
-    ]
+    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
     frame["percent"] = 100 * frame["distance"]
     frame["p_text"] = [words.p_value(p) for p in frame["p_holm"]]
     frame["left"] = [f"{row['n_first']} and {row['n_second']}" for row in records(frame)]

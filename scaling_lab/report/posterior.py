@@ -14,7 +14,6 @@ A is architectures, B draws, S values of sigma, T of tau, P coefficients of the 
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -69,14 +68,6 @@ def drawn_means(
     curve_AP = _curve(None if costs is None else np.asarray(costs, dtype=float)[known], len(y_A))
     found_BA[:, known] = _drawn(y_A, n_A, curve_AP, sigmas_S, draws, random)
     return found_BA
-
-
-@functools.cache
-def _relative_sigmas(degrees: int) -> Array:
-    """Give equally probable values (S,) of what sigma may be, over an SD estimated with these degrees."""
-    drawn = np.random.default_rng(SEED).chisquare(degrees, 20_000)
-    sigmas_S: Array = np.sqrt(degrees / np.quantile(drawn, (np.arange(SIGMAS) + 0.5) / SIGMAS))
-    return sigmas_S
 
 
 def _curve(costs_A: Array | None, count: int) -> Array:

@@ -15,7 +15,6 @@ import pandas as pd
 
 from scaling_lab.report import statistics
 
-LEVEL = 0.05
 LEAST_OFFSET = 3  # architectures for a mean difference with an interval
 SAME = "the same trainings"
 
@@ -49,7 +48,9 @@ def repeats(trials: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
             rows.append(row | _compared(here[digest], there[digest]))
     table = pd.DataFrame(rows, columns=_COLUMNS)
     table["p_holm"] = statistics.holm([float(p) for p in table["p"]])
-    table["verdict"] = [verdict or _verdict(p) for verdict, p in zip(table["verdict"], table["p_holm"], strict=True)]
+    table["verdict"] = [
+        verdict or statistics.verdict(p) for verdict, p in zip(table["verdict"], table["p_holm"], strict=True)
+    ]
     return table.sort_values(["label", "first", "other"], kind="stable").reset_index(drop=True)
 
 
@@ -78,8 +79,8 @@ def offsets(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (first, other), group in groups:
         differences = [float(value) for value in group["difference"]]
-        found = statistics.estimate(differences, confidence=1.0 - LEVEL / len(groups))
-        verdict = "distinguishable" if found.low > 0 or found.high < 0 else "not distinguishable"
+        found = statistics.estimate(differences, confidence=1.0 - statistics.LEVEL / len(groups))
+        verdict = statistics.interval_verdict(found.low, found.high)
         row = {"first": first, "other": other, "architectures": found.n, "mean": found.mean}
         rows.append(row | {"low": found.low, "high": found.high, "verdict": verdict})
     return pd.DataFrame(rows, columns=["first", "other", "architectures", "mean", "low", "high", "verdict"])
@@ -108,7 +109,3 @@ def _compared(first: list[tuple[int, float]], other: list[tuple[int, float]]) ->
 
 def _mean(trainings: list[tuple[int, float]]) -> float:
     return sum(ap for _, ap in trainings) / len(trainings)
-
-
-def _verdict(p: float) -> str:
-    return "no claim" if math.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"

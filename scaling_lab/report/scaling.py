@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import words
+from scaling_lab.report import statistics, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.scaling_figure import scaling_figure
 from scaling_lab.report.scaling_law import LEAST, band, fit_law, fit_line, left_out, misfit_p
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 NEXT = 2.0  # the next model costs so many times as much as the dearest
 CURVE_POINTS = 60
-LEVEL = 0.05
 
 
 def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
@@ -139,7 +138,7 @@ def _sentence(law: dict[str, Any]) -> tuple[str, str]:
         f"for the next model, of {words.significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{interval}. "
         f"{law['preferred']}"
     )
-    if law["misfit"] < LEVEL:
+    if law["misfit"] < statistics.LEVEL:
         text += " But the models lie further off the law than their seeds explain, so its intervals are too narrow."
     if not math.isnan(law["dearest_error"]):
         off = float(np.abs(law["errors"]).mean())

@@ -19,6 +19,8 @@ from scaling_lab.statistics import seeds_needed as seeds_needed
 from scaling_lab.statistics import smallest_detectable as smallest_detectable
 from scaling_lab.statistics import t_quantile, t_two_sided_p
 
+LEVEL = 0.05  # below it a p is called distinguishable
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -90,6 +92,16 @@ def holm(p_values: Sequence[float], *, family: int | None = None) -> list[float]
         running = max(running, min(1.0, (count - rank) * p))
         corrected[index] = running
     return corrected
+
+
+def verdict(p: float) -> str:
+    """Name what a p says: "distinguishable" below LEVEL, "not distinguishable", or "no claim" where it is nan."""
+    return "no claim" if math.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"
+
+
+def interval_verdict(low: float, high: float) -> str:
+    """Name in the same words what a difference's interval says: whether it leaves out 0."""
+    return "no claim" if math.isnan(low) else "distinguishable" if low > 0 or high < 0 else "not distinguishable"
 
 
 def expected_best_of(k: int) -> float:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ _ROW, _COLUMN = 0.46, 0.70  # inches between levels and between columns
 _RADIUS = 0.115  # inches
 _TOP, _BOTTOM = 0.24, 0.40  # inches above the coarsest level and below the finest, where curves may pass
 _DOWN, _UP, _SAME = SERIES[0], SERIES[1], REST  # to a finer level, to a coarser one, along a level
+_STEPS = np.arange(1, 24) / 24  # along a curve
 _BENDS = (0.0, 0.10, -0.10, 0.14, -0.14, 0.20, -0.20, 0.30, -0.30, 0.45, -0.45, 0.6, -0.6)
 
 Place = tuple[float, float]
@@ -144,14 +146,12 @@ def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
 
 def _clearance(start: Place, end: Place, bend: float, others: Sequence[Place]) -> float:
     """Give the least distance of a curve (matplotlib's arc3: a quadratic Bezier) from the other nodes."""
-    control = _control(start, end, bend)
-    least = math.inf
-    for step in range(1, 24):
-        t = step / 24
-        x = (1 - t) ** 2 * start[0] + 2 * t * (1 - t) * control[0] + t * t * end[0]
-        y = (1 - t) ** 2 * start[1] + 2 * t * (1 - t) * control[1] + t * t * end[1]
-        least = min([least, *(math.hypot(x - place[0], y - place[1]) for place in others)])
-    return least
+    if not others:
+        return math.inf
+    weights = np.stack([(1 - _STEPS) ** 2, 2 * _STEPS * (1 - _STEPS), _STEPS**2], axis=1)
+    curve = weights @ np.array([start, _control(start, end, bend), end])
+    apart = curve[:, None] - np.array(others)
+    return float(np.hypot(apart[..., 0], apart[..., 1]).min())
 
 
 def _control(start: Place, end: Place, bend: float) -> Place:

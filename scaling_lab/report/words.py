@@ -49,6 +49,11 @@ def interval(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"[{round(low, 1) + 0.0:.1f}, {round(high, 1) + 0.0:.1f}]"
 
 
+def signed_interval(low: float, high: float) -> str:
+    """Write an interval of a difference, a dash where there is none."""
+    return "–" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
+
+
 def p_value(p: float) -> str:
     """Write a p, never as nothing at all; a dash where there is none."""
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -180,12 +185,15 @@ def told_apart(frontier: Frontier) -> Bullet:
     table = frontier.architectures
     repeated = table[table["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
-    values = {digest: list(group["ap"]) for digest, group in frontier.trials.groupby("architecture")}
-    tests = [statistics.welch(values[best["architecture"]], values[digest]).p for digest in others["architecture"]]
+    if others.empty:
+        text = f"{best['label']} alone has more than one seed, so no other architecture can be told apart from it."
+        return "What can be told apart.", text
+    aps = frontier.aps
+    tests = [statistics.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
     # Which is the best these seeds have said as well, so that any two might have been compared.
     corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
-    below = [label for label, p in zip(others["label"], corrected, strict=True) if p < 0.05]
-    same = [label for label, p in zip(others["label"], corrected, strict=True) if not p < 0.05]
+    below = [label for label, p in zip(others["label"], corrected, strict=True) if p < statistics.LEVEL]
+    same = [label for label, p in zip(others["label"], corrected, strict=True) if not p < statistics.LEVEL]
     parts = [f"{best['label']} is distinguishable from {listed(below)}" if below else ""]
     parts += [f"{best['label']} is not distinguishable from {listed(same)}" if same else ""]
     text = "; ".join(part for part in parts if part) + " (Welch's t-test at 5 %, Holm's correction for all pairs)."
@@ -209,8 +217,8 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
         f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; "
-        "its interval does not allow for that. "
-        f"{'Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
+        "its interval does not allow for that."
+        f"{' Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
     )
     return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
 

@@ -91,6 +91,11 @@ def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_pat
     assert text.endswith("Holm's correction for all pairs).")
 
 
+def test_one_repeated_architecture_has_none_to_be_told_apart_from(tmp_path: Path) -> None:
+    _, frontier = opened(tmp_path, with_aps(panet=(47.0, 48.0), bifpn=(50.0,), fpn=(44.0,)))
+    assert words.told_apart(frontier)[1].startswith("PANet alone has more than one seed")
+
+
 def test_one_side_with_one_seed(tmp_path: Path) -> None:
     runs, frontier = opened(tmp_path, with_aps(panet=(47.0, 48.0), bifpn=(50.0,), fpn=(44.0, 45.0)))
     assert sentences(runs, frontier)["BiFPN"].endswith("+2.5 AP, 1 and 2 seeds: no claim.")

@@ -234,7 +234,7 @@ def test_a_point_and_a_row_select(desk: Opened) -> None:
     desk.show(".plot")
     desk.page.mouse.click(*desk.point("FPN"))
     expect(chosen).to_have_text("FPN")
-    expect(desk.table("architectures").locator("tr[aria-selected=true] td").first).to_have_text("FPN")
+    expect(desk.table("architectures").locator("tr[aria-current] td").first).to_have_text("FPN")
     assert desk.page.locator(".chosen .drawing circle").count() >= 10
     assert desk.page.locator(".chosen .curves .scatterlayer .js-line").count() == 6  # loss and AP of three seeds
     assert desk.page.locator(".chosen .panel rect").count() > 3
@@ -271,6 +271,43 @@ def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Pat
     found.page.context.close()
 
 
+def test_the_keyboard_reaches_and_selects_rows(desk: Opened) -> None:
+    rows = desk.table("architectures").locator("tbody tr")
+    names = desk.column("architectures", "Architecture")
+    desk.table("architectures").locator("th button").last.focus()
+    desk.page.keyboard.press("Tab")  # one row takes part: the selected one, at first the best
+    expect(rows.nth(0)).to_be_focused()
+    desk.page.keyboard.press("ArrowDown")
+    expect(rows.nth(1)).to_be_focused()
+    assert rows.nth(1).locator("td").first.evaluate("(cell) => getComputedStyle(cell).outlineStyle") == "solid"
+    desk.page.keyboard.press("Enter")
+    expect(desk.page.locator(".chosen h3")).to_have_text(names[1])
+    expect(desk.page.locator(".live [role=status]")).to_contain_text(f"{names[1]}, AP ")
+    desk.page.keyboard.press("ArrowUp")
+    desk.page.keyboard.press("Space")
+    expect(desk.page.locator(".chosen h3")).to_have_text(names[0])
+    desk.page.keyboard.press("ArrowDown")
+    desk.table("architectures").locator("th button:text-is('AP')").click()
+    assert rows.evaluate_all("(all) => all.map((row) => row.tabIndex)").count(0) == 1
+
+
+def test_what_the_legend_hides_stays_hidden_under_a_filter(browser: Browser, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", Fixture(trials=_many(12), samples=0))
+    found = opened(browser, write_report(run, FRONTIER), size=DESK).drawn()
+    found.page.locator("select[name=colour]").select_option(label="Topology")
+    hidden = "document.querySelector('.plot')._fullData.filter((t) => t.visible === 'legendonly').map((t) => t.name)"
+    found.page.locator(".legendtoggle").nth(1).click()
+    expect(found.page.locator(".plot .legend .traces[style*='opacity: 0.5']")).to_have_count(1)
+    (name,) = found.page.evaluate(hidden)
+    first = next(each for each in ("BiFPN", "PANet", "FPN") if each != name)
+    found.page.locator(".controls .filter input").fill(name)
+    assert found.page.evaluate(hidden) == [name]
+    found.page.locator(".controls .filter input").fill(first)
+    assert found.page.evaluate(hidden) == []
+    assert found.wrong == []
+    found.page.context.close()
+
+
 def test_axes_and_colours_are_the_readers(desk: Opened) -> None:
     desk.page.locator("select[name=across]").select_option(label="parameters, million")
     desk.page.locator("select[name=up]").select_option(label="AP50")
@@ -298,6 +335,10 @@ def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path)
     found = opened(browser, write_report(run, FRONTIER), size=PHONE).drawn()
     assert len(found.column("architectures", "AP")) == 200
     assert "first 200 of 230" in found.table("architectures").locator(".more").inner_text()
+    found.table("architectures").locator("tbody tr").nth(4).click()  # as the page came, before any sorting
+    fifth = found.table("architectures").locator("tbody tr").nth(4)
+    expect(found.page.locator(".chosen h3")).to_have_text(fifth.locator("td").first.inner_text())
+    expect(fifth).to_have_attribute("aria-current", "true")
     for _ in "down", "up":
         found.table("architectures").locator("th button:text-is('AP')").click()
     lowest = [float(text) for text in found.column("architectures", "AP")]

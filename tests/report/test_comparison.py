@@ -109,6 +109,13 @@ def test_a_real_difference_is_claimed_and_none_is_not(make: Make) -> None:
     assert ": not distinguishable" in text
 
 
+def test_fronts_that_are_alike_are_neither_higher_nor_lower(make: Make) -> None:
+    text = words_of(compare(*(make(name, trials) for name, trials in zip("ab", CASES["all equal"], strict=True))))
+    assert "the front of a is on average as high as that of b [+0.0, +0.0]" in text
+    assert "the front of a dominates as much (AP times halvings of cost)" in text
+    assert "0.0 AP" not in text
+
+
 def test_intervals_of_one_seed_are_none_and_nothing_is_claimed(make: Make) -> None:
     found = compare(make("many", trained(1)), make("single", trained(2, seeds=(0,), shift=10.0)))
     volumes = found.volumes.set_index("run")
@@ -283,8 +290,8 @@ def test_a_run_that_is_not_comparable_is_named_and_not_shown(make: Make) -> None
     assert set(found.points()["run"]) == {"a", "b"}
     warnings = [block.text for block in comparison_sections.conclusions(found).blocks if isinstance(block, Text)]
     assert warnings[0] == (
-        "c is not compared, and none of its numbers is shown: against a it has another recipe: epochs 6 against 36, "
-        "lr 0.004 against 0.01."
+        "c is not compared, and none of its numbers is shown: against a it has another recipe: epochs 36 against 6, "
+        "lr 0.01 against 0.004."
     )
     with pytest.raises(UserError, match=r"nothing can be compared with a; c: another recipe"):
         compare(a, c)

@@ -135,6 +135,17 @@ def test_fast_and_softmax_are_drawn_together_with_their_difference(runs: Runs) -
     assert "most in cell 1, P4 (node 7), input P4 in: to 0.71." in words
 
 
+def test_a_weight_that_one_side_lacks_moves_no_other(runs: Runs) -> None:
+    table = figures(section_of(runs))["fusion_weights_fast_and_softmax"].table
+    whole = fusion_weights._differences(table)[0]
+    is_softmax = table["fusion"].str.contains("softmax")
+    for lacks in (is_softmax, ~is_softmax):
+        first = table.sort_values(["cell", "node", "input"]).iloc[0]
+        here = (table["cell"] == first["cell"]) & (table["node"] == first["node"]) & (table["input"] == first["input"])
+        assert fusion_weights._differences(table[~(lacks & here)])[0] == whole
+    assert fusion_weights._differences(table[is_softmax == (table["node"] > first["node"])]) == []
+
+
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     words = said(section_of(run_of(tmp_path, kinds("fast", "softmax"), seeds=(0,))))
     assert "fast 0.60, softmax 0.70; one seed on a side, so no spread." in words

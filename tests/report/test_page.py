@@ -58,7 +58,7 @@ def test_texts_from_the_run_are_shown_and_escaped(page: Path, elements: Elements
     assert f"the loss is nan {EVIL}" in elements.text
     stored = [attributes for tag, attributes in elements.tags if tag == "script" and attributes]
     assert stored == [{"type": "application/json"}]  # the explorer's values
-    assert [tag for tag, _ in elements.tags].count("script") == 1 + 3  # the page's, plotly's and the explorer's
+    assert [tag for tag, _ in elements.tags].count("script") == 1 + 4  # the page's, plotly's and the explorer's two
 
 
 def test_the_page_needs_no_other_file(page: Path, elements: Elements) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_lab.report import Frontier, labels, pictures
-from scaling_lab.report.blocks import Box
+from scaling_lab.errors import UserError
+from scaling_lab.report import Frontier, compute_frontier, labels, pictures
+from scaling_lab.report.blocks import Box, Pictures
 from scaling_lab.runs import Runs
+from tests.report.fixture_run import Fixture, topology_trials, write_run
 
 SIZE = (192, 160)
 BOXES = st.builds(
@@ -62,3 +67,19 @@ def test_the_figure_for_files_has_the_labels_of_the_page(run: Path, frontier: Fr
     on_page = [box.label.text for row in block.rows for panel in row.panels for box in panel.boxes if box.label]
     drawn = block.figure.draw(block.figure.table, 8.0)
     assert sorted(text.get_text() for axes in drawn.axes for text in axes.texts) == sorted(on_page)
+
+
+def test_a_damaged_file_is_named_and_a_lost_image_left_out(tmp_path: Path) -> None:
+    runs = Runs(write_run(tmp_path / "run", Fixture(trials=topology_trials((0,)), samples=2)))
+    truth = json.loads(runs.folder.ground_truth.read_text())
+    lost = truth["images"][0]["id"]
+    (runs.folder.samples / f"{lost}.png").unlink()
+    runs.folder.ground_truth.write_text(json.dumps(truth | {"images": truth["images"][1:]}))
+    section = pictures.detections(runs, compute_frontier(runs))
+    assert [row.name for block in section.blocks if isinstance(block, Pictures) for row in block.rows] == [
+        f"image {truth['images'][1]['id']}"
+    ]
+    cut = runs.folder.trial(1) / "detections.json"
+    cut.write_text("[{")
+    with pytest.raises(UserError, match=rf"{re.escape(str(cut))} is not whole"):
+        runs.detections(1)

@@ -385,6 +385,13 @@ def test_values_are_written_as_they_were_chosen() -> None:
     assert texts(pd.Series([True, None], dtype=object)).isna().tolist() == [False, True]
 
 
+def test_a_choice_with_a_slash_in_its_name_has_files(runs: Runs) -> None:
+    """Optuna's names may hold one, and a file's may not."""
+    table = population_table(compute_frontier(runs)).rename(columns={"param_topology": "param_network/topology"})
+    (figure,) = (block for block in population._by_choice(table, "network/topology") if isinstance(block, Figure))
+    assert figure.name == "distribution_of_ap_by_network_topology"
+
+
 @pytest.mark.parametrize("width", [8.0, 3.7])
 def test_the_figures_show_what_is_in_their_tables(runs: Runs, width: float) -> None:
     table = population_table(compute_frontier(runs))

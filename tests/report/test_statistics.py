@@ -220,3 +220,14 @@ def test_an_interval_about_nothing_has_no_negative_zero() -> None:
     assert words.interval(-0.04, 0.04) == "[0.0, 0.0]"
     assert words.interval(-0.06, 12.34) == "[-0.1, 12.3]"
     assert words.interval(math.nan, math.nan) == "–"
+
+
+def test_a_verdict_has_the_same_words_by_p_and_by_interval() -> None:
+    for first, second in (((1.0, 1.2, 0.9), (3.0, 3.1, 2.8)), ((1.0, 2.0, 3.0), (1.5, 2.5, 2.0)), ((1.0,), (2.0, 2.1))):
+        found = statistics.welch(first, second)
+        assert statistics.verdict(found.p) == statistics.interval_verdict(found.low, found.high)
+    assert [statistics.verdict(p) for p in (0.049, 0.05, math.nan)] == [
+        "distinguishable",
+        "not distinguishable",
+        "no claim",
+    ]

@@ -1,8 +1,10 @@
 "use strict";
 // The explorer: points on axes of the reader's choice, the front of those that are shown, and what is known of a selected one.
-// plotly.js draws the points and the curves; the drawing of the topology and the boxes are SVG made here.
+// plotly.js draws the points; drawings.js makes what is shown of a selected one.
 for (const holder of document.querySelectorAll(".explorer")) {
+  const {css, element, face, axis, topologyOf, pictureOf, curvesOf} = drawings;
   const data = JSON.parse(holder.querySelector(":scope > script").textContent);
+  if (!data.across.length) continue;  // nothing to draw points by: the table stands alone
   const table = page.tables.get(holder.dataset.table);
   const live = holder.querySelector(".live");
   const plot = holder.querySelector(".plot");
@@ -14,19 +16,6 @@ for (const holder of document.querySelectorAll(".explorer")) {
   let kept = new Set(data.labels.keys());
   let selected = null;
 
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const element = (name, attributes = {}, ...children) => {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  };
-  const drawn = (name, attributes = {}, ...children) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  };
   // plotly reads a few tags in its texts; names are names.
   const harmless = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const wrapped = (text) => harmless(text).replace(/(.{24}[^ ]*) /g, "$1<br>");
@@ -83,7 +72,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const found = [];
     if (x.cost) {
       const front = frontOf(points);
-      found.push({mode: "lines", x: front.map((i) => x.values[i]), y: front.map((i) => y.values[i]), line: {shape: "hv", color: css("muted"), width: 1.2}, hoverinfo: "skip", showlegend: false});
+      found.push({uid: "front", mode: "lines", x: front.map((i) => x.values[i]), y: front.map((i) => y.values[i]), line: {shape: "hv", color: css("muted"), width: 1.2}, hoverinfo: "skip", showlegend: false});
     }
     const trials = data.trials;
     if (control("seeds").checked && trials[y.name]) {
@@ -92,7 +81,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
       const least = Math.min(...points.map((i) => x.values[i])), most = Math.max(...points.map((i) => x.values[i]));
       const beside = (value) => x.log ? value * (least / most || 1) ** 0.012 : value - 0.01 * (most - least);
       found.push({
-        mode: "markers", x: shown.map((t) => beside(x.values[trials.of[t]])), y: shown.map((t) => trials[y.name][t]), showlegend: false,
+        uid: "seeds", mode: "markers", x: shown.map((t) => beside(x.values[trials.of[t]])), y: shown.map((t) => trials[y.name][t]), showlegend: false,
         marker: {size: 4, opacity: 0.55, color: shown.map((t) => colour(ways ? ways.of[trials.of[t]] : 0))},
         text: shown.map((t) => `${wrapped(data.labels[trials.of[t]])}<br>seed ${trials.seed[t]}: ${y.label} ${trials[y.name][t].toFixed(1)}`),
         customdata: shown.map((t) => trials.of[t]), hovertemplate: "%{text}<extra></extra>",
@@ -102,6 +91,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     for (const {name, place, points: members} of groups) {
       if (!members.length) continue;
       found.push({
+        uid: `group-${control("colour").value}-${place}`,  // what a reader hid in the legend stays hidden, whichever groups a filter leaves
         mode: "markers", name: wrapped(name), showlegend: Boolean(ways), x: members.map((i) => x.values[i]), y: members.map((i) => y.values[i]),
         customdata: members, text: members.map(told), hovertemplate: "%{text}<extra></extra>",
         marker: {size: few ? 10 : points.length > 2000 ? 5 : 7, symbol: symbols[place % 8], color: colour(place), opacity: few ? 1 : 0.75, line: {width: few ? 1 : 0, color: css("paper")}},
@@ -113,19 +103,11 @@ for (const holder of document.querySelectorAll(".explorer")) {
       });
     }
     if (selected !== null && kept.has(selected) && x.values[selected] !== null && y.values[selected] !== null) {
-      found.push({mode: "markers", x: [x.values[selected]], y: [y.values[selected]], hoverinfo: "skip", showlegend: false, marker: {size: 18, symbol: "circle-open", color: css("ink"), line: {width: 2}}});
+      found.push({uid: "selected", mode: "markers", x: [x.values[selected]], y: [y.values[selected]], hoverinfo: "skip", showlegend: false, marker: {size: 18, symbol: "circle-open", color: css("ink"), line: {width: 2}}});
     }
     return found;
   };
 
-  const face = () => ({
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: {family: getComputedStyle(document.body).fontFamily, size: 13, color: css("muted")},
-    hoverlabel: {bgcolor: css("paper"), bordercolor: css("rest"), font: {color: css("ink"), size: 13}, align: "left"},
-    modebar: {bgcolor: "rgba(0,0,0,0)", color: css("rest"), activecolor: css("accent")},
-    newselection: {line: {color: css("accent")}},
-  });
-  const axis = () => ({gridcolor: css("grid"), linecolor: css("rest"), zerolinecolor: css("grid"), automargin: true, tickfont: {size: 12}});
   const settings = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["toImage", "autoScale2d"]};
 
   const layout = () => {
@@ -149,66 +131,8 @@ for (const holder of document.querySelectorAll(".explorer")) {
 
   // --- a selected one -----------------------------------------------------------------------------------------------
 
-  const topologyOf = (digest) => {
-    const {size: [width, height], levels, nodes, edges} = data.topologies[digest];
-    const y = (value) => height - value;
-    const colours = {"-1": "series-0", 0: "rest", 1: "series-1"};
-    const svg = drawn("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Drawing of the topology", style: `max-width:${width * 96 * 1.15}px`});
-    for (const [level, at] of levels) {
-      svg.append(drawn("line", {x1: 0.32, x2: width, y1: y(at), y2: y(at), stroke: "var(--grid)", "stroke-width": 0.014}));
-      svg.append(drawn("text", {x: 0.02, y: y(at) + 0.045, "font-size": 0.13, fill: "var(--muted)"}, `P${level}`));
-    }
-    for (const [x0, y0, cx, cy, x1, y1, way] of edges) {
-      const back = Math.hypot(x1 - cx, y1 - cy) || 1;
-      const [ux, uy] = [(x1 - cx) / back, (y1 - cy) / back];
-      const [tx, ty] = [x1 - 0.14 * ux, y1 - 0.14 * uy];
-      const colour = `var(--${colours[way]})`;
-      svg.append(drawn("path", {d: `M${x0} ${y(y0)}Q${cx} ${y(cy)} ${tx - 0.05 * ux} ${y(ty - 0.05 * uy)}`, fill: "none", stroke: colour, "stroke-width": 0.016}));
-      const head = [[tx, ty], [tx - 0.08 * ux - 0.032 * uy, ty - 0.08 * uy + 0.032 * ux], [tx - 0.08 * ux + 0.032 * uy, ty - 0.08 * uy - 0.032 * ux]];
-      svg.append(drawn("polygon", {points: head.map(([a, b]) => `${a},${y(b)}`).join(" "), fill: colour}));
-    }
-    for (const [id, x, at, input, output] of nodes) {
-      if (output) svg.append(drawn("circle", {cx: x, cy: y(at), r: 0.148, fill: "var(--paper)", stroke: "var(--ink)", "stroke-width": 0.014}));
-      svg.append(drawn("circle", {cx: x, cy: y(at), r: 0.115, fill: input ? "var(--paper)" : "var(--ink)", stroke: "var(--ink)", "stroke-width": 0.014}));
-      svg.append(drawn("text", {x, y: y(at) + 0.036, "font-size": 0.1, "text-anchor": "middle", fill: input ? "var(--ink)" : "var(--paper)"}, String(id)));
-    }
-    return svg;
-  };
-
-  const pictureOf = (place, boxes) => {
-    const {href, width, height, truth} = data.pictures[place];
-    const svg = drawn("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `image ${place + 1}: ${boxes.length} detections`});
-    svg.append(drawn("image", {href, width, height}));
-    const line = 0.011 * Math.max(width, height);
-    const named = (category) => data.classes[category] ?? "unknown class";
-    for (const [x, y, w, h, category] of truth) {
-      const title = drawn("title", {}, `${named(category)} (ground truth)`);
-      svg.append(drawn("rect", {x, y, width: w, height: h, fill: "none", stroke: "#fff", "stroke-width": line * 0.8, "stroke-dasharray": `${2.5 * line} ${2 * line}`, "pointer-events": "all"}, title));
-    }
-    for (const [, x, y, w, h, category, score] of [...boxes].sort((a, b) => b[3] * b[4] - a[3] * a[4])) {
-      const title = drawn("title", {}, `${named(category)} ${score.toFixed(2)}`);
-      svg.append(drawn("rect", {x, y, width: w, height: h, fill: "none", stroke: `var(--box-${((category % 8) + 8) % 8})`, "stroke-width": line, "pointer-events": "all"}, title));
-    }
-    return element("figure", {class: "panel"}, svg);
-  };
-
-  const curvesOf = (place, curves) => {
-    const panels = [["loss", "training loss", "y"], ["ap", "AP", "y2"]].filter(([name]) => curves.some((curve) => curve[name]?.some((value) => value !== null)));
-    const lines = panels.flatMap(([name, , y], panel) => curves.map((curve) => {
-      const points = curve.epoch.map((epoch, at) => [epoch, curve[name]?.[at] ?? null]).filter(([, value]) => value !== null);
-      return {x: points.map(([epoch]) => epoch), y: points.map(([, value]) => value), xaxis: panel ? "x2" : "x", yaxis: panel ? "y2" : "y", mode: points.length < 13 ? "lines+markers" : "lines", marker: {size: 4},
-        line: {color: css(colourOf(place)), width: 1.6}, hovertemplate: `seed ${curve.seed}, epoch %{x}: %{y:.4g}<extra></extra>`, showlegend: false};
-    }));
-    const wide = panels.length === 2;
-    const titles = panels.map(([, title], panel) => ({text: title, xref: "paper", yref: "paper", x: panel ? 0.56 : 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 4, showarrow: false, font: {size: 12}}));
-    return {lines, layout: {
-      ...face(), height: 220, margin: {l: 34, r: 8, t: 26, b: 34}, dragmode: false, hovermode: "closest", annotations: titles,
-      xaxis: {...axis(), domain: wide ? [0, 0.44] : [0, 1], nticks: 5, title: {text: "epoch", standoff: 4, font: {size: 12}}}, yaxis: {...axis(), nticks: 5},
-      ...(wide && {xaxis2: {...axis(), domain: [0.56, 1], anchor: "y2", nticks: 5, title: {text: "epoch", standoff: 4, font: {size: 12}}}, yaxis2: {...axis(), anchor: "x2", nticks: 5}}),
-    }};
-  };
-
   const tell = () => {
+    for (const before of chosen.querySelectorAll(".curves")) Plotly.purge(before);  // or it would listen for resizing for ever
     const detail = data.details[selected];
     const swatch = element("span", {class: "swatch", style: `background:var(--${colourOf(selected)})`});
     const parts = [element("h3", {}, swatch, data.labels[selected])];
@@ -221,7 +145,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     }
     const facts = element("dl", {class: "facts"}, ...detail.facts.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
     const spec = element("details", {}, element("summary", {}, "Spec as JSON"), element("pre", {tabindex: "0"}, element("code", {}, JSON.stringify(JSON.parse(detail.spec), null, 1))));
-    const drawing = element("div", {class: "drawing"}, element("h4", {}, "One cell"), topologyOf(detail.topology));
+    const drawing = element("div", {class: "drawing"}, element("h4", {}, "One cell"), topologyOf(data.topologies[detail.topology]));
     parts.push(element("div", {class: "halves"}, facts, element("div", {}, drawing)));
     let curves = null;
     if (detail.curves.length) {
@@ -229,20 +153,27 @@ for (const holder of document.querySelectorAll(".explorer")) {
       parts.push(element("h4", {}, "Learning curves, a line for each seed"), curves);
     }
     if (data.pictures.length) {
-      const rows = data.pictures.map((_, place) => pictureOf(place, detail.boxes.filter(([picture]) => picture === place)));
+      const rows = data.pictures.map((picture, place) => pictureOf(picture, place, detail.boxes.filter(([of]) => of === place), data.classes));
       parts.push(element("h4", {}, "Detections on held-out images"), element("div", {class: "picture-row"}, ...rows),
         element("p", {class: "caption"}, `Of the lowest seed, with a score of at least ${data.threshold.toFixed(2)}: point at a box for its class and score. Dashed: ground truth.`));
     }
     chosen.replaceChildren(...parts, spec);
     if (curves) {
-      const {lines, layout: panels} = curvesOf(selected, detail.curves);
+      const {lines, layout: panels} = curvesOf(detail.curves, colourOf(selected));
       Plotly.newPlot(curves, lines, panels, {responsive: true, displayModeBar: false});
     }
   };
 
   const markRow = () => {
-    for (const row of table.body.querySelectorAll("[aria-selected]")) row.removeAttribute("aria-selected");
-    if (selected !== null) table.element(selected).setAttribute("aria-selected", "true");
+    for (const row of table.body.querySelectorAll("[aria-current]")) row.removeAttribute("aria-current");
+    if (selected !== null) table.element(selected).setAttribute("aria-current", "true");
+    makeReachable();
+  };
+  // Tab comes to one row, the selected one where it is shown; the arrows go on from there.
+  const makeReachable = () => {
+    const rows = [...table.body.rows];
+    const one = rows.find((row) => row.hasAttribute("aria-current")) ?? rows[0];
+    for (const row of rows) row.tabIndex = row === one ? 0 : -1;
   };
   const select = (index) => {
     if (index === selected) return;
@@ -250,6 +181,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     markRow();
     draw();
     tell();
+    holder.querySelector("[role=status]").textContent = `${data.labels[index]}, AP ${written(data.up[0].values[index])}, is selected.`;
   };
 
   // --- what the reader does -----------------------------------------------------------------------------------------
@@ -271,7 +203,15 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const index = table.rows.findIndex((each) => each.element === row);
     if (index >= 0) select(index);
   });
-  table.body.addEventListener("keydown", (event) => { if (event.key === "Enter") event.target.click(); });
+  table.holder.addEventListener("shown", makeReachable);
+  table.body.addEventListener("keydown", (event) => {
+    const row = event.target.closest("tr");
+    const next = {ArrowDown: row.nextElementSibling, ArrowUp: row.previousElementSibling}[event.key];
+    if (event.key === "Enter" || event.key === " ") row.click();
+    else if (next) next.focus();
+    else return;
+    event.preventDefault();
+  });
   document.addEventListener("theme", () => { draw(); if (selected !== null) tell(); });
 
   const all = live.querySelector(".all");

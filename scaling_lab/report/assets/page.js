@@ -21,6 +21,7 @@ const page = (() => {
       this.most = Number(holder.dataset.most);
       const store = holder.querySelector(":scope > script");
       this.rows = store ? this.stored(JSON.parse(store.textContent)) : [...this.body.rows].map((row) => this.read(row));
+      if (store) for (const [index, row] of [...this.body.rows].entries()) this.rows[index].element = row;  // the first stand there
       this.order = this.rows.map((_, index) => index);
       this.query = "";
       this.only = null;  // rows that something else has chosen
@@ -129,6 +130,7 @@ const page = (() => {
       if (this.rows.length > this.most) {
         more.textContent = kept.length > this.most ? `The first ${this.most.toLocaleString("en")} of ${kept.length.toLocaleString("en")} rows. ` : "";
       }
+      this.holder.dispatchEvent(new Event("shown"));
     }
   }
 
