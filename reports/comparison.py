@@ -22,6 +22,7 @@ def report(*runs: Runs) -> Page:
             comparison_sections.setting(compared),
             comparison_fronts.fronts(compared),
             comparison_sections.best_by_cost(compared),
+            comparison_sections.spaces(compared),
             comparison_sections.same_architectures(compared),
             comparison_sections.search(compared),
             comparison_sections.provenances(compared),

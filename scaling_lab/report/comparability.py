@@ -76,6 +76,8 @@ def why_not(first: Terms, other: Terms) -> tuple[str, ...]:
 
     Of two values the second terms' comes first, for a reason is said of them: "36 epochs against 6".
     """
+    if first.protocol is not None and (first.protocol, first.epochs) == (other.protocol, other.epochs):
+        return ()  # a digest of data and recipe; the recipe beside it is that of the study's last start, not of its trials
     found = [*_images(other, first), *_classes(other, first), *_recipe(other, first)]
     if None in (first.protocol, other.protocol):
         which = "neither says" if first.protocol == other.protocol else "one does not say"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report import comparison_words, provenance, words
+from scaling_lab.report import comparison_words, population, provenance, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Details, Facts, Figure, Section, Table, Text
 from scaling_lab.report.comparability import RULE
 from scaling_lab.report.comparison import Comparison, Side
@@ -34,6 +34,21 @@ SETTINGS = {
 def title(comparison: Comparison) -> str:
     """Name the page by its runs."""
     return f"{words.listed([side.name for side in comparison.sides])} compared"
+
+
+def spaces(comparison: Comparison) -> Section:
+    """Compare how AP is distributed in the runs' search spaces at matched cost, where they have different ones."""
+    if len({str(side.runs.meta.get("space")) for side in comparison.sides}) < 2:
+        return Section(title="Spaces at matched cost", blocks=())
+    found = population.compare_spaces({side.name: side.frontier for side in comparison.sides})
+    led = [side.name for side in comparison.sides if side.runs.meta.get("sampler") not in ("grid", "random")]
+    if not led or len(found.blocks) < 2:
+        return found
+    text = (
+        f"The samplers of {words.listed(led)} chose architectures by the results before them, so what is seen is not a sample "
+        "of the space."
+    )
+    return dataclasses.replace(found, blocks=(Text(text=text, tone="warning"), *found.blocks))
 
 
 def question(comparison: Comparison) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from scaling_lab.report import statistics, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.scaling_figure import scaling_figure
+from scaling_lab.report.scaling_figure import draw_scaling
 from scaling_lab.report.scaling_law import LEAST, band, fit_law, fit_line, left_out, misfit_p
 from scaling_lab.report.tables import records
 
@@ -36,7 +36,7 @@ def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Sec
     figure = Figure(
         name="scaling",
         table=points.merge(curves, how="outer", on=["family", "series", "gmacs"], suffixes=("", "_law")),
-        draw=lambda _, width: scaling_figure(points, curves, width),
+        draw=draw_scaling,
         title="AP against multiply-adds, as a law",
         caption="Lines are AP = a − b · GMACs^−c, fitted to the means; shaded is their 95 % interval at each cost, "
         f"from the spread of seeds. They end at {NEXT:g} times the dearest model, which is a prediction.",

@@ -55,3 +55,11 @@ def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WI
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2 if narrow else 5, frameon=False,
                       fontsize=8, labelcolor=INK)  # fmt: skip
     return figure
+
+
+def draw_scaling(table: pd.DataFrame, width: float = WIDE) -> Figure:
+    """Draw the same from one table, as the page's CSV has it: rows of architectures have ap_mean, rows of laws ap_law.
+
+    Both have family, series and gmacs; low and high are the laws', ap_low and ap_high the architectures'.
+    """
+    return scaling_figure(table[table["ap_mean"].notna()], table[table["ap_law"].notna()].sort_values("gmacs"), width)

@@ -108,3 +108,8 @@ def test_names_are_as_long_as_it_takes_to_tell_runs_apart() -> None:
     assert distinct_names([Path("/r/x"), Path("/r/y")]) == ["x", "y"]
     assert distinct_names([Path("/r/x"), Path("/s/x"), Path("/s/y")]) == ["r/x", "s/x", "s/y"]
     assert distinct_names([Path("/x"), Path("/a/x")]) == ["//x", "a/x"]
+
+
+def test_trials_of_one_protocol_compare_though_a_study_was_started_again_with_another_recipe() -> None:
+    assert why_not(TERMS, changed(protocol="aaaa", recipe={**TERMS.recipe, "lr": 0.5})) == ()
+    assert why_not(TERMS, changed(recipe={**TERMS.recipe, "lr": 0.5})) != ()

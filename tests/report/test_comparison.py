@@ -376,3 +376,17 @@ def test_provenance_carries_all_that_a_rerun_and_a_reader_need(make: Make) -> No
 def tables_in(blocks: Sequence[Any]) -> list[Table]:
     found = [block for block in blocks if isinstance(block, Table)]
     return found + [each for block in blocks if isinstance(block, Details) for each in tables_in(block.blocks)]
+
+
+def test_other_spaces_are_compared_at_matched_cost(make: Make) -> None:
+    runs = [
+        make("x", trained(1), space="a", sampler="tpe"),
+        make("y", trained(2, shift=3.0), space="b", sampler="random"),
+    ]
+    found = comparison_sections.spaces(compare(*runs))
+    assert isinstance(found.blocks[0], Text)
+    assert found.blocks[0].tone == "warning"
+    assert "The samplers of x chose architectures" in str(found.blocks[0])
+    assert any(isinstance(block, Figure) for block in found.blocks)
+    same = [make("v", trained(1)), make("w", trained(2))]
+    assert comparison_sections.spaces(compare(*same)).blocks == ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from scaling_lab.report import compute_frontier, scaling
+from scaling_lab.report import compute_frontier, scaling, svg
 from scaling_lab.report.blocks import Bullets, Figure, Section, Table, Text
 from scaling_lab.runs import Runs
 from tests.report.fixture_run import GMACS, Fixture, Trial, write_run
@@ -108,3 +109,13 @@ def test_law_curves_are_those_of_the_section(tmp_path: Path) -> None:
     assert without["ap_law"].tolist() == curves["ap_law"].tolist()
     assert without["low"].isna().all()
     assert scaling.law_curves(points.groupby("family").head(3)).empty, "three costs are too few"
+
+
+def test_the_figure_is_drawn_from_its_csv_alone(tmp_path: Path) -> None:
+    found = section(tmp_path, trials())
+    (figure,) = (block for block in found.blocks if isinstance(block, Figure))
+    figure.table.to_csv(tmp_path / "scaling.csv", index=False)
+    read = dataclasses.replace(figure, table=pd.read_csv(tmp_path / "scaling.csv"))
+    assert svg.svg_file(svg.drawn(read, 8.0)) == svg.svg_file(svg.drawn(figure, 8.0))
+    (axes,) = svg.drawn(figure, 8.0).axes
+    assert len(axes.collections) >= 2 + 2 * 5  # a band and a mark for each family, an interval for each model
