@@ -202,6 +202,8 @@ def test_words_and_bounds_filter(desk: Opened) -> None:
     expect(desk.table("trials").locator("output")).to_have_text("3 rows")
     box.fill("seed>=1 seed<2 complete")
     assert desk.column("trials", "Seed") == ["1"] * 3
+    box.fill("bifpn seed >= 1")  # spaces around a sign
+    assert desk.column("trials", "Seed") == ["1", "2"]
     box.fill("nothing such")
     expect(desk.table("trials").locator("output")).to_have_text("0 rows")
     box.fill("seed>")  # not yet a bound: a word that no row has
@@ -255,6 +257,11 @@ def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Pat
     costs = [float(text) for text in found.column("architectures", "GMACs")]
     assert 0 < len(found.points()) == len(costs) < 12
     assert max(costs) < 0.05
+    small = [float(text) for text in found.column("architectures", "AP small")]
+    box.fill(f"gmacs<0.05 panet ap small > {min(small):.1f}")  # a heading of two words, beside a word
+    shown = dict(zip(found.points(), found.column("architectures", "AP small"), strict=True))
+    assert shown
+    assert all("PANet" in name for name in shown)
     box.fill("")
     assert found.points() == everything
     found.show(".plot")
@@ -304,6 +311,21 @@ def test_what_the_legend_hides_stays_hidden_under_a_filter(browser: Browser, tmp
     assert found.page.evaluate(hidden) == [name]
     found.page.locator(".controls .filter input").fill(first)
     assert found.page.evaluate(hidden) == []
+    assert found.wrong == []
+    found.page.context.close()
+
+
+def test_what_is_hidden_in_the_legend_is_on_no_front(browser: Browser, tmp_path: Path) -> None:
+    found = opened(browser, write_report(write_run(tmp_path / "run", Fixture(trials=_many(12))), FRONTIER), size=DESK)
+    found.drawn().page.locator(".plot .legend .traces").first.wait_for()
+    found.show(".plot")
+    front = "document.querySelector('.plot').data.find((trace) => trace.uid === 'front').y"
+    before = found.page.evaluate(front)
+    found.page.locator(".plot .legend .traces", has_text="BiFPN").locator(".legendtoggle").click()
+    found.page.wait_for_function(f"(before) => String({front}) !== String(before)", arg=before)
+    best = max(float(ap) for name, ap in zip(found.column("architectures", "Architecture"),
+               found.column("architectures", "AP"), strict=True) if "BiFPN" not in name)  # fmt: skip
+    assert max(found.page.evaluate(front)) == pytest.approx(best, abs=0.06)
     assert found.wrong == []
     found.page.context.close()
 

@@ -64,10 +64,16 @@ for (const holder of document.querySelectorAll(".explorer")) {
     return `<b>${wrapped(data.labels[index])}</b><br>${y.label} ${y.values[index].toFixed(1)}${between}, ${seeds}<br>${harmless(x.label)}: ${written(x.values[index])}`;
   };
 
+  // What a reader has hidden in the legend: it stays hidden whichever groups a filter leaves, and is on no front.
+  const hidden = new Set();
+  const groupOf = (place) => `group-${control("colour").value}-${place}`;
+
   const traces = () => {
     const x = across(), y = up(), ways = colouring();
-    const points = [...kept].filter((index) => x.values[index] !== null && y.values[index] !== null);
-    const groups = ways ? ways.names.map((name, place) => ({name, place, points: points.filter((index) => ways.of[index] === place)})) : [{name: "", place: 0, points}];
+    const known = [...kept].filter((index) => x.values[index] !== null && y.values[index] !== null);
+    const groups = ways ? ways.names.map((name, place) => ({name, place, points: known.filter((index) => ways.of[index] === place)})) : [{name: "", place: 0, points: known}];
+    const isHidden = (index) => ways && hidden.has(groupOf(ways.of[index]));
+    const points = known.filter((index) => !isHidden(index));
     const colour = (place) => css(`series-${place}`);
     const found = [];
     if (x.cost) {
@@ -76,7 +82,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     }
     const trials = data.trials;
     if (control("seeds").checked && trials[y.name]) {
-      const shown = [...trials.of.keys()].filter((t) => kept.has(trials.of[t]) && x.values[trials.of[t]] !== null && trials[y.name][t] !== null);
+      const shown = [...trials.of.keys()].filter((t) => kept.has(trials.of[t]) && !isHidden(trials.of[t]) && x.values[trials.of[t]] !== null && trials[y.name][t] !== null);
       // A little to the left, where they hide neither the mean nor its interval.
       const least = Math.min(...points.map((i) => x.values[i])), most = Math.max(...points.map((i) => x.values[i]));
       const beside = (value) => x.log ? value * (least / most || 1) ** 0.012 : value - 0.01 * (most - least);
@@ -91,7 +97,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     for (const {name, place, points: members} of groups) {
       if (!members.length) continue;
       found.push({
-        uid: `group-${control("colour").value}-${place}`,  // what a reader hid in the legend stays hidden, whichever groups a filter leaves
+        uid: groupOf(place), visible: hidden.has(groupOf(place)) ? "legendonly" : true,
         mode: "markers", name: wrapped(name), showlegend: Boolean(ways), x: members.map((i) => x.values[i]), y: members.map((i) => y.values[i]),
         customdata: members, text: members.map(told), hovertemplate: "%{text}<extra></extra>",
         marker: {size: few ? 10 : points.length > 2000 ? 5 : 7, symbol: symbols[place % 8], color: colour(place), opacity: few ? 1 : 0.75, line: {width: few ? 1 : 0, color: css("paper")}},
@@ -102,7 +108,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
         }}),
       });
     }
-    if (selected !== null && kept.has(selected) && x.values[selected] !== null && y.values[selected] !== null) {
+    if (selected !== null && kept.has(selected) && !isHidden(selected) && x.values[selected] !== null && y.values[selected] !== null) {
       found.push({uid: "selected", mode: "markers", x: [x.values[selected]], y: [y.values[selected]], hoverinfo: "skip", showlegend: false, marker: {size: 18, symbol: "circle-open", color: css("ink"), line: {width: 2}}});
     }
     return found;
@@ -181,6 +187,9 @@ for (const holder of document.querySelectorAll(".explorer")) {
     markRow();
     draw();
     tell();
+    // From a row far down the table the panel above is out of view.
+    const {top, bottom} = chosen.getBoundingClientRect();
+    if (bottom < 80 || top > innerHeight - 80) chosen.scrollIntoView({block: "start"});
     holder.querySelector("[role=status]").textContent = `${data.labels[index]}, AP ${written(data.up[0].values[index])}, is selected.`;
   };
 
@@ -224,6 +233,12 @@ for (const holder of document.querySelectorAll(".explorer")) {
   selected = data.up[0].values.indexOf(Math.max(...data.up[0].values));
   table.recolour(colourOf);
   Plotly.newPlot(plot, traces(), layout(), settings).then(setTicks).then(() => {
+    plot.on("plotly_restyle", () => {
+      for (const trace of plot.data) {
+        if (trace.uid?.startsWith("group-")) trace.visible === "legendonly" ? hidden.add(trace.uid) : hidden.delete(trace.uid);
+      }
+      draw();
+    });
     plot.on("plotly_relayout", (change) => { if (Object.keys(change).some((key) => key.startsWith("xaxis.range") || key === "xaxis.autorange")) setTicks(); });
     plot.on("plotly_click", (event) => { const index = event.points.map((point) => point.customdata).find((value) => value !== undefined); if (index !== undefined) select(index); });
     // The frame goes away at once: what it chose is what is shown, and plotly would choose anew at each drawing.

@@ -102,15 +102,21 @@ const page = (() => {
 
     // Words that a row has to contain, and bounds such as ap>40 or params<=5, by the beginning of a heading.
     filter() {
-      const terms = this.query.trim().split(/\s+/).filter(Boolean).map((term) => {
-        const bound = /^(.+?)(<=|>=|<|>|=)([-−]?[\d.,]+)$/.exec(term);
-        const column = bound ? this.column(bound[1]) : -1;
-        if (column < 0) return (row) => (row.lower ??= row.texts.join(" ").toLowerCase()).includes(term.toLowerCase());
+      const terms = [];  // [words of the query, test]
+      for (const word of this.query.trim().replace(/\s*(<=|>=|<|>|=)\s*/g, "$1").split(/\s+/).filter(Boolean)) {
+        const bound = /^(.+?)(<=|>=|<|>|=)([-−]?[\d.,]+)$/.exec(word);
+        // A heading may have two words: of those before, as many as are in it are the bound's and not terms of their own.
+        const before = bound ? [2, 1, 0].find((count) => terms.length >= count && this.column(terms.slice(terms.length - count).map(([text]) => text).join("") + bound[1]) >= 0) : undefined;
+        if (before === undefined) {
+          terms.push([word, (row) => (row.lower ??= row.texts.join(" ").toLowerCase()).includes(word.toLowerCase())]);
+          continue;
+        }
+        const column = this.column(terms.splice(terms.length - before).map(([text]) => text).join("") + bound[1]);
         const limit = numberOf(bound[3]);
         const holds = {"<=": (v) => v <= limit, ">=": (v) => v >= limit, "<": (v) => v < limit, ">": (v) => v > limit, "=": (v) => v === limit}[bound[2]];
-        return (row) => row.values[column] !== null && holds(row.values[column]);
-      });
-      this.kept = new Set([...this.rows.keys()].filter((index) => terms.every((term) => term(this.rows[index])) && (!this.only || this.only.has(index))));
+        terms.push([word, (row) => row.values[column] !== null && holds(row.values[column])]);
+      }
+      this.kept = new Set([...this.rows.keys()].filter((index) => terms.every(([, test]) => test(this.rows[index])) && (!this.only || this.only.has(index))));
       this.show();
       this.holder.dispatchEvent(new CustomEvent("kept", {detail: this.kept}));
     }
