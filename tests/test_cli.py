@@ -29,7 +29,15 @@ from tests.tiny_study import write_tiny
 
 ROOT = Path(__file__).parents[1]
 # Those that are shipped, whatever a user has added.
-NAMES = ("backbone_and_network", "compound_scaling", "fusion", "topology_ablation", "topology_search", "width_factor")
+NAMES = (
+    "backbone_and_network",
+    "compound_scaling",
+    "fusion",
+    "proxy",
+    "topology_ablation",
+    "topology_search",
+    "width_factor",
+)
 STUDIES = [ROOT / "studies" / f"{name}.py" for name in NAMES]
 
 # A report of its own, for what becomes of the tiny study's trials.
