@@ -6,6 +6,7 @@ used alone, in a notebook too.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -195,3 +196,12 @@ class Page:
     question: str
     sections: tuple[Section, ...]
     subtitle: str = ""
+
+
+def renamed(block: Block, suffix: str) -> Block:
+    """Give a block's tables and figures names of their own, for those of several runs stand in one folder."""
+    if isinstance(block, Details):
+        return dataclasses.replace(block, blocks=tuple(renamed(each, suffix) for each in block.blocks))
+    if isinstance(block, (Table, Figure)):
+        return dataclasses.replace(block, name=f"{block.name}_{suffix}")
+    return block

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from scaling_lab.report.figures import COST_NAMES, MANY_POINTS, log_ticks, value_limits
+from scaling_lab.report.figures import COST_NAMES, MANY_POINTS, set_log_cost, value_limits
 from scaling_lab.report.labels import wrap
 from scaling_lab.report.style import (
     INK,
@@ -60,13 +60,7 @@ def fronts_figure(
 
 
 def _set_limits(axes: Axes, points: pd.DataFrame, cost: str, band: pd.DataFrame | None) -> None:
-    low, high = float(points[cost].min()), float(points[cost].max())
-    pad = (high / low) ** 0.12 if high > 1.001 * low else 1.2
-    axes.set_xscale("log")
-    axes.set_xlim(low / pad, high * pad)
-    axes.xaxis.set_major_locator(FixedLocator(log_ticks(low / pad, high * pad)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    set_log_cost(axes, float(points[cost].min()), float(points[cost].max()))
     shown = points.assign(ap=points["ap_mean"])
     if band is not None and len(band):
         edges = pd.DataFrame({"ap": points["ap_mean"].mean(), "ap_low": band["low"], "ap_high": band["high"]})

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.report import comparison_words, population, provenance, words
-from scaling_lab.report.blocks import Block, Bullets, Column, Details, Facts, Figure, Section, Table, Text
+from scaling_lab.report.blocks import Block, Bullets, Column, Details, Facts, Figure, Section, Table, Text, renamed
 from scaling_lab.report.comparability import RULE
 from scaling_lab.report.comparison import Comparison, Side
 from scaling_lab.report.search import progress
@@ -269,13 +269,6 @@ def provenances(comparison: Comparison) -> Section:
     found = []
     for side in comparison.sides:
         section = provenance.provenance(side.runs)
-        blocks = tuple(_renamed(block, str(side.series + 1)) for block in section.blocks)
+        blocks = tuple(renamed(block, str(side.series + 1)) for block in section.blocks)
         found.append(Details(title=side.name, blocks=blocks))
     return Section(title="Provenance", blocks=tuple(found))
-
-
-def _renamed(block: Block, suffix: str) -> Block:
-    """Give a run's tables names of their own, for their files stand in one folder."""
-    if isinstance(block, Details):
-        return dataclasses.replace(block, blocks=tuple(_renamed(each, suffix) for each in block.blocks))
-    return dataclasses.replace(block, name=f"{block.name}_{suffix}") if isinstance(block, Table) else block

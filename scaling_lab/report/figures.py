@@ -104,15 +104,20 @@ def _set_limits(axes: Axes, trials: pd.DataFrame, cost: str) -> None:
     low, high = float(costs.min()), float(costs.max())
     if "p90_ms" in trials:
         high = max(high, float(trials["p90_ms"].max()))
+    set_log_cost(axes, low, high)
+    bottom, top = value_limits(trials)
+    axes.set_ylim(bottom, top)
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+
+
+def set_log_cost(axes: Axes, low: float, high: float) -> None:
+    """Let the horizontal axis be logarithmic and hold costs from `low` to `high` with some room, under round numbers."""
     pad = (high / low) ** 0.12 if high > 1.001 * low else 1.2
     axes.set_xscale("log")
     axes.set_xlim(low / pad, high * pad)
     axes.xaxis.set_major_locator(FixedLocator(log_ticks(low / pad, high * pad)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
-    bottom, top = value_limits(trials)
-    axes.set_ylim(bottom, top)
-    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
 
 
 def value_limits(trials: pd.DataFrame) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.report import predictors, proxy_words, words
-from scaling_lab.report.blocks import Block, Bullets, Column, Details, Figure, Section, Table, Text
+from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text, renamed
 from scaling_lab.report.frontier import Frontier, compute_frontier, summarise
 from scaling_lab.report.pairing import Pairs, pair
 from scaling_lab.report.predictors import TOPS, Ceilings, Predictor
@@ -270,12 +270,4 @@ def _protocol_table(found: Proxy, prefix: str) -> Table:
 
 def of_run(section: Section, name: str) -> Section:
     """Tell a section of one of two runs from the other's: in its title, and in its tables' and figures' names."""
-    return Section(title=f"{section.title} ({name} protocol)", blocks=tuple(_renamed(b, name) for b in section.blocks))
-
-
-def _renamed(block: Block, name: str) -> Block:
-    if isinstance(block, Details):
-        return dataclasses.replace(block, blocks=tuple(_renamed(each, name) for each in block.blocks))
-    if isinstance(block, (Table, Figure)):
-        return dataclasses.replace(block, name=f"{block.name}_{name}")
-    return block
+    return Section(title=f"{section.title} ({name} protocol)", blocks=tuple(renamed(b, name) for b in section.blocks))
