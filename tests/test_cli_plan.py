@@ -52,7 +52,7 @@ def test_a_plan_in_lines_and_in_json(planned: Callable[..., int], capsys: pytest
     assert lines["space"] == "2 points, 2 distinct architectures (all of them; sampler grid)"
     assert lines["trials"] == "6 trials: 2 architectures with 3 seeds, 1 epoch each, 48 training images in all"
     assert lines["machine"] == ("the given machine has 2 CPUs and 0 GPUs; 1 CPU and 0 GPUs a trial: 2 at once")
-    assert lines["seeds"].startswith("3 a side: true differences below 3.04 SD of one result may stay unseen (80 %")
+    assert lines["seeds"].startswith("3 a side: true differences below 3.07 SD of one result may stay unseen (80 %")
     assert re.search(r"^ {12}about \S+ \w+ for 6 trials, 2 at once \(", captured.out, re.MULTILINE)
     assert re.search(r"^ {12}cheapest +0\.\d+ .* fpn P3-P7 .*width 8, 64 px$", captured.out, re.MULTILINE)
     assert "cannot work" not in captured.out
@@ -79,7 +79,7 @@ def test_a_plan_with_finalists_and_early_stopping(
     assert lines["trials"].startswith(
         "6 trials: 2 architectures with 3 seeds, 3 epochs each, and up to 3 of finalists with 3 fresh seeds, 216 training"
     )
-    assert lines["finalists"].startswith("3 a side: true differences below 3.04 SD of one result may stay unseen")
+    assert lines["finalists"].startswith("3 a side: true differences below 3.07 SD of one result may stay unseen")
     assert re.search(r"^ {12}about \S+ \w+ for 9 trials, 2 at once \(", captured, re.MULTILINE)
     assert re.search(r"^ {12}with early stopping at epoch 1 about \S+ \w+ where .*; \S+ \w+ if every trial ends after 1 epoch$",
                      captured, re.MULTILINE)  # fmt: skip

@@ -77,7 +77,7 @@ def test_what_is_slow_is_found(monkeypatch: pytest.MonkeyPatch, part: Any, name:
     taken = profile.profile(spec, Conditions(), runs=3)
     pieces = [piece.name for piece in profile.pieces_of(spec, count(spec))]
     assert taken[pieces.index(name)] >= 30.0
-    assert sum(taken) - taken[pieces.index(name)] < 30.0
+    assert taken[pieces.index(name)] == max(taken)  # the rest by sum would be a statement on how busy the machine is
 
 
 def test_what_is_slow_in_the_heads_is_found_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
