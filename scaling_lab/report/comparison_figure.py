@@ -100,8 +100,8 @@ def _draw_run(axes: Axes, table: pd.DataFrame, cost: str, series: int, *, many: 
     if len(front):
         xs, ys = [float(value) for value in front[cost]], [float(value) for value in front["ap_mean"]]
         style = LINES[series % len(LINES)]
-        right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
-        axes.step([xs[0], *xs, right], [bottom, *ys, ys[-1]], where="post", color=colour, linewidth=1.4, linestyle=style,
+        right = axes.get_xlim()[1]
+        axes.step([*xs, right], [*ys, ys[-1]], where="post", color=colour, linewidth=1.4, linestyle=style,
                   zorder=3)  # fmt: skip
     for single, group in front.groupby(front["n"] == 1):
         face, edge, line = (PAPER, colour, 1.4) if single else (colour, PAPER, 0.7)

@@ -156,10 +156,10 @@ def _draw_front(axes: Axes, front: pd.DataFrame, cost: str) -> list[Box]:
         return []
     xs = [float(value) for value in front[cost]]
     ys = [float(value) for value in front["ap_mean"]]
-    right, bottom = axes.get_xlim()[1], axes.get_ylim()[0]
-    axes.step([xs[0], *xs, right], [bottom, *ys, ys[-1]], where="post", color=INK, linewidth=1.1, zorder=2, alpha=0.75)
+    right = axes.get_xlim()[1]
+    axes.step([*xs, right], [*ys, ys[-1]], where="post", color=INK, linewidth=1.1, zorder=2, alpha=0.75)
     corners = [*zip(xs, ys, strict=True), (right, ys[-1])]
-    boxes: list[Box] = [(xs[0], bottom, xs[0], ys[0])]
+    boxes: list[Box] = []
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         boxes += [(x0, y0, x1, y0), (x1, y0, x1, y1)]
     return boxes

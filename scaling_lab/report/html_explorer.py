@@ -23,5 +23,5 @@ def explorer(block: blocks.Explorer) -> str:
         f'<p class="caption">{prose(block.caption)}</p>'
         '<p class="unseen" role="status"></p>'
         f'<div class="chosen" role="region" aria-label="The selected architecture"><p class="text note">{HINT}</p></div></div>'
-        f"{stored(block.data)}{html_tables.table(block.table)}</div>"
+        f"{stored(block.data)}{html_tables.table(block.table, filtered=True)}</div>"
     )

@@ -14,8 +14,11 @@ DENSE = 6  # columns: so many keep their numbers close together, and their words
 MOST_UNFILTERED = 8  # rows: a shorter table is read faster than it is filtered
 
 
-def table(block: blocks.Table) -> str:
-    """Give a table, its first rows as they are and the rest as values, for the page's script to show."""
+def table(block: blocks.Table, *, filtered: bool = False) -> str:
+    """Give a table, its first rows as they are and the rest as values, for the page's script to show.
+
+    A short table has a filter where it is `filtered`.
+    """
     numeric = [is_numeric(block, column) for column in block.columns]
     first = block.frame.head(block.most_rows)
     head = "".join(_heading(column, numeric=each) for column, each in zip(block.columns, numeric, strict=True))
@@ -28,7 +31,7 @@ def table(block: blocks.Table) -> str:
     filtering = (
         f'<label class="filter"><span>Filter</span> <input type="search" placeholder="{escape(_example(block))}">'
         f"<output>{count:,} rows</output></label>"
-        if count > MOST_UNFILTERED
+        if count > MOST_UNFILTERED or (filtered and count > 1)
         else ""
     )
     return (

@@ -118,6 +118,13 @@ def test_nothing_is_fetched(desk: Opened, phone: Opened, page: Path) -> None:
         assert [url for url in found.requests if not url.startswith("data:")] == [page.as_uri()]
 
 
+def test_no_button_sends_the_data_anywhere(desk: Opened) -> None:
+    buttons = desk.page.locator(".modebar-btn").evaluate_all("(all) => all.map((each) => each.dataset.title)")
+    assert len(buttons) == 7
+    assert not [title for title in buttons if re.search("share|cloud|upload|edit", title, re.IGNORECASE)]
+    assert desk.page.evaluate("document.querySelector('.plot')._context.plotlyServerURL") == ""
+
+
 def test_hostile_text_is_text(desk: Opened) -> None:
     assert '<script>alert("x")</script>' in desk.page.locator("h1 + .question").inner_text()
 
@@ -257,6 +264,11 @@ def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Pat
     costs = [float(text) for text in found.column("architectures", "GMACs")]
     assert 0 < len(found.points()) == len(costs) < 12
     assert max(costs) < 0.05
+    box.fill("width >= 24 panet")  # a number that no column has
+    assert found.points() == [name for name in everything if name in ("PANet, width 24", "PANet, width 28")]
+    box.fill("wdith>=24")
+    expect(found.page.locator(".controls output")).to_have_text("0 rows; no column of numbers is called wdith")
+    box.fill("")
     small = [float(text) for text in found.column("architectures", "AP small")]
     box.fill(f"gmacs<0.05 panet ap small > {min(small):.1f}")  # a heading of two words, beside a word
     shown = dict(zip(found.points(), found.column("architectures", "AP small"), strict=True))
@@ -271,6 +283,11 @@ def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Pat
         getattr(found.page.mouse, move)(*place)
     expect(found.page.locator(".controls output")).not_to_have_text("12 rows")
     assert 1 <= len(found.points()) < 12
+    opacities = found.page.locator(".plot .scatterlayer .point").evaluate_all(
+        "(all) => all.map((p) => getComputedStyle(p).opacity)"
+    )
+    assert min(map(float, opacities)) > 0.7  # what was chosen is seen as before
+    assert found.page.locator(".chosen h3").inner_text() in found.points()
     found.page.get_by_role("button", name="Show all").click()
     expect(found.page.locator(".controls .all")).to_be_hidden()
     expect(found.page.locator(".controls output")).to_have_text("12 rows")

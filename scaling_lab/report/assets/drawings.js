@@ -69,7 +69,7 @@ const drawings = (() => {
   };
 
   const curvesOf = (curves, colour) => {
-    const panels = [["loss", "training loss", "y"], ["ap", "AP", "y2"]].filter(([name]) => curves.some((curve) => curve[name]?.some((value) => value !== null)));
+    const panels = [["loss", "training loss", "y"], ["ap", "AP", "y2"]].filter(([name]) => curves.some((curve) => curve[name]?.filter((value) => value !== null).length > 1));
     const lines = panels.flatMap(([name, , y], panel) => curves.map((curve) => {
       const points = curve.epoch.map((epoch, at) => [epoch, curve[name]?.[at] ?? null]).filter(([, value]) => value !== null);
       return {x: points.map(([epoch]) => epoch), y: points.map(([, value]) => value), xaxis: panel ? "x2" : "x", yaxis: panel ? "y2" : "y", mode: points.length < 13 ? "lines+markers" : "lines", marker: {size: 4},

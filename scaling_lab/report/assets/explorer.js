@@ -66,6 +66,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
 
   // What a reader has hidden in the legend: it stays hidden whichever groups a filter leaves, and is on no front.
   const hidden = new Set();
+  let frames = 0;  // that have chosen points: plotly would show those outside the last one faintly for ever
   const groupOf = (place) => `group-${control("colour").value}-${place}`;
 
   const traces = () => {
@@ -78,7 +79,9 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const found = [];
     if (x.cost) {
       const front = frontOf(points);
-      found.push({uid: "front", mode: "lines", x: front.map((i) => x.values[i]), y: front.map((i) => y.values[i]), line: {shape: "hv", color: css("muted"), width: 1.2}, hoverinfo: "skip", showlegend: false});
+      // A cost buys the front's AP up to the next step; the last one's goes on to the right.
+      const end = front.length ? [Math.max(...points.map((i) => x.values[i])) * 1.04] : [];
+      found.push({uid: "front", mode: "lines", x: [...front.map((i) => x.values[i]), ...end], y: [...front.map((i) => y.values[i]), ...end.map(() => y.values[front.at(-1)])], line: {shape: "hv", color: css("muted"), width: 1.2}, hoverinfo: "skip", showlegend: false});
     }
     const trials = data.trials;
     if (control("seeds").checked && trials[y.name]) {
@@ -99,7 +102,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
       found.push({
         uid: groupOf(place), visible: hidden.has(groupOf(place)) ? "legendonly" : true,
         mode: "markers", name: wrapped(name), showlegend: Boolean(ways), x: members.map((i) => x.values[i]), y: members.map((i) => y.values[i]),
-        customdata: members, text: members.map(told), hovertemplate: "%{text}<extra></extra>",
+        customdata: members, text: members.map(told), hovertemplate: "%{text}<extra></extra>", selectedpoints: null,
         marker: {size: few ? 10 : points.length > 2000 ? 5 : 7, symbol: symbols[place % 8], color: colour(place), opacity: few ? 1 : 0.75, line: {width: few ? 1 : 0, color: css("paper")}},
         ...(bars && {error_y: {
           type: "data", symmetric: false, thickness: 1.4, width: 0, color: colour(place),
@@ -114,13 +117,17 @@ for (const holder of document.querySelectorAll(".explorer")) {
     return found;
   };
 
-  const settings = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["toImage", "autoScale2d"]};
+  // The buttons are named one by one: by itself plotly adds one that uploads the data to its makers.
+  const settings = {
+    responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+    modeBarButtons: [["zoom2d", "pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+  };
 
   const layout = () => {
     const x = across(), y = up(), narrow = innerWidth < 640;
     return {
       ...face(), height: narrow ? 380 + 22 * (colouring()?.names.length ?? 0) : 480, margin: {l: 44, r: 12, t: 34, b: 48}, hovermode: "closest", dragmode: narrow ? false : "zoom",
-      uirevision: `${x.name} ${y.name}`, selectionrevision: `${x.name} ${y.name}`,
+      uirevision: `${x.name} ${y.name}`, selectionrevision: frames,
       xaxis: {...axis(), type: x.log ? "log" : "linear", title: {text: harmless(x.label) + (x.log ? " (log scale)" : ""), standoff: 8, font: {size: 13}}, },
       yaxis: {...axis(), title: {text: ""}},
       annotations: [{text: y.label, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false}],
@@ -181,7 +188,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     const one = rows.find((row) => row.hasAttribute("aria-current")) ?? rows[0];
     for (const row of rows) row.tabIndex = row === one ? 0 : -1;
   };
-  const select = (index) => {
+  const select = (index, quietly = false) => {
     if (index === selected) return;
     selected = index;
     markRow();
@@ -189,7 +196,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     tell();
     // From a row far down the table the panel above is out of view.
     const {top, bottom} = chosen.getBoundingClientRect();
-    if (bottom < 80 || top > innerHeight - 80) chosen.scrollIntoView({block: "start"});
+    if (!quietly && (bottom < 80 || top > innerHeight - 80)) chosen.scrollIntoView({block: "start"});
     holder.querySelector("[role=status]").textContent = `${data.labels[index]}, AP ${written(data.up[0].values[index])}, is selected.`;
   };
 
@@ -206,7 +213,18 @@ for (const holder of document.querySelectorAll(".explorer")) {
   if (filter) live.querySelector(".controls").append(filter);
   live.hidden = false;
 
-  table.holder.addEventListener("kept", (event) => { kept = event.detail; markRow(); draw(); });
+  table.holder.addEventListener("kept", (event) => {
+    kept = event.detail;
+    const y = data.up[0].values;
+    const best = [...kept].reduce((a, b) => a === null || y[b] > y[a] ? b : a, null);
+    if (kept.has(selected) || best === null) { markRow(); draw(); } else select(best, true);
+  });
+  // Bounds may be of what the axes and colours have, too: width>=32.
+  for (const {name, label, values} of data.across) for (const each of [name.replace(/^param_/, ""), label]) table.know(each, values);
+  for (const {label, names, of} of data.colours) {
+    const numbers = names.map(Number);
+    if (!numbers.some(Number.isNaN)) table.know(label, of.map((place) => numbers[place]));
+  }
   table.body.addEventListener("click", (event) => {
     const row = event.target.closest("tr");
     const index = table.rows.findIndex((each) => each.element === row);
@@ -245,6 +263,7 @@ for (const holder of document.querySelectorAll(".explorer")) {
     plot.on("plotly_selected", (event) => {
       const found = new Set((event?.points ?? []).map((point) => point.customdata).filter((value) => value !== undefined));
       if (!found.size) return;
+      frames += 1;
       Plotly.relayout(plot, {selections: []}).then(() => {
         table.only = found;
         all.hidden = false;

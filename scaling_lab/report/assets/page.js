@@ -24,6 +24,7 @@ const page = (() => {
       if (store) for (const [index, row] of [...this.body.rows].entries()) this.rows[index].element = row;  // the first stand there
       this.order = this.rows.map((_, index) => index);
       this.query = "";
+      this.further = [];
       this.only = null;  // rows that something else has chosen
       this.headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => this.sort(column)));
       this.input = holder.querySelector(".filter input");
@@ -103,35 +104,50 @@ const page = (() => {
     // Words that a row has to contain, and bounds such as ap>40 or params<=5, by the beginning of a heading.
     filter() {
       const terms = [];  // [words of the query, test]
+      this.unknown = [];
       for (const word of this.query.trim().replace(/\s*(<=|>=|<|>|=)\s*/g, "$1").split(/\s+/).filter(Boolean)) {
         const bound = /^(.+?)(<=|>=|<|>|=)([-−]?[\d.,]+)$/.exec(word);
         // A heading may have two words: of those before, as many as are in it are the bound's and not terms of their own.
         const before = bound ? [2, 1, 0].find((count) => terms.length >= count && this.column(terms.slice(terms.length - count).map(([text]) => text).join("") + bound[1]) >= 0) : undefined;
         if (before === undefined) {
+          if (bound) this.unknown.push(bound[1]);
           terms.push([word, (row) => (row.lower ??= row.texts.join(" ").toLowerCase()).includes(word.toLowerCase())]);
           continue;
         }
         const column = this.column(terms.splice(terms.length - before).map(([text]) => text).join("") + bound[1]);
         const limit = numberOf(bound[3]);
         const holds = {"<=": (v) => v <= limit, ">=": (v) => v >= limit, "<": (v) => v < limit, ">": (v) => v > limit, "=": (v) => v === limit}[bound[2]];
-        terms.push([word, (row) => row.values[column] !== null && holds(row.values[column])]);
+        const read = column < this.names.length ? (row) => row.values[column] : (_, index) => this.further[column - this.names.length].values[index];
+        terms.push([word, (row, index) => read(row, index) !== null && holds(read(row, index))]);
       }
-      this.kept = new Set([...this.rows.keys()].filter((index) => terms.every(([, test]) => test(this.rows[index])) && (!this.only || this.only.has(index))));
+      this.kept = new Set([...this.rows.keys()].filter((index) => terms.every(([, test]) => test(this.rows[index], index)) && (!this.only || this.only.has(index))));
       this.show();
       this.holder.dispatchEvent(new CustomEvent("kept", {detail: this.kept}));
+    }
+
+    // Let bounds name numbers that no column shows: a value for each row.
+    know(name, values) {
+      this.further.push({name: plain(name), values});
     }
 
     column(text) {
       const wanted = plain(text);
       const fits = (test) => this.names.findIndex((name, column) => this.numeric[column] && test(name));
       const exact = fits((name) => name === wanted);
-      return exact >= 0 || !wanted ? exact : fits((name) => name.startsWith(wanted));
+      if (exact >= 0 || !wanted) return exact;
+      const begins = fits((name) => name.startsWith(wanted));
+      if (begins >= 0) return begins;
+      const further = this.further.findIndex(({name}) => name === wanted);
+      return further < 0 ? -1 : this.names.length + further;
     }
 
     show() {
       const kept = this.kept ? this.order.filter((index) => this.kept.has(index)) : this.order;
       this.body.replaceChildren(...kept.slice(0, this.most).map((index) => this.element(index)));
-      if (this.output) this.output.textContent = `${kept.length.toLocaleString("en")} row${kept.length === 1 ? "" : "s"}`;
+      if (this.output) {
+        const unknown = this.unknown?.length ? `; no column of numbers is called ${this.unknown.join(", ")}` : "";
+        this.output.textContent = `${kept.length.toLocaleString("en")} row${kept.length === 1 ? "" : "s"}${unknown}`;
+      }
       const more = this.holder.querySelector(".more");
       if (this.rows.length > this.most) {
         more.textContent = kept.length > this.most ? `The first ${this.most.toLocaleString("en")} of ${kept.length.toLocaleString("en")} rows. ` : "";
