@@ -20,8 +20,9 @@ def read_status(folder: str | Path) -> dict[str, Any]:
     """Give a run's status as plain JSON values. Raises UserError where there is no run.
 
     `states` and `failures` count trials; one that a killed driver left running is planned. `best` is the complete trial
-    with the best first objective, among those with fresh seeds where there are any. `driver` is who writes now (pid, host,
-    started), `killed` who did not end by itself; `running` and `seconds_left` are empty without a driver.
+    with the best first objective, among those with fresh seeds where there are any; `one_seed_each` says that a search's
+    lead may be chance. `driver` is who writes now (pid, host, started), `killed` who did not end by itself; `running` and
+    `seconds_left` are empty without a driver.
     """
     runs = Runs(folder)
     meta, sessions = runs.meta, runs.sessions()
@@ -42,6 +43,7 @@ def read_status(folder: str | Path) -> dict[str, Any]:
         "failures": dict(Counter(row["failure_kind"] for row in rows if row["state"] == "failed")),
         "rejected": len(runs.rejections()),
         "best": _best(rows, meta.get("objectives") or {}),
+        "one_seed_each": _one_seed_each(rows),
         "driver": holder if is_held else None,
         "killed": holder if holder and not is_held else None,
         "command": None if sessions.empty else str(sessions["command"].iloc[-1]),
@@ -76,6 +78,12 @@ def _best(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, str]) -> d
         best = choose(known, key=lambda row: float(row[name]), default=None)
         return None if best is None else {"objective": name, "value": float(best[name]), **_who(best)}
     return None
+
+
+def _one_seed_each(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether several architectures were searched, none with a second seed."""
+    found = [row["architecture"] for row in rows if row["state"] == "complete" and row["role"] == "search"]
+    return len(found) > 1 and len(set(found)) == len(found)
 
 
 def _running(runs: Runs, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -290,8 +290,8 @@ def test_random_search_is_the_same_study_in_a_folder_beside_its_own(
     assert "one seed each in the search: differences may be chance\n" in shown
     assert "measuring the latency" not in shown
     assert not Path("runs/tiny").exists()
-    assert tiny("--sampler", "random") == 2
-    assert "trials is None; with sampler 'random' it must be a number" in capsys.readouterr().err
+    assert tiny("--sampler", "random", changes="'limits': {'gmacs': 2.0}") == 2
+    assert "for the sampler 'random' give the study, or a form of it, trials=<number>" in capsys.readouterr().err
 
 
 def test_a_script_sees_that_no_trial_is_complete(tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,14 @@ def test_the_best_is_one_of_fresh_seeds_where_there_are_any(tmp_path: Path, caps
     assert ", trial 7, fresh seed 7, " in capsys.readouterr().out
 
 
+def test_one_seed_each_is_cautioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    caution = "(one seed each: differences may be chance)"
+    for name, seeds, cautioned in (("one", (0,), True), ("two", (0, 1), False)):
+        run(tmp_path / name, seeds=seeds)
+        assert main(["status", str(tmp_path / name)]) == 0
+        assert (caution in capsys.readouterr().out) is cautioned
+
+
 def test_a_living_and_a_killed_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     driver = start_driver(out, executor="local", objective={"hold": 2, "fail": {"fpn": "raise"}})

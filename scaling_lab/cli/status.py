@@ -103,7 +103,10 @@ def _best(status: dict[str, Any]) -> str:
         return ""
     value = f"{best['objective']} {best['value']:.{1 if best['objective'].startswith('ap') else 3}f}"
     seed = f"seed {best['seed']}" if best["role"] == "search" else f"fresh seed {best['seed']}"
-    return f"{value}, trial {best['trial']}, {seed}, {best['gmacs']:.3g} gmacs: {best['description']}"
+    words = f"{value}, trial {best['trial']}, {seed}, {best['gmacs']:.3g} gmacs: {best['description']}"
+    # Fresh seeds are no luck of the search.
+    is_caution = status["one_seed_each"] and best["role"] == "search"
+    return words + (" (one seed each: differences may be chance)" if is_caution else "")
 
 
 def _running(rows: list[dict[str, Any]]) -> list[str]:

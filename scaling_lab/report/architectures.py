@@ -67,7 +67,7 @@ def means_table(frontier: Frontier) -> Table:
             )
         ]
     means = "Single trainings" if table["n"].max() == 1 else f"Means over {words.seed_counts(table)} seeds"
-    caption = f"{means}; ● is on the front of AP against GMACs. Click a heading to sort."
+    caption = f"{means}; ● is on the front of AP against GMACs."
     return Table(name="architectures", frame=table, columns=tuple(columns), caption=caption)
 
 

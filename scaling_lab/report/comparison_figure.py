@@ -52,7 +52,7 @@ def fronts_figure(
         if band is not None and len(band):
             _draw_band(axes, band[band["run"] == run], series)
         _draw_run(axes, table, cost, series, many=len(points) > MANY_POINTS)
-        handles.append(_handle(str(run), series, narrow=narrow))
+        handles.append(_handle(str(run), series, narrow=narrow, line=bool(table["on_front"].any())))
     figure.legend(
         handles=handles, loc="outside upper left", ncols=1 if narrow else 3, frameon=False, fontsize=8, labelcolor=INK
     )
@@ -89,10 +89,10 @@ def _draw_run(axes: Axes, table: pd.DataFrame, cost: str, series: int, *, many: 
     axes.scatter(
         rest[cost],
         rest["ap_mean"],
-        s=9,
+        s=9 if len(front) else 18,
         marker=marker,
         color=colour,
-        alpha=0.35,
+        alpha=0.35 if len(front) else 0.7,
         linewidths=0,
         zorder=2,
         rasterized=many,
@@ -109,8 +109,8 @@ def _draw_run(axes: Axes, table: pd.DataFrame, cost: str, series: int, *, many: 
                      zorder=4)  # fmt: skip
 
 
-def _handle(run: str, series: int, *, narrow: bool) -> Line2D:
+def _handle(run: str, series: int, *, narrow: bool, line: bool) -> Line2D:
     return Line2D(
-        [], [], color=series_colour(series), marker=series_marker(series), linestyle=LINES[series % len(LINES)],
+        [], [], color=series_colour(series), marker=series_marker(series), linestyle=LINES[series % len(LINES)] if line else "",
         linewidth=1.4, markersize=5, label=wrap(run, 44 if narrow else 34),
     )  # fmt: skip

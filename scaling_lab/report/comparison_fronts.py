@@ -11,7 +11,7 @@ from scaling_lab.report import comparison_words, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.comparison import Comparison
 from scaling_lab.report.comparison_figure import fronts_figure
-from scaling_lab.report.latency import condition_words
+from scaling_lab.report.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.report.statistics import pareto_front
 from scaling_lab.report.tables import has_values, records
 
@@ -128,7 +128,8 @@ def _latency_figure(comparison: Comparison, group: pd.DataFrame, index: int) -> 
     latencies = group[["run", "architecture", "median_ms"]].rename(columns={"median_ms": "latency_ms"})
     points = comparison.points().drop(columns="gmacs").merge(latencies, on=["run", "architecture"])
     points["on_front"] = False
-    for _, rows in points.groupby("run"):
+    caution = quick_caution(group, comparison.sides[0].runs.meta)
+    for _, rows in points.groupby("run") if not caution else ():
         points.loc[rows.index, "on_front"] = pareto_front(rows["latency_ms"].tolist(), rows["ap_mean"].tolist())
     draw = functools.partial(fronts_figure, cost="latency_ms", name=f"latency, ms per batch of {batch}")
     return Figure(
@@ -136,7 +137,7 @@ def _latency_figure(comparison: Comparison, group: pd.DataFrame, index: int) -> 
         table=points,
         draw=draw,
         title="AP against latency",
-        caption=f"Measured in each run on {condition}: the median. Marks as above. An architecture that no run measured so is "
-        "not shown.",
+        caption=f"Measured in each run on {condition}: the median.{caution}{not_quiet(group)} Marks as above. An architecture "
+        "that no run measured so is not shown.",
         alt=f"AP against latency on {condition}: fronts of {words.listed(list(dict.fromkeys(points['run'])))}",
     )

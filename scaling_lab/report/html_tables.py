@@ -27,6 +27,7 @@ def table(block: blocks.Table, *, filtered: bool = False) -> str:
         for row in first.to_dict("records")
     )
     count = len(block.frame)
+    sorting = "Click a heading to sort. " if count > MOST_UNFILTERED else ""
     more = f"The first {len(first):,} of {count:,} rows. " if len(first) < count else ""
     filtering = (
         f'<label class="filter"><span>Filter</span> <input type="search" placeholder="{escape(_example(block))}">'
@@ -38,7 +39,7 @@ def table(block: blocks.Table, *, filtered: bool = False) -> str:
         f'<div class="table" id="table-{identifier(block.name)}" data-most="{block.most_rows}">{filtering}'
         f'<div class="scroll" tabindex="0"><table{_kind(block)}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         f"</div>{stored([_column(block, c) for c in block.columns]) if more else ''}"
-        f'<p class="caption">{prose(block.caption)} <span class="more">{escape(more)}</span><span class="files">'
+        f'<p class="caption">{prose(block.caption)} {sorting}<span class="more">{escape(more)}</span><span class="files">'
         f"{_files(block.name)}</span></p></div>"
     )
 

@@ -15,17 +15,12 @@ from scaling_lab.latencies import CONDITIONS, Latencies
 from scaling_lab.report import ranks, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Facts, Figure, Page, Section, Table, Text
 from scaling_lab.report.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.latency_words import condition_words
 from scaling_lab.report.tables import records
 
 LEAST = 5  # detectors, for a correlation
 MOST_SERIES = 8
 MISLED = 8
-METHODS = {
-    "quick": ", by a trial on its share of the device",
-    "anchored": "",
-    "corrected": ", corrected by the anchor",
-    "unchecked": ", drift not checked",
-}
 
 
 def latency_page(measured: Latencies) -> Page:
@@ -45,14 +40,6 @@ def latency_page(measured: Latencies) -> Page:
         subtitle=f"{words.plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
         sections=tuple(found),
     )
-
-
-def condition_words(row: Any) -> str:
-    """Name the device and the conditions of a row of latencies."""
-    scope = "with post-processing" if row["scope"] == "end_to_end" else "network alone"
-    threads = f", {words.plural(int(row['threads']), 'thread')}" if row["threads"] else ""
-    method = METHODS[row["method"]]
-    return f"{row['device']}{threads}, batch {row['batch']}, {row['dtype']}, {row['backend']}, {scope}{method}"
 
 
 def _sections(group: pd.DataFrame, index: int, count: int) -> list[Section]:

@@ -9,7 +9,7 @@ from scaling_lab.architecture import DetectorSpec, Topology
 from scaling_lab.architecture.naming import published_name
 
 SPELLINGS = {
-    "none": "No feature network",
+    "none": "Unconnected levels",
     "fpn": "FPN",
     "panet": "PANet",
     "simplified_panet": "Simplified PANet",

@@ -109,10 +109,10 @@ def boxes_table(
 
 def _picture(image: int, path: Path, boxes: pd.DataFrame, labels: list[str]) -> Picture:
     data, size, scale = shrunk(path)
-    panels = []
+    panels, truth = [], _boxes(boxes[boxes["panel"] == TRUTH], scale)
     for panel in [TRUTH, *labels]:
         here = boxes[boxes["panel"] == panel]
-        panels.append(Panel(title=panel, boxes=labelled(_boxes(here, scale), size)))
+        panels.append(Panel(title=panel, boxes=labelled(_boxes(here, scale), size, objects=truth)))
     return Picture(name=f"image {image}", href=data_uri(data), size=size, panels=tuple(panels))
 
 
@@ -147,16 +147,19 @@ def data_uri(data: bytes) -> str:
 # --- labels ----------------------------------------------------------------------------------------------------------
 
 
-def labelled(boxes: Sequence[Box], size: tuple[int, int], height: float | None = None) -> tuple[Box, ...]:
+def labelled(
+    boxes: Sequence[Box], size: tuple[int, int], height: float | None = None, *, objects: Sequence[Box] = ()
+) -> tuple[Box, ...]:
     """Give each box a label in the picture that covers no other label, the highest scores first.
 
     It is the score alone where the words would cover much of other objects, and nothing where that has no room. `height` is
-    the labels', in pixels of the picture; if not told, LABEL_HEIGHT says it.
+    the labels', in pixels of the picture; if not told, LABEL_HEIGHT says it. `objects` are further boxes that a label is not
+    to hide: those of the ground truth, which a detector may have missed.
     """
     height = LABEL_HEIGHT * max(size) if height is None else height
     placed: dict[int, Label] = {}
     for index in sorted(range(len(boxes)), key=lambda index: -(boxes[index].score or 0.0)):
-        label = _label(boxes[index], boxes, list(placed.values()), size, height)
+        label = _label(boxes[index], [*boxes, *objects], list(placed.values()), size, height)
         if label is not None:
             placed[index] = label
     return tuple(dataclasses.replace(box, label=placed.get(index)) for index, box in enumerate(boxes))
@@ -179,17 +182,22 @@ def _label(
 def _place(
     box: Box, text: str, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int], height: float
 ) -> tuple[float, Label] | None:
-    """Find the place beside or in a box that is free of labels and covers the smallest share of itself with boxes."""
+    """Find the place beside or in a box that is free of labels and hides the least of boxes."""
     width = labels.text_size(text, 0.82 * height)[0] + 0.24 * height
     best: tuple[float, Label] | None = None
     for left, top in _places(box, width, height, size):
         place = (left, top, left + width, top + height)
         if any(labels.overlap(place, _corners(label.bbox)) > 0.0 for label in taken):
             continue
-        covered = max(labels.overlap(place, _corners(other.bbox)) for other in boxes) / (width * height)
+        covered = max(_hidden(place, other.bbox, width * height) for other in boxes)
         if best is None or covered < best[0] - 1e-6:
             best = (covered, Label(text=text, bbox=(left, top, width, height)))
     return best
+
+
+def _hidden(place: labels.Box, bbox: tuple[float, float, float, float], area: float) -> float:
+    """Give what share of a label of that area lies on a box, or of a smaller box lies under the label."""
+    return labels.overlap(place, _corners(bbox)) / max(min(area, bbox[2] * bbox[3]), 1e-9)
 
 
 def _places(box: Box, width: float, height: float, size: tuple[int, int]) -> list[tuple[float, float]]:
@@ -230,7 +238,8 @@ def detections_figure(boxes: pd.DataFrame, width: float = WIDE, *, folder: Path,
     for index, one in enumerate(axes[: len(paths) * len(panels)]):
         row, column = divmod(index, len(panels))
         here = boxes[(boxes["path"] == paths[row]) & (boxes["panel"] == panels[column])]
-        _draw_boxes(one, labelled(_boxes(here), images[paths[row]].size))
+        truth = boxes[(boxes["path"] == paths[row]) & (boxes["panel"] == TRUTH)]
+        _draw_boxes(one, labelled(_boxes(here), images[paths[row]].size, objects=_boxes(truth)))
     return figure
 
 

@@ -15,7 +15,7 @@ from scaling_lab.report.blocks import Block, Bullets, Facts, Figure, Gallery, Se
 from scaling_lab.report.curves_figure import curves_figure, has_curve
 from scaling_lab.report.fidelities import fidelity_blocks
 from scaling_lab.report.frontier import Frontier, with_front
-from scaling_lab.report.latency import condition_words
+from scaling_lab.report.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.published_figure import published_blocks
 from scaling_lab.report.tables import has_values
@@ -157,16 +157,18 @@ def _latency_blocks(runs: Runs, frontier: Frontier) -> list[Block]:
         return [Text(text="Latency was not measured in this run.", tone="note")]
     found: list[Block] = []
     for index, (_, group) in enumerate(measured.groupby([*CONDITIONS, "method"], sort=False)):
-        found.append(_latency_figure(group, frontier, index))
+        found.append(_latency_figure(group, runs, frontier, index))
     return found
 
 
-def _latency_figure(group: pd.DataFrame, frontier: Frontier, index: int) -> Figure:
+def _latency_figure(group: pd.DataFrame, runs: Runs, frontier: Frontier, index: int) -> Figure:
     first = group.iloc[0]
     condition = condition_words(first)
     columns = group[["architecture", "median_ms", "p90_ms", "runs"]].rename(columns={"median_ms": "latency_ms"})
     trials = frontier.trials.drop(columns="latency_ms").merge(columns, on="architecture")
-    table = _figure_table(with_front(trials, "latency_ms"), "latency_ms", "p90_ms", "runs")
+    caution = quick_caution(group, runs.meta)
+    trials = trials.assign(on_front=False) if caution else with_front(trials, "latency_ms")
+    table = _figure_table(trials, "latency_ms", "p90_ms", "runs")
     missing = len(frontier.architectures) - group["architecture"].nunique()
     lacking = (
         f" {words.plural(missing, 'architecture')} without a measurement under this condition: not shown."
@@ -179,7 +181,7 @@ def _latency_figure(group: pd.DataFrame, frontier: Frontier, index: int) -> Figu
         draw=functools.partial(figures.latency_figure, name=f"latency, ms per batch of {first['batch']}"),
         title="AP against latency",
         caption=f"Measured on {condition}: the median of at least {int(group['runs'].min())} runs, "
-        f"the line to the right ends at the 90th percentile. Other marks as above.{lacking}",
+        f"the line to the right ends at the 90th percentile.{caution}{not_quiet(group)} Other marks as above.{lacking}",
         alt=f"AP against latency on {condition}",
     )
 

@@ -20,30 +20,36 @@ _LATEX = {
 
 
 def markdown(table: Table) -> str:
-    """Give the table as GitHub's Markdown."""
+    """Give the table as GitHub's Markdown, its caption as a line below it."""
     numeric = [is_numeric(table, column) for column in table.columns]
     lines = [
         _markdown_row([column.label for column in table.columns]),
         _markdown_row(["---:" if number else "---" for number in numeric]),
         *(_markdown_row(cells) for cells in _cells(table)),
-        *(["", _more(table)] if _more(table) else []),
+        *(["", _escaped(_caption(table))] if _caption(table) else []),
     ]
     return "\n".join(lines) + "\n"
 
 
 def latex(table: Table) -> str:
-    """Give the table as a LaTeX tabular, which needs the package booktabs; the caption is a comment above it."""
+    """Give the table as a LaTeX tabular, which needs the package booktabs; it and the caption are comments above."""
     kinds = "".join("r" if is_numeric(table, column) else "l" for column in table.columns)
     rows = [_latex_row(cells) for cells in _cells(table)]
     head = _latex_row([column.label for column in table.columns])
     lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
-    caption = " ".join(f"{table.caption} {_more(table)}".split())
-    return "\n".join([f"% {caption}", *lines] if caption else lines) + "\n"
+    caption = _caption(table)
+    above = [r"% needs \usepackage{booktabs}", *([f"% {caption}"] if caption else [])]
+    return "\n".join([*above, *lines]) + "\n"
 
 
 def _cells(table: Table) -> list[list[str]]:
     rows = records(table.frame.head(table.most_rows))
     return [[_text(column, row) for column in table.columns] for row in rows]
+
+
+def _caption(table: Table) -> str:
+    """Give the caption and what the file leaves out, on one line."""
+    return " ".join(f"{table.caption} {_more(table)}".split())
 
 
 def _more(table: Table) -> str:
@@ -56,9 +62,12 @@ def _text(column: Column, row: dict[str, Any]) -> str:
 
 
 def _markdown_row(cells: list[str]) -> str:
-    """Write a row; what would end a cell or begin a tag is escaped."""
-    escaped = (re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(cell.split())) for cell in cells)
-    return f"| {' | '.join(escaped)} |"
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Escape what would end a cell, begin a tag or be a mark, and join lines."""
+    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _latex_row(cells: list[str]) -> str:

@@ -139,13 +139,13 @@ def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
 
 
 def _unconnected(runs: Runs, frontier: Frontier) -> list[Bullet]:
-    """Say what a detector without a feature network is, where there is one."""
+    """Say what a detector with unconnected levels is, where there is one."""
     specs = runs.specs()
     if not any(published_name(specs[digest].topology) == "none" for digest in frontier.architectures["architecture"]):
         return []
     text = (
-        "It still has a node (a convolution) on each level of each cell, so it has a cost; "
-        "what it lacks is every edge between levels."
+        "A node (a convolution) still stands on each level of each cell, so it has a cost; "
+        "what is missing is every edge between levels."
     )
     return [(f"{SPELLINGS['none']}.", text)]
 

@@ -36,6 +36,7 @@ def write_report(
     runs = read_runs(paths)
     path = Path(report_path) if report_path is not None else default_report(*runs)
     report = load_report(path, takes=len(runs))
+    _check_is_for(report, runs[0], path)
     with _naming_the_line(path):
         page = report(*runs)
     if not isinstance(page, Page):
@@ -55,6 +56,9 @@ def read_runs(paths: Sequence[Path]) -> list[Runs | Latencies]:
             twice = f" (as {seen[path.resolve()]} and {path})" if seen[path.resolve()] != path else ""
             raise UserError(f"the run {path} is named twice{twice}; allowed are different runs")
         seen[path.resolve()] = path
+    for path in paths:
+        if path.is_file() and path.suffix != ".csv":
+            raise UserError(f"{path} is neither a run's folder nor a .csv file of latencies")
     return [Latencies(path) if path.suffix == ".csv" else Runs(path) for path in paths]
 
 
@@ -89,6 +93,16 @@ def load_report(path: Path, *, takes: int = 1) -> Callable[..., Any]:
         raise UserError(f"{path} has no function report(runs); it needs one that gives a Page")
     _check_takes(report, takes, path)
     return report  # type: ignore[no-any-return]
+
+
+def _check_is_for(report: Callable[..., Any], first: Runs | Latencies, path: Path) -> None:
+    """Refuse a report whose function says that it takes latencies where there is a run, or the other way round."""
+    said = next((each.annotation for each in inspect.signature(report).parameters.values()), None)
+    measured = isinstance(first, Latencies)
+    if said in ("Latencies", Latencies) and not measured:
+        raise UserError(f"{path} is for a file that `scaling-lab measure --out FILE.csv` wrote; {first.path} is a run")
+    if said in ("Runs", Runs) and measured:
+        raise UserError(f"{path} is for runs; {first.path} is a file of latencies, which {OF_LATENCIES} is for")
 
 
 def _check_takes(report: Callable[..., Any], count: int, path: Path) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.baseline import check_baselines
+from scaling_lab.study.enumeration import TooMany, enumerate_space
 from scaling_lab.study.loading import StudyFile, data_source, load_study, some_of
-from scaling_lab.study.study import Study, protocol_digest
+from scaling_lab.study.study import SAMPLERS, Study, protocol_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def choose(
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
     if sampler is not None:
-        chosen = dataclasses.replace(chosen, sampler=sampler)
+        chosen = _with_sampler(chosen, sampler)
     name = "-".join(part for part in (study.name, form, sampler) if part is not None)
     return Job(
         study=chosen,
@@ -105,6 +106,20 @@ def choose(
         source=study.source,
         folder=Path("runs") / name if out is None else Path(out),
     )
+
+
+def _with_sampler(study: Study, sampler: str) -> Study:
+    """Give the study with another sampler, and in place of a whole grid with as many trials as the grid has."""
+    if study.trials is not None or sampler == "grid" or sampler not in SAMPLERS:
+        return dataclasses.replace(study, sampler=sampler)
+    advice = f"for the sampler {sampler!r} give the study, or a form of it, trials=<number>"
+    if study.limits:
+        raise UserError(f"how many points of the grid are within the limits is not known before; {advice}")
+    try:
+        points = {spec.digest for _, spec in enumerate_space(study.space)}
+    except TooMany as error:
+        raise UserError(f"the grid has no number of trials to take over: {error}; {advice}") from None
+    return dataclasses.replace(study, sampler=sampler, trials=max(1, len(points) * len(study.seeds)))
 
 
 def with_data(job: Job, *, was_told: bool) -> Job:

@@ -50,8 +50,8 @@ def test_sentences_of_three_seeds(tmp_path: Path) -> None:
         "BiFPN against PANet: +0.3 AP [−0.3, +0.9], 3 seeds: not distinguishable; "
         "about 14 seeds a side would be needed if this difference is real."
     )
-    assert found["No feature network"].startswith("No feature network against PANet: −16.0 AP [−16.6, −15.4]")
-    assert found["No feature network"].endswith("3 seeds, at 27 % fewer GMACs: distinguishable.")
+    assert found["Unconnected levels"].startswith("Unconnected levels against PANet: −16.0 AP [−16.6, −15.4]")
+    assert found["Unconnected levels"].endswith("3 seeds, at 27 % fewer GMACs: distinguishable.")
 
 
 def test_correction_is_said_where_it_decides(tmp_path: Path) -> None:

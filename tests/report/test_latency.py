@@ -15,6 +15,7 @@ from scaling_lab.latencies import write_rows
 from scaling_lab.report import latency as report
 from scaling_lab.report import write_report
 from scaling_lab.report.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.latency_words import not_quiet, quick_caution
 from tests.test_latencies import ROW
 
 EVIL = '<script>alert("x")</script>'
@@ -161,3 +162,23 @@ def test_figures_draw_what_the_table_has(width: float) -> None:
     assert sum(len(points.get_offsets()) for points in axes.collections) == 40
     (axes,) = rank_figure(ranks, width).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == list(COSTS.values())
+
+
+def _quick(p90: float, method: str = "quick") -> pd.DataFrame:
+    return pd.DataFrame({"median_ms": [10.0, 20.0], "p90_ms": [p90, 21.0], "method": method})
+
+
+def test_a_device_that_was_not_quiet_is_named() -> None:
+    assert not_quiet(_quick(14.9)) == ""
+    assert "reaches 2.3 times its median" in not_quiet(_quick(23.0))
+
+
+def test_quick_latencies_are_cautioned() -> None:
+    assert quick_caution(_quick(11.0, "anchored"), {}) == ""
+    assert "once each, after the trials" in quick_caution(
+        _quick(11.0), {"objectives": {"ap": "maximize"}, "limits": {}}
+    )
+    timed = quick_caution(_quick(11.0), {"objectives": {"ap": "maximize", "latency_ms": "minimize"}})
+    assert "as the first step of a trial" in timed
+    assert "after the trials" not in timed
+    assert "no front is drawn" in quick_caution(_quick(11.0), {"limits": {"latency_ms": 20.0}})

@@ -19,7 +19,7 @@ def with_topology(topology: Topology) -> DetectorSpec:
 def test_only_what_differs_is_named() -> None:
     assert names(with_topology(topologies.bifpn(3, 7)), with_topology(topologies.none(3, 7))) == [
         "BiFPN",
-        "No feature network",
+        "Unconnected levels",
     ]
 
 

@@ -55,6 +55,17 @@ def test_a_label_stands_above_its_box_or_below_where_the_picture_ends() -> None:
     assert top.label.bbox[1] == 30
 
 
+def test_a_label_hides_no_small_object_of_another_panel() -> None:
+    """An object that the detector missed stands where its label would be without it."""
+    small = box(64, 54, 5, 5, score=None)
+    (without,) = pictures.labelled([box(60, 60, 30, 30)], SIZE)
+    (aside,) = pictures.labelled([box(60, 60, 30, 30)], SIZE, objects=[small])
+    assert without.label is not None
+    assert aside.label is not None
+    assert labels.overlap(corners(without.label.bbox), corners(small.bbox)) > 0
+    assert labels.overlap(corners(aside.label.bbox), corners(small.bbox)) == 0
+
+
 def test_where_words_have_no_room_the_score_stands_alone_or_nothing() -> None:
     long = "a class whose name is far too long for any picture of that size"
     found = pictures.labelled([box(60, 60, 30, 30, name=long), box(60, 60, 30, 30, score=None, name=long)], SIZE)

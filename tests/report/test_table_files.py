@@ -26,6 +26,7 @@ TABLE = Table(
 
 def test_latex() -> None:
     assert latex(TABLE).splitlines() == [
+        r"% needs \usepackage{booktabs}",
         "% Means over 3 seeds.",
         r"\begin{tabular}{lrrr}",
         r"\toprule",
@@ -44,6 +45,8 @@ def test_markdown() -> None:
         "| --- | ---: | ---: | ---: |",
         r"| a\_b & 50 % \<b\>\|x\| | 40.3 | −0.5 | 0.0123 |",
         "| plain | – | +1.0 | 1,230 |",
+        "",
+        "Means over 3 seeds.",
     ]
 
 

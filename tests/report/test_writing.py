@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.errors import UserError
+from scaling_lab.latencies import write_rows
 from scaling_lab.report import write_report
 from scaling_lab.report.writing import default_report
 from scaling_lab.runs import Runs
@@ -67,6 +68,17 @@ def test_missing_files_are_named(empty: Path, tmp_path: Path) -> None:
         write_report(empty, tmp_path / "nothing.py")
     with pytest.raises(UserError, match="is not a run"):
         write_report(tmp_path)
+
+
+def test_reports_of_runs_and_of_latencies_are_not_taken_for_each_other(empty: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is for a file that `scaling-lab measure --out FILE\.csv` wrote"):
+        write_report(empty, ROOT / "reports" / "latency.py")
+    write_rows(tmp_path / "x.csv", [])
+    for name in ("frontier", "topology_ablation"):
+        with pytest.raises(UserError, match=r"is for runs; .*x\.csv is a file of latencies"):
+            write_report(tmp_path / "x.csv", ROOT / "reports" / f"{name}.py")
+    with pytest.raises(UserError, match=r"README\.md is neither a run's folder nor a \.csv file of latencies"):
+        write_report(ROOT / "README.md")
 
 
 def test_the_study_names_its_report(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

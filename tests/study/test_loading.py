@@ -9,6 +9,8 @@ import pytest
 
 from scaling_lab import Coco, Shapes
 from scaling_lab.errors import UserError
+from scaling_lab.study.enumeration import enumerate_space
+from scaling_lab.study.job import choose
 from scaling_lab.study.loading import call_space, data_source, load_study
 from tests.study.engine import make_study
 
@@ -183,3 +185,14 @@ def test_data_in_words(tmp_path: Path) -> None:
     assert data_source(f"coco:{tmp_path}", study).kind == "coco"
     with pytest.raises(UserError, match="yolo"):
         data_source("yolo:x", study)
+
+
+def test_random_search_takes_over_the_number_of_a_grid(tmp_path: Path) -> None:
+    """As many trials as the grid has: distinct architectures times seeds."""
+    study = make_study(sampler="grid", trials=None, seeds=(0, 1))
+    grid = {spec.digest for _, spec in enumerate_space(study.space)}
+    chosen = choose(study, out=tmp_path, form=None, data=None, sampler="random").study
+    assert (chosen.sampler, chosen.trials) == ("random", 2 * len(grid))
+    limited = make_study(sampler="grid", trials=None, limits={"gmacs": 2.0})
+    with pytest.raises(UserError, match="give the study, or a form of it, trials=<number>"):
+        choose(limited, out=tmp_path, form=None, data=None, sampler="random")
