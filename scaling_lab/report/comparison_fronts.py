@@ -27,8 +27,8 @@ def fronts(comparison: Comparison) -> Section:
     )
     if len(band):
         caption += (
-            "Shaded is where a front lies in nine of ten draws of what the seeds leave possible, with the luck of the best "
-            "drawn in, so it may lie below the line. "
+            "Shaded is where a front lies in nine of ten draws of what the seeds leave possible. Means are drawn in towards a "
+            "curve of AP by log cost, as far as a run's architectures lie on one, so it may lie below the line. "
         )
     caption += "Multiply-adds are counted, so they compare between runs."
     gmacs = _front_figure(comparison, "gmacs", caption, title="AP against multiply-adds", band=band)

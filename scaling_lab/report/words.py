@@ -13,6 +13,7 @@ from scaling_lab.report import statistics
 from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
+from scaling_lab.report.posterior import SPARE, STRAIGHT
 from scaling_lab.report.tables import has_values
 
 if TYPE_CHECKING:
@@ -234,6 +235,15 @@ def best_of_fresh(table: pd.DataFrame) -> Bullet:
         "By fresh seeds alone.",
         f"{best['label']} has the highest: {ap} over {seeds}, which took no part in its choice.",
     )
+
+
+def drawn_in(count: int) -> str:
+    """Say towards what the draws of so many architectures' means are drawn in; nothing where each is drawn by itself."""
+    if count < 1 + SPARE:
+        return ""
+    towards = "a curve of AP by log cost, as far as the architectures lie on one" if count >= STRAIGHT else (
+        "their common mean, as far as they lie near it")  # fmt: skip
+    return f"means are drawn in towards {towards}"
 
 
 def _reach(runs: Runs, frontier: Frontier) -> Bullet:
