@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NEXT = 2.0  # the next model costs so many times as much as the dearest
 CURVE_POINTS = 60
+PREDICTED = ("next_gmacs", "next_ap", "next_low", "next_high", "expected_low", "expected_high")
 
 
 def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
@@ -37,10 +38,11 @@ def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Sec
     lines = "Lines are AP = a − b · GMACs^−c, fitted to the means; "
     lines += (
         "shaded is their 95 % interval at each cost, from the spread of seeds. They end at "
-        f"{NEXT:g} times the dearest model, which is a prediction."
+        f"{NEXT:g} times the dearest model, which is a prediction; where AP does not grow they end at the dearest."
         if repeated
-        else "with one seed each they are a guide to the eye and predict nothing. Hollow marks are single trainings."
+        else "with one seed each they are a guide to the eye and predict nothing."
     )
+    lines += " Hollow marks are single trainings." if (points["n"] == 1).any() else ""
     figure = Figure(
         name="scaling",
         table=points.merge(curves, how="outer", on=["family", "series", "gmacs"], suffixes=("", "_law")),
@@ -109,18 +111,19 @@ def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
         dearest = curve["gmacs"].tolist()[-1:]
         expected = band(costs, values, dearest, seeds=seeds, pooled=pooled, trainings=trainings)
     errors = left_out(costs, values, seeds)
+    grows, dearest_cost = _grows(law, costs, pooled, seeds), max(costs)
     first = group.iloc[0]
     return {
         "family": first["family"],
         "models": len(group),
         "law": law,
-        "curve": curve,
+        "curve": curve if grows and frontier.degrees > 0 else curve[curve["gmacs"] <= dearest_cost],
         "next": records(curve)[-1],
         "trainings": trainings,
         "expected": (float(expected[0, 0]), float(expected[1, 0])),
         "misfit": misfit_p(law, seeds, pooled),
         "repeated": frontier.degrees > 0,
-        "grows": _grows(law, costs, pooled, seeds),
+        "grows": grows,
         "errors": errors,
         "dearest_error": float(errors[int(np.argmax(costs))]),
         "dearest": str(group["label"].iloc[int(np.argmax(costs))]),
@@ -197,6 +200,7 @@ def _table(laws: list[dict[str, Any]]) -> Table:
             "expected_high": law["expected"][1],
             "misfit_p": law["misfit"],
         }
+        | ({} if law["grows"] else dict.fromkeys(PREDICTED, math.nan))
         for law in laws
     ]
     return Table(

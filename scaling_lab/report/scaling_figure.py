@@ -47,10 +47,11 @@ def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WI
                 axes.vlines(
                     row["gmacs"], row["ap_low"], row["ap_high"], color=series_colour(series), alpha=0.6, zorder=3
                 )
-        colour, hollow = series_colour(series), bool(group["ap_low"].isna().all())
+        colour, hollow = series_colour(series), group["ap_low"].isna()
         axes.scatter(group["gmacs"], group["ap_mean"], s=44, marker=series_marker(series),
-                     facecolor=PAPER if hollow else colour, edgecolor=colour if hollow else PAPER,
-                     linewidths=1.6 if hollow else 0.8, zorder=4, label=str(family))  # fmt: skip
+                     facecolor=[PAPER if single else colour for single in hollow],
+                     edgecolor=[colour if single else PAPER for single in hollow],
+                     linewidths=[1.6 if single else 0.8 for single in hollow], zorder=4, label=str(family))  # fmt: skip
     low = float(points["gmacs"].min())
     predicted = curves.loc[curves["low"].notna(), "gmacs"]
     high = max(float(points["gmacs"].max()), float(predicted.max()) if len(predicted) else 0.0)

@@ -103,8 +103,12 @@ def test_where_ap_does_not_grow_it_is_said(tmp_path: Path, shifts: tuple[float, 
         dataclasses.replace(trial, ap=40.0 + slope * trial.width + shifts[trial.seed])
         for trial in trials(shifts=shifts)
     ]
-    bullets = section(tmp_path, level).blocks[0]
+    bullets, figure, *tables = section(tmp_path, level).blocks
     assert isinstance(bullets, Bullets)
+    assert isinstance(figure, Figure)
+    assert figure.table["gmacs"].max() <= max(GMACS.values()) * 2**1.5
+    assert all(isinstance(each, Table) and each.frame["next_ap"].isna().all() for each in tables)
+    assert len(tables) == (len(shifts) > 1)
     for _, text in bullets.items:
         assert text.startswith("AP does not grow with cost here")
         assert "predicts " not in text.replace("predicts nothing", "")
