@@ -91,11 +91,8 @@ def grid(what: str, values: int, scales: int, seeds: int, spread: float, sd: flo
         worth = spread * random.standard_normal(values)
         truths = (worth[:, None] + np.linspace(30.0, 45.0, scales)).ravel()
         names = np.repeat(np.arange(values), scales)
-        costs = (2.0 ** np.arange(scales) * (1.0 + 0.1 * np.arange(values)[:, None])).ravel()
         groups = [truth + sd * random.standard_normal(seeds) for truth in truths]
-        means = drawn_means(
-            groups, pooled=pooled_sd(groups), costs=costs.tolist(), draws=DRAWS, seed=int(random.integers(2**32))
-        )
+        means = drawn_means(groups, pooled=pooled_sd(groups), draws=DRAWS, seed=int(random.integers(2**32)))
         chances = np.array(list(uncertainty.best_value(names.tolist(), means).values()))
         best = int(np.argmax(worth))
         if what == "probability":

@@ -57,13 +57,14 @@ def means_table(frontier: Frontier) -> Table:
         columns += [Column(key="latency_ms", label="Latency, ms", digits=1, help="median at batch 1")]
     columns += [Column(key="front", label="Front")]
     if has_values(table, "front_probability"):
+        towards = words.drawn_in(len(table))
         columns += [
             Column(
                 key="front_probability",
                 label="P(front)",
                 digits=2,
                 help="how probable it is that the architecture is on the front of AP against GMACs, by what its seeds and "
-                "the spread of all leave possible",
+                f"the spread of all leave possible{f'; {towards}' if towards else ''}",
             )
         ]
     means = "Single trainings" if table["n"].max() == 1 else f"Means over {words.seed_counts(table)} seeds"

@@ -7,8 +7,8 @@ import functools
 import pandas as pd
 
 from scaling_lab.latencies import CONDITIONS
-from scaling_lab.report import comparison_words, words
-from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report import words
+from scaling_lab.report.blocks import Block, Column, Figure, Section, Table, Text
 from scaling_lab.report.comparison import Comparison
 from scaling_lab.report.comparison_figure import fronts_figure
 from scaling_lab.report.latency_words import condition_words, not_quiet, quick_caution
@@ -27,8 +27,8 @@ def fronts(comparison: Comparison) -> Section:
     )
     if len(band):
         caption += (
-            "Shaded is where a front lies in nine of ten draws of what the seeds leave possible, with the luck of the best "
-            "drawn in, so it may lie below the line. "
+            "Shaded is where a front lies in nine of ten draws of what the seeds leave possible. Means are drawn in towards a "
+            "curve of AP by log cost, as far as a run's architectures lie on one, so it may lie below the line. "
         )
     caption += "Multiply-adds are counted, so they compare between runs."
     gmacs = _front_figure(comparison, "gmacs", caption, title="AP against multiply-adds", band=band)
@@ -74,11 +74,9 @@ def _volumes(comparison: Comparison) -> list[Block]:
             " The best of many means stands high by luck, the more the more there are; the last two columns draw each "
             "mean in towards its run's trend by cost, as far as seeds and scatter say."
         )
-    sentences = tuple(("", comparison_words.volume_difference(row)) for row in records(apart))
-    several = "The intervals hold for all of these differences together (Bonferroni)."
+    several = "The intervals of differences in the conclusions hold for all of them together (Bonferroni)."
     note = [Text(text=several, tone="note")] if claimed and len(apart) else []
-    return [Table(name="hypervolumes", frame=volumes, columns=tuple(columns), caption=caption),
-            *([Bullets(items=sentences)] if sentences else []), *note]  # fmt: skip
+    return [Table(name="hypervolumes", frame=volumes, columns=tuple(columns), caption=caption), *note]
 
 
 def _predicted(comparison: Comparison) -> list[Block]:

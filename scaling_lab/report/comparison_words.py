@@ -105,7 +105,8 @@ def volume_difference(row: dict[str, Any]) -> str:
         amount = f"{abs(value):.1f} AP {'higher' if value > 0 else 'lower'} on average than"
         text += f"{'on average as high as' if _is_nothing(value) else amount} that of {other}"
         text += f" {words.signed_interval(row['lead_low'], row['lead_high'])}" if claimed else ""
-        found.append(f"{text}: {_claim(row['lead_verdict'])}.")
+        told_below = row["lead_verdict"] == row["verdict"] == "no claim"
+        found.append(f"{text}." if told_below else f"{text}: {_claim(row['lead_verdict'])}.")
     claimed = row["verdict"] != "no claim"
     value = row["median"] if claimed else row["value"]
     amount = "as much" if _is_nothing(value) else f"{abs(value):.1f} {'more' if value > 0 else 'less'}"

@@ -75,17 +75,27 @@ class Frontier:
         return self.drawn_means(pooled=(self.sd, self.degrees))
 
     def drawn_means(
-        self, *, pooled: tuple[float, int], draws: int | None = None, seed: int = posterior.SEED
+        self, *, pooled: tuple[float, int], by_cost: bool = True, draws: int | None = None, seed: int = posterior.SEED
     ) -> np.ndarray[Any, Any]:
-        """Draw the same by a pooled (SD, degrees) of one's own; two runs take two seeds, or they would share their luck."""
+        """Draw the same by a pooled (SD, degrees) of one's own; two runs take two seeds, or they would share their luck.
+
+        Without `by_cost` no curve of AP by log cost draws them in, but their common mean alone.
+        """
         groups = [self.aps[str(digest)] for digest in self.architectures["architecture"]]
-        costs = [float(cost) for cost in self.architectures["gmacs"]]
+        costs = [float(cost) for cost in self.architectures["gmacs"]] if by_cost else None
         return posterior.drawn_means(groups, pooled=pooled, costs=costs, draws=draws, seed=seed)
 
     def means_of(self, architectures: Sequence[str]) -> np.ndarray[Any, Any]:
-        """Give the columns of `means_BA` of some architectures, by their digests."""
+        """Draw the means of some architectures, by their digests, to hold them against each other.
+
+        Cost has no say in these: a curve of AP by cost would answer itself which of a grid's values is the best.
+        """
         places = {str(digest): place for place, digest in enumerate(self.architectures["architecture"])}
-        return self.means_BA[:, [places[str(digest)] for digest in architectures]]
+        return self._means_apart_BA[:, [places[str(digest)] for digest in architectures]]
+
+    @cached_property
+    def _means_apart_BA(self) -> np.ndarray[Any, Any]:
+        return self.drawn_means(pooled=(self.sd, self.degrees), by_cost=False)
 
     def front_probability(self) -> pd.Series[float]:
         """Give for each of `architectures` how probable it is that it is on the front of AP against GMACs."""

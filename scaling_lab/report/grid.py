@@ -50,7 +50,8 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
                 draw=functools.partial(best_figure, name=name, paper=paper),
                 title=f"Which {name} is the best?",
                 caption="The share of draws of what the seeds leave possible in which each value has the highest mean AP"
-                + (" over the scales." if table["scale"].nunique() > 1 else "."),
+                + (" over the scales" if table["scale"].nunique() > 1 else "")
+                + ". What a value costs has no say in it.",
                 alt=f"How probable it is that each {name} is the best",
             )
         )

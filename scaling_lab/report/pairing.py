@@ -32,20 +32,21 @@ class Pairs:
     only_cheap: int
     only_dear: int
 
+    def how(self) -> str:
+        """Say how architectures were paired."""
+        if self.by_point:
+            return "by their point of the search space (the parameters that vary), for their specs differ"
+        return "by the digest of their specs"
+
     def in_words(self) -> str:
         """Say how architectures were paired, and how many were not."""
-        how = (
-            "by their point of the search space (the parameters that vary), for their specs differ"
-            if self.by_point
-            else "by the digest of their specs"
-        )
         left = [f"{words.plural(count, 'architecture')} of the {name} one"
                 for count, name in ((self.only_cheap, "cheap"), (self.only_dear, "dear")) if count]  # fmt: skip
         one = self.only_cheap + self.only_dear == 1
         rest = "none is left out"
         if left:
             rest = f"{words.listed(left)} {'has' if one else 'have'} no partner and {'is' if one else 'are'} left out"
-        text = f"{words.plural(len(self.table), 'architecture')} of both protocols, paired {how}; {rest}."
+        text = f"{words.plural(len(self.table), 'architecture')} of both protocols, paired {self.how()}; {rest}."
         if self.only_cheap and len(self.table):
             text += (
                 " Where the cheap AP has chosen which were trained under the dear protocol, those are alike, and a correlation "

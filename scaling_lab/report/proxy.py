@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report import predictors, proxy_words, words
+from scaling_lab.report import predictors, proxy_warnings, proxy_words, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text, renamed
 from scaling_lab.report.frontier import Frontier, compute_frontier, summarise
 from scaling_lab.report.pairing import Pairs, pair
@@ -48,8 +48,13 @@ def compute_proxy(cheap: Runs, dear: Runs) -> Proxy:
     names = [f"{runs.meta.get('study', runs.path.name)}{_form(runs)} ({runs.path.name})" for runs in (cheap, dear)]
     found = _judge(compute_frontier(cheap), compute_frontier(dear), names[0], names[1])
     if cheap.path.resolve() == dear.path.resolve():
-        return dataclasses.replace(found, judged={}, why_not="Both are the same run, which agrees with itself.")
-    return found
+        return dataclasses.replace(
+            found, judged={}, warning="", why_not="Both are the same run, which agrees with itself."
+        )
+    more = proxy_warnings.between_runs(cheap, dear)
+    if proxy_warnings.ROUND in found.warning:  # by seconds, which say it already
+        more = [each for each in more if proxy_warnings.ROUND not in each]
+    return dataclasses.replace(found, warning=" ".join(each for each in (found.warning, *more) if each))
 
 
 def _form(runs: Runs) -> str:
@@ -70,7 +75,7 @@ def _judge(cheap: Frontier, dear: Frontier, cheap_name: str, dear_name: str) -> 
         judged=judged,
         ceilings=predictors.ceilings(cheap, dear, pairs.table) if enough else nothing,
         why_not="" if enough else _too_few(cheap, dear, pairs),
-        warning=_warning(cheap, dear) if enough else "",
+        warning=proxy_warnings.between_protocols(cheap, dear),
     )
 
 
@@ -80,16 +85,8 @@ def _too_few(cheap: Frontier, dear: Frontier, pairs: Pairs) -> str:
         f"the dear one {len(dear.architectures)}, and {len(pairs.table) or 'none'} "
         f"{'is' if len(pairs.table) == 1 else 'are'} in both"
     )
+    have += f", paired {pairs.how()}" if len(pairs.table) else ""
     return f"A rank correlation needs {LEAST} architectures that were trained under both protocols; {have}."
-
-
-def _warning(cheap: Frontier, dear: Frontier) -> str:
-    """Say what is odd about two protocols that are to be a cheap and a dear one."""
-    if set(cheap.trials["protocol"]) & set(dear.trials["protocol"]) and _epochs(cheap) == _epochs(dear):
-        return "Both were trained under the same protocol: this is a repeat, and no test of a proxy."
-    if cheap.trials["seconds"].mean() > dear.trials["seconds"].mean():
-        return "A trial of the cheap protocol took longer than one of the dear protocol; are they the right way round?"
-    return ""
 
 
 def _epochs(frontier: Frontier) -> int:
@@ -107,10 +104,10 @@ def proxy(cheap: Runs, dear: Runs) -> Section:
 
 def conclusions(found: Proxy) -> Section:
     """Say in words what the cheap protocol's ranking is worth."""
-    if not found.judged:
-        return Section(title="Conclusions", blocks=(Text(text=found.why_not, tone="warning"),))
-    said = proxy_words.sentences(found.judged, found.ceilings, found.pairs, costs(found))
     odd = (Text(text=found.warning, tone="warning"),) if found.warning else ()
+    if not found.judged:
+        return Section(title="Conclusions", blocks=(*odd, Text(text=found.why_not, tone="warning")))
+    said = proxy_words.sentences(found.judged, found.ceilings, found.pairs, costs(found))
     return Section(title="Conclusions", blocks=(*odd, Bullets(items=said)))
 
 

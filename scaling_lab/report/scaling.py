@@ -14,7 +14,7 @@ import pandas as pd
 from scaling_lab.report import statistics, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.scaling_figure import draw_scaling
-from scaling_lab.report.scaling_law import LEAST, band, fit_law, fit_line, left_out, misfit_p
+from scaling_lab.report.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
 from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NEXT = 2.0  # the next model costs so many times as much as the dearest
 CURVE_POINTS = 60
+PREDICTED = ("next_gmacs", "next_ap", "next_low", "next_high", "expected_low", "expected_high")
 
 
 def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
@@ -33,16 +34,25 @@ def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Sec
         text = f"A scaling law needs {LEAST} architectures of different cost in one family; this run has fewer."
         return Section(title="Scaling", blocks=(Text(text=text, tone="note"),))
     curves = pd.concat([law["curve"] for law in laws], ignore_index=True)
+    repeated = frontier.degrees > 0
+    lines = "Lines are AP = a − b · GMACs^−c, fitted to the means; "
+    lines += (
+        "shaded is their 95 % interval at each cost, from the spread of seeds. They end at "
+        f"{NEXT:g} times the dearest model, which is a prediction; where AP does not grow they end at the dearest."
+        if repeated
+        else "with one seed each they are a guide to the eye and predict nothing."
+    )
+    lines += " Hollow marks are single trainings." if (points["n"] == 1).any() else ""
     figure = Figure(
         name="scaling",
         table=points.merge(curves, how="outer", on=["family", "series", "gmacs"], suffixes=("", "_law")),
         draw=draw_scaling,
-        title="AP against multiply-adds, as a law",
-        caption="Lines are AP = a − b · GMACs^−c, fitted to the means; shaded is their 95 % interval at each cost, "
-        f"from the spread of seeds. They end at {NEXT:g} times the dearest model, which is a prediction.",
+        title="AP against multiply-adds, as a law" if repeated else "AP against multiply-adds",
+        caption=lines,
         alt="AP against GMACs with a fitted saturating power law for each family",
     )
-    blocks: list[Block] = [Bullets(items=tuple(_sentence(law) for law in laws)), figure, _table(laws)]
+    blocks: list[Block] = [Bullets(items=tuple(_sentence(law) for law in laws)), figure]
+    blocks += [_table(laws)] if repeated else []
     return Section(title="Scaling", blocks=tuple(blocks))
 
 
@@ -101,21 +111,35 @@ def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
         dearest = curve["gmacs"].tolist()[-1:]
         expected = band(costs, values, dearest, seeds=seeds, pooled=pooled, trainings=trainings)
     errors = left_out(costs, values, seeds)
+    grows, dearest_cost = _grows(law, costs, pooled, seeds), max(costs)
     first = group.iloc[0]
     return {
         "family": first["family"],
         "models": len(group),
         "law": law,
-        "curve": curve,
+        "curve": curve if grows and frontier.degrees > 0 else curve[curve["gmacs"] <= dearest_cost],
         "next": records(curve)[-1],
         "trainings": trainings,
         "expected": (float(expected[0, 0]), float(expected[1, 0])),
         "misfit": misfit_p(law, seeds, pooled),
+        "repeated": frontier.degrees > 0,
+        "grows": grows,
         "errors": errors,
         "dearest_error": float(errors[int(np.argmax(costs))]),
         "dearest": str(group["label"].iloc[int(np.argmax(costs))]),
         "preferred": _preferred(law.aic(len(group)), line.aic(len(group))),
     }
+
+
+def _grows(law: Law, costs: list[float], pooled: tuple[float, int], seeds: list[float]) -> bool:
+    """Say whether the law gains more AP from the cheapest to the dearest than noise: that of a difference of two means.
+
+    Without repeated seeds the noise is what the models lie off the law by.
+    """
+    gain = float(law([max(costs)])[0] - law([min(costs)])[0])
+    off = math.sqrt(law.squares / max(1, len(costs) - 3))
+    noise = math.sqrt(2.0) * (pooled[0] / math.sqrt(float(np.median(seeds))) if pooled[1] > 0 else off)
+    return gain > max(noise, 1e-9)
 
 
 def _preferred(law: float, line: float) -> str:
@@ -129,6 +153,16 @@ def _preferred(law: float, line: float) -> str:
 
 
 def _sentence(law: dict[str, Any]) -> tuple[str, str]:
+    lead = f"{law['family']}, {law['models']} models:"
+    flat = "" if law["grows"] else "AP does not grow with cost here"
+    if not law["repeated"]:
+        chance = "with one seed each no law can be told from chance: single trainings, no claim."
+        return lead, f"{flat}; {chance}" if flat else chance
+    if flat:
+        return lead, (
+            f"{flat}: from the cheapest to the dearest the fitted law gains no more than two means of these seeds differ by "
+            "chance, so it predicts nothing."
+        )
     after = law["next"]
     interval = "" if math.isnan(after["low"]) else f" {words.interval(after['low'], after['high'])}"
     if interval:
@@ -146,7 +180,7 @@ def _sentence(law: dict[str, Any]) -> tuple[str, str]:
             f" Each model predicted from the others is off by {off:.1f} AP on average; {law['dearest']}, the dearest, has "
             f"{abs(law['dearest_error']):.1f} AP {'more' if law['dearest_error'] >= 0 else 'less'} than the others predict."
         )
-    return f"{law['family']}, {law['models']} models:", text
+    return lead, text
 
 
 def _table(laws: list[dict[str, Any]]) -> Table:
@@ -166,6 +200,7 @@ def _table(laws: list[dict[str, Any]]) -> Table:
             "expected_high": law["expected"][1],
             "misfit_p": law["misfit"],
         }
+        | ({} if law["grows"] else dict.fromkeys(PREDICTED, math.nan))
         for law in laws
     ]
     return Table(

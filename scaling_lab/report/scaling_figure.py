@@ -16,6 +16,8 @@ from scaling_lab.report.tables import records, require
 def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WIDE) -> Figure:
     """Draw architectures and the laws that were fitted to them; beyond the dearest architecture a law is dashed.
 
+    A law without an interval ends at the dearest, dotted.
+
     `points` have a row for each architecture: family, series, gmacs, ap_mean, ap_low, ap_high; `curves` several for each
     law, by rising gmacs: family, series, gmacs, ap_law, low, high. Where there is no interval, its ends are nan.
     """
@@ -33,6 +35,9 @@ def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WI
             )
         dearest = float(points.loc[points["family"] == curve["family"].iloc[0], "gmacs"].max())
         within, beyond = curve[curve["gmacs"] <= dearest], curve[curve["gmacs"] >= dearest]
+        if curve["low"].isna().all():  # nothing says how far it is chance: a guide to the eye, and no prediction
+            axes.plot(within["gmacs"], within["ap_law"], color=colour, linewidth=1.0, linestyle=":", zorder=2)
+            continue
         axes.plot(within["gmacs"], within["ap_law"], color=colour, linewidth=1.4, zorder=2)
         axes.plot(beyond["gmacs"], beyond["ap_law"], color=colour, linewidth=1.4, linestyle=(0, (4, 3)), zorder=2)
     for family, group in points.groupby("family", sort=False):
@@ -42,10 +47,14 @@ def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WI
                 axes.vlines(
                     row["gmacs"], row["ap_low"], row["ap_high"], color=series_colour(series), alpha=0.6, zorder=3
                 )
-        axes.scatter(group["gmacs"], group["ap_mean"], s=44, marker=series_marker(series), color=series_colour(series),
-                     edgecolor=PAPER, linewidths=0.8, zorder=4, label=str(family))  # fmt: skip
+        colour, hollow = series_colour(series), group["ap_low"].isna()
+        axes.scatter(group["gmacs"], group["ap_mean"], s=44, marker=series_marker(series),
+                     facecolor=[PAPER if single else colour for single in hollow],
+                     edgecolor=[colour if single else PAPER for single in hollow],
+                     linewidths=[1.6 if single else 0.8 for single in hollow], zorder=4, label=str(family))  # fmt: skip
     low = float(points["gmacs"].min())
-    high = max(float(points["gmacs"].max()), float(curves["gmacs"].max()))
+    predicted = curves.loc[curves["low"].notna(), "gmacs"]
+    high = max(float(points["gmacs"].max()), float(predicted.max()) if len(predicted) else 0.0)
     axes.set_xlim(low / 1.1, high * 1.1)
     axes.xaxis.set_major_locator(FixedLocator(log_ticks(low / 1.1, high * 1.1)))
     axes.xaxis.set_minor_locator(NullLocator())

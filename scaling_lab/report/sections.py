@@ -58,9 +58,10 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
         return Section(title="Accuracy and cost", blocks=())
     marks = words.accuracy_caption(frontier)
     band = frontier.front_band("gmacs")
+    towards = words.drawn_in(len(frontier.architectures))
     front = "The line is the front: at a cost, the highest mean AP trained for it" + (
         ". Shaded is where the true front lies in nine of ten draws of what the seeds leave possible; it may be below the "
-        "line, for the highest of many means is high in part by luck."
+        f"line, for the highest of many means is high in part by luck{f': {towards}' if towards else ''}."
         if len(band)
         else "; its steps have no interval of their own."
     )
@@ -119,10 +120,11 @@ def _hypervolume(frontier: Frontier) -> list[Block]:
     volume, reference = frontier.hypervolume("gmacs")
     if math.isnan(volume.low):
         return []
+    towards = words.drawn_in(len(frontier.architectures))
     text = (
         f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}], in AP times halvings of cost, up to the "
         f"reference point of {words.significant(reference[0])} GMACs (twice the dearest) and 0 AP; median and 95 % interval of "
-        "what the true means dominate, the luck of the highest taken off."
+        f"what the true means dominate, the luck of the highest taken off{f' ({towards})' if towards else ''}."
     )
     return [Text(text=text, tone="note")]
 

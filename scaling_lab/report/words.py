@@ -13,6 +13,7 @@ from scaling_lab.report import statistics
 from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
+from scaling_lab.report.posterior import SPARE, STRAIGHT
 from scaling_lab.report.tables import has_values
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def plural(count: int, thing: str, things: str | None = None) -> str:
 
 
 def listed(names: Sequence[str], *, most: int = 8) -> str:
-    """Write names as a list: "A, B and C"."""
+    """Write names as a list: "A, B and C"; "A, 1; B and C" where a name has a comma in it."""
+    comma = "; " if any("," in name for name in names[:most]) else ", "
     shown = list(names[:most])
     if len(names) > most:
         shown.append(f"{len(names) - most} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "none"
+    return shown[0] if len(shown) == 1 else f"{comma.join(shown[:-1])} and {shown[-1]}" if shown else "none"
 
 
 def interval(low: float, high: float) -> str:
@@ -191,12 +193,16 @@ def told_apart(frontier: Frontier) -> Bullet:
     aps = frontier.aps
     tests = [statistics.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
     # Which is the best these seeds have said as well, so that any two might have been compared.
-    corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
+    pairs = len(repeated) * (len(repeated) - 1) // 2
+    corrected = statistics.holm(tests, family=pairs)
     below = [label for label, p in zip(others["label"], corrected, strict=True) if p < statistics.LEVEL]
     same = [label for label, p in zip(others["label"], corrected, strict=True) if not p < statistics.LEVEL]
     parts = [f"{best['label']} is distinguishable from {listed(below)}" if below else ""]
     parts += [f"{best['label']} is not distinguishable from {listed(same)}" if same else ""]
-    text = "; ".join(part for part in parts if part) + " (Welch's t-test at 5 %, Holm's correction for all pairs)."
+    text = ". ".join(part for part in parts if part) + (
+        f" (Welch's t-test at 5 %, Holm's correction for {'all ' if pairs > 1 else ''}{plural(pairs, 'pair')} that might have "
+        "been compared)."
+    )
     single = len(table) - len(repeated)
     text += f" {plural(single, 'architecture')} with 1 seed cannot be judged." if single else ""
     return "What can be told apart.", text
@@ -212,7 +218,8 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     spread = (
         f"Two trainings of one architecture differ by an SD of {frontier.sd:.1f} AP (pooled over architectures, "
         f"{plural(frontier.degrees, 'degree')} of freedom). With {plural(max(n, 2), 'seed')} a side, a difference "
-        f"below {least:.1f} AP cannot be relied on to show (80 % power, 5 %, two-sided)."
+        f"below {least:.1f} AP cannot be relied on to show (80 % power, 5 %, two-sided), in a single comparison chosen "
+        "beforehand; corrected for many pairs, it takes more."
     )
     lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
@@ -234,6 +241,15 @@ def best_of_fresh(table: pd.DataFrame) -> Bullet:
         "By fresh seeds alone.",
         f"{best['label']} has the highest: {ap} over {seeds}, which took no part in its choice.",
     )
+
+
+def drawn_in(count: int) -> str:
+    """Say towards what the draws of so many architectures' means are drawn in; nothing where each is drawn by itself."""
+    if count < 1 + SPARE:
+        return ""
+    towards = "a curve of AP by log cost, as far as the architectures lie on one" if count >= STRAIGHT else (
+        "their common mean, as far as they lie near it")  # fmt: skip
+    return f"means are drawn in towards {towards}"
 
 
 def _reach(runs: Runs, frontier: Frontier) -> Bullet:

@@ -88,7 +88,7 @@ def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_pat
     assert 3 * p < 0.05 < 6 * p
     _, text = words.told_apart(frontier)
     assert text.startswith("BiFPN is not distinguishable from ")
-    assert text.endswith("Holm's correction for all pairs).")
+    assert text.endswith("Holm's correction for all 6 pairs that might have been compared).")
 
 
 def test_one_repeated_architecture_has_none_to_be_told_apart_from(tmp_path: Path) -> None:

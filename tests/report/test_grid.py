@@ -53,6 +53,20 @@ def test_the_best_value_is_a_distribution(tmp_path: Path) -> None:
     assert table.frame["n"].tolist() == [3, 3, 3]
 
 
+def test_what_a_value_costs_has_no_say_in_how_probably_it_is_the_best(tmp_path: Path) -> None:
+    """The same seeds' APs, rising with cost or out of order: a curve of AP by cost would tell the two apart."""
+    groups = [tuple(30.0 + step + shift for shift in (-0.8, 0.1, 0.7)) for step in range(9)]
+    widths, chances = range(16, 88, 8), []
+    for name, order in (("rising", range(9)), ("mixed", (3, 8, 1, 6, 0, 5, 7, 2, 4))):
+        some = trials(dict(zip(widths, [groups[place] for place in order], strict=True)))
+        frontier = compute_frontier(Runs(write_run(tmp_path / name, Fixture(trials=some, samples=0))))
+        found = grid.best_values(frontier, grid.grid_table(frontier, "width"))
+        chances.append(sorted(found["probability"]))
+        assert found["value"][found["probability"].idxmax()] == list(widths)[list(order).index(8)]
+    assert chances[0] == pytest.approx(chances[1])
+    assert 0.5 < chances[0][-1] < 0.95
+
+
 def test_a_clear_winner_is_told(tmp_path: Path) -> None:
     said = texts(section(tmp_path, trials({**APS, 32: (60.0, 60.4, 59.6)}), paper=None))
     assert "32 is the best: it is the best in 100 % of draws." in said

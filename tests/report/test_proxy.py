@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -230,7 +231,7 @@ FEW = made(1.0, points=POINTS[:3])
     [
         ([], [], "and none are in both"),
         (FEW, made(1.0, protocol="bbbb"), "and 3 are in both"),
-        (FEW, FEW[:1], "and 1 is in both"),
+        (FEW, made(1.0, points=POINTS[:1], protocol="bbbb"), "and 1 is in both"),
         (
             [Trial(topology="fpn", state="failed")],
             FEW,
@@ -300,7 +301,23 @@ def test_the_same_run_twice_and_the_same_protocol_are_no_proxy(tmp_path: Path, t
     assert "this is a repeat, and no test of a proxy" in warning.text
     (warning, *_) = proxy.proxy(two[1], two[0]).blocks
     assert isinstance(warning, Text)
-    assert "are they the right way round?" in warning.text
+    assert re.search(
+        r"The cheap protocol took \d+ s a trial, the dear one \d+ s: are they the wrong way round\?", warning.text
+    )
+
+
+def test_what_is_odd_is_said_above_too_few_architectures(tmp_path: Path) -> None:
+    few, data = made(1.0, points=POINTS[:2]), {"kind": "coco", "train_images": 500}
+    dear = runs_of(tmp_path, "dear", made(1.0, points=POINTS[:2], protocol="bbbb"), data=data)
+    alike = runs_of(tmp_path, "alike", few, data=data)
+    assert proxy.compute_proxy(alike, dear).warning == ""
+    other = runs_of(tmp_path, "other", few, data={**data, "train_images": 900}, data_digest="0123456789abcdef")
+    warning, why_not = proxy.conclusions(proxy.compute_proxy(other, dear)).blocks
+    assert isinstance(warning, Text)
+    assert isinstance(why_not, Text)
+    assert "The images of the two differ (digest of the data 0123456789ab, 5f2c9d0e1a7b)" in warning.text
+    assert re.search(r"trains on [\d,]+ images .*: are they the wrong way round\?", warning.text)
+    assert "and 2 are in both, paired by the digest of their specs" in why_not.text
 
 
 # --- one run, and the page -------------------------------------------------------------------------------------------

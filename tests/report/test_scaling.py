@@ -82,12 +82,36 @@ def test_the_figure_shows_every_model_and_the_law_beyond(tmp_path: Path, width: 
     assert max(float(line.get_xdata()[-1]) for line in axes.lines) == pytest.approx(2 * GMACS["bifpn"] * 2**1.5)
 
 
-def test_one_seed_each_has_a_law_without_a_band(tmp_path: Path) -> None:
+def test_one_seed_each_has_a_guide_and_no_law(tmp_path: Path) -> None:
     found = section(tmp_path, trials(shifts=(0.0,)))
-    (table,) = (block for block in found.blocks if isinstance(block, Table))
-    assert table.frame["next_low"].isna().all()
-    (bullets,) = (block for block in found.blocks if isinstance(block, Bullets))
-    assert "AP. So few models do not tell whether it is better than a line" in bullets.items[0][1]
+    bullets, figure = found.blocks
+    assert isinstance(bullets, Bullets)
+    assert isinstance(figure, Figure)
+    said = "with one seed each no law can be told from chance: single trainings, no claim."
+    assert [text for _, text in bullets.items] == [said, said]
+    assert "haded" not in figure.caption
+    (axes,) = figure.draw(figure.table, 8.0).axes
+    dearest = max(GMACS.values()) * 2**1.5
+    assert max(float(line.get_xdata()[-1]) for line in axes.lines) <= dearest
+    assert {line.get_linestyle() for line in axes.lines} == {":"}
+
+
+@pytest.mark.parametrize("shifts", [(0.0,), SHIFTS])
+@pytest.mark.parametrize("slope", [0.0, -0.1])
+def test_where_ap_does_not_grow_it_is_said(tmp_path: Path, shifts: tuple[float, ...], slope: float) -> None:
+    level = [
+        dataclasses.replace(trial, ap=40.0 + slope * trial.width + shifts[trial.seed])
+        for trial in trials(shifts=shifts)
+    ]
+    bullets, figure, *tables = section(tmp_path, level).blocks
+    assert isinstance(bullets, Bullets)
+    assert isinstance(figure, Figure)
+    assert figure.table["gmacs"].max() <= max(GMACS.values()) * 2**1.5
+    assert all(isinstance(each, Table) and each.frame["next_ap"].isna().all() for each in tables)
+    assert len(tables) == (len(shifts) > 1)
+    for _, text in bullets.items:
+        assert text.startswith("AP does not grow with cost here")
+        assert "predicts " not in text.replace("predicts nothing", "")
 
 
 @pytest.mark.parametrize("some", [[], trials(widths=(16, 32, 64))])
