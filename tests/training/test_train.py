@@ -76,11 +76,11 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 def test_training_finds_objects_that_an_untrained_network_does_not(tmp_path: Path) -> None:
     data = Shapes(train_images=64, val_images=8)
     spec = dataclasses.replace(SPEC, image_size=(96, 96))
-    recipe = Recipe.short(epochs=12, batch_size=8, eval_every=12, warmup_epochs=2.0)
+    recipe = Recipe.short(epochs=16, batch_size=8, eval_every=16, warmup_epochs=2.0)
     losses: list[float] = []
     metrics = train(spec, data, recipe, seed=0, folder=tmp_path, report=lambda m: losses.append(m["loss"]))
     assert losses[-1] < 0.4 * losses[0]
-    assert metrics["ap50"] > 5.0  # so few images teach where things are, not what they are
+    assert metrics["ap50"] > 5.0  # 24 with one thread, 31 with two; so few images teach where things are, not what
     samples = json.loads((tmp_path / "detections.json").read_text())
     assert len(samples) == 8
     assert all(len(sample["detections"]) == 100 for sample in samples)
