@@ -41,6 +41,7 @@ Kept = TypeVar("Kept")
 SCHEMA_VERSION = 3
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
+ENDED = ("complete", "stopped", "failed")  # of the states, those that no trial leaves by itself
 FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "lost_worker", "error")
 ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
@@ -230,10 +231,8 @@ class Runs:
         rows = self._rows(_RECORDED) if trials is None else []
         for trial in trials or ():
             rows += self._rows(_RECORDED.replace("ORDER", "WHERE trial = ? ORDER"), (int(trial),))
-        known: dict[str, dict[str, list[dict[str, int]]]] = {}
-        for digest in dict.fromkeys(row["architecture"] for row in rows):
-            (row,) = self._rows("SELECT spec FROM architectures WHERE digest = ?", (digest,))
-            known[digest] = inputs_by_node(DetectorSpec.from_json(row["spec"]))
+        specs = self.specs() if rows else {}
+        known = {digest: inputs_by_node(specs[digest]) for digest in {row["architecture"] for row in rows}}
         found = []
         for row in rows:
             recorded = json.loads(row["metrics"]).get("fusion_weights", {})

@@ -121,21 +121,20 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
     if frontier.degrees > 0:
         means_BA = frontier.means_of(table["architecture"].tolist())
         drawn = uncertainty.Range.of(ranks.tau_of_draws(means_BA, theirs))
-        text += f" [{_written(drawn.low)}, {_written(drawn.high)}] over {n} feature networks (95 % interval"
+        text += (
+            f" [{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over {n} feature networks (95 % interval"
+        )
         text += ", over what the seeds leave possible)"
         ceiling = ranks.noise_ceiling(ours, [frontier.sd / math.sqrt(count) for count in table["n"]])
-        text += f"; two repeats of this run would agree by {_written(ceiling)}" if not math.isnan(ceiling) else ""
+        text += (
+            f"; two repeats of this run would agree by {words.number(ceiling, 2)}" if not math.isnan(ceiling) else ""
+        )
     else:
         text += f" over {n} feature networks, without an interval, with one seed each: no claim"
     if n <= MOST_EXACT:
         p = statistics.kendall_exact_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
     return text + "."
-
-
-def _written(value: float) -> str:
-    # Added to 0, what is rounded to -0.0 is 0.0.
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:

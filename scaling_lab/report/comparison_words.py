@@ -10,8 +10,8 @@ import pandas as pd
 from scaling_lab.report import statistics, words
 from scaling_lab.report.comparison import Comparison, Side
 from scaling_lab.report.repeats import offsets, same_seeds
-from scaling_lab.report.search import ENDED
 from scaling_lab.report.tables import records
+from scaling_lab.runs import ENDED
 
 Bullet = tuple[str, str]
 

@@ -18,8 +18,12 @@ def ranked(value: Ranked, digits: int = 2) -> str:
     """Write a statistic with its interval: "0.55 [0.31, 0.72]"; a dash where it cannot be had."""
     if math.isnan(value.value):
         return "–"
-    text = _number(value.value, digits)
-    return text if math.isnan(value.low) else f"{text} [{_number(value.low, digits)}, {_number(value.high, digits)}]"
+    text = words.number(value.value, digits)
+    return (
+        text
+        if math.isnan(value.low)
+        else f"{text} [{words.number(value.low, digits)}, {words.number(value.high, digits)}]"
+    )
 
 
 def ahead_covers(count: int) -> str:
@@ -38,11 +42,6 @@ def middle_of(resamples: int) -> str:
         f"In brackets is the middle 95 % over {resamples:,} sets of resampled architectures: how much it hangs on single ones. "
         "It is no 95 % interval for what other architectures would lose."
     )
-
-
-def _number(value: float, digits: int) -> str:
-    # Added to 0, what is rounded to -0.0 is 0.0.
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def sentences(found: dict[str, Predictor], ceilings: Ceilings, pairs: Pairs, costs: str) -> tuple[Bullet, ...]:
@@ -116,7 +115,7 @@ def against_size(size: Predictor) -> Bullet:
     if math.isnan(ahead.low):
         return (
             lead,
-            f"{text}The difference is {_number(ahead.value, 2)}, without an interval: nothing can be claimed from that.",
+            f"{text}The difference is {words.number(ahead.value, 2)}, without an interval: nothing can be claimed from that.",
         )
     if ahead.low > 0.0:
         text += f"The cheap protocol is better by {ranked(ahead)}."

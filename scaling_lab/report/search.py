@@ -15,10 +15,9 @@ from scaling_lab.report import statistics, words
 from scaling_lab.report.blocks import Block, Column, Figure, Section, Table, Text
 from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.search_figure import search_figure
-from scaling_lab.runs import Runs
+from scaling_lab.runs import ENDED, Runs
 
 TITLE = "Search"
-ENDED = ("complete", "stopped", "failed")
 
 
 def search(runs: Runs, frontier: Frontier) -> Section:

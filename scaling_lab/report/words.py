@@ -56,6 +56,12 @@ def signed_interval(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
 
 
+def number(value: float, digits: int) -> str:
+    """Write a number with so many digits after the point and a true minus sign."""
+    # Added to 0, what is rounded to -0.0 is 0.0.
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
 def p_value(p: float) -> str:
     """Write a p, never as nothing at all; a dash where there is none."""
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

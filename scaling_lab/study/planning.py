@@ -14,7 +14,7 @@ from typing import Any
 
 from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError
-from scaling_lab.runs import RunFolder, Runs
+from scaling_lab.runs import ENDED, RunFolder, Runs
 from scaling_lab.study.costs import Count
 from scaling_lab.study.forecast import Forecast, between, forecast, picks, time_architectures
 from scaling_lab.study.job import Job, check_folder, check_same_protocol, choose, with_data
@@ -22,7 +22,6 @@ from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.plan import Detectable, Disk, Earlier, Places, Plan, Trials
 from scaling_lab.study.ray_executor import Resources, cluster_machines, cores
-from scaling_lab.study.rows import ENDED
 from scaling_lab.study.runner import training_objective
 from scaling_lab.study.sampling import make_sampler
 from scaling_lab.study.study import Study

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from scaling_lab.runs import ENDED
 from scaling_lab.study.ledger import Architecture, Ledger, TrialRow
-
-ENDED = ("complete", "stopped", "failed")
 
 
 class Rows:

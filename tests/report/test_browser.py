@@ -367,6 +367,7 @@ def test_a_frame_looks_closer(desk: Opened) -> None:
     desk.page.mouse.move(x + 60, y + 60, steps=4)
     desk.page.mouse.up()
     desk.page.wait_for_function(f"{reach} < {before}")
+    assert desk.page.evaluate(reach) < 0.8 * before
 
 
 def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path) -> None:
