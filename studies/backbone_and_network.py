@@ -1,7 +1,7 @@
 """What does the backbone give, and what the feature network? Each changed alone, the paper's Table 4.
 
     scaling-lab run studies/backbone_and_network.py                 4 trials, about 5 minutes on 2 CPU cores: a demonstration
-    scaling-lab run studies/backbone_and_network.py --form seeds    the same with 5 seeds, about 25 minutes
+    scaling-lab run studies/backbone_and_network.py --form seeds    8 epochs and 5 seeds, about 20 minutes
     scaling-lab run studies/backbone_and_network.py --form paper --data coco:DIR    RetinaNet's and D3's settings, on GPUs
 
 The demonstration has all four pairs of a plain and a residual backbone with FPN and BiFPN, so that each step is seen with
@@ -65,7 +65,8 @@ STUDY = Study(
             "recipe": Recipe.short(epochs=1, batch_size=8),
             "trials": 2,
         },
-        "seeds": {"seeds": (0, 1, 2, 3, 4)},
+        # Other seeds than the topology ablation's and the fusion study's: not the same trainings twice.
+        "seeds": {"recipe": Recipe.short(epochs=8, eval_every=4), "seeds": (20, 21, 22, 23, 24)},
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or where --data says

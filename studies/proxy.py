@@ -1,10 +1,11 @@
-"""Does a short training rank feature networks as a long one does? One space under two protocols.
+"""Is the proxy fit for this? The topology ablation under cheaper protocols: do they tell its networks apart, and in its order?
 
-    scaling-lab run studies/proxy.py                    the cheap protocol: 2 epochs, 24 trials, about 12 minutes on 2 CPU cores
-    scaling-lab run studies/proxy.py --form long        the dear one: 8 epochs, the same 24 trials, about 45 minutes
-    scaling-lab report runs/proxy runs/proxy-long --report reports/proxy.py
-    scaling-lab run studies/proxy.py --form paper_short --data coco:DIR         12 epochs of D0, on GPUs
-    scaling-lab run studies/proxy.py --form paper --data coco:DIR               the whole recipe
+    scaling-lab run studies/proxy.py                         2 epochs, 45 trials, about 10 minutes on 2 CPU cores
+    scaling-lab run studies/proxy.py --form four_epochs      4 epochs, about 20 minutes
+    scaling-lab run studies/proxy.py --form small_images     8 epochs at 96 px, about 25 minutes
+    scaling-lab run studies/topology_ablation.py --form seeds          the dear protocol: 8 epochs at 128 px
+    scaling-lab report runs/proxy runs/topology_ablation-seeds --report reports/proxy.py
+    scaling-lab run studies/proxy.py --form paper --data coco:DIR      12 epochs of the paper's recipe for 300, on GPUs
 
 The report gives the rank correlation with its interval and its noise ceiling, beside what more parameters and more
 multiply-adds alone would have told.
@@ -18,46 +19,41 @@ from typing import Any
 
 from scaling_lab import Coco, DetectorSpec, Recipe, Shapes, Study, efficientdet
 from search_spaces.compound import SMALL
-from search_spaces.topology import space
-
-NAMES = ("none", "fpn", "panet", "bifpn")
+from search_spaces.feature_networks import space
 
 
-def _small(trial: Any) -> DetectorSpec:
-    width = trial.suggest_categorical("width", [16, 32, 48])
-    return dataclasses.replace(space(trial, base=SMALL.base, names=NAMES, fusions=("fast",), repeats=(2,)), width=width)
+def _small_images(trial: Any) -> DetectorSpec:
+    return space(trial, base=dataclasses.replace(SMALL.base, image_size=(96, 96)))
 
 
-def _d0(trial: Any) -> DetectorSpec:
-    width = trial.suggest_categorical("width", [48, 64, 88])
-    base = efficientdet("d0")
-    return dataclasses.replace(space(trial, base=base, names=NAMES, fusions=("fast",), repeats=(3,)), width=width)
+def _d3(trial: Any) -> DetectorSpec:
+    return space(trial, base=efficientdet("d3"))
 
-
-_PAPER = {
-    "space": _d0,
-    "data": Coco(folder="coco"),  # or where --data says
-    "baseline": {"topology": "fpn", "width": 64},
-    "gpus_per_trial": 1,
-    "cpus_per_trial": 8,
-}
 
 STUDY = Study(
-    question="Does a short training rank feature networks and widths as a long one does, better than their size would?",
-    space=_small,
+    question="Do shorter trainings and smaller images tell feature networks apart, and rank them as the topology ablation does?",
+    space=space,
     data=Shapes(train_images=2048),
     recipe=Recipe.short(epochs=2, eval_every=2),
     sampler="grid",
-    seeds=(0, 1),
-    baseline={"topology": "fpn", "width": 32},
+    seeds=(0, 1, 2, 3, 4),
+    baseline={"network": "repeated_fpn"},
+    report="reports/topology_ablation.py",
     forms={
         "smoke": {
             "data": Shapes(train_images=16, val_images=8),
             "recipe": Recipe.short(epochs=1, batch_size=8),
             "trials": 2,
         },
-        "long": {"recipe": Recipe.short(epochs=8, eval_every=2)},
-        "paper_short": {**_PAPER, "recipe": dataclasses.replace(Recipe.paper(), epochs=12)},
-        "paper": {**_PAPER, "recipe": Recipe.paper()},
+        "four_epochs": {"recipe": Recipe.short(epochs=4, eval_every=4)},
+        "small_images": {"space": _small_images, "recipe": Recipe.short(epochs=8, eval_every=4)},
+        "paper": {
+            "space": _d3,
+            "data": Coco(folder="coco"),  # or where --data says
+            "recipe": dataclasses.replace(Recipe.paper(), epochs=12),
+            "seeds": (0, 1, 2),
+            "gpus_per_trial": 1,
+            "cpus_per_trial": 8,
+        },
     },
 )

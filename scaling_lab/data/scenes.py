@@ -14,16 +14,17 @@ any size. In 128ths of the side:
 half octave equally often, sizes are drawn first, and only aspects and places are drawn again until all fit, so that what
 fits badly is not left out.
 
-**Context.** The class of a small object is its shape and the colour of the light on the image's other side. That is
-beyond what a feature at P3 (stride 8) sees through the demonstration's backbone (up to 31 from its centre at 128 px),
-two convolutions of a feature network and two of a head (16 each): 63. Coarser levels see it, but the object is too small
-for their anchors, where those of P4 begin at 30 px and more: so its class is to be had by bringing coarse levels to fine
-ones alone. Where the light and the objects are tells nothing: the colour is drawn by itself.
+**Context.** The class of every object is a detail of its own and the colour of the light. A small object stands on the
+image's other side, beyond what a feature at P3 (stride 8) sees through the demonstration's backbone (up to 31 from its
+centre at 128 px), two convolutions of a feature network and two of a head (16 each): 63. Coarser levels see it, but the
+object is too small for their anchors, where those of P4 begin at 30 px and more: so its class is to be had by bringing
+coarse levels to fine ones alone. Where the light and the objects are tells nothing: the colour is drawn by itself.
 
-**Texture.** The patch is 12 wide (three periods) whatever the object's size: the largest objects, which only coarse
-levels cover, hang on a detail that only fine levels resolve.
+**Detail.** A small object's detail is its shape, a large one's its texture. The texture's patch is 12 wide (three periods)
+whatever the object's size: the largest objects, which only coarse levels cover, hang on what only fine levels resolve.
 
-LOG.md says what was measured, and why a first design, with the colour of a frame 20 from the object, was given up.
+LOG.md says what was measured, and why two earlier designs were given up: the colour of a frame 20 from the object, which
+needs no feature network, and large objects that need no colour, beside which no network learned it for the small ones.
 """
 
 from __future__ import annotations
@@ -47,9 +48,7 @@ SHAPES = ("square", "disc")
 COLOURS = ("red", "blue")
 TEXTURES = ("rows", "columns")
 SPLITS = ("train", "val")
-CLASS_NAMES = tuple(f"{shape} by {colour}" for shape in SHAPES for colour in COLOURS) + tuple(
-    f"{shape} with {texture}" for shape in SHAPES for texture in TEXTURES
-)
+CLASS_NAMES = tuple(f"{detail} by {colour}" for detail in SHAPES + TEXTURES for colour in COLOURS)
 
 # The sizes of one image, as half octaves above SMALLEST; all of 0 and most of 1 are small objects. Each half octave stands
 # here four times.
@@ -102,9 +101,8 @@ class Scene:
 
 
 def _label(thing: Thing, light: Light) -> int:
-    if thing.texture is None:
-        return thing.shape * len(COLOURS) + light.colour
-    return len(SHAPES) * len(COLOURS) + thing.shape * len(TEXTURES) + thing.texture
+    detail = thing.shape if thing.texture is None else len(SHAPES) + thing.texture
+    return detail * len(COLOURS) + light.colour
 
 
 @lru_cache(maxsize=1 << 16)
@@ -129,7 +127,7 @@ def _thing(draws: _Draws, background: float, box: Box) -> Thing:
 
 
 def is_small(box: Box) -> bool:
-    """Say whether an object of this box takes its class from the light, and so stands far from it."""
+    """Say whether an object of this box stands far from the light, and has no texture."""
     return (box[2] - box[0]) * (box[3] - box[1]) < SMALL * SMALL
 
 

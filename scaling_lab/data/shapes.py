@@ -1,8 +1,8 @@
 """Shapes, the data set that is made on the fly: its settings and ground truth. It draws no pixel and imports no torch.
 
-Made so that classes can only be told by combining scales: the class of a small object is the colour of a light far from
-it, the class of a large object a fine texture in its middle. `scenes` says how, `rendering` draws it. On plain shapes a
-detector without any feature network beats BiFPN in short training, which would teach the opposite of the truth.
+Made so that classes can only be told by combining scales: that of every object is the colour of the scene's light, far from
+the small ones, and a detail, on large ones a fine texture in the middle. `scenes` says how, `rendering` draws it. On plain
+shapes a detector without any feature network beats BiFPN in short training, which would teach the opposite of the truth.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from scaling_lab.data import scenes
 from scaling_lab.data.scenes import Scene
 
 # Raise it with every change after which the same settings give other images: trials before and after do not compare.
-VERSION = 2
+VERSION = 3
 
-# Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects whose class is
-# their context, and medium and large are those whose class is their texture.
+# Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects that stand far from
+# the light, and medium and large are those with a texture.
 NATIVE_SIZE = 192
 
 

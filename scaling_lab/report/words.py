@@ -182,8 +182,8 @@ def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
     text = f"Over the architectures AP goes from {listed(ranges)} objects."
     if (runs.meta.get("data") or {}).get("kind") == "shapes":
         text += (
-            " On Shapes a small object's class is told by the colour of a light far from it, "
-            "a larger one's by a fine texture in its middle."
+            " On Shapes a class is the colour of the scene's light, which stands far from the small objects, "
+            "and a detail: their shape, on larger ones a fine texture in the middle."
         )
     return [("Where they differ.", text)]
 

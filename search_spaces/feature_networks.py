@@ -1,0 +1,47 @@
+"""The feature networks of the paper's Table 5 and three more, at its repeats or each at the same multiply-adds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from scaling_lab import CompoundScaling, DetectorSpec, count, topologies
+from scaling_lab.cost.budget import solve
+from search_spaces.compound import SMALL
+
+# Topology, fusion, and cells as a multiple of the base's: the repeated FPN has twice as many, for two of its cells have as many
+# nodes as one of PANet's or BiFPN's. The dearest come first: then no worker waits long for the last.
+NETWORKS = {
+    "quad_fpn": ("quad_fpn", "sum", 1),
+    "fully_connected": ("fully_connected", "sum", 1),
+    "repeated_fpn": ("fpn", "sum", 2),
+    "panet": ("panet", "sum", 1),
+    "bifpn": ("bifpn", "fast", 1),
+    "bifpn_without_weights": ("bifpn", "sum", 1),
+    "nas_fpn": ("nas_fpn", "sum", 1),
+    "simplified_panet": ("simplified_panet", "sum", 1),
+    "none": ("none", "sum", 1),
+}
+
+
+def space(
+    trial: Any,
+    base: DetectorSpec = SMALL.base,
+    names: tuple[str, ...] = tuple(NETWORKS),
+    num_classes: int | None = None,
+) -> DetectorSpec:
+    """Choose a network by its name. With `num_classes` each gets the width at which a detector of so many classes costs what
+    the base costs; without, all have the base's width.
+    """
+    topology, fusion, times = NETWORKS[trial.suggest_categorical("network", list(names))]
+    levels = (base.topology.min_level, base.topology.max_level)
+    found = dataclasses.replace(
+        base, topology=getattr(topologies, topology)(*levels, fusion=fusion), repeats=times * base.repeats
+    )
+    return found if num_classes is None else _as_dear_as(base, found, num_classes)
+
+
+def _as_dear_as(base: DetectorSpec, spec: DetectorSpec, num_classes: int) -> DetectorSpec:
+    """Make a detector as wide as the base's multiply-adds allow."""
+    rule = CompoundScaling(base=dataclasses.replace(spec, num_classes=num_classes), width_multiple=1).only("width")
+    return solve(rule, {"gmacs": count(dataclasses.replace(base, num_classes=num_classes)).gmacs}).spec
