@@ -268,6 +268,11 @@ class Runs:
             found[row["digest"]] = DetectorSpec.from_dict(values | {"topology": topologies[text]})
         return found
 
+    def points(self) -> list[tuple[str, dict[str, Any]]]:
+        """Give (architecture, parameters) of every different point of the space that was tried, in the order of trials."""
+        rows = self._rows("SELECT architecture, params FROM trials GROUP BY architecture, params ORDER BY MIN(id)")
+        return [(row["architecture"], json.loads(row["params"])) for row in rows]
+
     def sessions(self) -> pd.DataFrame:
         """Give one row for each time that the study was started."""
         rows = self._rows("SELECT * FROM sessions ORDER BY id")

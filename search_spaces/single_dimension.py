@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from optuna import TrialPruned
+
 from scaling_lab import CompoundScaling, DetectorSpec, count
 from scaling_lab.cost.budget import solve
 from search_spaces.compound import SMALL
@@ -28,15 +30,19 @@ START = dataclasses.replace(
 def space(
     trial: Any,
     rule: CompoundScaling = START,
-    budgets: tuple[float, ...] = (1.0, 1.3, 1.7, 2.2),
+    budgets: tuple[float, ...] = (1.0, 1.2, 1.5, 1.8, 2.2),
+    alone: tuple[float, ...] = (1.5, 2.2),
     dimensions: tuple[str, ...] = tuple(DIMENSIONS),
 ) -> DetectorSpec:
     """Choose the dimension and how many times the start's multiply-adds may be spent; all of it is, as far as rounding lets.
 
-    At a budget of 1 every dimension gives the start itself.
+    A budget of 1 is the start itself, in any dimension. Compound scaling has all budgets, for a law; the others have those of
+    `alone`, and other points are left out.
     """
     dimension = trial.suggest_categorical("dimension", list(dimensions))
     times = trial.suggest_categorical("times_gmacs", list(budgets))
+    if dimension != "compound" and times not in alone:
+        raise TrialPruned
     if times == 1.0:
         return rule.base
     return solve(rule.only(*DIMENSIONS[dimension]), {"gmacs": times * count(rule.base).gmacs}).spec

@@ -36,6 +36,18 @@ ALLOWED = {
     },
     "report": {"architecture", "files", "latencies", "runs", "starter", "statistics", "user_files"},
     "reproduction": {"architecture", "cost"},
+    "results": {
+        "architecture",
+        "code_digest",
+        "data",
+        "files",
+        "report",
+        "reproduction",
+        "runs",
+        "starter",
+        "study",
+        "training",
+    },
     "latencies": {"files"},
     "files": set(),
     "code_digest": set(),
@@ -49,12 +61,12 @@ ALLOWED = {
 }
 # Where a library may be imported at all.
 LIBRARIES = {
-    "torch": {"model", "detection", "data", "cost", "latency", "training", "study"},
+    "torch": {"model", "detection", "data", "cost", "latency", "training", "study", "results"},
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},
     "matplotlib": {"report"},
-    "pandas": {"report", "runs", "latencies"},
+    "pandas": {"report", "results", "runs", "latencies"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -124,13 +124,15 @@ def test_a_search_says_what_one_seed_cannot_show(
     )
 
 
-@pytest.mark.parametrize("study", ["topology_ablation", "width_factor"])
+@pytest.mark.parametrize(
+    ("study", "count"), [("topology_ablation", 45), ("width_factor", 60), ("compound_scaling", 65)]
+)
 def test_every_form_of_the_shipped_studies_can_be_planned(
-    study: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    study: str, count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = str(ROOT / "studies" / f"{study}.py")
-    for form, trials in (("seeds", 30), ("smoke", 2)):
+    for form, trials in (("seeds", count), ("smoke", 2)):
         assert main(["plan", path, "--form", form, "--no-measure", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["trials"]["trials"] == trials
     assert main(["plan", path, "--form", "paper", "--cpus", "64", "--gpus", "8", "--json"]) == 1  # no data are here

@@ -16,6 +16,7 @@ from scaling_lab.cli import (
     latency,
     planning,
     prediction,
+    reproduction,
     status,
     studies,
     training,
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_verbs(verbs)
     checkup.add_verbs(verbs)
     detectors.add_verbs(verbs)
+    reproduction.add_verbs(verbs)
     budget.add_verbs(verbs)
     latency.add_verbs(verbs)
     data.add_verbs(verbs)

@@ -1,4 +1,4 @@
-"""show, count, reproduce: detectors without weights, and what they cost."""
+"""show, count: detectors without weights, and what they cost."""
 
 from __future__ import annotations
 
@@ -46,24 +46,6 @@ def add_verbs(verbs: Any) -> None:
     )
     add_changes(count)
 
-    reproduce = add_verb(
-        verbs,
-        "reproduce",
-        _reproduce,
-        "list the paper's questions with the state of their studies, or print its costs beside those counted here",
-        "reproduce",
-        "reproduce costs",
-    )
-    reproduce.add_argument(
-        "what",
-        nargs="?",
-        choices=["questions", "costs"],
-        default="questions",
-        help="questions: each with its study, and how far its run is (the default); costs: tables 1, 2, 4 and 5, "
-        "without training",
-    )
-    reproduce.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (runs)")
-
 
 def _by_level(spec: DetectorSpec, cost: Cost) -> dict[str, PartCost]:
     """Give the backbone, and what stands at each level; the heads' convolutions are of all levels."""
@@ -90,58 +72,6 @@ _SHARES: dict[str, Callable[[DetectorSpec, Cost], dict[str, PartCost]]] = {
     "level": _by_level,
     "node": _by_node,
 }
-
-
-def _reproduce(options: argparse.Namespace) -> None:
-    if options.what == "questions":
-        _questions(options)
-        return
-    from scaling_lab.reproduction import as_text, cost_tables
-
-    tables = cost_tables()
-    print(json.dumps([table.to_dict() for table in tables], indent=1) if options.json else as_text(tables))
-
-
-def _questions(options: argparse.Namespace) -> None:
-    """List the paper's questions, what it answers, and how far their runs are here."""
-    from scaling_lab.reproduction.questions import QUESTIONS, SOURCE
-
-    rows = [
-        {
-            "number": question.number,
-            "question": question.text,
-            "state": _state(options.runs / question.run),
-            "published": question.published,
-            "where": question.where,
-            "command": question.command,
-            "paper_command": question.paper_command,
-        }
-        for question in QUESTIONS
-    ]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-        return
-    for row in rows:
-        print(f"{row['number']}. {row['question']}")
-        print(f"   here       {row['state']}\n   published  {row['published']} ({row['where']})")
-        print(f"   {row['command']}\n   {row['paper_command']}\n")
-    print(f"published: {SOURCE}; scaling-lab reproduce costs has its costs, which need no training")
-
-
-def _state(folder: Path) -> str:
-    """Say how far a run is: trials ended, and where its report is."""
-    if not (folder / "ledger.sqlite").is_file():
-        return "not run"
-    from scaling_lab.status import read_status
-
-    status = read_status(folder)
-    states, trials = status["states"], status["trials"]
-    ended = states["complete"] + states["stopped"] + states["failed"]
-    running = "running, " if status["driver"] else ""
-    failed = f", {states['failed']} failed" if states["failed"] else ""
-    report = next((folder / "report").glob("*.html"), None)
-    page = f"; {report}" if report and ended == trials else ""
-    return f"{running}{ended} of {trials} trials ended{failed}{page}"
 
 
 def _show(options: argparse.Namespace) -> None:

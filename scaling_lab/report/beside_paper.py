@@ -114,13 +114,11 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
     if n < 3:
         return f"{words.plural(n, 'pair')} of results: too few to speak of an order."
     ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
-    tau = ranks.tau(ours, theirs)
+    tau, drawn = agreement_with_paper(frontier, table)
     if math.isnan(tau):
         return f"The {n} feature networks all have the same AP here, so there is no order to compare with the paper's."
     text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f}".replace("-0", "−0").replace("-1", "−1")
     if frontier.degrees > 0:
-        means_BA = frontier.means_of(table["architecture"].tolist())
-        drawn = uncertainty.Range.of(ranks.tau_of_draws(means_BA, theirs))
         text += (
             f" [{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over {n} feature networks (95 % interval"
         )
@@ -135,6 +133,14 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
         p = statistics.kendall_exact_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
     return text + "."
+
+
+def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float, uncertainty.Range]:
+    """Give tau-b between the APs here and the paper's, of published_table's rows, and its range over what seeds leave open."""
+    theirs = [float(value) for value in table["ap_val"]]
+    tau = ranks.tau([float(value) for value in table["ap_mean"]], theirs)
+    draws = ranks.tau_of_draws(frontier.means_of(table["architecture"].tolist()), theirs)
+    return tau, uncertainty.Range.of(draws)
 
 
 def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:

@@ -22,8 +22,8 @@ from scaling_lab.report.html import Draw, render_all
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def render_page(page: blocks.Page, draw: Draw = svg.drawn) -> str:
-    """Give the whole HTML document; `draw` draws a figure at a width."""
+def render_page(page: blocks.Page, draw: Draw = svg.drawn, *, compact: bool = False) -> str:
+    """Give the whole HTML document; `draw` draws a figure at a width. A compact one has the explorer's table alone."""
     shown = [section for section in page.sections if section.blocks]
     links = "".join(f'<a href="#{identifier(s.title)}">{escape(s.title)}</a>' for s in shown)
     sections = "\n".join(
@@ -54,17 +54,17 @@ def render_page(page: blocks.Page, draw: Draw = svg.drawn) -> str:
 <main>
 {sections}
 </main>
-{_scripts(page)}
+{_scripts(page, compact=compact)}
 </body>
 </html>
 """
 
 
-def write_page(page: blocks.Page, folder: Path, name: str) -> Path:
+def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = False) -> Path:
     """Write <folder>/<name>.html, and figures/ and tables/ beside it; give the page's path.
 
-    Raises UserError where the folder cannot be written. The page comes last and in one move, so a page that is there is
-    whole.
+    `compact` is for keeping in a repository: without plotly.js, figures as PNG, tables as CSV, a ninth of the size. Raises
+    UserError where the folder cannot be written. The page comes last and in one move, so a page that is there is whole.
     """
     files = {figure: svg.drawn(figure, figure.width) for figure in figures_of(page)}
 
@@ -73,16 +73,17 @@ def write_page(page: blocks.Page, folder: Path, name: str) -> Path:
 
     try:
         for figure in files:
-            _write_figure(figure, files[figure], folder / "figures")
+            _write_figure(figure, files[figure], folder / "figures", compact=compact)
         for table in tables_of(page):
             path = folder / "tables" / f"{table.name}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             table.frame.to_csv(path, index=False, lineterminator="\n")
-            path.with_suffix(".tex").write_text(table_files.latex(table), encoding="utf-8", newline="\n")
-            path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
+            if not compact:
+                path.with_suffix(".tex").write_text(table_files.latex(table), encoding="utf-8", newline="\n")
+                path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.html"
-        write_whole(path, render_page(page, draw))
+        write_whole(path, render_page(page, draw, compact=compact))
     except OSError as error:
         raise UserError(f"the report cannot be written to {folder}: {error.strerror or error}") from error
     return path
@@ -120,18 +121,19 @@ def _leaves(page: blocks.Page) -> Iterator[blocks.Block]:
         yield from walk(section.blocks)
 
 
-def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path) -> None:
+def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path, *, compact: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
-    (folder / f"{figure.name}.pdf").write_bytes(svg.pdf_file(drawn))
+    if not compact:
+        (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
+        (folder / f"{figure.name}.pdf").write_bytes(svg.pdf_file(drawn))
     (folder / f"{figure.name}.png").write_bytes(svg.png_file(drawn))
     figure.table.to_csv(folder / f"{figure.name}.csv", index=False, lineterminator="\n")
 
 
-def _scripts(page: blocks.Page) -> str:
+def _scripts(page: blocks.Page, *, compact: bool) -> str:
     """Give the page's own script, and where it has something to explore plotly.js, 4.8 MB, and what draws with it."""
     scripts = [_asset("page.js")]
-    if any(isinstance(block, blocks.Explorer) for block in _leaves(page)):
+    if not compact and any(isinstance(block, blocks.Explorer) for block in _leaves(page)):
         scripts += [plotly.offline.get_plotlyjs(), _asset("drawings.js"), _asset("explorer.js")]
     assert not any("</script" in script for script in scripts)
     return "\n".join(f"<script>\n{script}</script>" for script in scripts)

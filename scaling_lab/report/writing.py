@@ -23,14 +23,18 @@ MOST_LETTERS = 100  # of a folder's name
 
 
 def write_report(
-    run_paths: str | Path | Sequence[str | Path], report_path: str | Path | None = None, out: str | Path | None = None
+    run_paths: str | Path | Sequence[str | Path],
+    report_path: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    compact: bool = False,
 ) -> Path:
     """Write the report of a run, or of several, and give the page's path: <out>/<name of the report file>.html.
 
     `report_path` is a file with report(runs) -> Page, or report(*runs) for several; without one it is the study's, or
     reports/frontier.py, for latencies reports/latency.py, and for several runs reports/comparison.py. `out` is <run>/report
-    unless told, beside x.csv x_report, and for several runs comparison_<name>_<name> beside the first. Raises UserError where
-    a run, the report file or the folder is at fault.
+    unless told, beside x.csv x_report, and for several runs comparison_<name>_<name> beside the first. A `compact` page is
+    small and does not explore. Raises UserError where a run, the report file or the folder is at fault.
     """
     paths = [Path(run_paths)] if isinstance(run_paths, (str, Path)) else [Path(path) for path in run_paths]
     runs = read_runs(paths)
@@ -41,7 +45,7 @@ def write_report(
         page = report(*runs)
     if not isinstance(page, Page):
         raise UserError(f"{path}: report(…) gave {type(page).__name__}; allowed is a scaling_lab.report.Page")
-    return write_page(page, Path(out) if out is not None else _folder(runs), path.stem)
+    return write_page(page, Path(out) if out is not None else _folder(runs), path.stem, compact=compact)
 
 
 def read_runs(paths: Sequence[Path]) -> list[Runs | Latencies]:

@@ -1,0 +1,278 @@
+"""What kept runs answer to the paper's questions: a sentence or two, with intervals, and the conditions they hold under.
+
+Differences are Welch's 95 % intervals of two means over seeds. "Told apart" is at 5 %, corrected by Holm for all pairs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scaling_lab.report import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling, statistics, words
+from scaling_lab.report.baseline import find_baseline
+from scaling_lab.report.frontier import Frontier, compute_frontier
+from scaling_lab.report.scaling_law import LEAST, band, fit_law
+from scaling_lab.report.tables import records
+from scaling_lab.report.uncertainty import Range
+from scaling_lab.results.kept import conditions
+from scaling_lab.results.likeness import likeness_of
+from scaling_lab.runs import Runs
+
+PAPERS_FACTOR = 1.35
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A question's answer in words, and the conditions that its numbers were measured under."""
+
+    text: str
+    conditions: str
+
+
+def answer(number: int, runs: Mapping[str, Runs]) -> Answer | None:
+    """Answer a question by its number from its kept runs, by their names; None where the first of them is not kept."""
+    found = {name: each for name, each in runs.items() if not compute_frontier(each).trials.empty}
+    text = _ANSWERS[number](found)
+    return None if text is None else Answer(text=text, conditions=conditions_in_words(list(found.values())))
+
+
+def conditions_in_words(runs: Sequence[Runs]) -> str:
+    """Say what the numbers of several runs hold for, what they have in common once."""
+    known = [conditions(each) for each in runs]
+    parts = []
+    for key, form in _CONDITIONS.items():
+        values = list(dict.fromkeys(form.format(value) for each in known if (value := each[key]) is not None))
+        parts += [" or ".join(values)] if values else []
+    return f"{', '.join(parts)}, {sum(each['trials'] for each in known)} trainings"
+
+
+_CONDITIONS = {
+    "data": "{}",
+    "images": "{:,} images",
+    "sizes": "{} px",
+    "epochs": "{} epochs",
+    "seeds": "{} seeds",
+    "device": "{}",
+}
+
+
+# --- one question after the other ----------------------------------------------------------------------------------------
+
+
+def _width_factor(runs: Mapping[str, Runs]) -> str | None:
+    if (run := runs.get("width_factor-seeds")) is None:
+        return None
+    frontier = compute_frontier(run)
+    table = grid.grid_table(frontier, "width_factor")
+    chances = {row["value"]: row["probability"] for row in records(grid.best_values(frontier, table))}
+    means = table.groupby("value")["ap_mean"].mean()
+    others = means.drop(PAPERS_FACTOR)
+    best = float(str(others.idxmax()))
+    draws = {
+        float(str(value)): frontier.means_of([str(digest) for digest in group["architecture"]]).mean(axis=1)
+        for value, group in table.groupby("value")
+    }
+    apart = Range.of(draws[PAPERS_FACTOR] - draws[best])
+    enough = _least_with(chances, grid.CREDIBLE)
+    against = _difference(float(means[PAPERS_FACTOR] - means[best]), apart.low, apart.high)
+    return (
+        f"{PAPERS_FACTOR} is the best in {100 * chances[PAPERS_FACTOR]:.0f} % of draws, and has {against} against {best:g}, the "
+        f"best of the others; "
+        f"{words.listed([f'{value:g}' for value in enough])} together are the best in 95 %"
+    )
+
+
+def _least_with(chances: Mapping[float, float], share: float) -> list[float]:
+    """Give the fewest values that together have a share of the chances."""
+    ordered = sorted(chances, key=lambda value: -chances[value])
+    sums = list(itertools.accumulate(chances[value] for value in ordered))
+    return sorted(ordered[: next(place for place, total in enumerate(sums, 1) if total >= share - 1e-9)])
+
+
+def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
+    names = {"topology_ablation-seeds": "", "topology_ablation-matched": "At equal multiply-adds: "}
+    if "topology_ablation-seeds" not in runs:
+        return None
+    parts = []
+    for name, lead in names.items():
+        if (run := runs.get(name)) is None:
+            continue
+        frontier = compute_frontier(run)
+        against = _against(frontier, "network", "bifpn", ("repeated_fpn", "panet", "none"))
+        parts.append(f"{lead}BiFPN has {against}; {_told_apart(frontier)}; {_agreement(run, frontier)}")
+    return ". ".join(parts)
+
+
+def _against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **fixed: Any) -> str:
+    """Compare one value of a parameter with others: "+1.2 AP [0.3, 2.1] against fpn, …"."""
+    found = [
+        f"{_compared(frontier, {name: ours, **fixed}, {name: other, **fixed})} against {_plain(other)}"
+        for other in others
+    ]
+    return words.listed(found)
+
+
+def _compared(frontier: Frontier, ours: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    result = statistics.welch(_aps(frontier, ours), _aps(frontier, other))
+    return _difference(result.difference, result.low, result.high)
+
+
+def _difference(difference: float, low: float, high: float) -> str:
+    return f"{words.signed(difference)} AP {words.signed_interval(low, high)}"
+
+
+def _aps(frontier: Frontier, point: Mapping[str, Any]) -> list[float]:
+    """Give the APs of the trials at a point of the space."""
+    trials = frontier.trials
+    for name, value in point.items():
+        trials = trials[trials[f"param_{name}"] == value]
+    return [float(ap) for ap in trials["ap"]]
+
+
+def _plain(value: Any) -> str:
+    return _SPELLINGS.get(str(value), str(value).replace("_", " "))
+
+
+_SPELLINGS = {
+    "none": "no feature network",
+    "fpn": "FPN",
+    "repeated_fpn": "the repeated FPN",
+    "panet": "PANet",
+    "bifpn": "BiFPN",
+    "resnet10t": "ResNet-10-T",
+    "resnet18": "ResNet-18",
+    "times_gmacs": "multiply-adds",
+}
+
+
+def _told_apart(frontier: Frontier) -> str:
+    """Count the pairs that are told apart."""
+    pairs = list(itertools.combinations(frontier.aps.values(), 2))
+    corrected = statistics.holm([statistics.welch(first, second).p for first, second in pairs])
+    apart = sum(p < statistics.LEVEL for p in corrected)
+    return f"{apart} of {words.plural(len(pairs), 'pair')} of networks are told apart"
+
+
+def _agreement(run: Runs, frontier: Frontier) -> str:
+    """Give Kendall's tau-b with the paper's order, and its interval over what the seeds leave possible."""
+    baseline, _ = find_baseline(run, frontier)
+    table = beside_paper.published_table(frontier, baseline, run.specs())
+    tau, drawn = beside_paper.agreement_with_paper(frontier, table)
+    return (
+        f"the order agrees with the paper's by tau-b {words.number(tau, 2)} "
+        f"[{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over its {len(table)}"
+    )
+
+
+def _fusion(runs: Mapping[str, Runs]) -> str | None:
+    if (run := runs.get("fusion-seeds")) is None:
+        return None
+    frontier = compute_frontier(run)
+    text = f"Fast fusion has {_against(frontier, 'fusion', 'fast', ('softmax', 'sum', 'unbounded'))}"
+    latency = frontier.trials.groupby("param_fusion")["latency_ms"].first()
+    if latency.notna().all():
+        text += f"; the whole detector is {latency['softmax'] / latency['fast']:.2f} times as fast as with softmax, "
+        text += f"and {latency['sum'] / latency['fast']:.2f} times as with sum"
+    return text
+
+
+def _backbone(runs: Mapping[str, Runs]) -> str | None:
+    if (run := runs.get("backbone_and_network-seeds")) is None:
+        return None
+    frontier = compute_frontier(run)
+    backbones, networks = ("resnet10t", "resnet18"), ("fpn", "bifpn")
+    steps = [
+        f"{_compared(frontier, {'backbone': backbones[1], 'network': network}, {'backbone': backbones[0], 'network': network})} "
+        f"with {_plain(network)}"
+        for network in networks
+    ]
+    more = [
+        f"{_compared(frontier, {'backbone': backbone, 'network': 'bifpn'}, {'backbone': backbone, 'network': 'fpn'})} "
+        f"with {_plain(backbone)}"
+        for backbone in backbones
+    ]
+    return f"ResNet-18 for ResNet-10-T gives {words.listed(steps)}; BiFPN for FPN {words.listed(more)}"
+
+
+def _scaling(runs: Mapping[str, Runs]) -> str | None:
+    if (run := runs.get("compound_scaling-seeds")) is None:
+        return None
+    frontier = compute_frontier(run)
+    top = float(frontier.trials["param_times_gmacs"].max())
+    others = [str(name) for name in sorted(frontier.trials["param_dimension"].unique()) if name != "compound"]
+    against = _against(frontier, "dimension", "compound", others, times_gmacs=top)
+    return f"At {top:g} times the start's multiply-adds compound scaling has {against}; {_predicted(frontier)}"
+
+
+def _predicted(frontier: Frontier) -> str:
+    """Predict the dearest compound model by a law fitted to the others, and say what it has."""
+    points = scaling.family_points(frontier, "dimension")
+    points = points[points["family"] == "compound"].sort_values("gmacs")
+    fitted, dearest = points.iloc[:-1], points.iloc[-1]
+    if len(fitted) < LEAST:
+        return f"a law needs {LEAST} smaller models, and there are {len(fitted)}"
+    costs, values, seeds = (fitted[name].tolist() for name in ("gmacs", "ap_mean", "n"))
+    at = [float(dearest["gmacs"])]
+    pooled = (frontier.sd, frontier.degrees)
+    low, high = band(costs, values, at, seeds=seeds, pooled=pooled, trainings=int(dearest["n"]))[:, 0]
+    predicted = float(fit_law(costs, values, seeds)(at)[0])
+    return (
+        f"a law fitted to the {len(fitted)} smaller models predicts {predicted:.1f} AP {words.interval(low, high)} for the "
+        f"dearest, which has {float(dearest['ap_mean']):.1f}"
+    )
+
+
+def _search(runs: Mapping[str, Runs]) -> str | None:
+    if (run := runs.get("topology_search-seeds")) is None:
+        return None
+    frontier = compute_frontier(run)
+    fresh = frontier.fresh
+    table = finalists.shrinkage(fresh, frontier)
+    baseline, _ = find_baseline(run, fresh)
+    chosen = table[table["role"] == "finalist"]
+    if baseline is None or chosen.empty:
+        return None
+    differences = ablation.compare(fresh, baseline, run.specs())
+    best = records(differences.sort_values("difference", ascending=False))[0]
+    kept = float(chosen["ap_search"].mean()), float(chosen["ap_mean"].mean())
+    return (
+        f"With fresh seeds the best of {words.plural(len(chosen), 'cell')} found has "
+        f"{_difference(best['difference'], best['low'], best['high'])} against BiFPN; the search had said {kept[0]:.1f} AP of "
+        f"them on average, fresh seeds say {kept[1]:.1f}; {likeness_of(run, [str(digest) for digest in chosen['architecture']])}"
+    )
+
+
+def _proxies(runs: Mapping[str, Runs]) -> str | None:
+    dear = runs.get("topology_ablation-seeds")
+    cheap = {name: run for name, run in runs.items() if run is not dear}
+    if dear is None or not cheap:
+        return None
+    parts = []
+    for run in cheap.values():
+        found = proxy.compute_proxy(run, dear)
+        tau = proxy_words.ranked(found.judged["cheap_ap_mean"].tau) if found.judged else "–"
+        parts.append(f"{_protocol(run, found.cheap)}: tau-b {tau} with the dear order, {_told_apart(found.cheap)}")
+    frontier = compute_frontier(dear)
+    return f"{'; '.join(parts)}; dear, {_protocol(dear, frontier)}: {_told_apart(frontier)}"
+
+
+def _protocol(run: Runs, frontier: Frontier) -> str:
+    known = conditions(run)
+    seconds = float(frontier.trials["seconds"].mean())
+    return (
+        f"{known['epochs']} epochs at {known['sizes']} px ({'' if math.isnan(seconds) else f'{seconds:.0f} s a trial'})"
+    )
+
+
+_ANSWERS: dict[int, Callable[[Mapping[str, Runs]], str | None]] = {
+    1: _width_factor,
+    2: _feature_networks,
+    3: _fusion,
+    4: _backbone,
+    5: _scaling,
+    6: _search,
+    7: _proxies,
+}
