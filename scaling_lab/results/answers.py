@@ -9,7 +9,10 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from scaling_lab.report import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling, statistics, words
 from scaling_lab.report.baseline import find_baseline
@@ -22,6 +25,7 @@ from scaling_lab.results.likeness import likeness_of
 from scaling_lab.runs import Runs
 
 PAPERS_FACTOR = 1.35
+SPEEDS = "fusion_speed.csv"  # of benchmarks/fusion_speed.py, beside the kept runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +176,24 @@ def _fusion(runs: Mapping[str, Runs]) -> str | None:
         return None
     frontier = compute_frontier(run)
     text = f"Fast fusion has {_against(frontier, 'fusion', 'fast', ('softmax', 'sum', 'unbounded'))}"
-    latency = frontier.trials.groupby("param_fusion")["latency_ms"].first()
-    if latency.notna().all():
-        text += f"; the whole detector is {latency['softmax'] / latency['fast']:.2f} times as fast as with softmax, "
-        text += f"and {latency['sum'] / latency['fast']:.2f} times as with sum"
-    return text
+    return f"{text}{_fusion_speed(run.path.parent / SPEEDS)}"
+
+
+def _fusion_speed(path: Path) -> str:
+    """Say how long softmax and sum take of fast's time, by what benchmarks/fusion_speed.py measured; nothing without it."""
+    if not path.is_file():
+        return ""
+    table = pd.read_csv(path).set_index(["what", "fusion"])
+    parts = []
+    for what in dict.fromkeys(table.index.get_level_values("what")):
+        times = [
+            f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}] with {name}"
+            for name in ("softmax", "sum")
+            for row in [table.loc[(what, name)]]
+        ]
+        parts.append(f"{what} {words.listed(times)}")
+    first = table.iloc[0]
+    return f"; times of fast's, on {first['device']}: {'; '.join(parts)}"
 
 
 def _backbone(runs: Mapping[str, Runs]) -> str | None:
