@@ -7,6 +7,9 @@
 The demonstration has all four pairs of a plain and a residual backbone with FPN and BiFPN, so that each step is seen with
 either partner; the paper has three detectors on one path.
 
+The paper form is 9 trainings of 300 epochs, a GPU and 8 CPU cores each: about 20 H100 days in all, estimated from
+multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+
 Published result to compare with: arXiv:1911.09070v7, Table 4 (COCO val AP): ResNet-50 with FPN 37.0, EfficientNet-B3 with
 FPN 40.3 (+3.3), EfficientNet-B3 with BiFPN 44.4 (+4.1).
 """

@@ -6,6 +6,9 @@
 
 Its report fits a law to each way of scaling and predicts the dearest from the others.
 
+The paper form is 39 trainings of 300 epochs, a GPU and 8 CPU cores each: about 10 H100 days in all, estimated from
+multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+
 Published result to compare with: arXiv:1911.09070v7, Figure 6: from one start, at 10 to 60 billion multiply-adds, compound
 scaling is above image size, channels, BiFPN layers and box/class layers alone; the figure gives no numbers.
 """

@@ -7,6 +7,9 @@
 
 Its report shows the weights that each node has learned, fast beside softmax.
 
+The paper form is 36 trainings of 300 epochs, a GPU and 8 CPU cores each: about 29 H100 days in all, estimated from
+multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+
 Published result to compare with: arXiv:1911.09070v7, Table 6: fast fusion has 0.01 to 0.11 AP less than softmax on three
 detectors and is 1.26 to 1.31 times as fast on a GPU; Figure 5: their learned weights run alike.
 """

@@ -10,6 +10,9 @@
 The report gives the rank correlation with its interval and its noise ceiling, beside what more parameters and more
 multiply-adds alone would have told.
 
+The paper form is 27 trainings of 12 epochs, a GPU and 8 CPU cores each: about 1 H100 day in all, estimated from
+multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+
 Published result to compare with: none in arXiv:1911.09070. NAS-FPN (arXiv:1904.07392) searched with ten epochs of a small
 backbone; EcoNAS (arXiv:2001.01233) measured for classifiers how such rankings agree.
 """

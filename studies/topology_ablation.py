@@ -6,6 +6,10 @@
     scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       EfficientDet-D3's setting, on GPUs
     scaling-lab run studies/topology_ablation.py --form paper_matched --data coco:DIR
 
+The paper form is 27 trainings of 300 epochs (`paper_matched` is as many), a GPU and 8 CPU cores each: about 25 H100 days in
+all, estimated from multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it
+on yours.
+
 Published result to compare with: arXiv:1911.09070v7, Table 5 (COCO val AP of repeated FPN 42.3, FPN + PANet 44.1,
 NAS-FPN 43.2, fully-connected 43.1, BiFPN 44.0 without weights and 44.4 with them, at EfficientDet-D3's size). The
 demonstration is a proxy with one seed and supports no claim about any of the networks.

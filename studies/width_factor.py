@@ -4,6 +4,9 @@
     scaling-lab run studies/width_factor.py --form seeds        at phi 1 and 2, 5 epochs, 5 seeds, about an hour and a half
     scaling-lab run studies/width_factor.py --form paper --data coco:DIR            at phi 1, 2 and 3, on GPUs
 
+The paper form is 54 trainings of 300 epochs, a GPU and 8 CPU cores each: about 26 H100 days in all, estimated from
+multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+
 Published result to compare with: arXiv:1911.09070v7, section 4.2 chose 1.35 from {1.2, 1.25, 1.3, 1.35, 1.4, 1.45} and
 gives no AP for the others.
 """

@@ -24,6 +24,7 @@ def test_every_question_has_studies_that_say_what_to_compare_with(question: Ques
     docstring = file.source.partition('"""')[2].partition('"""')[0]
     assert question.paper_command in " ".join(docstring.split())
     assert re.search(rf"^    {re.escape(asked.command)} ", docstring, re.MULTILINE)
+    assert re.search(r"The paper form is \d+ trainings .* H100 days? in all", docstring, re.DOTALL)
     assert re.search(r"Published result to compare with: ", docstring)
     assert file.study.form("paper").data.kind == "coco"
     assert (ROOT / (asked.report or file.study.report)).is_file()
