@@ -22,9 +22,10 @@ def test_every_question_has_studies_that_say_what_to_compare_with(question: Ques
     file = load_study(ROOT / "studies" / f"{asked.study}.py")
     assert {"smoke", "paper", *([asked.form] if asked.form else [])} <= set(file.study.forms)
     docstring = file.source.partition('"""')[2].partition('"""')[0]
-    assert question.paper_command in " ".join(docstring.split())
+    in_one_line = " ".join(docstring.split())
+    assert question.paper_command in in_one_line
     assert re.search(rf"^    {re.escape(asked.command)} ", docstring, re.MULTILINE)
-    assert re.search(r"The paper form is \d+ trainings .* H100 days? in all", docstring, re.DOTALL)
+    assert re.search(r"The paper form is \d+ trainings .* H100 days? in all", in_one_line)
     assert re.search(r"Published result to compare with: ", docstring)
     assert file.study.form("paper").data.kind == "coco"
     assert (ROOT / (asked.report or file.study.report)).is_file()
