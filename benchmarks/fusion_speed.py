@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from scaling_lab.architecture import efficientdet, topologies
+from scaling_lab.code_digest import code_digest
 from scaling_lab.latency.device import device_name
 from scaling_lab.model import build, for_inference
 from scaling_lab.model.fusion import make_fusion
@@ -40,6 +41,9 @@ COLUMNS = (
     "ratio_low",
     "ratio_high",
     "rounds",
+    "model",
+    "image_size",
+    "code",
     "device",
     "threads",
     "batch",
@@ -69,7 +73,7 @@ def contestants(model: str, batch: int, device: str, dtype: torch.dtype) -> dict
             name: _forward(lambda node=node: node(features), device) for name, node in nodes.items()
         },
         "detector, as trained": {
-            name: _forward(lambda each=detector: each.eval()(images), device) for name, detector in detectors.items()
+            name: _forward(lambda each=detector: each(images), device, detector) for name, detector in detectors.items()
         },
         "detector, at inference": {
             name: _forward(lambda each=detector: each(images), device) for name, detector in prepared.items()
@@ -80,8 +84,10 @@ def contestants(model: str, batch: int, device: str, dtype: torch.dtype) -> dict
     }
 
 
-def _forward(call: Callable[[], Any], device: str) -> Callable[[], None]:
+def _forward(call: Callable[[], Any], device: str, detector: Any = None) -> Callable[[], None]:
     def once() -> None:
+        if detector is not None and detector.training:
+            detector.eval()
         with torch.inference_mode():
             call()
         _wait(device)
@@ -91,7 +97,8 @@ def _forward(call: Callable[[], Any], device: str) -> Callable[[], None]:
 
 def _step(detector: Any, images: torch.Tensor, device: str) -> Callable[[], None]:
     def once() -> None:
-        detector.train()
+        if not detector.training:
+            detector.train()
         class_logits, box_deltas = detector(images)
         sum(each.float().square().mean() for each in (*class_logits, *box_deltas)).backward()
         detector.zero_grad(set_to_none=True)
@@ -108,9 +115,10 @@ def _wait(device: str) -> None:
 def timed(calls: dict[str, Callable[[], Any]], *, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Give each fusion's median time in every round; a turn lasts about `seconds`, and its first run does not count."""
     medians: dict[str, list[float]] = {name: [] for name in calls}
-    start = time.perf_counter()
-    for call in calls.values():
-        call()
+    for _ in range(2):  # the first run of each is slow
+        start = time.perf_counter()
+        for call in calls.values():
+            call()
     runs = max(3, round(seconds / max((time.perf_counter() - start) / len(calls), 1e-6)))
     for number in range(rounds):
         # Each begins as often as the others do.
@@ -148,13 +156,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     where = {
         "rounds": options.rounds,
+        "model": options.model,
+        "image_size": max(efficientdet(options.model).image_size),
+        "code": code_digest(),
         "device": device_name(torch.device(options.device)),
         "threads": options.threads,
         "batch": options.batch,
         "precision": options.precision,
         "torch": torch.__version__,
     }
-    print(f"{options.model}, {', '.join(f'{name} {value}' for name, value in where.items())}")
+    print(f"{', '.join(f'{name} {value}' for name, value in where.items())}")
     rows = []
     for what, calls in contestants(options.model, options.batch, options.device, DTYPES[options.precision]).items():
         print(what)

@@ -23,7 +23,7 @@ def code_digest() -> str:
 
 
 def _plain(source: str) -> str:
-    """Give a module without comments, docstrings and layout."""
+    """Give a module's syntax tree as text, without comments, docstrings and layout."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -34,4 +34,17 @@ def _plain(source: str) -> str:
                 and isinstance(first.value.value, str)
             ):
                 node.body = node.body[1:]
-    return ast.unparse(tree)  # not ast.dump, which differs between versions of Python
+    return _written(tree)
+
+
+def _written(node: object) -> str:
+    """Write a part of a tree. Not by ast.dump or ast.unparse, which differ between versions of Python."""
+    if isinstance(node, ast.AST):
+        # What is empty is left out: newer versions have fields that older ones lack.
+        fields = {
+            name: value for name in sorted(node._fields) if (value := getattr(node, name, None)) not in (None, [])
+        }
+        return f"{type(node).__name__}({' '.join(f'{name}={_written(value)}' for name, value in fields.items())})"
+    if isinstance(node, list):
+        return f"[{' '.join(_written(each) for each in node)}]"
+    return repr(node)

@@ -69,7 +69,7 @@ STUDY = Study(
             "trials": 2,
         },
         # Other seeds than the topology ablation's and the fusion study's: not the same trainings twice.
-        "seeds": {"recipe": Recipe.short(epochs=8, eval_every=4), "seeds": (20, 21, 22, 23, 24)},
+        "seeds": {"recipe": Recipe.short(epochs=8, batch_size=8, lr=0.02, eval_every=4), "seeds": (20, 21, 22, 23, 24)},
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or where --data says

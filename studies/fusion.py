@@ -52,7 +52,7 @@ STUDY = Study(
             "recipe": Recipe.short(epochs=1, batch_size=8),
         },
         # Other seeds than the topology ablation's, two of whose networks stand here too: not the same trainings twice.
-        "seeds": {"recipe": Recipe.short(epochs=8, eval_every=1), "seeds": (10, 11, 12, 13, 14)},
+        "seeds": {"recipe": Recipe.short(epochs=8, batch_size=8, lr=0.02, eval_every=1), "seeds": (10, 11, 12, 13, 14)},
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or where --data says

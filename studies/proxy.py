@@ -37,9 +37,9 @@ STUDY = Study(
     question="Do shorter trainings and smaller images tell feature networks apart, and rank them as the topology ablation does?",
     space=space,
     data=Shapes(train_images=2048),
-    recipe=Recipe.short(epochs=2, eval_every=2),
+    recipe=Recipe.short(epochs=2, batch_size=8, lr=0.02, eval_every=2),
     sampler="grid",
-    seeds=(0, 1, 2, 3, 4),
+    seeds=(30, 31, 32, 33, 34),  # none that the dear protocol has: the same luck would make the two agree
     baseline={"network": "repeated_fpn"},
     report="reports/topology_ablation.py",
     forms={
@@ -48,8 +48,8 @@ STUDY = Study(
             "recipe": Recipe.short(epochs=1, batch_size=8),
             "trials": 2,
         },
-        "four_epochs": {"recipe": Recipe.short(epochs=4, eval_every=4)},
-        "small_images": {"space": _small_images, "recipe": Recipe.short(epochs=8, eval_every=4)},
+        "four_epochs": {"recipe": Recipe.short(epochs=4, batch_size=8, lr=0.02, eval_every=4)},
+        "small_images": {"space": _small_images, "recipe": Recipe.short(epochs=8, batch_size=8, lr=0.02, eval_every=4)},
         "paper": {
             "space": _d3,
             "data": Coco(folder="coco"),  # or where --data says

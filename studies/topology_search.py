@@ -60,7 +60,7 @@ STUDY = Study(
             "trials": 2,
             "finalists": Finalists(count=1, seeds=(100,), baseline=True),
         },
-        "seeds": {"trials": 60, "recipe": Recipe.short(epochs=8, eval_every=8)},
+        "seeds": {"trials": 60, "recipe": Recipe.short(epochs=8, batch_size=8, lr=0.02, eval_every=8)},
         "edges": {"space": _edges},
         "paper": {
             "space": _paper,

@@ -61,7 +61,7 @@ ALLOWED = {
 }
 # Where a library may be imported at all.
 LIBRARIES = {
-    "torch": {"model", "detection", "data", "cost", "latency", "training", "study", "results"},
+    "torch": {"model", "detection", "data", "cost", "latency", "training", "study"},
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},

@@ -124,9 +124,11 @@ def run_state(folder: Path) -> str:
 
 def kept_state(asked: Asked, results: Path) -> str:
     """Say whether a run is kept, and whether it matches study and code; its report is not made for this."""
-    if not (results / asked.run / "ledger.sqlite").is_file():
-        return "nothing is kept"
+    from scaling_lab.results.kept import is_kept
     from scaling_lab.results.staleness import problems
+
+    if not is_kept(asked, results):
+        return "nothing is kept"
 
     found = problems(asked, results, report=False)
     return f"kept, but {'; '.join(found)}" if found else "kept, and matches study and code"
@@ -154,38 +156,58 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _keep(options: argparse.Namespace) -> int:
-    """Keep finished runs, those first that other reports stand beside, and answer the questions anew."""
-    from scaling_lab.results.kept import keep
+    """Keep finished runs, make the reports of those that are kept already anew, and answer the questions."""
+    from scaling_lab.results.kept import is_kept, keep, why_unfinished
     from scaling_lab.results.table import write_answers
 
     results = _results(options)
-    names = options.names or [each.run for each in _all() if (options.runs / each.run / "ledger.sqlite").is_file()]
-    if not names:
+    if options.results is None and not results.is_relative_to(Path.cwd()) and results.is_absolute():
+        raise UserError(
+            "reports/results is not here, and results are not kept inside an installed package; name --results"
+        )
+    fresh = {each.run: (options.runs / each.run / "ledger.sqlite").is_file() for each in _all()}
+    chosen = _named(options.names) or [each for each in _all() if fresh[each.run] or is_kept(each, results)]
+    if not chosen:
         raise UserError(f"{options.runs} has no run of the paper's questions; `scaling-lab reproduce` lists them")
-    for asked in sorted(_named(names), key=lambda each: bool(each.beside)):
-        _say(options, f"{keep(options.runs / asked.run, asked, results)}: kept")
+    for asked in chosen:
+        if not fresh[asked.run] and not is_kept(asked, results):
+            raise UserError(f"neither {options.runs} nor {results} has a run {asked.run}; `{asked.command}` makes it")
+    # Reports that set a run beside another change with that other.
+    changed = {each.run for each in chosen}
+    chosen += [each for each in _all() if each.beside in changed and each.run not in changed and is_kept(each, results)]
+    for asked in sorted(chosen, key=lambda each: bool(each.beside)):
+        run = options.runs / asked.run if fresh[asked.run] else results / asked.run
+        why = why_unfinished(run)
+        if why and not options.names:
+            _say(options, f"{run}: not kept, {why}")
+            continue
+        _say(options, f"{keep(run, asked, results)}: kept{'' if fresh[asked.run] else ', its report made anew'}")
     rows = write_answers(results)
     print(json.dumps(rows, indent=1)) if options.json else _say(options, f"{results / 'answers.csv'}: written")
     return 0
 
 
 def _confirm(options: argparse.Namespace) -> int:
-    """Train one trial of each kept run again, where the code has changed."""
+    """Compare what the code of each kept run and the present one give, where the code has changed."""
     from scaling_lab.results.confirmation import confirm
     from scaling_lab.results.staleness import code_problems
     from scaling_lab.runs import Runs
 
     results = _results(options)
-    found = {}
+    found: dict[str, Any] = {}
     for asked in _chosen(options.names, results):
         if not code_problems(Runs(results / asked.run)):
             _say(options, f"{asked.run}: the code is the one that it ran with, or is confirmed already")
             continue
-        found[asked.run] = confirm(results / asked.run, report=lambda text: _say(options, text))
-        _say(options, f"{asked.run}: AP {found[asked.run]['ap_again']:.2f} again; noted in {results / asked.run}")
+        try:
+            found[asked.run] = confirm(results / asked.run, report=lambda text: _say(options, text))
+            _say(options, f"{asked.run}: the same numbers; noted in {results / asked.run}")
+        except UserError as error:
+            found[asked.run] = {"error": str(error)}
+            _say(options, f"{asked.run}: {error}")
     if options.json:
         print(json.dumps(found, indent=1))
-    return 0
+    return int(any("error" in each for each in found.values()))
 
 
 def _table(options: argparse.Namespace) -> int:
@@ -216,7 +238,9 @@ def _named(names: list[str]) -> list[Asked]:
 
 def _chosen(names: list[str], results: Path) -> list[Asked]:
     """Give the kept runs of these names, or all."""
-    kept = [each for each in _all() if (results / each.run / "ledger.sqlite").is_file()]
+    from scaling_lab.results.kept import is_kept
+
+    kept = [each for each in _all() if is_kept(each, results)]
     if not names:
         return kept
     missing = [each.run for each in _named(names) if each not in kept]

@@ -6,6 +6,8 @@ It says what the paper chose beside that. A value counts at every scale that the
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -85,6 +87,14 @@ def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"value": list(found), "probability": list(found.values())})
 
 
+def likeliest(chances: Mapping[float, float], share: float = CREDIBLE) -> list[float]:
+    """Give the fewest values, in their order, that together have at least a share of the chances of being the best."""
+    ordered = sorted(chances, key=lambda value: -chances[value])
+    sums = itertools.accumulate(chances[value] for value in ordered)
+    enough = next((place for place, total in enumerate(sums, 1) if total >= share), len(ordered))
+    return sorted(ordered[:enough])
+
+
 def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: float | None) -> list[tuple[str, str]]:
     means = table.groupby("value")["ap_mean"].mean()
     best = float(str(means.idxmax()))
@@ -97,10 +107,8 @@ def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: flo
     if chances.empty:
         found.append(("No claim.", "Without repeated seeds at every value nothing says how far that is chance."))
     else:
-        ordered = chances.sort_values("probability", ascending=False)
-        enough = int((ordered["probability"].cumsum() < CREDIBLE).sum()) + 1
-        values = sorted(float(value) for value in ordered["value"].head(enough))
-        top = records(ordered)[0]
+        values = likeliest({float(row["value"]): float(row["probability"]) for row in records(chances)})
+        top = records(chances.sort_values("probability", ascending=False))[0]
         told = "is the best" if top["probability"] >= CREDIBLE else "cannot be told from others"
         text = f"it is the best in {100 * top['probability']:.0f} % of draws"
         if len(values) > 1:

@@ -19,13 +19,13 @@ from scaling_lab.report.svg import drawn, inline_svg
 Draw = Callable[[blocks.Figure, float], MatplotlibFigure]
 
 
-def render_all(parts: Iterable[blocks.Block], draw: Draw = drawn) -> str:
+def render_all(parts: Iterable[blocks.Block], draw: Draw = drawn, *, compact: bool = False) -> str:
     """Render blocks one after the other."""
-    return "\n".join(render(block, draw) for block in parts)
+    return "\n".join(render(block, draw, compact=compact) for block in parts)
 
 
-def render(block: blocks.Block, draw: Draw = drawn) -> str:
-    """Render one block; `draw` draws a figure at a width."""
+def render(block: blocks.Block, draw: Draw = drawn, *, compact: bool = False) -> str:
+    """Render one block; `draw` draws a figure at a width. A compact page has fewer files to link, and nothing to explore."""
     match block:
         case blocks.Text():
             return f'<p class="text {escape(block.tone)}">{prose(block.text)}</p>'
@@ -35,19 +35,20 @@ def render(block: blocks.Block, draw: Draw = drawn) -> str:
             rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in block.items)
             return f'<dl class="{"tiles" if block.tiles else "facts"}">{rows}</dl>'
         case blocks.Figure():
-            return _figure(block, draw)
+            return _figure(block, draw, compact)
         case blocks.Gallery():
-            return f'<div class="gallery">{"".join(_small_figure(figure, draw) for figure in block.figures)}</div>'
+            return f'<div class="gallery">{"".join(_small_figure(figure, draw, compact) for figure in block.figures)}</div>'
         case blocks.Table():
-            return html_tables.table(block)
+            return html_tables.table(block, compact=compact)
         case blocks.Explorer():
-            return html_explorer.explorer(block)
+            return html_tables.table(block.table, compact=True) if compact else html_explorer.explorer(block)
         case blocks.Pictures():
-            return _pictures(block)
+            return _pictures(block, compact)
         case blocks.Code():
             return f'<pre tabindex="0"><code>{escape(block.text)}</code></pre>'
         case blocks.Details():
-            return f"<details><summary>{escape(block.title)}</summary>{render_all(block.blocks, draw)}</details>"
+            inside = render_all(block.blocks, draw, compact=compact)
+            return f"<details><summary>{escape(block.title)}</summary>{inside}</details>"
 
 
 def _bullet(lead: str, text: str) -> str:
@@ -57,7 +58,7 @@ def _bullet(lead: str, text: str) -> str:
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _figure(figure: blocks.Figure, draw: Draw) -> str:
+def _figure(figure: blocks.Figure, draw: Draw, compact: bool) -> str:
     wide = inline_svg(draw(figure, figure.width), prefix=f"{identifier(figure.name)}-w-")
     narrow = inline_svg(draw(figure, NARROW), prefix=f"{identifier(figure.name)}-n-")
     title = f"<h3>{escape(figure.title)}</h3>" if figure.title else ""
@@ -65,11 +66,11 @@ def _figure(figure: blocks.Figure, draw: Draw) -> str:
         f'<figure id="figure-{identifier(figure.name)}">{title}'
         f'<div class="wide" role="img" aria-label="{escape(figure.alt)}">{wide}</div>'
         f'<div class="narrow" role="img" aria-label="{escape(figure.alt)}">{narrow}</div>'
-        f"<figcaption>{prose(figure.caption)} {_files(figure.name)}</figcaption></figure>"
+        f"<figcaption>{prose(figure.caption)} {_files(figure.name, compact)}</figcaption></figure>"
     )
 
 
-def _small_figure(figure: blocks.Figure, draw: Draw) -> str:
+def _small_figure(figure: blocks.Figure, draw: Draw, compact: bool) -> str:
     svg = inline_svg(draw(figure, figure.width), prefix=f"{identifier(figure.name)}-")
     width = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     assert width is not None
@@ -77,23 +78,24 @@ def _small_figure(figure: blocks.Figure, draw: Draw) -> str:
     return (
         f'<figure class="small"><h3>{escape(figure.title)}</h3>'
         f'<div role="img" aria-label="{escape(figure.alt)}" style="{style}">{svg}</div>'
-        f"<figcaption>{prose(figure.caption)} {_files(figure.name)}</figcaption></figure>"
+        f"<figcaption>{prose(figure.caption)} {_files(figure.name, compact)}</figcaption></figure>"
     )
 
 
-def _files(name: str) -> str:
+def _files(name: str, compact: bool) -> str:
     """Link a figure's files, which stand beside the page."""
-    links = (f'<a href="figures/{escape(name)}.{kind}">{kind.upper()}</a>' for kind in ("svg", "pdf", "png", "csv"))
+    kinds = ("png", "csv") if compact else ("svg", "pdf", "png", "csv")
+    links = (f'<a href="figures/{escape(name)}.{kind}">{kind.upper()}</a>' for kind in kinds)
     return f'<span class="files">{" ".join(links)}</span>'
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------
 
 
-def _pictures(pictures: blocks.Pictures) -> str:
+def _pictures(pictures: blocks.Pictures, compact: bool) -> str:
     rows = "".join(_picture(row, index) for index, row in enumerate(pictures.rows))
     figure = pictures.figure
-    return f'<div class="pictures"><p class="caption">{prose(figure.caption)} {_files(figure.name)}</p>{rows}</div>'
+    return f'<div class="pictures"><p class="caption">{prose(figure.caption)} {_files(figure.name, compact)}</p>{rows}</div>'
 
 
 def _picture(picture: blocks.Picture, index: int) -> str:

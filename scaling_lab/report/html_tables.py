@@ -14,10 +14,10 @@ DENSE = 6  # columns: so many keep their numbers close together, and their words
 MOST_UNFILTERED = 8  # rows: a shorter table is read faster than it is filtered
 
 
-def table(block: blocks.Table, *, filtered: bool = False) -> str:
+def table(block: blocks.Table, *, filtered: bool = False, compact: bool = False) -> str:
     """Give a table, its first rows as they are and the rest as values, for the page's script to show.
 
-    A short table has a filter where it is `filtered`.
+    A short table has a filter where it is `filtered`. On a `compact` page it has one file.
     """
     numeric = [is_numeric(block, column) for column in block.columns]
     first = block.frame.head(block.most_rows)
@@ -40,7 +40,7 @@ def table(block: blocks.Table, *, filtered: bool = False) -> str:
         f'<div class="scroll" tabindex="0"><table{_kind(block)}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         f"</div>{stored([_column(block, c) for c in block.columns]) if more else ''}"
         f'<p class="caption">{prose(block.caption)} {sorting}<span class="more">{escape(more)}</span><span class="files">'
-        f"{_files(block.name)}</span></p></div>"
+        f"{_files(block.name, compact)}</span></p></div>"
     )
 
 
@@ -69,8 +69,8 @@ def _column(block: blocks.Table, column: blocks.Column) -> dict[str, Any]:
     return found
 
 
-def _files(name: str) -> str:
-    links = {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}
+def _files(name: str, compact: bool) -> str:
+    links = {"csv": "CSV"} if compact else {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}
     return " ".join(f'<a href="tables/{escape(name)}.{kind}">{text}</a>' for kind, text in links.items())
 
 

@@ -28,7 +28,7 @@ def render_page(page: blocks.Page, draw: Draw = svg.drawn, *, compact: bool = Fa
     links = "".join(f'<a href="#{identifier(s.title)}">{escape(s.title)}</a>' for s in shown)
     sections = "\n".join(
         f'<section id="{identifier(section.title)}"><h2>{escape(section.title)}</h2>\n'
-        f"{render_all(section.blocks, draw)}\n</section>"
+        f"{render_all(section.blocks, draw, compact=compact)}\n</section>"
         for section in shown
     )
     subtitle = f'<p class="subtitle">{escape(page.subtitle)}</p>' if page.subtitle else ""

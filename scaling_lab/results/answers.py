@@ -14,7 +14,19 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling, statistics, words
+from scaling_lab.errors import UserError
+from scaling_lab.report import (
+    ablation,
+    beside_paper,
+    finalists,
+    grid,
+    proxy,
+    proxy_words,
+    ranks,
+    scaling,
+    statistics,
+    words,
+)
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.frontier import Frontier, compute_frontier
 from scaling_lab.report.scaling_law import LEAST, band, fit_law
@@ -37,10 +49,17 @@ class Answer:
 
 
 def answer(number: int, runs: Mapping[str, Runs]) -> Answer | None:
-    """Answer a question by its number from its kept runs, by their names; None where the first of them is not kept."""
-    found = {name: each for name, each in runs.items() if not compute_frontier(each).trials.empty}
+    """Answer a question by its number from its kept runs, by their names.
+
+    None where the first of them is not kept, or has one seed of each: that supports no answer.
+    """
+    found = {name: each for name, each in runs.items() if _is_repeated(compute_frontier(each))}
     text = _ANSWERS[number](found)
     return None if text is None else Answer(text=text, conditions=conditions_in_words(list(found.values())))
+
+
+def _is_repeated(frontier: Frontier) -> bool:
+    return frontier.degrees > 0 or (not frontier.finalists.empty and frontier.fresh.degrees > 0)
 
 
 def conditions_in_words(runs: Sequence[Runs]) -> str:
@@ -50,15 +69,16 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
     for key, form in _CONDITIONS.items():
         values = list(dict.fromkeys(form.format(value) for each in known if (value := each[key]) is not None))
         parts += [" or ".join(values)] if values else []
-    return f"{', '.join(parts)}, {sum(each['trials'] for each in known)} trainings"
+    return f"{', '.join(parts)}, {words.plural(sum(each['trials'] for each in known), 'training')}"
 
 
 _CONDITIONS = {
     "data": "{}",
-    "images": "{:,} images",
+    "images": "{} images",
     "sizes": "{} px",
     "epochs": "{} epochs",
-    "seeds": "{} seeds",
+    "seeds": "seeds of each: {}",
+    "fresh": "of finalists {}",
     "device": "{}",
 }
 
@@ -72,28 +92,24 @@ def _width_factor(runs: Mapping[str, Runs]) -> str | None:
     frontier = compute_frontier(run)
     table = grid.grid_table(frontier, "width_factor")
     chances = {row["value"]: row["probability"] for row in records(grid.best_values(frontier, table))}
-    means = table.groupby("value")["ap_mean"].mean()
-    others = means.drop(PAPERS_FACTOR)
-    best = float(str(others.idxmax()))
+    if PAPERS_FACTOR not in chances:
+        return None
     draws = {
         float(str(value)): frontier.means_of([str(digest) for digest in group["architecture"]]).mean(axis=1)
         for value, group in table.groupby("value")
     }
-    apart = Range.of(draws[PAPERS_FACTOR] - draws[best])
-    enough = _least_with(chances, grid.CREDIBLE)
-    against = _difference(float(means[PAPERS_FACTOR] - means[best]), apart.low, apart.high)
+    costs = table.groupby("value")["gmacs"].mean()
+    ends = [
+        f"{_difference(apart.median, apart.low, apart.high)} against {value:g}, which costs "
+        f"{costs[value] / costs[PAPERS_FACTOR]:.2f} times as much"
+        for value in (min(draws), max(draws))
+        for apart in [Range.of(draws[PAPERS_FACTOR] - draws[value])]
+    ]
+    enough = grid.likeliest(chances)
     return (
-        f"{PAPERS_FACTOR} is the best in {100 * chances[PAPERS_FACTOR]:.0f} % of draws, and has {against} against {best:g}, the "
-        f"best of the others; "
-        f"{words.listed([f'{value:g}' for value in enough])} together are the best in 95 %"
+        f"{PAPERS_FACTOR} has {' and '.join(ends)}; it is the best in {100 * chances[PAPERS_FACTOR]:.0f} % of draws, and "
+        f"{words.listed([f'{value:g}' for value in enough])} together in at least 95 %"
     )
-
-
-def _least_with(chances: Mapping[float, float], share: float) -> list[float]:
-    """Give the fewest values that together have a share of the chances."""
-    ordered = sorted(chances, key=lambda value: -chances[value])
-    sums = list(itertools.accumulate(chances[value] for value in ordered))
-    return sorted(ordered[: next(place for place, total in enumerate(sums, 1) if total >= share - 1e-9)])
 
 
 def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
@@ -106,8 +122,22 @@ def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
             continue
         frontier = compute_frontier(run)
         against = _against(frontier, "network", "bifpn", ("repeated_fpn", "panet", "none"))
-        parts.append(f"{lead}BiFPN has {against}; {_told_apart(frontier)}; {_agreement(run, frontier)}")
+        parts.append(f"{lead}{_highest(frontier)}. BiFPN has {against}; {_agreement(run, frontier)}")
     return ". ".join(parts)
+
+
+def _highest(frontier: Frontier) -> str:
+    """Name the best architecture and those that cannot be told from it."""
+    table = frontier.architectures
+    best, others = records(table)[0], records(table)[1:]
+    ours = frontier.aps[best["architecture"]]
+    tests = [statistics.welch(ours, frontier.aps[each["architecture"]]).p for each in others]
+    corrected = statistics.holm(tests, family=len(table) * (len(table) - 1) // 2)
+    same = [each["label"] for each, p in zip(others, corrected, strict=True) if not p < statistics.LEVEL]
+    text = (
+        f"{best['label']} has the highest AP, {best['ap_mean']:.1f} {words.interval(best['ap_low'], best['ap_high'])}"
+    )
+    return f"{text}, told apart from all {f'but {words.listed(same)}' if same else 'others'}"
 
 
 def _against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **fixed: Any) -> str:
@@ -129,10 +159,12 @@ def _difference(difference: float, low: float, high: float) -> str:
 
 
 def _aps(frontier: Frontier, point: Mapping[str, Any]) -> list[float]:
-    """Give the APs of the trials at a point of the space."""
+    """Give the APs of the trials at a point of the space. Raises UserError where none is complete."""
     trials = frontier.trials
     for name, value in point.items():
         trials = trials[trials[f"param_{name}"] == value]
+    if trials.empty:
+        raise UserError(f"no complete trial has {words.listed([f'{name} {value}' for name, value in point.items()])}")
     return [float(ap) for ap in trials["ap"]]
 
 
@@ -193,7 +225,10 @@ def _fusion_speed(path: Path) -> str:
         ]
         parts.append(f"{what} {words.listed(times)}")
     first = table.iloc[0]
-    return f"; times of fast's, on {first['device']}: {'; '.join(parts)}"
+    where = (
+        f"{first['model']}, batch {first['batch']}, {first['device']}, {words.plural(int(first['threads']), 'thread')}"
+    )
+    return f"; time over fast fusion's ({where}): {'; '.join(parts)}"
 
 
 def _backbone(runs: Mapping[str, Runs]) -> str | None:
@@ -249,16 +284,18 @@ def _search(runs: Mapping[str, Runs]) -> str | None:
     fresh = frontier.fresh
     table = finalists.shrinkage(fresh, frontier)
     baseline, _ = find_baseline(run, fresh)
-    chosen = table[table["role"] == "finalist"]
+    chosen = table[table["architecture"] != baseline]
     if baseline is None or chosen.empty:
         return None
-    differences = ablation.compare(fresh, baseline, run.specs())
-    best = records(differences.sort_values("difference", ascending=False))[0]
-    kept = float(chosen["ap_search"].mean()), float(chosen["ap_mean"].mean())
+    found = [
+        f"{_difference(row['difference'], row['low'], row['high'])} ({row['verdict']})"
+        for row in records(ablation.compare(fresh, baseline, run.specs()))
+    ]
+    means = float(chosen["ap_search"].mean()), float(chosen["ap_mean"].mean())
     return (
-        f"With fresh seeds the best of {words.plural(len(chosen), 'cell')} found has "
-        f"{_difference(best['difference'], best['low'], best['high'])} against BiFPN; the search had said {kept[0]:.1f} AP of "
-        f"them on average, fresh seeds say {kept[1]:.1f}; {likeness_of(run, [str(digest) for digest in chosen['architecture']])}"
+        f"With fresh seeds the {words.plural(len(chosen), 'finalist')} beside BiFPN have {words.listed(found)} against it; the "
+        f"search had given them {means[0]:.1f} AP on average, fresh seeds give {means[1]:.1f}; "
+        f"{likeness_of(run, [str(digest) for digest in chosen['architecture']])}"
     )
 
 
@@ -273,15 +310,18 @@ def _proxies(runs: Mapping[str, Runs]) -> str | None:
         tau = proxy_words.ranked(found.judged["cheap_ap_mean"].tau) if found.judged else "–"
         parts.append(f"{_protocol(run, found.cheap)}: tau-b {tau} with the dear order, {_told_apart(found.cheap)}")
     frontier = compute_frontier(dear)
-    return f"{'; '.join(parts)}; dear, {_protocol(dear, frontier)}: {_told_apart(frontier)}"
+    table = frontier.architectures
+    errors = [frontier.sd / math.sqrt(float(count)) for count in table["n"]]
+    repeat = ranks.noise_ceiling([float(ap) for ap in table["ap_mean"]], errors)
+    return (
+        f"{'; '.join(parts)}; dear, {_protocol(dear, frontier)}: {_told_apart(frontier)}, and a repeat of it would agree by "
+        f"{repeat:.2f} (intervals over the {len(table)} networks)"
+    )
 
 
 def _protocol(run: Runs, frontier: Frontier) -> str:
     known = conditions(run)
-    seconds = float(frontier.trials["seconds"].mean())
-    return (
-        f"{known['epochs']} epochs at {known['sizes']} px ({'' if math.isnan(seconds) else f'{seconds:.0f} s a trial'})"
-    )
+    return f"{known['epochs']} epochs at {known['sizes']} px, {float(frontier.trials['seconds'].mean()):.0f} s a trial"
 
 
 _ANSWERS: dict[int, Callable[[Mapping[str, Runs]], str | None]] = {

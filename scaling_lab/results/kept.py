@@ -13,6 +13,7 @@ import contextlib
 import re
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from scaling_lab.report.writing import write_report
 from scaling_lab.reproduction.questions import Asked
 from scaling_lab.runs import Runs
 from scaling_lab.starter import starter_folder
+from scaling_lab.status import read_status
 
 FOLDER = Path("reports") / "results"
-UNENDED = ("planned", "running")
+CONFIRMED = "confirmed.json"  # what confirmation.py notes beside a kept ledger
 
 
 def results_folder() -> Path:
@@ -33,50 +35,83 @@ def results_folder() -> Path:
     return FOLDER if FOLDER.is_dir() else starter_folder() / FOLDER
 
 
-def kept_runs(results: Path, asked: tuple[Asked, ...]) -> dict[str, Runs]:
+def home_of(results: Path) -> Path:
+    """Give the folder whose studies and reports made these results: theirs, or the package's."""
+    home = results.resolve().parents[1]
+    return home if (home / "studies").is_dir() else starter_folder()
+
+
+def is_kept(asked: Asked, results: Path) -> bool:
+    """Say whether a run is among the results."""
+    return (results / asked.run / "ledger.sqlite").is_file()
+
+
+def kept_runs(results: Path, asked: Sequence[Asked]) -> dict[str, Runs]:
     """Open the kept ones of the runs that a question needs, by name, those beside which reports set others included."""
     names = dict.fromkeys([*(each.run for each in asked), *(each.beside for each in asked if each.beside)])
     return {name: Runs(results / name) for name in names if (results / name / "ledger.sqlite").is_file()}
 
 
-def keep(run: Path, asked: Asked, results: Path) -> Path:
-    """Keep a finished run under its name, in place of what was kept of it; give the folder.
+def why_unfinished(run: Path) -> str:
+    """Say why a run cannot be kept yet; nothing where it has ended."""
+    status = read_status(run)
+    ended = sum(status["states"][state] for state in ("complete", "stopped", "failed"))
+    if status["driver"]:
+        return "it is running"
+    if not status["trials"]:
+        return "it has no trials"
+    return (
+        f"{status['trials'] - ended} of its {status['trials']} trials have not ended"
+        if ended < status["trials"]
+        else ""
+    )
 
-    Raises UserError where it is not finished, or where its report needs a run that is not kept.
+
+def keep(run: Path, asked: Asked, results: Path) -> Path:
+    """Keep a finished run under its name, in place of what was kept of it, once all of it is made; give the folder.
+
+    `run` may be the kept one itself, whose table and report are then made anew. Raises UserError where it is not finished, is
+    another study's, or where its report needs a run that is not kept.
     """
-    table = Runs(run).table()
-    unended = int(table["state"].isin(UNENDED).sum())
-    if table.empty or unended:
-        what = f"{unended} of its {len(table)} trials have not ended" if len(table) else "it has no trials"
-        raise UserError(f"{run} cannot be kept: {what}; `{asked.command}` goes on with it")
+    meta = Runs(run).meta
+    if (meta.get("study"), meta.get("form") or "") != (asked.study, asked.form):
+        form = f", form {meta['form']}" if meta.get("form") else ""
+        raise UserError(f"{run} is of the study {meta.get('study')}{form}, so it cannot be kept as {asked.run}")
+    if why := why_unfinished(run):
+        raise UserError(f"{run} cannot be kept: {why}; `{asked.command}` goes on with it")
     if asked.beside and not (results / asked.beside / "ledger.sqlite").is_file():
         raise UserError(
             f"{run} cannot be kept before {asked.beside}, which its report needs: {results} does not hold it"
         )
-    folder = results / asked.run
-    beside = results / f"{asked.run}.new"
+    folder, beside = results / asked.run, results / ".new"
+    made = beside / asked.run
     try:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        _copy_ledger(run / "ledger.sqlite", beside / "ledger.sqlite")
-        table.to_csv(beside / csv_name(Runs(beside)), index=False, lineterminator="\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from None
-    write_kept_report(asked, results, folder / "report")
+        made.mkdir(parents=True)
+        _copy_ledger(run / "ledger.sqlite", made / "ledger.sqlite")
+        Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
+        if run.resolve() == folder.resolve() and (run / CONFIRMED).is_file():
+            shutil.copy(run / CONFIRMED, made)
+        write_kept_report(made, asked, results, made / "report")
+        if folder.exists():
+            folder.rename(beside / "old")
+        made.rename(folder)
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{folder} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
-def write_kept_report(asked: Asked, results: Path, out: Path) -> Path:
-    """Make the compact report of a kept run."""
-    paths = [results / asked.run, *([results / asked.beside] if asked.beside else [])]
-    report = starter_folder() / asked.report if asked.report else None
-    return write_report(paths, report, out, compact=True)
+def write_kept_report(run: Path, asked: Asked, results: Path, out: Path) -> Path:
+    """Make the compact report of a run that is kept or about to be."""
+    paths = [run, *([results / asked.beside] if asked.beside else [])]
+    named = asked.report or str(Runs(run).meta["report"])
+    return write_report(paths, home_of(results) / named, out, compact=True)
 
 
 def csv_name(runs: Runs) -> str:
-    """Name a table by its conditions: "trials_shapes_128px_8_epochs_5_seeds_cpu.csv"."""
+    """Name a table by its conditions: "trials_shapes_128px_8_epochs_5_seeds_amd_epyc.csv"."""
     known = conditions(runs)
     parts = [
         known["data"],
@@ -90,29 +125,34 @@ def csv_name(runs: Runs) -> str:
 
 
 def conditions(runs: Runs) -> dict[str, Any]:
-    """Give what a run's numbers hold for: data, images, sizes (of an image, in pixels), epochs, seeds, trials, device."""
+    """Give what a run's numbers hold for, as text: data, images, sizes (of an image, in pixels), epochs, seeds, device.
+
+    `seeds` are those of an architecture in the search, `fresh` those of finalists; `trials` is a number.
+    """
     table, meta = runs.table(), runs.meta
-    complete = table[(table["state"] == "complete") & (table["role"] == "search")]
+    complete = table[table["state"] == "complete"]
+    searched = complete["role"] == "search"
     specs = runs.specs()
     sizes = sorted({max(specs[str(digest)].image_size) for digest in table["architecture"].unique()})
-    repeats = complete.groupby("architecture")["seed"].nunique()
+    images = (meta.get("data") or {}).get("train_images")
     return {
         "data": str((meta.get("data") or {}).get("kind", "data")),
-        "images": (meta.get("data") or {}).get("train_images"),
+        "images": None if images is None else f"{images:,}",
         "sizes": _span(sizes),
         "epochs": _span(sorted(set(complete["epochs"].astype(int)))),
-        "seeds": _span(sorted(set(repeats.astype(int)))),
-        "trials": int((table["state"] == "complete").sum()),
-        "device": _devices(table),
+        "seeds": _span(_repeats(complete[searched])),
+        "fresh": _span(_repeats(complete[~searched])) if (~searched).any() else None,
+        "device": " and ".join(sorted(set(table["device"].dropna().astype(str)))) or "no device",
+        "trials": len(complete),
     }
+
+
+def _repeats(trials: pd.DataFrame) -> list[int]:
+    return sorted({int(count) for count in trials.groupby("architecture")["seed"].nunique()})
 
 
 def _span(values: list[int]) -> str:
     return "none" if not values else str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def _devices(table: pd.DataFrame) -> str:
-    return " and ".join(sorted(set(table["device"].dropna().astype(str)))) or "no device"
 
 
 def _copy_ledger(source: Path, target: Path) -> None:

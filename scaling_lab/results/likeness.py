@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from scaling_lab.architecture import Topology, topologies
+from scaling_lab.architecture import DetectorSpec, Topology, topologies
+from scaling_lab.cost import count
 from scaling_lab.report import words
+from scaling_lab.results.kept import home_of
 from scaling_lab.runs import Runs
-from scaling_lab.starter import starter_folder
 from scaling_lab.study.enumeration import random_points
 from scaling_lab.study.loading import load_study
 
-RANDOM = 300  # cells drawn for comparison
+RANDOM, MOST_DRAWN = 300, 3000  # cells within the study's limit for comparison, and points drawn for them
 LIKE = 0.95  # a cell is called BiFPN-like where so large a share of random cells is less like it
 
 
@@ -30,21 +34,28 @@ def _edges(topology: Topology) -> Counter[tuple[int, int]]:
 
 def likeness_of(runs: Runs, architectures: Sequence[str]) -> str:
     """Say how like BiFPN some architectures of a run are, beside random cells of its study's space."""
-    specs = runs.specs()
-    found = [likeness(specs[digest].topology, _bifpn(specs[digest].topology)) for digest in architectures]
-    study = load_study(starter_folder() / "studies" / f"{runs.meta['study']}.py").study.form(runs.meta.get("form"))
-    drawn = sorted(
-        likeness(spec.topology, _bifpn(spec.topology))
-        for point, spec in random_points(study.space, RANDOM, seed=0)
-        if point.get("cell") != "bifpn"
-    )
+    topologies_of = {digest: spec.topology for digest, spec in runs.specs().items()}
+    bifpn = _bifpn(topologies_of[architectures[0]])
+    found = [likeness(topologies_of[digest], bifpn) for digest in architectures]
+    drawn = sorted(likeness(spec.topology, bifpn) for spec in itertools.islice(_searched(runs), RANDOM))
     bar = drawn[int(LIKE * (len(drawn) - 1))]
     like = sum(value > bar for value in found)
     return (
-        f"{like} of {words.plural(len(found), 'winner')} {'is' if like == 1 else 'are'} BiFPN-like (they share "
+        f"{like} of {words.plural(len(found), 'finalist')} {'is' if like == 1 else 'are'} BiFPN-like (they share "
         f"{min(found):.2f} to {max(found):.2f} of its edges between levels; random cells {statistics.median(drawn):.2f}, 95 % of "
         f"them at most {bar:.2f})"
     )
+
+
+def _searched(runs: Runs) -> Iterator[DetectorSpec]:
+    """Draw what the search of a run could choose: cells of its study's space within the limit of GMACs."""
+    file = home_of(runs.path.parent) / "studies" / f"{runs.meta['study']}.py"
+    study = load_study(file).study.form(runs.meta.get("form"))
+    most = study.limits.get("gmacs", math.inf)
+    for point, spec in random_points(study.space, MOST_DRAWN, seed=0):
+        spec = dataclasses.replace(spec, num_classes=len(study.data.class_names))
+        if point.get("cell") != "bifpn" and count(spec).gmacs <= most:
+            yield spec
 
 
 def _bifpn(topology: Topology) -> Topology:

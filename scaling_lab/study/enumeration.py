@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import random
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from optuna import TrialPruned
-from optuna.trial import FixedTrial
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
@@ -65,16 +63,6 @@ def random_points(space: Space, number: int, *, seed: int) -> Iterator[tuple[dic
     for _ in range(number):
         with contextlib.suppress(TrialPruned):
             yield _point(space, Drawn(chance))
-
-
-def spec_at(space: Space, params: Mapping[str, Any]) -> DetectorSpec:
-    """Ask a space for one point's spec. Raises UserError where the space has no such point."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # optuna only warns of a number out of range
-        try:
-            return call_space(space, FixedTrial(dict(params)))
-        except TrialPruned:
-            raise UserError(f"the space leaves out {dict(params)}") from None
 
 
 def _point(space: Space, trial: Suggestions) -> tuple[dict[str, Any], DetectorSpec]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shutil
+import sqlite3
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,7 +23,6 @@ from scaling_lab.results.kept import keep
 from scaling_lab.results.staleness import code_problems, difference, problems
 from scaling_lab.runs import Runs
 from scaling_lab.study.runner import run_study
-from tests.report.fixture_run import Fixture, topology_trials, write_run
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "reports" / "results"
@@ -77,17 +80,55 @@ def test_a_kept_run_has_its_ledger_its_table_and_its_report(run: Path, results: 
     assert problems(SMOKE, results) == []
 
 
-def test_a_run_that_has_not_ended_is_not_kept(tmp_path: Path) -> None:
-    trials = topology_trials(names=("fpn", "panet"))
-    trials[-1] = dataclasses.replace(trials[-1], state="planned")
-    write_run(tmp_path / "run", Fixture(trials=trials, samples=0))
-    with pytest.raises(UserError, match=r"cannot be kept: 1 of its 6 trials have not ended; `scaling-lab run studies/"):
+def test_a_run_that_has_not_ended_is_not_kept(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    with contextlib.closing(sqlite3.connect(tmp_path / "run" / "ledger.sqlite")) as connection:
+        connection.execute("UPDATE trials SET state = 'planned' WHERE id = 2")
+        connection.commit()
+    with pytest.raises(UserError, match=r"cannot be kept: 1 of its 2 trials have not ended; `scaling-lab run studies/"):
         keep(tmp_path / "run", SMOKE, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
+def test_another_studys_run_is_not_kept(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="is of the study topology_ablation, form smoke, so it cannot be kept as fusion-seeds"
+    ):
+        keep(run, Asked(study="fusion", form="seeds"), tmp_path)
+
+
+def test_what_is_kept_stays_where_keeping_fails(run: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(results.rglob("*"))
+
+    def fails(*_: object, **__: object) -> None:
+        raise UserError("no report")
+
+    monkeypatch.setattr(kept, "write_kept_report", fails)
+    with pytest.raises(UserError, match="no report"):
+        keep(run, SMOKE, results)
+    assert sorted(results.rglob("*")) == before
+
+
+def test_a_kept_runs_report_can_be_made_anew_from_itself(results: Path) -> None:
+    folder = results / SMOKE.run
+    (folder / kept.CONFIRMED).write_text("[]")
+    (folder / "report" / "topology_ablation.html").write_text("old")
+    assert problems(SMOKE, results) == ["report: the words of topology_ablation.html differ"]
+    keep(folder, SMOKE, results)
+    assert problems(SMOKE, results) == []
+    assert (folder / kept.CONFIRMED).read_text() == "[]"
+
+
+def test_all_that_a_compact_page_links_is_there(results: Path) -> None:
+    report = results / SMOKE.run / "report"
+    links = re.findall(r'href="([^"#]+)"', (report / "topology_ablation.html").read_text())
+    links = [link for link in links if not link.startswith(("http", "data:"))]
+    assert len(links) > 10
+    assert [link for link in links if not (report / link).is_file()] == []
+
+
 def test_a_run_is_not_kept_before_the_one_that_its_report_needs(run: Path, tmp_path: Path) -> None:
-    asked = Asked(study="proxy", report="reports/proxy.py", beside="topology_ablation-seeds")
+    asked = dataclasses.replace(SMOKE, report="reports/proxy.py", beside="topology_ablation-seeds")
     with pytest.raises(UserError, match="cannot be kept before topology_ablation-seeds, which its report needs"):
         keep(run, asked, tmp_path / "results")
 
@@ -115,26 +156,35 @@ def _changed_study(results: Path, monkeypatch: pytest.MonkeyPatch, old: str, new
     file = home / "studies" / "topology_ablation.py"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new, 1))
-    monkeypatch.setattr(staleness, "starter_folder", lambda: home)
+    monkeypatch.setattr(staleness, "home_of", lambda results: home)
     return problems(SMOKE, results, report=False)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Which feature network finds", "What finds", "study: its question was 'Which feature network finds objects"),
+        ("Which feature network finds", "What finds", 'study: question was "Which feature network finds objects'),
         (
             "Recipe.short(epochs=1, batch_size=8)",
             "Recipe.short(epochs=1, batch_size=4)",
-            "study: data or recipe have changed; 2 of 2 trials had others",
+            "study: 2 of 2 trials had other data or another recipe",
         ),
-        ("train_images=32", "train_images=31", "study: data or recipe have changed"),
+        ("train_images=32", "train_images=31", 'study: data was {"kind": "shapes", '),
+        (
+            'baseline": {"network": "none"}',
+            'baseline": {"network": "bifpn"}',
+            'study: baseline was {"network": "none"} and is {"network": "bifpn"}',
+        ),
         (
             'base=SMALL.base, names=("none"',
             'base=dataclasses.replace(SMALL.base, width=48), names=("none"',
             "study: the space gives other architectures now at network none; network bifpn",
         ),
-        ('names=("none", "bifpn")', 'names=("none", "bifpn", "panet")', "study: 1 of its 3 trials are not in the run"),
+        (
+            'names=("none", "bifpn")',
+            'names=("none", "bifpn", "panet")',
+            "study: its grid has 1 architectures that the run has not",
+        ),
         ('"smoke": {', '"mist": {', "study: form 'smoke' is unknown"),
     ],
 )
@@ -146,24 +196,55 @@ def test_a_changed_study_is_found(
     assert message in "\n".join(_changed_study(results, monkeypatch, old, new))
 
 
-def test_changed_code_is_found_and_confirmed_by_training_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = Runs(results / SMOKE.run)
+def _from_a_commit(results: Path) -> Runs:
+    """Say in a kept run that it was made from the last commit as it is, which the working tree of a test need not be."""
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, check=True, text=True)
+    with contextlib.closing(sqlite3.connect(results / SMOKE.run / "ledger.sqlite")) as connection:
+        connection.execute("UPDATE sessions SET git_commit = ?, git_dirty = 0", (commit.stdout.strip(),))
+        connection.commit()
+    return Runs(results / SMOKE.run)
+
+
+def test_changed_code_is_found_and_confirmed_by_training_with_both(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = _from_a_commit(results)
     assert code_problems(runs) == []
     for module in (staleness, confirmation):
         monkeypatch.setattr(module, "code_digest", lambda: "0123456789ab")
-    assert "code: it ran with the code" in "\n".join(code_problems(runs))
+    assert "code: trials ran with the code" in "\n".join(code_problems(runs))
     said: list[str] = []
-    found = confirmation.confirm(runs.path, report=said.append)
-    assert found["ap_again"] == pytest.approx(found["ap"], abs=confirmation.SAME)
-    assert "again" in said[0]
+    assert confirmation.confirm(runs.path, report=said.append)["specs"] == 2
+    assert "6 steps of 2 architectures by" in said[0]
     assert code_problems(runs) == []
 
 
-def test_code_that_gives_another_ap_is_not_confirmed(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmation, "_train", lambda runs, row: row["ap"] + 0.02)
-    with pytest.raises(UserError, match="the code gives other numbers, or this machine rounds otherwise"):
-        confirmation.confirm(results / SMOKE.run, report=lambda text: None)
-    assert not (results / SMOKE.run / confirmation.NAME).exists()
+def test_code_that_gives_other_numbers_is_not_confirmed(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = results / SMOKE.run
+    _from_a_commit(results)
+    numbers = confirmation._numbers
+
+    def changed(process: Any, name: str) -> Any:
+        found = numbers(process, name)
+        if name == "now":
+            found[1][0] *= 1.01
+        return found
+
+    monkeypatch.setattr(confirmation, "_numbers", changed)
+    with pytest.raises(
+        UserError, match=r"the code of [0-9a-f]{7} and that of now give other numbers for .*; run the study"
+    ):
+        confirmation.confirm(folder, report=lambda text: None)
+    monkeypatch.undo()
+    monkeypatch.setattr(confirmation, "_TRAINING", "raise SystemExit('no such function')")
+    with pytest.raises(UserError, match=r"the code of [0-9a-f]+ cannot train it: no such function"):
+        confirmation.confirm(folder, report=lambda text: None)
+    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as connection:
+        connection.execute("UPDATE sessions SET git_dirty = 1")
+        connection.commit()
+    with pytest.raises(UserError, match="did not run from a clean commit"):
+        confirmation.confirm(folder, report=lambda text: None)
+    assert not (folder / kept.CONFIRMED).exists()
 
 
 def test_a_report_that_gives_other_numbers_is_found(results: Path) -> None:
@@ -175,6 +256,9 @@ def test_a_report_that_gives_other_numbers_is_found(results: Path) -> None:
     shown = "\n".join(problems(SMOKE, results))
     assert "report: tables/architectures.csv differs: gmacs in row 1 was" in shown
     assert "report: tables/more.csv is no longer made" in shown
+    (trials,) = (results / SMOKE.run).glob("trials_*.csv")
+    trials.write_text(trials.read_text().replace(",8,", ",9,", 1) + "x\n")
+    assert f"report: {trials.name} differs" in "\n".join(problems(SMOKE, results))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +283,6 @@ def test_tables_differ_beyond_rounding(before: dict, after: dict, message: str) 
 def test_a_cell_is_as_like_bifpn_as_it_shares_edges() -> None:
     bifpn = topologies.bifpn(3, 7)
     assert likeness.likeness(bifpn, bifpn) == 1
-    # Of 16 edges of BiFPN all but those that skip from input to output at P4, P5 and P6 are PANet's.
     panet = topologies.panet(3, 7)
     assert likeness.likeness(panet, bifpn) == likeness.likeness(bifpn, panet)
     assert likeness.likeness(topologies.none(3, 7), bifpn) < likeness.likeness(topologies.fpn(3, 7), bifpn) < 1

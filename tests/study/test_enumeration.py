@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scaling_lab import DetectorSpec, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.study import enumeration
-from scaling_lab.study.enumeration import enumerate_space, spec_at
+from scaling_lab.study.enumeration import enumerate_space
 from tests.study.engine import space, spec
 
 ANY = spec(topologies.none(3, 7))
@@ -90,21 +90,3 @@ def test_every_product_is_enumerated_whole(sizes: list[int]) -> None:
         for values in itertools.product(*map(range, sizes))
     ]
     assert points(product) == expected
-
-
-def test_one_point_of_a_space_is_found_again_and_none_beside_it() -> None:
-    def space(trial: Any) -> DetectorSpec:
-        width = trial.suggest_int("width", 16, 64)
-        if trial.suggest_categorical("cells", [1, 2]) == 2 and width > 32:
-            raise optuna.TrialPruned
-        return spec(topologies.fpn(3, 7), width=width)
-
-    assert spec_at(space, {"width": 24, "cells": 2}).width == 24
-    for params, message in (
-        ({"width": 24, "cells": 3}, "3"),
-        ({"width": 65, "cells": 1}, "out of the range"),
-        ({"width": 24}, "'cells' is not found"),
-        ({"width": 48, "cells": 2}, "leaves out"),
-    ):
-        with pytest.raises(UserError, match=message):
-            spec_at(space, params)

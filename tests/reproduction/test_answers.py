@@ -1,0 +1,172 @@
+"""Answers to the seven questions, from runs of the real studies whose trainings are made up and their truth known."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaling_lab import DetectorSpec
+from scaling_lab.architecture.naming import published_name
+from scaling_lab.errors import UserError
+from scaling_lab.reproduction.questions import QUESTIONS, Asked
+from scaling_lab.results import table
+from scaling_lab.results.answers import answer
+from scaling_lab.results.kept import conditions, kept_runs
+from scaling_lab.runs import Runs
+from scaling_lab.study.loading import StudyFile, load_study
+from scaling_lab.study.runner import run_study
+from scaling_lab.study.trial import Objective, Report
+
+ROOT = Path(__file__).parents[2]
+SD = 0.5
+NETWORKS = {"none": 60.0, "fpn": 70.0, "bifpn": 80.0}
+FUSIONS = {"softmax": 1.0, "unbounded": -2.0}
+
+
+def trained(spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
+    """Know better networks, and more AP for width, pixels and a larger backbone; chance by digest and seed."""
+    ap = NETWORKS.get(published_name(spec.topology) or "", 75.0)
+    ap += sum(FUSIONS.get(fusion, 0.0) for fusion in {node.fusion for node in spec.topology.nodes})
+    ap += 4 * math.log2(spec.width / 32) + 4 * math.log2(spec.image_size[0] / 128) + 3 * (spec.backbone == "resnet18")
+    ap += SD * random.Random(f"{spec.digest} {seed}").gauss()
+    sizes = dict.fromkeys(("ap50", "ap75", "ap_small", "ap_medium", "ap_large"), ap)
+    return {"epoch": 1, "loss": 1.0, "ap": ap, **sizes, "ap_by_class": {}, "seconds": 1.0}
+
+
+def _run(out: Path, asked: Asked, objective: Objective = trained, **changes: Any) -> None:
+    file = load_study(ROOT / "studies" / f"{asked.study}.py")
+    study = dataclasses.replace(file.study.form(asked.form or None), **changes)
+    file = StudyFile(study=study, name=file.name, path=file.path, source=file.source)
+    run_study(file, out=out / asked.run, executor="local", objective=objective, stream=None)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    for question in QUESTIONS:
+        for asked in question.asked:
+            _run(folder, asked)
+    return folder
+
+
+def _answer(number: int, results: Path) -> str:
+    found = answer(number, kept_runs(results, QUESTIONS[number - 1].asked))
+    assert found is not None
+    assert "nan" not in found.text + found.conditions
+    return found.text
+
+
+def _differences(text: str) -> list[tuple[float, float, float]]:
+    """Read every "+1.2 AP [0.3, 2.1]"."""
+    found = re.findall(r"([+−][\d.]+) AP \[([+−][\d.]+), ([+−][\d.]+)\]", text)
+    return [tuple(float(part.replace("−", "-")) for part in each) for each in found]  # type: ignore[misc]
+
+
+def _check(text: str, truths: list[float]) -> None:
+    """Each difference lies within three of its half widths of the truth, and its interval holds it."""
+    found = _differences(text)
+    assert len(found) == len(truths), text
+    for (value, low, high), truth in zip(found, truths, strict=True):
+        assert low <= value <= high
+        assert abs(value - truth) < 1.5 * (high - low)
+        assert abs(value - truth) < 4 * SD
+
+
+def test_the_width_factor(results: Path) -> None:
+    text = _answer(1, results)
+    # Over phi 1 and 2, the mean of 4 log2 of the ratio of widths.
+    _check(text, [4 * 1.5 * math.log2(1.35 / 1.2), 4 * 1.5 * math.log2(1.35 / 1.45)])
+    assert re.search(r"against 1\.2, which costs 0\.\d\d times as much", text)
+    assert re.search(r"it is the best in \d+ % of draws, and .*1\.45 together in at least 95 %", text)
+
+
+def test_the_feature_network(results: Path) -> None:
+    text = _answer(2, results)
+    _check(text.partition("At equal")[0], [10.0, 5.0, 20.0])
+    assert re.match(r"BiFPN.* has the highest AP, (79|80|81)\.\d \[", text)
+    assert len(re.findall(r"the order agrees with the paper's by tau-b 0\.\d\d \[", text)) == 2
+
+
+def test_fusion(results: Path, tmp_path: Path) -> None:
+    _check(_answer(3, results), [-1.0, 0.0, 2.0])
+    (results / "fusion_speed.csv").write_text(
+        "what,fusion,median_ms,ratio,ratio_low,ratio_high,rounds,model,image_size,code,device,threads,batch,precision,torch\n"
+        "a node,softmax,1,1.31,1.30,1.33,9,d0,512,x,CPU,1,1,float32,2\na node,sum,1,0.6,0.5,0.7,9,d0,512,x,CPU,1,1,float32,2\n"
+    )
+    try:
+        assert _answer(3, results).endswith(
+            "; time over fast fusion's (d0, batch 1, CPU, 1 thread): a node 1.31 [1.30, 1.33] with softmax and 0.60 [0.50, 0.70] "
+            "with sum"
+        )
+    finally:
+        (results / "fusion_speed.csv").unlink()
+
+
+def test_backbone_and_network(results: Path) -> None:
+    _check(_answer(4, results), [3.0, 3.0, 10.0, 10.0])
+
+
+def test_scaling_is_compared_at_the_largest_budget_and_the_law_is_tested_outside_its_fit(results: Path) -> None:
+    text = _answer(5, results)
+    assert text.startswith("At 2.2 times the start's multiply-adds compound scaling has ")
+    assert len(_differences(text)) == 4
+    predicted = re.search(
+        r"fitted to the 4 smaller models predicts ([\d.]+) AP \[([\d.]+), ([\d.]+)\].*has ([\d.]+)", text
+    )
+    assert predicted is not None
+    value, low, high, measured = map(float, predicted.groups())
+    assert low <= value <= high
+    assert low - 1 <= measured <= high + 1
+
+
+def test_the_search_counts_bifpn_among_no_winners(results: Path) -> None:
+    text = _answer(6, results)
+    run = Runs(results / "topology_search-seeds")
+    fresh = run.table().query("role != 'search'")["architecture"].nunique()
+    # Every other cell is made 5 AP worse than BiFPN.
+    _check(text, [-5.0] * (fresh - 1))
+    assert re.search(r"\d of \d finalists? (is|are) BiFPN-like \(they share 0\.\d\d to 0\.\d\d of its edges", text)
+    assert conditions(run)["fresh"] == "5"
+
+
+def test_the_proxies(results: Path) -> None:
+    text = _answer(7, results)
+    assert [float(tau) for tau in re.findall(r"tau-b (\d\.\d\d)", text)] == pytest.approx([1.0] * 3, abs=0.4)
+    assert text.count("pairs of networks are told apart") == 4
+    assert "2 epochs at 128 px" in text
+    assert "8 epochs at 96 px" in text
+
+
+def test_one_seed_answers_nothing(tmp_path: Path) -> None:
+    asked = QUESTIONS[2].asked[0]
+    _run(tmp_path, asked, seeds=(0,))
+    assert answer(3, kept_runs(tmp_path, (asked,))) is None
+
+
+def test_a_value_without_a_trial_is_named(tmp_path: Path) -> None:
+    def fails(spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
+        if spec.backbone == "resnet18":
+            raise ZeroDivisionError
+        return trained(spec, seed, folder, report)
+
+    asked = QUESTIONS[3].asked[0]
+    _run(tmp_path, asked, objective=fails)
+    with pytest.raises(
+        UserError, match="no complete trial has backbone resnet18 and network fpn"
+    ):
+        answer(4, kept_runs(tmp_path, (asked,)))
+
+
+def test_the_table_has_every_answer(results: Path) -> None:
+    rows = table.answer_rows(results)
+    text = table.as_markdown(rows)
+    assert text.count("\n") == 9
+    assert table.OPEN not in text
+    assert all(row["conditions"].startswith("shapes, 2,048 images, ") for row in rows)
