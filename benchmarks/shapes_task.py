@@ -20,13 +20,13 @@ import torch
 from scaling_lab import Recipe, Shapes
 from scaling_lab.architecture.naming import topology_by_name
 from scaling_lab.training.train import train
-from search_spaces.compound import SMALL
+from search_spaces.compound import ONE_CELL
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102])
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--images", type=int, default=2048, help="training images, seen once an epoch")
     parser.add_argument("--topologies", nargs="+", default=["none", "fpn"])
     options = parser.parse_args()
@@ -35,7 +35,7 @@ def main() -> None:
     recipe = Recipe.short(epochs=options.epochs, eval_every=options.epochs)
     print(f"{'topology':16} seed    AP  small  large")
     for name in options.topologies:
-        spec = dataclasses.replace(SMALL.base, topology=topology_by_name(name), num_classes=len(data.class_names))
+        spec = dataclasses.replace(ONE_CELL, topology=topology_by_name(name), num_classes=len(data.class_names))
         aps = []
         for seed in options.seeds:
             with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,10 @@ SMALL = CompoundScaling(
     image_size_slope=32,
 )
 
+# The small detector with one cell in place of two: of two, and of the repeated FPN's four, some begin to learn only after several
+# epochs, and how many do is chance (LOG.md, 2026-11-28).
+ONE_CELL = dataclasses.replace(SMALL.base, repeats=1)
+
 
 def space(trial: Any, rule: CompoundScaling = SMALL) -> DetectorSpec:
     """Choose phi, the width factor and the slope of the depth."""

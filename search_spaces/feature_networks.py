@@ -7,7 +7,7 @@ from typing import Any
 
 from scaling_lab import CompoundScaling, DetectorSpec, count, topologies
 from scaling_lab.cost.budget import solve
-from search_spaces.compound import SMALL
+from search_spaces.compound import ONE_CELL
 
 # Topology, fusion, and cells as a multiple of the base's: the repeated FPN has twice as many, for two of its cells have as many
 # nodes as one of PANet's or BiFPN's. The dearest come first: then no worker waits long for the last.
@@ -26,7 +26,7 @@ NETWORKS = {
 
 def space(
     trial: Any,
-    base: DetectorSpec = SMALL.base,
+    base: DetectorSpec = ONE_CELL,
     names: tuple[str, ...] = tuple(NETWORKS),
     num_classes: int | None = None,
 ) -> DetectorSpec:

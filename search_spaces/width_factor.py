@@ -6,12 +6,13 @@ import dataclasses
 from typing import Any
 
 from scaling_lab import CompoundScaling, DetectorSpec
-from search_spaces.compound import SMALL
+from search_spaces.compound import ONE_CELL, SMALL
 
+START = dataclasses.replace(SMALL, base=ONE_CELL)
 FACTORS = [1.2, 1.25, 1.3, 1.35, 1.4, 1.45]
 
 
-def space(trial: Any, rule: CompoundScaling = SMALL, phis: tuple[float, ...] = (1.0,)) -> DetectorSpec:
+def space(trial: Any, rule: CompoundScaling = START, phis: tuple[float, ...] = (1.0,)) -> DetectorSpec:
     """Choose the factor; at phi = 0 it changes nothing, so phi is above that."""
     phi = trial.suggest_categorical("phi", list(phis))
     factor = trial.suggest_categorical("width_factor", FACTORS)

@@ -43,7 +43,7 @@ STUDY = Study(
             "recipe": Recipe.short(epochs=1, batch_size=8),
             "trials": 2,
         },
-        "seeds": {"recipe": Recipe.short(epochs=5, batch_size=8, lr=0.02, eval_every=5), "seeds": (0, 1, 2, 3, 4)},
+        "seeds": {"recipe": Recipe.short(epochs=5, eval_every=5), "seeds": (0, 1, 2, 3, 4)},
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or where --data says

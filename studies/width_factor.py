@@ -41,7 +41,7 @@ STUDY = Study(
         },
         "seeds": {
             "space": _several,
-            "recipe": Recipe.short(epochs=5, batch_size=8, lr=0.02, eval_every=5),
+            "recipe": Recipe.short(epochs=5, eval_every=5),
             "seeds": (0, 1, 2, 3, 4),
         },
         "paper": {

@@ -3,9 +3,9 @@
 A scene lies on a grid of 1024 steps a side, all integers, so that it is the same on every machine and can be rendered at
 any size. In 128ths of the side:
 
-    +------+--------------------------------+     light, 24 wide, on one of the four sides, red or blue
+    +------+--------------------------------+     light, 40 wide, on one of the four sides, red or blue
     |######|------------+                   |
-    |######|   large    |       () small    |     small: size 11.3-21.3, at least 64 from the light
+    |######|   large    |       () small    |     small: size 11.3-21.3, at least 52 from the light
     |######|    ###     |                   |
     |######|------------+         [] small  |     large: size 21.3-90.5, a texture of period 4 in the middle
     +------+--------------------------------+
@@ -15,16 +15,17 @@ half octave equally often, sizes are drawn first, and only aspects and places ar
 fits badly is not left out.
 
 **Context.** The class of every object is a detail of its own and the colour of the light. A small object stands on the
-image's other side, beyond what a feature at P3 (stride 8) sees through the demonstration's backbone (up to 31 from its
-centre at 128 px), two convolutions of a feature network and two of a head (16 each): 63. Coarser levels see it, but the
-object is too small for their anchors, where those of P4 begin at 30 px and more: so its class is to be had by bringing
-coarse levels to fine ones alone. Where the light and the objects are tells nothing: the colour is drawn by itself.
+image's other side, its middle at least 57 away: beyond what a feature at P3 (stride 8) sees through the demonstration's
+backbone (up to 31 from its centre at 128 px), the convolution of one cell and two of a head (8 each): 55. Coarser levels see
+it, but the object is too small for their anchors, where those of P4 begin at 30 px and more: so its class is to be had by
+bringing coarse levels to fine ones alone. Where the light and the objects are tells nothing: the colour is drawn by itself.
 
 **Detail.** A small object's detail is its shape, a large one's its texture. The texture's patch is 12 wide (three periods)
 whatever the object's size: the largest objects, which only coarse levels cover, hang on what only fine levels resolve.
 
-LOG.md says what was measured, and why two earlier designs were given up: the colour of a frame 20 from the object, which
-needs no feature network, and large objects that need no colour, beside which no network learned it for the small ones.
+LOG.md says what was measured, and why earlier designs were given up: the colour of a frame 20 from the object, which needs
+no feature network; large objects that need no colour, beside which no network learned it for the small ones; and a light
+24 wide, of equal brightness in both colours, which some trainings never looked at.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from functools import lru_cache
 import numpy as np
 
 GRID = 1024
-LIGHT = 192
-CONTEXT_MARGIN = 512
+LIGHT = 320
+CONTEXT_MARGIN = 416
 GAP = 16
 PATCH = 96
 STRIPE = 16

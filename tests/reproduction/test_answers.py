@@ -158,9 +158,7 @@ def test_a_value_without_a_trial_is_named(tmp_path: Path) -> None:
 
     asked = QUESTIONS[3].asked[0]
     _run(tmp_path, asked, objective=fails)
-    with pytest.raises(
-        UserError, match="no complete trial has backbone resnet18 and network fpn"
-    ):
+    with pytest.raises(UserError, match="no complete trial has backbone resnet18 and network fpn"):
         answer(4, kept_runs(tmp_path, (asked,)))
 
 

@@ -10,7 +10,7 @@ from optuna.trial import FixedTrial
 from scaling_lab import DetectorSpec, count, efficientdet
 from scaling_lab.report import published
 from scaling_lab.report.names import topology_fusion, topology_name
-from search_spaces.compound import SMALL
+from search_spaces.compound import ONE_CELL
 from search_spaces.feature_networks import NETWORKS, space
 
 CLASSES = 8
@@ -30,14 +30,14 @@ def test_all_rows_of_table_5_are_points() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_only_the_topology_and_the_repeated_fpns_cells_differ(name: str) -> None:
     spec = space(FixedTrial({"network": name}))
-    cells = 2 * SMALL.base.repeats if name == "repeated_fpn" else SMALL.base.repeats
-    assert dataclasses.replace(spec, topology=SMALL.base.topology) == dataclasses.replace(SMALL.base, repeats=cells)
+    cells = 2 * ONE_CELL.repeats if name == "repeated_fpn" else ONE_CELL.repeats
+    assert dataclasses.replace(spec, topology=ONE_CELL.topology) == dataclasses.replace(ONE_CELL, repeats=cells)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_at_equal_cost_a_network_is_as_wide_as_the_bases_cost_allows(name: str) -> None:
     spec = space(FixedTrial({"network": name}), num_classes=CLASSES)
-    most = gmacs(SMALL.base, CLASSES)
+    most = gmacs(ONE_CELL, CLASSES)
     assert gmacs(spec, CLASSES) <= most < gmacs(dataclasses.replace(spec, width=spec.width + 1), CLASSES)
     assert gmacs(spec, CLASSES) == pytest.approx(most, rel=0.02)
 
