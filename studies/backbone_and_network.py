@@ -1,7 +1,7 @@
 """What does the backbone give, and what the feature network? Each changed alone, the paper's Table 4.
 
     scaling-lab run studies/backbone_and_network.py                 4 trials, about 5 minutes on 2 CPU cores: a demonstration
-    scaling-lab run studies/backbone_and_network.py --form seeds    6 epochs and 5 seeds, about 20 minutes
+    scaling-lab run studies/backbone_and_network.py --form seeds    6 epochs and 5 seeds, about a quarter of an hour
     scaling-lab run studies/backbone_and_network.py --form paper --data coco:DIR    RetinaNet's and D3's settings, on GPUs
 
 The demonstration has all four pairs of a plain and a residual backbone with FPN and BiFPN, so that each step is seen with

@@ -1,7 +1,7 @@
 """How should a node weigh its inputs? Softmax against the paper's fast fusion, against sum and unbounded weights.
 
     scaling-lab run studies/fusion.py                     4 trials, 3 to 6 minutes on 2 CPU cores: a demonstration
-    scaling-lab run studies/fusion.py --form seeds        6 epochs and 5 seeds, about 20 minutes
+    scaling-lab run studies/fusion.py --form seeds        6 epochs and 5 seeds, about a quarter of an hour
     scaling-lab run studies/fusion.py --form paper --data coco:DIR          EfficientDet-D0's, D2's and D4's size, on GPUs
     scaling-lab measure runs/fusion --profile             what each node and the whole take on this device
 

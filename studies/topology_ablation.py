@@ -1,7 +1,7 @@
 """Which feature network? The paper's Table 5, and three more networks, at the paper's repeats and at equal multiply-adds.
 
     scaling-lab run studies/topology_ablation.py                     6 trials, 3 to 6 minutes on 2 CPU cores: a demonstration
-    scaling-lab run studies/topology_ablation.py --form seeds        all 9, 6 epochs, 5 seeds, about 45 minutes
+    scaling-lab run studies/topology_ablation.py --form seeds        all 9, 6 epochs, 5 seeds, about half an hour
     scaling-lab run studies/topology_ablation.py --form matched      the same with every network as wide as BiFPN's cost allows
     scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       EfficientDet-D3's setting, on GPUs
     scaling-lab run studies/topology_ablation.py --form paper_matched --data coco:DIR
