@@ -122,7 +122,7 @@ def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
             continue
         frontier = compute_frontier(run)
         against = _against(frontier, "network", "bifpn", ("repeated_fpn", "panet", "none"))
-        parts.append(f"{lead}{_highest(frontier)}. BiFPN has {against}; {_agreement(run, frontier)}")
+        parts.append(f"{lead}{_highest(frontier)}. By itself, BiFPN has {against}; {_agreement(run, frontier)}")
     return ". ".join(parts)
 
 
@@ -137,6 +137,8 @@ def _highest(frontier: Frontier) -> str:
     text = (
         f"{best['label']} has the highest AP, {best['ap_mean']:.1f} {words.interval(best['ap_low'], best['ap_high'])}"
     )
+    if len(same) == len(others):
+        return f"{text}, and once corrected for all pairs is told apart from no other"
     return f"{text}, told apart from all {f'but {words.listed(same)}' if same else 'others'}"
 
 
