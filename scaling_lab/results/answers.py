@@ -323,7 +323,8 @@ def _proxies(runs: Mapping[str, Runs]) -> str | None:
 
 def _protocol(run: Runs, frontier: Frontier) -> str:
     known = conditions(run)
-    return f"{known['epochs']} epochs at {known['sizes']} px, {float(frontier.trials['seconds'].mean()):.0f} s a trial"
+    epochs = f"{known['epochs']} {'epoch' if known['epochs'] == '1' else 'epochs'}"
+    return f"{epochs} at {known['sizes']} px, {float(frontier.trials['seconds'].mean()):.0f} s a trial"
 
 
 _ANSWERS: dict[int, Callable[[Mapping[str, Runs]], str | None]] = {

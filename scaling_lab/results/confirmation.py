@@ -7,6 +7,7 @@ recorded. Compared are the losses, the held-out images' AP and what is detected 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import json
@@ -75,9 +76,9 @@ def confirm(folder: Path, report: Callable[[str], None] = print) -> dict[str, An
     report(
         f"{folder.name}: {STEPS} steps of {len(asked['specs'])} architectures by {', '.join(c[:7] for c in commits)} and now"
     )
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as started:
         folders = [_unpack(commit, Path(home) / commit) for commit in commits]
-        processes = [_start(each, asked) for each in (*folders, _HERE)]
+        processes = [started.enter_context(_start(each, asked)) for each in (*folders, _HERE)]
         *then, now = [_numbers(process, name) for process, name in zip(processes, (*commits, "now"), strict=True)]
     for commit, numbers in zip(commits, then, strict=True):
         for place, (before, after) in enumerate(zip(numbers, now, strict=True)):
