@@ -31,8 +31,9 @@ def add_verbs(verbs: Any) -> None:
         choices=list(_WHAT),
         default="questions",
         help="questions: each with its answer, and how far its runs are (the default); check: whether what is kept still "
-        "matches its studies, reports and the code; keep: put finished runs among the results; confirm: train a trial of kept "
-        "runs again after a change of code that alters no number; table: the answers as Markdown; costs: tables 1, 2, 4 and 5, "
+        "matches its studies, reports and the code; keep: put finished runs among the results, make reports and "
+        "answers anew; confirm: train a few steps by the code of kept runs and the present one, after a change that alters no "
+        "number; table: the answers as Markdown; costs: tables 1, 2, 4 and 5, "
         "without training",
     )
     reproduce.add_argument(
@@ -129,7 +130,6 @@ def kept_state(asked: Asked, results: Path) -> str:
 
     if not is_kept(asked, results):
         return "nothing is kept"
-
     found = problems(asked, results, report=False)
     return f"kept, but {'; '.join(found)}" if found else "kept, and matches study and code"
 

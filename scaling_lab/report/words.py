@@ -188,21 +188,33 @@ def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
     return [("Where they differ.", text)]
 
 
+def below_and_beside_best(frontier: Frontier) -> tuple[list[str], list[str]]:
+    """Give the labels of the repeated architectures that are told from the best of them, and of those that are not.
+
+    By Welch's test, with Holm's correction for all pairs: which is the best these seeds have said as well, so that any two might
+    have been compared.
+    """
+    repeated = frontier.architectures[frontier.architectures["n"] > 1]
+    best, others = repeated.iloc[0], repeated.iloc[1:]
+    aps = frontier.aps
+    tests = [statistics.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
+    corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
+    is_below = [p < statistics.LEVEL for p in corrected]
+    labels = [str(label) for label in others["label"]]
+    below = [label for label, told in zip(labels, is_below, strict=True) if told]
+    return below, [label for label, told in zip(labels, is_below, strict=True) if not told]
+
+
 def told_apart(frontier: Frontier) -> Bullet:
     """Say which of the repeated architectures can be told from the best."""
     table = frontier.architectures
     repeated = table[table["n"] > 1]
-    best, others = repeated.iloc[0], repeated.iloc[1:]
-    if others.empty:
+    best = repeated.iloc[0]
+    if len(repeated) == 1:
         text = f"{best['label']} alone has more than one seed, so no other architecture can be told apart from it."
         return "What can be told apart.", text
-    aps = frontier.aps
-    tests = [statistics.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
-    # Which is the best these seeds have said as well, so that any two might have been compared.
     pairs = len(repeated) * (len(repeated) - 1) // 2
-    corrected = statistics.holm(tests, family=pairs)
-    below = [label for label, p in zip(others["label"], corrected, strict=True) if p < statistics.LEVEL]
-    same = [label for label, p in zip(others["label"], corrected, strict=True) if not p < statistics.LEVEL]
+    below, same = below_and_beside_best(frontier)
     parts = [f"{best['label']} is distinguishable from {listed(below)}" if below else ""]
     parts += [f"{best['label']} is not distinguishable from {listed(same)}" if same else ""]
     text = ". ".join(part for part in parts if part) + (

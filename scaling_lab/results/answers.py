@@ -128,16 +128,12 @@ def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
 
 def _highest(frontier: Frontier) -> str:
     """Name the best architecture and those that cannot be told from it."""
-    table = frontier.architectures
-    best, others = records(table)[0], records(table)[1:]
-    ours = frontier.aps[best["architecture"]]
-    tests = [statistics.welch(ours, frontier.aps[each["architecture"]]).p for each in others]
-    corrected = statistics.holm(tests, family=len(table) * (len(table) - 1) // 2)
-    same = [each["label"] for each, p in zip(others, corrected, strict=True) if not p < statistics.LEVEL]
+    best = records(frontier.architectures)[0]
+    below, same = words.below_and_beside_best(frontier)
     text = (
         f"{best['label']} has the highest AP, {best['ap_mean']:.1f} {words.interval(best['ap_low'], best['ap_high'])}"
     )
-    if len(same) == len(others):
+    if not below:
         return f"{text}, and once corrected for all pairs is told apart from no other"
     return f"{text}, told apart from all {f'but {words.listed(same)}' if same else 'others'}"
 
@@ -182,7 +178,6 @@ _SPELLINGS = {
     "bifpn": "BiFPN",
     "resnet10t": "ResNet-10-T",
     "resnet18": "ResNet-18",
-    "times_gmacs": "multiply-adds",
 }
 
 

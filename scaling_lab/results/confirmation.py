@@ -108,10 +108,15 @@ def _asked(runs: Runs) -> dict[str, Any]:
     }
 
 
+def training_sessions(runs: Runs) -> list[dict[str, Any]]:
+    """Give the sessions in which trials were trained, not those that only wrote a report."""
+    trained = set(runs.table()["session"].dropna().astype(int))
+    return [row for row in records(runs.sessions()) if row["id"] in trained]
+
+
 def _commits(runs: Runs) -> list[str]:
     """Give the commits of the sessions that trained. Raises UserError where one ran without one, or with other changes."""
-    trained = set(runs.table()["session"].dropna().astype(int))
-    sessions = [row for row in records(runs.sessions()) if row["id"] in trained]
+    sessions = training_sessions(runs)
     for row in sessions:
         if not isinstance(row["git_commit"], str) or row["git_dirty"]:
             raise UserError(

@@ -25,9 +25,8 @@ import pandas as pd
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.code_digest import code_digest
 from scaling_lab.errors import UserError
-from scaling_lab.report.tables import records
 from scaling_lab.reproduction.questions import Asked
-from scaling_lab.results.confirmation import confirmed_digests
+from scaling_lab.results.confirmation import confirmed_digests, training_sessions
 from scaling_lab.results.kept import csv_name, home_of, write_kept_report
 from scaling_lab.results.table import COLUMNS, answer_rows, read_answers
 from scaling_lab.runs import Runs
@@ -107,9 +106,8 @@ def _other_points(study: Study, runs: Runs) -> list[str]:
 def code_problems(runs: Runs) -> list[str]:
     """Hold the code that a run's trials ran with against today's."""
     present = code_digest()
-    trained = set(runs.table()["session"].dropna().astype(int))
-    sessions = [row for row in records(runs.sessions()) if row["id"] in trained]
-    other = sorted({str((row["versions"] or {}).get("code", "not recorded")) for row in sessions} - {present})
+    ran = {str((row["versions"] or {}).get("code", "not recorded")) for row in training_sessions(runs)}
+    other = sorted(ran - {present})
     if not other or present in confirmed_digests(runs.path):
         return []
     return [

@@ -17,10 +17,9 @@ COLUMNS = ("number", "question", "answer", "conditions", "published", "commands"
 OPEN = "not answered yet"
 
 
-def answer_rows(results: Path, numbers: Iterable[int] | None = None) -> list[dict[str, str]]:
-    """Answer the questions (None: all) from the kept runs; one without has no answer and no conditions."""
-    chosen = [each for each in QUESTIONS if numbers is None or each.number in numbers]
-    return [_row(question, results) for question in chosen]
+def answer_rows(results: Path) -> list[dict[str, str]]:
+    """Answer the questions from the kept runs; one without has no answer and no conditions."""
+    return [_row(question, results) for question in QUESTIONS]
 
 
 def _row(question: Question, results: Path) -> dict[str, str]:
