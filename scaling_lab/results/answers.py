@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -69,7 +70,20 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
     for key, form in _CONDITIONS.items():
         values = list(dict.fromkeys(form.format(value) for each in known if (value := each[key]) is not None))
         parts += [" or ".join(values)] if values else []
-    return f"{', '.join(parts)}, {words.plural(sum(each['trials'] for each in known), 'training')}"
+    trainings = words.plural(sum(each["trials"] for each in known), "training")
+    return f"{', '.join(parts)}, {trainings}{_spread_in_words(runs)}"
+
+
+def _spread_in_words(runs: Sequence[Runs]) -> str:
+    """Say how far apart seeds of one architecture end: where some trainings never begin to learn, the most tells it."""
+    apart: list[float] = []
+    for run in runs:
+        table = run.table()
+        groups = table[table["state"] == "complete"].groupby(["architecture", "role"])["ap"]
+        apart += (groups.max() - groups.min())[groups.count() > 1].tolist()
+    if not apart:
+        return ""
+    return f"; an architecture's seeds end {median(apart):.0f} AP apart (median; {max(apart):.0f} at most)"
 
 
 _CONDITIONS = {
@@ -209,23 +223,17 @@ def _fusion(runs: Mapping[str, Runs]) -> str | None:
 
 
 def _fusion_speed(path: Path) -> str:
-    """Say how long softmax and sum take of fast's time, by what benchmarks/fusion_speed.py measured; nothing without it."""
+    """Say how long softmax takes of fast's time, by what benchmarks/fusion_speed.py measured; nothing without it."""
     if not path.is_file():
         return ""
-    table = pd.read_csv(path).set_index(["what", "fusion"])
-    parts = []
-    for what in dict.fromkeys(table.index.get_level_values("what")):
-        times = [
-            f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}] with {name}"
-            for name in ("softmax", "sum")
-            for row in [table.loc[(what, name)]]
-        ]
-        parts.append(f"{what} {words.listed(times)}")
-    first = table.iloc[0]
+    table = pd.read_csv(path)
+    softmax = records(table[table["fusion"] == "softmax"])
+    times = [f"{row['what']} {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" for row in softmax]
+    first = softmax[0]
     where = (
         f"{first['model']}, batch {first['batch']}, {first['device']}, {words.plural(int(first['threads']), 'thread')}"
     )
-    return f"; time over fast fusion's ({where}): {'; '.join(parts)}"
+    return f"; softmax's time over fast fusion's ({where}): {'; '.join(times)}"
 
 
 def _backbone(runs: Mapping[str, Runs]) -> str | None:
