@@ -38,6 +38,7 @@ from scaling_lab.results.likeness import likeness_of
 from scaling_lab.runs import Runs
 
 PAPERS_FACTOR = 1.35
+WORTH_TELLING = 5.0  # AP: a difference whose cost in seeds question 7 is told
 SPEEDS = "fusion_speed.csv"  # of benchmarks/fusion_speed.py, beside the kept runs
 
 
@@ -68,8 +69,8 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
     known = [conditions(each) for each in runs]
     parts = []
     for key, form in _CONDITIONS.items():
-        values = list(dict.fromkeys(form.format(value) for each in known if (value := each[key]) is not None))
-        parts += [" or ".join(values)] if values else []
+        values = dict.fromkeys(str(value) for each in known if (value := each[key]) is not None)
+        parts += [form.format(" or ".join(values))] if values else []
     trainings = words.plural(sum(each["trials"] for each in known), "training")
     return f"{', '.join(parts)}, {trainings}{_spread_in_words(runs)}"
 
@@ -196,11 +197,11 @@ _SPELLINGS = {
 
 
 def _told_apart(frontier: Frontier) -> str:
-    """Count the pairs that are told apart."""
+    """Count the pairs that are told apart, and give the pooled standard deviation of seeds."""
     pairs = list(itertools.combinations(frontier.aps.values(), 2))
     corrected = statistics.holm([statistics.welch(first, second).p for first, second in pairs])
     apart = sum(p < statistics.LEVEL for p in corrected)
-    return f"{apart} of {words.plural(len(pairs), 'pair')} of networks are told apart"
+    return f"{apart} of {words.plural(len(pairs), 'pair')} of networks are told apart (seed SD {frontier.sd:.1f} AP)"
 
 
 def _agreement(run: Runs, frontier: Frontier) -> str:
@@ -318,9 +319,11 @@ def _proxies(runs: Mapping[str, Runs]) -> str | None:
     table = frontier.architectures
     errors = [frontier.sd / math.sqrt(float(count)) for count in table["n"]]
     repeat = ranks.noise_ceiling([float(ap) for ap in table["ap_mean"]], errors)
+    needed = statistics.seeds_needed(WORTH_TELLING, frontier.sd)
     return (
-        f"{'; '.join(parts)}; dear, {_protocol(dear, frontier)}: {_told_apart(frontier)}, and a repeat of it would agree by "
-        f"{repeat:.2f} (intervals over the {len(table)} networks)"
+        f"{'; '.join(parts)}; dear, {_protocol(dear, frontier)}: {_told_apart(frontier)}, a repeat of it would agree by "
+        f"{repeat:.2f}, and a difference of {WORTH_TELLING:g} AP needs about {needed or 'over 1,000'} seeds a side "
+        f"(intervals over the {len(table)} networks)"
     )
 
 
