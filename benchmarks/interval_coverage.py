@@ -23,7 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import interval_worlds as worlds
-from benchmarks.interval_means import chosen, detected, exact_tau, false_claim, mean_own, mean_pooled, welch
+from benchmarks.interval_means import (
+    chosen,
+    detected,
+    exact_tau,
+    false_claim,
+    mean_own,
+    mean_pooled,
+    welch,
+    welch_stuck,
+)
 from benchmarks.interval_worlds import Trial
 from scaling_lab.report import ranks
 
@@ -100,6 +109,9 @@ def checks() -> Iterator[Check]:
     ):
         said = f"{first} and {second} seeds, SDs {sd}:1"
         yield Check(interval="difference, Welch", setting=said, trial=welch(first, second, sd), repeats=MANY)
+    for share, below in ((0.1, 20.0), (0.2, 20.0), (0.5, 20.0), (0.5, 8.0)):
+        said = f"5 and 5 seeds, {100 * share:.0f} % of one side's end {below:g} SDs lower!"
+        yield Check(interval="difference, Welch", setting=said, trial=welch_stuck(5, share, below), repeats=MANY)
     for count, n in ((5, 3), (10, 3), (10, 5), (20, 5)):
         said = f"{count} equal architectures, {n} seeds"
         yield Check(

@@ -60,6 +60,17 @@ def welch(n_first: int, n_second: int, sd_first: float = 1.0) -> Trial:
     return trial
 
 
+def welch_stuck(n: int, share: float, below: float) -> Trial:
+    """Judge Welch's interval where a share of one side's trainings ends so many SDs below the others."""
+
+    def trial(random: np.random.Generator) -> Array:
+        first = random.standard_normal(n) - below * (random.random(n) < share)
+        found = statistics.welch(first.tolist(), random.standard_normal(n).tolist())
+        return covered(found.low, -below * share, found.high)
+
+    return trial
+
+
 def false_claim(count: int, n: int, *, best: bool) -> Trial:
     """Is any of equal architectures called different: from a baseline, or from whichever is the best?"""
 

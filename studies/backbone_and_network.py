@@ -4,8 +4,8 @@
     scaling-lab run studies/backbone_and_network.py --form seeds    6 epochs and 5 seeds, about a quarter of an hour
     scaling-lab run studies/backbone_and_network.py --form paper --data coco:DIR    RetinaNet's and D3's settings, on GPUs
 
-The demonstration has all four pairs of a plain and a residual backbone with FPN and BiFPN, so that each step is seen with
-either partner; the paper has three detectors on one path.
+The demonstration has all four pairs of a shallow and a deeper backbone, both of 8 to 64 channels, with FPN and BiFPN, so that
+each step is seen with either partner; the paper has three detectors on one path.
 
 The paper form is 9 trainings of 300 epochs, a GPU and 8 CPU cores each: about 20 H100 days in all, estimated from
 multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.

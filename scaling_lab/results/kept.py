@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.errors import UserError
+from scaling_lab.report.words import number
 from scaling_lab.report.writing import write_report
 from scaling_lab.reproduction.questions import Asked
 from scaling_lab.runs import Runs
@@ -125,19 +126,23 @@ def csv_name(runs: Runs) -> str:
 
 
 def conditions(runs: Runs) -> dict[str, Any]:
-    """Give what a run's numbers hold for, as text: data, images, sizes (of an image, in pixels), epochs, seeds, device.
+    """Give what a run's numbers hold for, as text: data, images, held_out, gmacs, sizes (pixels), epochs, seeds, device.
 
-    `seeds` are those of an architecture in the search, `fresh` those of finalists; `trials` is a number.
+    `gmacs` are those of one image from the cheapest to the dearest detector, `seeds` those of an architecture in the search,
+    `fresh` those of finalists; `trials` is a number.
     """
     table, meta = runs.table(), runs.meta
     complete = table[table["state"] == "complete"]
     searched = complete["role"] == "search"
     specs = runs.specs()
     sizes = sorted({max(specs[str(digest)].image_size) for digest in table["architecture"].unique()})
-    images = (meta.get("data") or {}).get("train_images")
+    images, held_out = ((meta.get("data") or {}).get(f"{part}_images") for part in ("train", "val"))
+    gmacs = list(dict.fromkeys(number(value, 3) for value in (complete["gmacs"].min(), complete["gmacs"].max())))
     return {
         "data": str((meta.get("data") or {}).get("kind", "data")),
         "images": None if images is None else f"{images:,}",
+        "held_out": None if held_out is None else f"{held_out:,}",
+        "gmacs": " to ".join(gmacs),
         "sizes": _span(sizes),
         "epochs": _span(sorted(set(complete["epochs"].astype(int)))),
         "seeds": _span(_repeats(complete[searched])),

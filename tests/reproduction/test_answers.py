@@ -91,7 +91,14 @@ def test_the_feature_network(results: Path) -> None:
     text = _answer(2, results)
     _check(text.partition("At equal")[0], [10.0, 5.0, 20.0])
     assert re.match(r"BiFPN.* has the highest AP, (79|80|81)\.\d \[", text)
-    assert len(re.findall(r"the order agrees with the paper's by tau-b 0\.\d\d \[", text)) == 2
+    assert (
+        len(
+            re.findall(
+                r"the order of the paper's 6 agrees with its own by tau-b 0\.\d\d \(\[.*? by chance \d+ % of", text
+            )
+        )
+        == 2
+    )
 
 
 def test_fusion(results: Path, tmp_path: Path) -> None:
@@ -142,6 +149,7 @@ def test_the_proxies(results: Path) -> None:
     assert len(taus) == 3
     assert min(taus) > 0
     assert text.count("pairs of networks are told apart") == 4
+    assert re.search(r"the number of parameters has -?\d\.\d\d \[", text.replace("−", "-"))
     assert "3 epochs at 128 px" in text
     assert "6 epochs at 96 px" in text
 
@@ -155,6 +163,8 @@ def test_a_training_that_did_not_learn_shows_in_the_conditions(tmp_path: Path) -
     _run(tmp_path, asked, objective=seldom)
     found = answer(3, kept_runs(tmp_path, (asked,)))
     assert found is not None
+    assert "against sum (seeds 40 to 81) and" in found.text
+    assert found.text.count("(seeds ") == 1
     assert found.conditions.endswith("20 trainings; an architecture's seeds end 1 AP apart (median; 41 at most)")
 
 
