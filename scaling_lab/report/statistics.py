@@ -33,6 +33,29 @@ class Estimate:
     high: float
 
 
+FAR = 5.0  # robust SDs: of runs whose seeds are normal, 1.3 % or fewer then have a training called far below
+
+
+def far_below(groups: Sequence[Sequence[float]]) -> tuple[float, list[list[bool]]]:
+    """Find values that lie far below their group's median; groups of fewer than three have none.
+
+    Gives the distance from which on they do, and a mark for each value. The distance is FAR times the spread, by the median
+    of all distances from medians: outliers, which would spread an SD, do not change it. nan without a group of three, and 0
+    (and no marks) where most values are equal.
+    """
+    medians = [float(np.median(group)) for group in groups]
+    apart: list[float] = []
+    for group, middle in zip(groups, medians, strict=True):
+        if len(group) >= 3:  # an odd group's median is one of its values, 0 from itself
+            apart += sorted(abs(value - middle) for value in group)[len(group) % 2 :]
+    limit = FAR * 1.4826 * float(np.median(apart)) if apart else math.nan
+    marks = [
+        [len(group) >= 3 and middle - value > limit > 0.0 for value in group]
+        for group, middle in zip(groups, medians, strict=True)
+    ]
+    return limit, marks
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """A difference of two means (first minus second) with its interval and two-sided p."""

@@ -245,7 +245,28 @@ def _luck(frontier: Frontier) -> list[Bullet]:
         "its interval does not allow for that."
         f"{' Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
     )
-    return [("Spread between seeds.", spread), ("Luck of the best.", luck)]
+    return [("Spread between seeds.", spread), *_far_below(frontier), ("Luck of the best.", luck)]
+
+
+def _far_below(frontier: Frontier) -> list[Bullet]:
+    """Name the trainings that ended far below others of their architecture."""
+    labels = dict(zip(frontier.architectures["architecture"], frontier.architectures["label"], strict=True))
+    groups = {str(digest): group for digest, group in frontier.trials.groupby("architecture", sort=False)}
+    limit, marks = statistics.far_below([group["ap"].tolist() for group in groups.values()])
+    found = [
+        f"{labels[digest]}, seed {row['seed']}: {row['ap']:.1f}, median {group['ap'].median():.1f}"
+        for (digest, group), far in zip(groups.items(), marks, strict=True)
+        for row in group[far].to_dict("records")
+    ]
+    if not found:
+        return []
+    what = f"({'; '.join(found[:8])}{'; …' if len(found) > 8 else ''})"
+    text = (
+        f"{len(found)} of {plural(len(frontier.trials), 'training')} ended more than {limit:.1f} AP ({statistics.FAR:g} robust "
+        f"SDs) below the median of the same architecture's {what}. {'It' if len(found) == 1 else 'They'} did not learn what the "
+        "others did: intervals and ps suppose seeds that spread evenly, and are too narrow where some do not."
+    )
+    return [("Trainings far below.", text)]
 
 
 def best_of_fresh(table: pd.DataFrame) -> Bullet:

@@ -231,3 +231,20 @@ def test_a_verdict_has_the_same_words_by_p_and_by_interval() -> None:
         "not distinguishable",
         "no claim",
     ]
+
+
+def test_few_runs_of_normal_seeds_have_a_training_called_far_below() -> None:
+    random = np.random.default_rng(0)
+    for n, count in ((3, 3), (5, 9), (10, 20)):
+        called = [
+            any(map(any, statistics.far_below(random.standard_normal((count, n)).tolist())[1])) for _ in range(1000)
+        ]
+        assert sum(called) < 25
+
+
+def test_what_is_far_below_does_not_hide_itself_by_its_own_spread() -> None:
+    limit, marks = statistics.far_below([[80.0, 81.0, 82.0, 20.0, 83.0], [70.0, 71.0, 72.0], [5.0, 90.0]])
+    assert 0 < limit < 20
+    assert marks == [[False, False, False, True, False], [False] * 3, [False] * 2]
+    assert statistics.far_below([[1.0, 1.0, 1.0, 0.0]])[1] == [[False] * 4]
+    assert math.isnan(statistics.far_below([[1.0, 2.0]])[0])
