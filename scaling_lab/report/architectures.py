@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_BARS = 24
 MEMORY = "weights and the most activations alive at once, one float32 image, without workspaces"
-MOST_CLASS_COLUMNS = 8
+MOST_CLASS_COLUMNS = 12
 
 
 def architectures(runs: Runs, frontier: Frontier) -> Section:
@@ -118,7 +118,7 @@ def _parts_figure(frontier: Frontier) -> list[Block]:
 
 def _class_table(runs: Runs, frontier: Frontier) -> list[Block]:
     """Give AP by class, one row for each class, where trials recorded it."""
-    chosen = frontier.architectures[frontier.architectures["series"] >= 0].head(MOST_CLASS_COLUMNS)
+    chosen = frontier.architectures.head(MOST_CLASS_COLUMNS)
     by_class: dict[str, dict[str, float]] = {}
     for row in records(chosen):
         trials = frontier.trials.loc[frontier.trials["architecture"] == row["architecture"], "trial"]

@@ -11,10 +11,11 @@ import pytest
 
 from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier, ablation, sections, statistics, words
+from scaling_lab.report.architectures import architectures
 from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.blocks import Bullets, Figure, Table, Text
+from scaling_lab.report.blocks import Bullets, Details, Figure, Table, Text
 from scaling_lab.runs import Runs
-from tests.report.fixture_run import Trial, opened, topology_trials, with_aps
+from tests.report.fixture_run import TRUE_AP, Trial, opened, topology_trials, with_aps
 
 
 def sentences(runs: Runs, frontier: Frontier) -> dict[str, str]:
@@ -191,3 +192,14 @@ def test_many_comparisons_are_all_in_the_table_and_the_best_in_figure_and_senten
     assert list(figure.table["label"]) == list(frontier.architectures["label"].drop(
         frontier.architectures.index[frontier.architectures["label"] == "width 8"]).head(ablation.MOST_SHOWN))  # fmt: skip
     assert "40 with the highest AP of 48" in figure.caption
+
+
+def test_ap_by_class_has_every_network_of_the_study_whether_coloured_or_not(tmp_path: Path) -> None:
+    trials = [Trial(topology=name, width=width) for width in (32, 40) for name in TRUE_AP][:9]
+    runs, frontier = opened(tmp_path, trials)
+    details = [block for block in architectures(runs, frontier).blocks if isinstance(block, Details)]
+    (table,) = [
+        each for block in details for each in block.blocks if isinstance(each, Table) and each.name == "ap_by_class"
+    ]
+    assert len(table.columns) == 10
+    assert set(frontier.architectures["label"]) < {column.label for column in table.columns}
