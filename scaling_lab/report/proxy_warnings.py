@@ -19,7 +19,10 @@ def between_protocols(cheap: Frontier, dear: Frontier) -> str:
     if cheap.trials.empty or dear.trials.empty:
         return ""
     epochs = [int(each.trials["epochs"].iloc[0]) for each in (cheap, dear)]
-    if set(cheap.trials["protocol"]) & set(dear.trials["protocol"]) and epochs[0] == epochs[1]:
+    shared = [set(cheap.trials[name]) & set(dear.trials[name]) for name in ("protocol", "architecture")]
+    if (
+        all(shared) and epochs[0] == epochs[1]
+    ):  # the same specs: with others, as of smaller images, the images are the proxy
         return "Both were trained under the same protocol: this is a repeat, and no test of a proxy."
     seconds = _seconds(cheap, dear)
     if seconds[0] > seconds[1]:

@@ -128,9 +128,10 @@ def no_claim(frontier: Frontier) -> str:
     """Say that architectures with one seed each cannot be told apart; nothing where there are more seeds."""
     if len(frontier.architectures) < 2 or frontier.degrees > 0:
         return ""
+    where, how = ("By the search", "The finalists' fresh seeds") if len(frontier.finalists) else ("Here", "More seeds")
     return (
-        "Whether any of these architectures is better than another cannot be said: one seed each gives no measure of "
-        "how far apart two trainings of one architecture lie. More seeds can tell."
+        f"{where} it cannot be said whether any architecture is better than another: one seed each gives no measure of how far "
+        f"apart two trainings of one architecture lie. {how} can tell."
     )
 
 

@@ -86,6 +86,9 @@ def test_the_conclusions_name_the_best_by_fresh_seeds(tmp_path: Path) -> None:
     (tiles,) = (b for b in conclusions(runs, compute_frontier(runs)).blocks if isinstance(b, Facts))
     assert tiles.items[-1][0].startswith("highest AP by fresh seeds: ")
     assert tiles.items[-1][1] == "54.0"
+    (warning,) = (b.text for b in conclusions(runs, compute_frontier(runs)).blocks if isinstance(b, Text))
+    assert warning.startswith("By the search it cannot be said whether any architecture is better")
+    assert warning.endswith("The finalists' fresh seeds can tell.")
 
 
 def test_before_they_are_trained_and_without_any(tmp_path: Path) -> None:

@@ -95,6 +95,11 @@ def test_another_image_size_is_paired_by_the_point_of_the_space(tmp_path: Path) 
     assert found.judged["cheap_ap_mean"].tau.value == 1.0
 
 
+def test_one_recipe_with_images_of_another_size_is_a_proxy(tmp_path: Path) -> None:
+    cheap = runs_of(tmp_path, "small", made(0.0, image_size=64))
+    assert not proxy.compute_proxy(cheap, runs_of(tmp_path, "large", made(0.0))).warning
+
+
 # --- what it is worth ------------------------------------------------------------------------------------------------
 
 
