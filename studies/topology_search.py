@@ -2,7 +2,7 @@
 
     scaling-lab run studies/topology_search.py                      16 trials and 3 finalists, about 25 minutes on 2 CPU cores
     scaling-lab run studies/topology_search.py --sampler random     random search with the same budget, for the report
-    scaling-lab run studies/topology_search.py --form seeds         60 trials of 6 epochs and 3 finalists, about an hour
+    scaling-lab run studies/topology_search.py --form seeds         60 trials of 6 epochs and 3 finalists, 45 minutes
     scaling-lab run studies/topology_search.py --form edges         subsets of the edges of a fully-connected network instead
     scaling-lab run studies/topology_search.py --form paper --data coco:DIR         at D0's size, 300 trials, on GPUs
 
