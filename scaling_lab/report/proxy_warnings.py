@@ -19,10 +19,9 @@ def between_protocols(cheap: Frontier, dear: Frontier) -> str:
     if cheap.trials.empty or dear.trials.empty:
         return ""
     epochs = [int(each.trials["epochs"].iloc[0]) for each in (cheap, dear)]
+    # Other specs under one protocol, as of smaller images, are no repeat.
     shared = [set(cheap.trials[name]) & set(dear.trials[name]) for name in ("protocol", "architecture")]
-    if (
-        all(shared) and epochs[0] == epochs[1]
-    ):  # the same specs: with others, as of smaller images, the images are the proxy
+    if all(shared) and epochs[0] == epochs[1]:
         return "Both were trained under the same protocol: this is a repeat, and no test of a proxy."
     seconds = _seconds(cheap, dear)
     if seconds[0] > seconds[1]:
