@@ -6,16 +6,13 @@ Differences have Welch's 95 % intervals of two means over seeds, uncorrected; qu
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pandas as pd
 
-from scaling_lab.errors import UserError
 from scaling_lab.report import (
     ablation,
     beside_paper,
@@ -32,12 +29,12 @@ from scaling_lab.report.frontier import Frontier, compute_frontier
 from scaling_lab.report.scaling_law import LEAST, band, fit_law
 from scaling_lab.report.tables import records
 from scaling_lab.report.uncertainty import Range
+from scaling_lab.results import differences
 from scaling_lab.results.kept import conditions
 from scaling_lab.results.likeness import likeness_of
 from scaling_lab.runs import Runs
 
 PAPERS_FACTOR = 1.35
-WIDE = 10.0  # AP: a range of an architecture's seeds that is told beside a difference, for it makes Welch's interval doubtful
 WORTH_TELLING = 5.0  # AP: a difference whose cost in seeds question 7 is told
 SPEEDS = "fusion_speed.csv"  # of benchmarks/fusion_speed.py, beside the kept runs
 
@@ -117,7 +114,7 @@ def _width_factor(runs: Mapping[str, Runs]) -> str | None:
     }
     costs = table.groupby("value")["gmacs"].mean()
     ends = [
-        f"{_difference(apart.median, apart.low, apart.high)} against {value:g}, which costs "
+        f"{differences.in_ap(apart.median, apart.low, apart.high)} against {value:g}, which costs "
         f"{costs[value] / costs[PAPERS_FACTOR]:.2f} times as much"
         for value in (min(draws), max(draws))
         for apart in [Range.of(draws[PAPERS_FACTOR] - draws[value])]
@@ -138,78 +135,11 @@ def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
         if (run := runs.get(name)) is None:
             continue
         frontier = compute_frontier(run)
-        against = _against(frontier, "network", "bifpn", ("repeated_fpn", "panet", "none"))
-        parts.append(f"{lead}{_highest(frontier)}. Uncorrected, BiFPN has {against}; {_agreement(run, frontier)}")
+        against = differences.against(frontier, "network", "bifpn", ("repeated_fpn", "panet", "none"))
+        parts.append(
+            f"{lead}{differences.highest(frontier)}. Uncorrected, BiFPN has {against}; {_agreement(run, frontier)}"
+        )
     return ". ".join(parts)
-
-
-def _highest(frontier: Frontier) -> str:
-    """Name the best architecture and those that cannot be told from it."""
-    best = records(frontier.architectures)[0]
-    below, same = words.below_and_beside_best(frontier)
-    text = (
-        f"{best['label']} has the highest AP, {best['ap_mean']:.1f} {words.interval(best['ap_low'], best['ap_high'])}"
-    )
-    if not below:
-        return f"{text}, and once corrected for all pairs is told apart from no other"
-    return f"{text}, told apart from all {f'but {words.listed(same)}' if same else 'others'}"
-
-
-def _against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **fixed: Any) -> str:
-    """Compare one value of a parameter with others: "+1.2 AP [0.3, 2.1] against fpn, …"."""
-    found = [
-        f"{_compared(frontier, {name: ours, **fixed}, {name: other, **fixed})} against {_plain(other)}"
-        f"{_wide(_aps(frontier, {name: other, **fixed}))}"
-        for other in others
-    ]
-    return words.listed(found)
-
-
-def _compared(frontier: Frontier, ours: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    result = statistics.welch(_aps(frontier, ours), _aps(frontier, other))
-    return _difference(result.difference, result.low, result.high)
-
-
-def _wide(aps: Sequence[float]) -> str:
-    """Tell the range of seeds that lie far apart: some of those trainings did not learn what the others did."""
-    return f" (seeds {min(aps):.0f} to {max(aps):.0f})" if max(aps) - min(aps) > WIDE else ""
-
-
-def _difference(difference: float, low: float, high: float) -> str:
-    return f"{words.signed(difference)} AP {words.signed_interval(low, high)}"
-
-
-def _aps(frontier: Frontier, point: Mapping[str, Any]) -> list[float]:
-    """Give the APs of the trials at a point of the space. Raises UserError where none is complete."""
-    trials = frontier.trials
-    for name, value in point.items():
-        trials = trials[trials[f"param_{name}"] == value]
-    if trials.empty:
-        raise UserError(f"no complete trial has {words.listed([f'{name} {value}' for name, value in point.items()])}")
-    return [float(ap) for ap in trials["ap"]]
-
-
-def _plain(value: Any) -> str:
-    return _SPELLINGS.get(str(value), str(value).replace("_", " "))
-
-
-_SPELLINGS = {
-    "none": "no feature network",
-    "fpn": "FPN",
-    "repeated_fpn": "the repeated FPN",
-    "panet": "PANet",
-    "bifpn": "BiFPN",
-    "resnet10t": "ResNet-10-T",
-    "resnet18": "ResNet-18",
-}
-
-
-def _told_apart(frontier: Frontier) -> str:
-    """Count the pairs that are told apart, and give the pooled standard deviation of seeds."""
-    pairs = list(itertools.combinations(frontier.aps.values(), 2))
-    corrected = statistics.holm([statistics.welch(first, second).p for first, second in pairs])
-    apart = sum(p < statistics.LEVEL for p in corrected)
-    return f"{apart} of {words.plural(len(pairs), 'pair')} of networks are told apart (seed SD {frontier.sd:.1f} AP)"
 
 
 def _agreement(run: Runs, frontier: Frontier) -> str:
@@ -229,7 +159,7 @@ def _fusion(runs: Mapping[str, Runs]) -> str | None:
     if (run := runs.get("fusion-seeds")) is None:
         return None
     frontier = compute_frontier(run)
-    text = f"Fast fusion has {_against(frontier, 'fusion', 'fast', ('softmax', 'sum', 'unbounded'))}"
+    text = f"Fast fusion has {differences.against(frontier, 'fusion', 'fast', ('softmax', 'sum', 'unbounded'))}"
     return f"{text}{_fusion_speed(run.path.parent / SPEEDS)}"
 
 
@@ -253,16 +183,13 @@ def _backbone(runs: Mapping[str, Runs]) -> str | None:
         return None
     frontier = compute_frontier(run)
     backbones, networks = ("resnet10t", "resnet18"), ("fpn", "bifpn")
-    steps = [
-        f"{_compared(frontier, {'backbone': backbones[1], 'network': network}, {'backbone': backbones[0], 'network': network})} "
-        f"with {_plain(network)}"
-        for network in networks
-    ]
-    more = [
-        f"{_compared(frontier, {'backbone': backbone, 'network': 'bifpn'}, {'backbone': backbone, 'network': 'fpn'})} "
-        f"with {_plain(backbone)}"
-        for backbone in backbones
-    ]
+
+    def step(ours: tuple[str, str], other: tuple[str, str], beside: str) -> str:
+        points = [{"backbone": backbone, "network": network} for backbone, network in (ours, other)]
+        return f"{differences.compared(frontier, *points)} with {differences.plain(beside)}"
+
+    steps = [step((backbones[1], network), (backbones[0], network), network) for network in networks]
+    more = [step((backbone, networks[1]), (backbone, networks[0]), backbone) for backbone in backbones]
     return f"ResNet-18 for ResNet-10-T gives {words.listed(steps)}; BiFPN for FPN {words.listed(more)}"
 
 
@@ -272,7 +199,7 @@ def _scaling(runs: Mapping[str, Runs]) -> str | None:
     frontier = compute_frontier(run)
     top = float(frontier.trials["param_times_gmacs"].max())
     others = [str(name) for name in sorted(frontier.trials["param_dimension"].unique()) if name != "compound"]
-    against = _against(frontier, "dimension", "compound", others, times_gmacs=top)
+    against = differences.against(frontier, "dimension", "compound", others, times_gmacs=top)
     return f"At {top:g} times the start's multiply-adds compound scaling has {against}; {_predicted(frontier)}"
 
 
@@ -305,7 +232,7 @@ def _search(runs: Mapping[str, Runs]) -> str | None:
     if baseline is None or chosen.empty:
         return None
     found = [
-        f"{_difference(row['difference'], row['low'], row['high'])} ({row['verdict']})"
+        f"{differences.in_ap(row['difference'], row['low'], row['high'])} ({row['verdict']})"
         for row in records(ablation.compare(fresh, baseline, run.specs()))
     ]
     means = float(chosen["ap_search"].mean()), float(chosen["ap_mean"].mean())
@@ -325,9 +252,11 @@ def _proxies(runs: Mapping[str, Runs]) -> str | None:
     judged = [proxy.compute_proxy(run, dear) for run in cheap.values()]
     for run, found in zip(cheap.values(), judged, strict=True):
         tau = proxy_words.ranked(found.judged["cheap_ap_mean"].tau) if found.judged else "–"
-        parts.append(f"{_protocol(run, found.cheap)}: tau-b {tau} with the dear order, {_told_apart(found.cheap)}")
+        parts.append(
+            f"{_protocol(run, found.cheap)}: tau-b {tau} with the dear order, {differences.pairs_told_apart(found.cheap)}"
+        )
     frontier = judged[0].dear
-    parts.append(f"dear, {_protocol(dear, frontier)}: {_told_apart(frontier)}")
+    parts.append(f"dear, {_protocol(dear, frontier)}: {differences.pairs_told_apart(frontier)}")
     if judged[0].judged:
         size = proxy_words.ranked(judged[0].judged["params_m"].tau)
         repeat = words.number(judged[0].ceilings.dear, 1)
