@@ -91,14 +91,8 @@ def test_the_feature_network(results: Path) -> None:
     text = _answer(2, results)
     _check(text.partition("At equal")[0], [10.0, 5.0, 20.0])
     assert re.match(r"BiFPN.* has the highest AP, (79|80|81)\.\d \[", text)
-    assert (
-        len(
-            re.findall(
-                r"the order of the paper's 6 agrees with its own by tau-b 0\.\d\d \(\[.*? by chance \d+ % of", text
-            )
-        )
-        == 2
-    )
+    agrees = r"the order of the paper's 6 agrees with its own by tau-b 0\.\d\d \(\[.*? by chance \d+ % of"
+    assert len(re.findall(agrees, text)) == 2
 
 
 def test_fusion(results: Path, tmp_path: Path) -> None:
