@@ -75,7 +75,7 @@ def space(trial):
     return SMALL.base
 
 STUDY = Study(question="Does it run?", space=space, data=Shapes(train_images=8, val_images=4),
-    recipe=Recipe.short(epochs=1, batch_size=4), sampler="grid", seeds=(0, 1))
+    recipe=Recipe.short(epochs=EPOCHS, batch_size=4), sampler="grid", seeds=(0, 1))
 """
 STUBS = {
     "scontrol": "printf 'head\\nsecond\\n'",
@@ -93,7 +93,7 @@ STUBS = {
 def test_the_slurm_script_runs(tmp_path: Path, way: str) -> None:
     """Two nodes on this machine, in place of Slurm's; the script's own commands, from its first line to its last."""
     assert main(["init", str(tmp_path / "project")]) == 0
-    (tmp_path / "project" / "studies" / "tiny.py").write_text(STUDY)
+    (tmp_path / "project" / "studies" / "tiny.py").write_text(STUDY.replace("EPOCHS", "1" if way == "ends" else "100"))
     stubs = tmp_path / "bin"
     stubs.mkdir()
     for name, body in STUBS.items():
@@ -113,14 +113,15 @@ def test_the_slurm_script_runs(tmp_path: Path, way: str) -> None:
     others = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     command = ["bash", "clusters/slurm.sh", "studies/tiny.py"]
     options: dict[str, Any] = {"cwd": tmp_path / "project", "env": {**others, **settings}, "start_new_session": True}
-    lines = []
+    lines, asked = [], False
     try:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options) as job:
             assert job.stdout is not None
             for line in job.stdout:
                 lines.append(line)
-                if way == "is stopped" and re.match("trial +1 running", line):
+                if way == "is stopped" and not asked and re.match(r"trial +\d+ running", line):
                     job.terminate()
+                    asked = True
         left = marked(mark)
     finally:
         clean_up(mark, patience=0)
