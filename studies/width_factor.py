@@ -1,7 +1,7 @@
 """How fast should the width grow? The paper's grid of six width factors, every other slope as the paper has it.
 
     scaling-lab run studies/width_factor.py                     6 trials, about 6 minutes on 2 CPU cores: a demonstration
-    scaling-lab run studies/width_factor.py --form seeds        at phi 1 and 2, 5 epochs, 5 seeds, about an hour and a half
+    scaling-lab run studies/width_factor.py --form seeds        at phi 1 and 2, 5 epochs, 5 seeds, about 55 minutes
     scaling-lab run studies/width_factor.py --form paper --data coco:DIR            at phi 1, 2 and 3, on GPUs
 
 The paper form is 54 trainings of 300 epochs, a GPU and 8 CPU cores each: about 26 H100 days in all, estimated from

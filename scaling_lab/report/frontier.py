@@ -70,6 +70,24 @@ class Frontier:
         return found
 
     @cached_property
+    def far_below(self) -> tuple[float, pd.Series[bool]]:
+        """How far below its architecture's median a training is far below, and which of `trials` are (statistics.far_below)."""
+        groups = [group["ap"] for _, group in self.trials.groupby("architecture", sort=False)]
+        limit, marks = statistics.far_below([group.tolist() for group in groups])
+        found = {
+            place: far
+            for group, fars in zip(groups, marks, strict=True)
+            for place, far in zip(group.index, fars, strict=True)
+        }
+        return limit, pd.Series([found[place] for place in self.trials.index], index=self.trials.index, dtype=bool)
+
+    @cached_property
+    def without_far_below(self) -> Frontier:
+        """The same without the trainings far below: beside the whole it tells what hangs on them, and never replaces it."""
+        kept = self.trials[~self.far_below[1]].reset_index(drop=True)
+        return summarise(kept, self.labels, excluded=self.excluded, finalists=self.finalists)
+
+    @cached_property
     def means_BA(self) -> np.ndarray[Any, Any]:
         """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
         return self.drawn_means(pooled=(self.sd, self.degrees))

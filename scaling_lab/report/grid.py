@@ -33,7 +33,9 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
         text = f"The run has no two values of {name} with complete trials, so there is nothing to choose from."
         return Section(title=title, blocks=(Text(text=text, tone="note"),))
     chances = best_values(frontier, table)
-    blocks: list[Block] = [Bullets(items=tuple(_sentences(table, chances, name, paper)))]
+    without = chances_without_far_below(frontier, parameter, scale=scale)
+    items = [*_sentences(table, chances, name, paper), *_without_far_below(frontier, without, paper)]
+    blocks: list[Block] = [Bullets(items=tuple(items))]
     blocks.append(
         Figure(
             name=f"ap_by_{parameter}",
@@ -87,6 +89,19 @@ def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"value": list(found), "probability": list(found.values())})
 
 
+def chances_without_far_below(frontier: Frontier, parameter: str, *, scale: str = "phi") -> dict[float, float]:
+    """Give each value's probability of being the best without the trainings far below; empty where there are none."""
+    if not frontier.far_below[1].any():
+        return {}
+    rest = frontier.without_far_below
+    return by_value(best_values(rest, grid_table(rest, parameter, scale=scale)))
+
+
+def by_value(chances: pd.DataFrame) -> dict[float, float]:
+    """Give the probabilities of `best_values` by value."""
+    return {float(row["value"]): float(row["probability"]) for row in records(chances)}
+
+
 def likeliest(chances: Mapping[float, float], share: float = CREDIBLE) -> list[float]:
     """Give the fewest values, in their order, that together have at least a share of the chances of being the best."""
     ordered = sorted(chances, key=lambda value: -chances[value])
@@ -107,7 +122,7 @@ def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: flo
     if chances.empty:
         found.append(("No claim.", "Without repeated seeds at every value nothing says how far that is chance."))
     else:
-        values = likeliest({float(row["value"]): float(row["probability"]) for row in records(chances)})
+        values = likeliest(by_value(chances))
         top = records(chances.sort_values("probability", ascending=False))[0]
         told = "is the best" if top["probability"] >= CREDIBLE else "cannot be told from others"
         text = f"it is the best in {100 * top['probability']:.0f} % of draws"
@@ -121,6 +136,20 @@ def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: flo
         )
         found.append((f"The paper chose {paper:g}", f"on COCO, and gives no AP for the others{chance}."))
     return found
+
+
+def _without_far_below(
+    frontier: Frontier, chances: Mapping[float, float], paper: float | None
+) -> list[tuple[str, str]]:
+    if not chances:
+        return []
+    best = max(chances, key=lambda value: chances[value])
+    text = f"{best:g} is the best in {100 * chances[best]:.0f} % of draws"
+    if paper is not None and paper in chances and paper != best:
+        text += f", {paper:g} in {100 * chances[paper]:.0f} %"
+    count = int(frontier.far_below[1].sum())
+    whose = "its architecture's" if count == 1 else "their architectures'"
+    return [(f"Without the {words.plural(count, 'training')} far below {whose} others", f"{text}.")]
 
 
 def _caption(table: pd.DataFrame, scale: str, paper: float | None) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from scaling_lab.architecture.naming import published_name
@@ -14,7 +15,7 @@ from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
 from scaling_lab.report.posterior import SPARE, STRAIGHT
-from scaling_lab.report.tables import has_values
+from scaling_lab.report.tables import has_values, records
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -251,13 +252,10 @@ def _luck(frontier: Frontier) -> list[Bullet]:
 
 def _far_below(frontier: Frontier) -> list[Bullet]:
     """Name the trainings that ended far below others of their architecture."""
-    labels = dict(zip(frontier.architectures["architecture"], frontier.architectures["label"], strict=True))
-    groups = {str(digest): group for digest, group in frontier.trials.groupby("architecture", sort=False)}
-    limit, marks = statistics.far_below([group["ap"].tolist() for group in groups.values()])
+    limit, marks = frontier.far_below
     found = [
-        f"{labels[digest]}, seed {row['seed']}: {row['ap']:.1f}, median {group['ap'].median():.1f}"
-        for (digest, group), far in zip(groups.items(), marks, strict=True)
-        for row in group[far].to_dict("records")
+        f"{row['label']}, seed {row['seed']}: {row['ap']:.1f}, median {np.median(frontier.aps[str(row['architecture'])]):.1f}"
+        for row in records(frontier.trials[marks])
     ]
     if not found:
         return []

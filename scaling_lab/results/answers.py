@@ -105,7 +105,7 @@ def _width_factor(runs: Mapping[str, Runs]) -> str | None:
         return None
     frontier = compute_frontier(run)
     table = grid.grid_table(frontier, "width_factor")
-    chances = {row["value"]: row["probability"] for row in records(grid.best_values(frontier, table))}
+    chances = grid.by_value(grid.best_values(frontier, table))
     if PAPERS_FACTOR not in chances:
         return None
     draws = {
@@ -120,8 +120,11 @@ def _width_factor(runs: Mapping[str, Runs]) -> str | None:
         for apart in [Range.of(draws[PAPERS_FACTOR] - draws[value])]
     ]
     enough = grid.likeliest(chances)
+    far = words.plural(int(frontier.far_below[1].sum()), "training")
+    without = grid.chances_without_far_below(frontier, "width_factor")
+    rest = f" ({100 * without[PAPERS_FACTOR]:.0f} % without the {far} that ended far below)" if without else ""
     return (
-        f"{PAPERS_FACTOR} has {' and '.join(ends)}; it is the best in {100 * chances[PAPERS_FACTOR]:.0f} % of draws, and "
+        f"{PAPERS_FACTOR} has {' and '.join(ends)}; it is the best in {100 * chances[PAPERS_FACTOR]:.0f} % of draws{rest}, and "
         f"{words.listed([f'{value:g}' for value in enough])} together in at least 95 %"
     )
 

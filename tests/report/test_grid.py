@@ -73,6 +73,18 @@ def test_a_clear_winner_is_told(tmp_path: Path) -> None:
     assert "The paper" not in said
 
 
+def test_what_hangs_on_trainings_far_below_is_told(tmp_path: Path) -> None:
+    """Without its one bad seed the paper's value is the best; the draws of all seeds stay the first answer."""
+    said = texts(section(tmp_path / "none", trials(APS)))
+    assert "Without" not in said
+    aps = {16: (30.0, 30.4, 29.6, 30.1), 24: (44.0, 44.4, 43.6, 10.0), 32: (40.1, 40.5, 39.7, 40.0)}
+    said = texts(section(tmp_path / "one", trials(aps)))
+    assert "The highest mean AP has width 32" in said
+    assert "Without the 1 training far below its architecture's others 24 is the best in 100 % of draws." in said
+    said = texts(section(tmp_path / "another", trials(aps), paper=16))
+    assert "24 is the best in 100 % of draws, 16 in 0 %." in said
+
+
 def test_one_seed_supports_no_claim(tmp_path: Path) -> None:
     found = section(tmp_path, trials({width: values[:1] for width, values in APS.items()}))
     assert "No claim." in texts(found)
