@@ -141,7 +141,9 @@ class Progress:
         per_epoch = self._seconds / self._epochs if self._epochs else None
         lines = []
         for running in self._running.values():
-            left = "" if per_epoch is None else f"{duration(self._trial_left(running, per_epoch))} left"
+            seconds = 0.0 if per_epoch is None else self._trial_left(running, per_epoch)
+            # The last epoch also evaluates, so a trial may outlast its estimate; of the rest nothing is known.
+            left = f"{duration(seconds)} left" if seconds >= 0.5 else ""
             lines.append(self._line(running, "running", left=left))
         lines.append(self.summary())
         for line in lines:
@@ -157,8 +159,8 @@ class Progress:
         counts += f": {by_kind(self._kinds)}" if self._kinds else ""
         words = f"{ended} of {counted(self.planned, 'trial')} ended" + (f" ({counts})" if counts else "")
         words += f", {len(self._running)} running" if self._running else ""
-        left = self.seconds_left()
-        return words + (f", about {duration(left)} left" if left is not None and ended < self.planned else "")
+        left = self.seconds_left() if ended < self.planned else None
+        return words + (f", about {duration(left)} left" if left is not None and left >= 0.5 else "")
 
     def _line(self, running: _Running, state: str, *, left: str) -> str:
         proposal, metrics = running.proposal, running.metrics

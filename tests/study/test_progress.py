@@ -55,6 +55,19 @@ def test_the_longest_trial_bounds_the_time_left() -> None:
     assert progress.seconds_left() == pytest.approx(30)
 
 
+def test_a_trial_that_outlasts_its_estimate_claims_no_time_left() -> None:
+    clock, written = Clock(), io.StringIO()
+    progress = Progress(written, planned=1, states={}, clock=clock)
+    progress.started(proposal(1))
+    for seconds, said in ((10, True), (29, True), (20, False)):
+        clock.now += seconds
+        written.truncate(written.seek(0))
+        progress.reported(1, {"epoch": 1})
+        (line,) = (line for line in written.getvalue().splitlines() if line.startswith("trial"))
+        assert (" s left " in line) == said, line
+        assert (" s left" in progress.summary()) == said
+
+
 def test_epochs_that_are_told_again_after_a_resume_are_no_measure() -> None:
     clock = Clock()
     progress = Progress(None, planned=1, states={}, clock=clock)
