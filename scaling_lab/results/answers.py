@@ -203,7 +203,10 @@ def _scaling(runs: Mapping[str, Runs]) -> str | None:
     top = float(frontier.trials["param_times_gmacs"].max())
     others = [str(name) for name in sorted(frontier.trials["param_dimension"].unique()) if name != "compound"]
     against = differences.against(frontier, "dimension", "compound", others, times_gmacs=top)
-    return f"At {top:g} times the start's multiply-adds compound scaling has {against}; {_predicted(frontier)}"
+    unlearned = differences.below_start(frontier, "dimension", others, start={"times_gmacs": 1.0}, times_gmacs=top)
+    return (
+        f"At {top:g} times the start's multiply-adds compound scaling has {against}{unlearned}; {_predicted(frontier)}"
+    )
 
 
 def _predicted(frontier: Frontier) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 from scaling_lab.errors import UserError
@@ -48,6 +49,16 @@ def compared(frontier: Frontier, ours: Mapping[str, Any], other: Mapping[str, An
     """Write the difference of two points of the space: "+1.2 AP [0.3, 2.1]"."""
     result = statistics.welch(_aps(frontier, ours), _aps(frontier, other))
     return in_ap(result.difference, result.low, result.high)
+
+
+def below_start(frontier: Frontier, name: str, values: Sequence[Any], *, start: Mapping[str, Any], **fixed: Any) -> str:
+    """Name the values that a start was scaled by to end far below it: those trainings have not learned what its have."""
+    least = mean(_aps(frontier, start))
+    means = {plain(value): mean(_aps(frontier, {name: value, **fixed})) for value in values}
+    found = [f"{value} alone ends at {ap:.1f} AP" for value, ap in means.items() if ap < least - WIDE]
+    if not found:
+        return ""
+    return f" ({words.listed(found)}, far below the start's own {least:.1f}: too short a training)"
 
 
 def _wide(aps: Sequence[float]) -> str:
