@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.errors import UserError
 from scaling_lab.reproduction.questions import QUESTIONS, SOURCE, Asked
+
+WIDTH = 120  # of a line in characters
 
 
 def add_verbs(verbs: Any) -> None:
@@ -74,6 +77,7 @@ def _questions(options: argparse.Namespace) -> int:
                 "number": question.number,
                 "question": question.text,
                 "answer": found.get("answer") or None,
+                "details": found.get("details") or None,
                 "conditions": found.get("conditions") or None,
                 "published": question.published,
                 "where": question.where,
@@ -92,16 +96,21 @@ def _questions(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, indent=1))
         return 0
-    for row in rows:
+    for question, row in zip(QUESTIONS, rows, strict=True):
         print(f"{row['number']}. {row['question']}")
-        print(f"   published  {row['published']} ({row['where']})")
-        print(
-            f"   here       {row['answer']}\n              {row['conditions']}"
-            if row["answer"]
-            else "   here       not answered yet"
-        )
+        said = {
+            "published": question.published_where,
+            "here": row["answer"] or "not answered yet",
+            "more": row["details"],
+            "conditions": row["conditions"],
+        }
+        for name, text in said.items():
+            if text:
+                print(textwrap.fill(text, WIDTH, initial_indent=f"   {name:<11}", subsequent_indent=" " * 14))
         for run in row["runs"]:
             print(f"   {run['command']}\n              {run['state']}; {run['kept']}")
+        for command in question.measured:
+            print(f"   {command}")
         print(f"   {row['paper_command']}\n")
     print(f"published: {SOURCE}; `scaling-lab reproduce check` makes the kept reports anew and compares them, too")
     return 0

@@ -34,13 +34,29 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question of the paper: what asks it at demonstration size, and the published answer."""
+    """A question of the paper: what asks it at demonstration size, and the published answer.
+
+    `measured` are commands for what is measured without training.
+    """
 
     number: int
     text: str
     asked: tuple[Asked, ...]
     published: str
     where: str
+    measured: tuple[str, ...] = ()
+
+    @property
+    def published_where(self) -> str:
+        """Its published answer, and where that stands."""
+        return f"{self.published} ({self.where})" if self.where != "none" else self.published
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What runs all of it here, what its reports set beside others included."""
+        beside = dict.fromkeys(each.beside for each in self.asked if each.beside)
+        others = [each for question in QUESTIONS for each in question.asked if each.run in beside]
+        return (*(each.command for each in (*others, *self.asked)), *self.measured)
 
     @property
     def paper_command(self) -> str:
@@ -74,6 +90,7 @@ QUESTIONS = (
         asked=(Asked(study="fusion", form="seeds"),),
         published="fast fusion has 0.01 to 0.11 AP less than softmax and is 1.26 to 1.31 times as fast",
         where="Table 6, Figure 5",
+        measured=("python benchmarks/fusion_speed.py",),
     ),
     Question(
         number=4,

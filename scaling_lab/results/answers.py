@@ -1,6 +1,6 @@
-"""What kept runs answer to the paper's questions: a sentence or two, with intervals, and the conditions they hold under.
+"""What kept runs answer to the paper's questions: a sentence with intervals, what else is to know, and the conditions.
 
-Differences have Welch's 95 % intervals of two means over seeds, uncorrected; question 1 has intervals of the means' posterior.
+Differences have Welch's 95 % intervals of two means over seeds, uncorrected.
 "Told apart" is at 5 %, by Welch's test, corrected by Holm for all pairs (for all finalists against the baseline in question 6).
 """
 
@@ -28,7 +28,6 @@ from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.frontier import Frontier, compute_frontier
 from scaling_lab.report.scaling_law import LEAST, band, fit_law
 from scaling_lab.report.tables import records
-from scaling_lab.report.uncertainty import Range
 from scaling_lab.results import differences
 from scaling_lab.results.kept import conditions
 from scaling_lab.results.likeness import likeness_of
@@ -39,11 +38,15 @@ WORTH_TELLING = 5.0  # AP: a difference whose cost in seeds question 7 is told
 SPEEDS = "fusion_speed.csv"  # of benchmarks/fusion_speed.py, beside the kept runs
 
 
+Said = tuple[str, str]  # the sentence, and the details
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A question's answer in words, and the conditions that its numbers were measured under."""
+    """A question's answer in a sentence, what more was found, and the conditions that the numbers were measured under."""
 
     text: str
+    details: str
     conditions: str
 
 
@@ -53,8 +56,10 @@ def answer(number: int, runs: Mapping[str, Runs]) -> Answer | None:
     None where the first of them is not kept, or has one seed of each: that supports no answer.
     """
     found = {name: each for name, each in runs.items() if _is_repeated(compute_frontier(each))}
-    text = _ANSWERS[number](found)
-    return None if text is None else Answer(text=text, conditions=conditions_in_words(list(found.values())))
+    if (said := _ANSWERS[number](found)) is None:
+        return None
+    text, details = said
+    return Answer(text=text, details=details, conditions=conditions_in_words(list(found.values())))
 
 
 def _is_repeated(frontier: Frontier) -> bool:
@@ -68,8 +73,13 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
     for key, form in _CONDITIONS.items():
         values = dict.fromkeys(str(value) for each in known if (value := each[key]) is not None)
         parts += [form.format(" or ".join(values))] if values else []
-    trainings = words.plural(sum(each["trials"] for each in known), "training")
-    return f"{', '.join(parts)}, {trainings}{_spread_in_words(runs)}"
+    return f"{', '.join(parts)}, {words.plural(_trainings(runs), 'training')}{_spread_in_words(runs)}"
+
+
+def _trainings(runs: Sequence[Runs]) -> int:
+    """Count trainings; one that two runs share, to the seed, gives the same numbers in both and counts once."""
+    tables = [table[table["state"] == "complete"] for table in (run.table() for run in runs)]
+    return len(pd.concat([table[["architecture", "seed", "protocol", "epochs"]] for table in tables]).drop_duplicates())
 
 
 def _spread_in_words(runs: Sequence[Runs]) -> str:
@@ -81,7 +91,7 @@ def _spread_in_words(runs: Sequence[Runs]) -> str:
         apart += (groups.max() - groups.min())[groups.count() > 1].tolist()
     if not apart:
         return ""
-    return f"; an architecture's seeds end {median(apart):.0f} AP apart (median; {max(apart):.0f} at most)"
+    return f"; AP over an architecture's seeds ranges over {median(apart):.0f} (median) to {max(apart):.0f} (most)"
 
 
 _CONDITIONS = {
@@ -100,7 +110,7 @@ _CONDITIONS = {
 # --- one question after the other ----------------------------------------------------------------------------------------
 
 
-def _width_factor(runs: Mapping[str, Runs]) -> str | None:
+def _width_factor(runs: Mapping[str, Runs]) -> Said | None:
     if (run := runs.get("width_factor-seeds")) is None:
         return None
     frontier = compute_frontier(run)
@@ -108,41 +118,37 @@ def _width_factor(runs: Mapping[str, Runs]) -> str | None:
     chances = grid.by_value(grid.best_values(frontier, table))
     if PAPERS_FACTOR not in chances:
         return None
-    draws = {
-        float(str(value)): frontier.means_of([str(digest) for digest in group["architecture"]]).mean(axis=1)
-        for value, group in table.groupby("value")
-    }
+    # The mean of a seed's trainings over phi; every factor has them all, or `chances` would be empty.
+    seeds = frontier.trials.groupby(["param_width_factor", "seed"])["ap"].mean()
     costs = table.groupby("value")["gmacs"].mean()
     ends = [
-        f"{differences.in_ap(apart.median, apart.low, apart.high)} against {value:g}, which costs "
-        f"{costs[value] / costs[PAPERS_FACTOR]:.2f} times as much"
-        for value in (min(draws), max(draws))
-        for apart in [Range.of(draws[PAPERS_FACTOR] - draws[value])]
+        f"{differences.in_words(seeds[PAPERS_FACTOR].tolist(), seeds[value].tolist())} against {value:g} "
+        f"({costs[value] / costs[PAPERS_FACTOR]:.2f} times the multiply-adds)"
+        for value in (min(chances), max(chances))
     ]
-    enough = grid.likeliest(chances)
     far = words.plural(int(frontier.far_below[1].sum()), "training")
     without = grid.chances_without_far_below(frontier, "width_factor")
     rest = f" ({100 * without[PAPERS_FACTOR]:.0f} % without the {far} that ended far below)" if without else ""
     return (
-        f"{PAPERS_FACTOR} has {' and '.join(ends)}; it is the best in {100 * chances[PAPERS_FACTOR]:.0f} % of draws{rest}, and "
-        f"{words.listed([f'{value:g}' for value in enough])} together in at least 95 %"
+        f"{PAPERS_FACTOR} has {' and '.join(ends)}",
+        f"of draws of the mean APs that the seeds leave possible, {PAPERS_FACTOR} is the best in "
+        f"{100 * chances[PAPERS_FACTOR]:.0f} %{rest}, and "
+        f"{words.listed([f'{value:g}' for value in grid.likeliest(chances)])} together in at least 95 %",
     )
 
 
-def _feature_networks(runs: Mapping[str, Runs]) -> str | None:
-    names = {"topology_ablation-seeds": "", "topology_ablation-matched": "At equal multiply-adds: "}
+def _feature_networks(runs: Mapping[str, Runs]) -> Said | None:
     if "topology_ablation-seeds" not in runs:
         return None
-    parts = []
-    for name, lead in names.items():
-        if (run := runs.get(name)) is None:
-            continue
-        frontier = compute_frontier(run)
-        against = differences.against(frontier, "network", "bifpn", ("repeated_fpn", "panet", "none"))
-        parts.append(
-            f"{lead}{differences.highest(frontier)}. Uncorrected, BiFPN has {against}; {_agreement(run, frontier)}"
-        )
-    return ". ".join(parts)
+    names = {"topology_ablation-seeds": "at the paper's repeats", "topology_ablation-matched": "at equal multiply-adds"}
+    found = [(lead, runs[name], compute_frontier(runs[name])) for name, lead in names.items() if name in runs]
+    panet = [f"{differences.against(each, 'network', 'bifpn', ('panet',))} {lead}" for lead, _, each in found]
+    details: list[str] = []
+    for lead, run, frontier in found:
+        against = differences.against(frontier, "network", "bifpn", ("repeated_fpn", "none"))
+        best = f" {differences.highest(frontier)};" if details else ""
+        details.append(f"{lead}{best} BiFPN has {against}, and {_agreement(run, frontier)}")
+    return f"{differences.highest(found[0][2])}. BiFPN has {words.listed(panet)}", "; ".join(details)
 
 
 def _agreement(run: Runs, frontier: Frontier) -> str:
@@ -153,17 +159,17 @@ def _agreement(run: Runs, frontier: Frontier) -> str:
     p = statistics.kendall_exact_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
     return (
         f"the order of the paper's {len(table)} agrees with its own by tau-b {words.number(tau, 2)} "
-        f"([{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over what seeds leave possible; by chance "
-        f"{100 * p:.0f} % of orders agree or disagree as strongly)"
+        f"([{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over draws of the means that the seeds leave possible; "
+        f"of random orders {100 * p:.0f} % agree or disagree as strongly)"
     )
 
 
-def _fusion(runs: Mapping[str, Runs]) -> str | None:
+def _fusion(runs: Mapping[str, Runs]) -> Said | None:
     if (run := runs.get("fusion-seeds")) is None:
         return None
     frontier = compute_frontier(run)
     text = f"Fast fusion has {differences.against(frontier, 'fusion', 'fast', ('softmax', 'sum', 'unbounded'))}"
-    return f"{text}{_fusion_speed(run.path.parent / SPEEDS)}"
+    return text, _fusion_speed(run.path.parent / SPEEDS)
 
 
 def _fusion_speed(path: Path) -> str:
@@ -178,10 +184,10 @@ def _fusion_speed(path: Path) -> str:
     where = (
         f"{first['model']}, batch {first['batch']}, {first['device']}, {words.plural(int(first['threads']), 'thread')}"
     )
-    return f"; softmax's time over fast fusion's ({where}): {'; '.join(times)}"
+    return f"softmax's time over fast fusion's ({where}, benchmarks/fusion_speed.py): {'; '.join(times)}"
 
 
-def _backbone(runs: Mapping[str, Runs]) -> str | None:
+def _backbone(runs: Mapping[str, Runs]) -> Said | None:
     if (run := runs.get("backbone_and_network-seeds")) is None:
         return None
     frontier = compute_frontier(run)
@@ -193,10 +199,10 @@ def _backbone(runs: Mapping[str, Runs]) -> str | None:
 
     steps = [step((backbones[1], network), (backbones[0], network), network) for network in networks]
     more = [step((backbone, networks[1]), (backbone, networks[0]), backbone) for backbone in backbones]
-    return f"ResNet-18 for ResNet-10-T gives {words.listed(steps)}; BiFPN for FPN {words.listed(more)}"
+    return f"ResNet-18 for ResNet-10-T gives {words.listed(steps)}; BiFPN for FPN {words.listed(more)}", ""
 
 
-def _scaling(runs: Mapping[str, Runs]) -> str | None:
+def _scaling(runs: Mapping[str, Runs]) -> Said | None:
     if (run := runs.get("compound_scaling-seeds")) is None:
         return None
     frontier = compute_frontier(run)
@@ -204,9 +210,8 @@ def _scaling(runs: Mapping[str, Runs]) -> str | None:
     others = [str(name) for name in sorted(frontier.trials["param_dimension"].unique()) if name != "compound"]
     against = differences.against(frontier, "dimension", "compound", others, times_gmacs=top)
     unlearned = differences.below_start(frontier, "dimension", others, start={"times_gmacs": 1.0}, times_gmacs=top)
-    return (
-        f"At {top:g} times the start's multiply-adds compound scaling has {against}{unlearned}; {_predicted(frontier)}"
-    )
+    text = f"At {top:g} times the start's multiply-adds compound scaling has {against}{unlearned}"
+    return text, _predicted(frontier)
 
 
 def _predicted(frontier: Frontier) -> str:
@@ -227,7 +232,7 @@ def _predicted(frontier: Frontier) -> str:
     )
 
 
-def _search(runs: Mapping[str, Runs]) -> str | None:
+def _search(runs: Mapping[str, Runs]) -> Said | None:
     if (run := runs.get("topology_search-seeds")) is None:
         return None
     frontier = compute_frontier(run)
@@ -243,45 +248,49 @@ def _search(runs: Mapping[str, Runs]) -> str | None:
     ]
     means = float(chosen["ap_search"].mean()), float(chosen["ap_mean"].mean())
     return (
-        f"With fresh seeds the {words.plural(len(chosen), 'finalist')} beside BiFPN have {words.listed(found)} against it; the "
-        f"search had given them {means[0]:.1f} AP on average, fresh seeds give {means[1]:.1f}; "
-        f"{likeness_of(run, [str(digest) for digest in chosen['architecture']])}"
+        f"With fresh seeds the {words.plural(len(chosen), 'other finalist')} have {words.listed(found)} against BiFPN",
+        f"the search had given them {means[0]:.1f} AP on average, fresh seeds give {means[1]:.1f}; "
+        f"{likeness_of(run, [str(digest) for digest in chosen['architecture']])}",
     )
 
 
-def _proxies(runs: Mapping[str, Runs]) -> str | None:
+def _proxies(runs: Mapping[str, Runs]) -> Said | None:
     dear = runs.get("topology_ablation-seeds")
     cheap = {name: run for name, run in runs.items() if run is not dear}
     if dear is None or not cheap:
         return None
-    parts = []
     judged = [proxy.compute_proxy(run, dear) for run in cheap.values()]
-    for run, found in zip(cheap.values(), judged, strict=True):
-        tau = proxy_words.ranked(found.judged["cheap_ap_mean"].tau) if found.judged else "–"
-        parts.append(
-            f"{_protocol(run, found.cheap)}: tau-b {tau} with the dear order, {differences.pairs_told_apart(found.cheap)}"
-        )
+    taus = [
+        f"{proxy_words.ranked(found.judged['cheap_ap_mean'].tau) if found.judged else '–'} for {_protocol(run)}"
+        for run, found in zip(cheap.values(), judged, strict=True)
+    ]
     frontier = judged[0].dear
-    parts.append(f"dear, {_protocol(dear, frontier)}: {differences.pairs_told_apart(frontier)}")
+    protocols = [*zip(cheap.values(), (found.cheap for found in judged), strict=True), (dear, frontier)]
+    details = [f"{_protocol(run)}, {_seconds(each)}: {differences.pairs_told_apart(each)}" for run, each in protocols]
     if judged[0].judged:
         size = proxy_words.ranked(judged[0].judged["params_m"].tau)
         repeat = words.number(judged[0].ceilings.dear, 1)
-        parts.append(f"a repeat of the dear one would have {repeat} with it, and the number of parameters has {size}")
-    needed = statistics.seeds_needed(WORTH_TELLING, frontier.sd)
-    parts.append(
-        f"one difference of {WORTH_TELLING:g} AP, uncorrected, would take it about {needed or 'over 1,000'} seeds a side "
-        f"(intervals over the {len(frontier.architectures)} networks)"
+        details.append(
+            f"a repeat of the dear protocol would reach tau-b {repeat}, ranking by parameters alone has {size}"
+        )
+    needed = statistics.seeds_needed(WORTH_TELLING, frontier.sd) or "over 1,000"
+    details.append(
+        f"one comparison, uncorrected, of {WORTH_TELLING:g} AP would take the dear one about {needed} seeds a side"
     )
-    return "; ".join(parts)
+    text = f"Tau-b with the order of the dear protocol ({_protocol(dear)}): {words.listed(taus)}"
+    return f"{text}, with intervals over the {len(frontier.architectures)} networks", "; ".join(details)
 
 
-def _protocol(run: Runs, frontier: Frontier) -> str:
+def _protocol(run: Runs) -> str:
     known = conditions(run)
-    epochs = f"{known['epochs']} {'epoch' if known['epochs'] == '1' else 'epochs'}"
-    return f"{epochs} at {known['sizes']} px, {float(frontier.trials['seconds'].mean()):.0f} s a trial"
+    return f"{known['epochs']} {'epoch' if known['epochs'] == '1' else 'epochs'} at {known['sizes']} px"
 
 
-_ANSWERS: dict[int, Callable[[Mapping[str, Runs]], str | None]] = {
+def _seconds(frontier: Frontier) -> str:
+    return f"{float(frontier.trials['seconds'].mean()):.0f} s a trial"
+
+
+_ANSWERS: dict[int, Callable[[Mapping[str, Runs]], Said | None]] = {
     1: _width_factor,
     2: _feature_networks,
     3: _fusion,

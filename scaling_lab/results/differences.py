@@ -47,7 +47,12 @@ def against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **f
 
 def compared(frontier: Frontier, ours: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Write the difference of two points of the space: "+1.2 AP [0.3, 2.1]"."""
-    result = statistics.welch(_aps(frontier, ours), _aps(frontier, other))
+    return in_words(_aps(frontier, ours), _aps(frontier, other))
+
+
+def in_words(ours: Sequence[float], other: Sequence[float]) -> str:
+    """Write the difference of two means over seeds: "+1.2 AP [0.3, 2.1]"."""
+    result = statistics.welch(ours, other)
     return in_ap(result.difference, result.low, result.high)
 
 
@@ -87,7 +92,7 @@ def plain(value: Any) -> str:
 
 
 _SPELLINGS = {
-    "none": "no feature network",
+    "none": "unconnected levels",
     "fpn": "FPN",
     "repeated_fpn": "the repeated FPN",
     "panet": "PANet",

@@ -41,9 +41,9 @@ def likeness_of(runs: Runs, architectures: Sequence[str]) -> str:
     bar = drawn[int(LIKE * (len(drawn) - 1))]
     like = sum(value > bar for value in found)
     return (
-        f"{like} of {words.plural(len(found), 'finalist')} {'is' if like == 1 else 'are'} BiFPN-like (they share "
-        f"{min(found):.2f} to {max(found):.2f} of its edges between levels; random cells {statistics.median(drawn):.2f}, 95 % of "
-        f"them at most {bar:.2f})"
+        f"{like} of {words.plural(len(found), 'finalist')} {'is' if like == 1 else 'are'} BiFPN-like (of the "
+        f"edges between levels that they or BiFPN have, {min(found):.2f} to {max(found):.2f} are in both; random cells "
+        f"{statistics.median(drawn):.2f}, 95 % of them at most {bar:.2f})"
     )
 
 

@@ -13,7 +13,7 @@ from scaling_lab.results.answers import answer
 from scaling_lab.results.kept import kept_runs
 
 NAME = "answers.csv"
-COLUMNS = ("number", "question", "answer", "conditions", "published", "commands")
+COLUMNS = ("number", "question", "answer", "details", "conditions", "published", "commands")
 OPEN = "not answered yet"
 
 
@@ -28,9 +28,10 @@ def _row(question: Question, results: Path) -> dict[str, str]:
         "number": str(question.number),
         "question": question.text,
         "answer": "" if found is None else found.text,
+        "details": "" if found is None else found.details,
         "conditions": "" if found is None else found.conditions,
-        "published": f"{question.published} ({question.where})" if question.where != "none" else question.published,
-        "commands": "; ".join(each.command for each in question.asked),
+        "published": question.published_where,
+        "commands": "; ".join(question.commands),
     }
 
 
@@ -55,7 +56,8 @@ def read_answers(results: Path) -> dict[int, dict[str, str]]:
 
 
 def as_markdown(rows: Iterable[Mapping[str, str]], results: str = "reports/results") -> str:
-    """Write the table as the README has it, with a link from each question to its first page."""
+    """Write the table as the README has it, with a link from each question to its first run, and the details below it."""
+    rows = list(rows)
     lines = ["| | Question | Answer here | Conditions | The paper | Again |", "|---|---|---|---|---|---|"]
     for row in rows:
         question = next(each for each in QUESTIONS if str(each.number) == row["number"])
@@ -63,4 +65,5 @@ def as_markdown(rows: Iterable[Mapping[str, str]], results: str = "reports/resul
         commands = "<br>".join(f"`{command}`" for command in row["commands"].split("; "))
         cells = (row["number"], text, row["answer"] or OPEN, row["conditions"] or "–", row["published"], commands)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
+    details = [f"- {row['number']}: {row['details']}." for row in rows if row["details"]]
+    return "\n".join([*lines, *(["", "Beside that:", "", *details] if details else [])]) + "\n"
