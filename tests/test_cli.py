@@ -138,6 +138,10 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["count", "d0", "--min-level", "0"], "levels P0 to P7"),
         (["show", "studies", "--width", "3"], "--width changes a detector, and studies is a folder"),
         (["run", "studies/missing.py"], "there is no study file studies/missing.py; there are studies/"),
+        (
+            ["run", "studies/topolgy_search.py"],
+            "topolgy_search.py (did you mean 'studies/topology_search.py'?); there are studies/",
+        ),
         (["run", "nowhere/missing.py"], "there is no study file nowhere/missing.py; there are studies/"),
         (["run", "studies"], "studies is a folder; give a study's file; there are studies/"),
         (["run", "tests/data"], "tests/data is a folder; give a study's file; there are studies/"),
@@ -154,6 +158,10 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["init", "x" * 300], "xxx cannot be read: File name too long"),
         (["init", "README.md/x"], "README.md/x/search_spaces cannot be written: Not a directory"),
         (["run", "studies/topology_ablation.py", "--form", "huge"], "form 'huge' is unknown; allowed are smoke, seeds"),
+        (
+            ["run", "studies/topology_ablation.py", "--form", "sedes"],
+            "form 'sedes' is unknown (did you mean 'seeds'?); allowed",
+        ),
         (["run", "studies/topology_ablation.py", "--data", "yolo:x"], "yolo:x"),
         (["report", "runs/missing"], "runs/missing"),
         (["report", "runs/missing", "runs/gone"], "runs/missing is not a run: it holds no ledger.sqlite"),
@@ -191,6 +199,15 @@ def test_evaluate_prints_the_twelve_numbers(weights: Path, capsys: pytest.Captur
     result = json.loads(capsys.readouterr().out)
     assert {*SUMMARY, "ap_by_class"} <= set(result)
     assert list(result["ap_by_class"]) == ["small", "square", "disc"]
+
+
+def test_an_unknown_option_is_told_with_its_verbs_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "d0", "--data", "shapes", "--epochs", "1"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "--set NAME=VALUE" in said
+    assert said.endswith("scaling-lab train: error: unrecognized arguments: --epochs 1\n")
 
 
 @pytest.mark.parametrize("size", ["abc", "512x", "5_12", "0", "64x16", "-5"])

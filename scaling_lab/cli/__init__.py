@@ -27,7 +27,9 @@ from scaling_lab.errors import UserError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; give the exit code."""
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:  # by the verb's own parser, whose usage says what there is
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return int(options.verb(options) or 0)
     except UserError as error:

@@ -24,7 +24,7 @@ def add_verb(
         epilog="\n".join(["examples:", *(f"  scaling-lab {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(verb=run)
+    parser.set_defaults(verb=run, parser=parser)
     parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
     return parser
 

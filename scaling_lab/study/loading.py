@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import near
 from scaling_lab.errors import UserError
 from scaling_lab.study.study import Space, Study
 from scaling_lab.user_files import import_file, locate
@@ -92,7 +93,8 @@ def _check_is_file(path: Path) -> None:
     is_folder = path.is_dir()
     what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
     found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
-    raise UserError(what + (f"; there are {some_of(found)}" if found else ""))
+    meant = "" if is_folder else near(str(path), found)
+    raise UserError(what + meant + (f"; there are {some_of(found)}" if found else ""))
 
 
 def _studies(folder: Path) -> list[str]:

@@ -21,6 +21,7 @@ from scaling_lab.checks import (
     check_number,
     check_text,
     check_whole,
+    near,
 )
 from scaling_lab.errors import UserError
 from scaling_lab.study.finalists import Finalists
@@ -126,12 +127,14 @@ class Study(Fields):
             raise UserError('objectives is empty; it needs at least one, such as {"ap": "maximize"}')
         for name, direction in self.objectives.items():
             if name not in MEASURED + COSTS:
-                raise UserError(f"objective {name!r} is unknown; allowed are {', '.join(MEASURED + COSTS)}")
+                raise UserError(
+                    f"objective {name!r} is unknown{near(name, MEASURED + COSTS)}; allowed are {', '.join(MEASURED + COSTS)}"
+                )
             if direction not in DIRECTIONS:
                 raise UserError(f"objective {name!r} has direction {direction!r}; allowed are {', '.join(DIRECTIONS)}")
         for name, limit in self.limits.items():
             if name not in COSTS:
-                raise UserError(f"limit {name!r} is unknown; allowed are {', '.join(COSTS)}")
+                raise UserError(f"limit {name!r} is unknown{near(name, COSTS)}; allowed are {', '.join(COSTS)}")
             check_number(f"limit {name!r}", limit, above=0)
         if self.latency_model is not None:
             check_text("latency_model", self.latency_model, "the path of a file, as text")
@@ -241,7 +244,9 @@ class Study(Fields):
         if name is None:
             return self
         if name not in self.forms:
-            raise UserError(f"form {name!r} is unknown; allowed are {', '.join(self.forms) or 'none'}")
+            raise UserError(
+                f"form {name!r} is unknown{near(name, self.forms)}; allowed are {', '.join(self.forms) or 'none'}"
+            )
         return dataclasses.replace(self, **self.forms[name])
 
     def to_dict(self) -> dict[str, Any]:
