@@ -93,7 +93,7 @@ def _check_is_file(path: Path) -> None:
     is_folder = path.is_dir()
     what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
     found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
-    meant = "" if is_folder else near(str(path), found)
+    meant = "" if is_folder else near(path.stem, [Path(each).stem for each in found])
     raise UserError(what + meant + (f"; there are {some_of(found)}" if found else ""))
 
 
