@@ -1,7 +1,7 @@
 """Is it better to scale all dimensions together than any one alone? The paper's Figure 6, from one start to equal budgets.
 
     scaling-lab run studies/compound_scaling.py                     13 trials, about 25 minutes on 2 CPU cores: a demonstration
-    scaling-lab run studies/compound_scaling.py --form seeds        5 epochs and 5 seeds, about 2 hours
+    scaling-lab run studies/compound_scaling.py --form seeds        5 epochs and 5 seeds, about an hour and a half
     scaling-lab run studies/compound_scaling.py --form paper --data coco:DIR        from D0, 13 detectors, on GPUs
 
 Its report fits a law to each way of scaling and predicts the dearest from the others.
