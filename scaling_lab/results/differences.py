@@ -63,7 +63,7 @@ def below_start(frontier: Frontier, name: str, values: Sequence[Any], *, start: 
     found = [f"{value} alone ends at {ap:.1f} AP" for value, ap in means.items() if ap < least - WIDE]
     if not found:
         return ""
-    return f" ({words.listed(found)}, far below the start's own {least:.1f}: too short a training)"
+    return f" ({words.listed(found)}, far below the start's own {least:.1f}: so trained they have not learned the task)"
 
 
 def _wide(aps: Sequence[float]) -> str:
