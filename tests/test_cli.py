@@ -140,7 +140,7 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["run", "studies/missing.py"], "there is no study file studies/missing.py; there are studies/"),
         (
             ["run", "studies/topolgy_search.py"],
-            "topolgy_search.py (did you mean 'topology_search'?); there are studies/",
+            "topolgy_search.py (did you mean studies/topology_search.py?); there are studies/",
         ),
         (["run", "nowhere/missing.py"], "there is no study file nowhere/missing.py; there are studies/"),
         (["run", "studies"], "studies is a folder; give a study's file; there are studies/"),

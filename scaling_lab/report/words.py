@@ -264,7 +264,7 @@ def _far_below(frontier: Frontier) -> list[Bullet]:
         f"{len(found)} of {plural(len(frontier.trials), 'training')} ended more than {limit:.1f} AP ({statistics.FAR:g} robust "
         f"SDs) below the median of the same architecture's {what}. {'It' if len(found) == 1 else 'They'} did not learn what the "
         "others did: intervals and ps suppose seeds that spread evenly, and are too narrow where some do not. Of an "
-        "architecture most of whose trainings fail, none is named here: its median is low too."
+        "architecture most of whose trainings fail, few or none are named here: its median is low too."
     )
     return [("Trainings far below.", text)]
 

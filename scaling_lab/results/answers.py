@@ -73,22 +73,21 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
     for key, form in _CONDITIONS.items():
         values = dict.fromkeys(str(value) for each in known if (value := each[key]) is not None)
         parts += [form.format(" or ".join(values))] if values else []
-    return f"{', '.join(parts)}, {words.plural(_trainings(runs), 'training')}{_spread_in_words(runs)}"
+    trainings = _trainings(runs)
+    return f"{', '.join(parts)}, {words.plural(len(trainings), 'training')}{_spread_in_words(trainings)}"
 
 
-def _trainings(runs: Sequence[Runs]) -> int:
-    """Count trainings; one that two runs share, to the seed, gives the same numbers in both and counts once."""
-    tables = [table[table["state"] == "complete"] for table in (run.table() for run in runs)]
-    return len(pd.concat([table[["architecture", "seed", "protocol", "epochs"]] for table in tables]).drop_duplicates())
+def _trainings(runs: Sequence[Runs]) -> pd.DataFrame:
+    """Give the complete trainings; one that two runs share, to the seed, gives the same numbers in both and is there once."""
+    same = ["architecture", "role", "seed", "protocol", "epochs"]
+    whole = pd.concat([run.table()[["state", *same, "ap"]] for run in runs])
+    return whole[whole["state"] == "complete"].drop_duplicates(same)
 
 
-def _spread_in_words(runs: Sequence[Runs]) -> str:
+def _spread_in_words(trainings: pd.DataFrame) -> str:
     """Say how far apart seeds of one architecture end: where some trainings never begin to learn, the most tells it."""
-    apart: list[float] = []
-    for run in runs:
-        table = run.table()
-        groups = table[table["state"] == "complete"].groupby(["architecture", "role"])["ap"]
-        apart += (groups.max() - groups.min())[groups.count() > 1].tolist()
+    groups = trainings.groupby(["architecture", "role", "protocol", "epochs"])["ap"]
+    apart = (groups.max() - groups.min())[groups.count() > 1].tolist()
     if not apart:
         return ""
     return f"; AP over an architecture's seeds ranges over {median(apart):.0f} (median) to {max(apart):.0f} (most)"
@@ -118,19 +117,24 @@ def _width_factor(runs: Mapping[str, Runs]) -> Said | None:
     chances = grid.by_value(grid.best_values(frontier, table))
     if PAPERS_FACTOR not in chances:
         return None
-    # The mean of a seed's trainings over phi; every factor has them all, or `chances` would be empty.
-    seeds = frontier.trials.groupby(["param_width_factor", "seed"])["ap"].mean()
+    # The mean over phi of the seeds that have a training at each.
+    seeds = frontier.trials.groupby(["param_width_factor", "seed"])["ap"].agg(["mean", "count"])
+    whole = seeds.loc[seeds["count"] == table["scale"].nunique(), "mean"]
+    means = {value: whole[whole.index.get_level_values(0) == value].tolist() for value in chances}
+    if min(map(len, means.values())) < 2:
+        return None
     costs = table.groupby("value")["gmacs"].mean()
+    all_of = {value: [ap for aps in table.loc[table["value"] == value, "aps"] for ap in aps] for value in chances}
     ends = [
-        f"{differences.in_words(seeds[PAPERS_FACTOR].tolist(), seeds[value].tolist())} against {value:g} "
-        f"({costs[value] / costs[PAPERS_FACTOR]:.2f} times the multiply-adds)"
+        f"{differences.in_words(means[PAPERS_FACTOR], means[value])} against {value:g} "
+        f"({costs[value] / costs[PAPERS_FACTOR]:.2f} times the multiply-adds){differences.wide(all_of[value])}"
         for value in (min(chances), max(chances))
     ]
     far = words.plural(int(frontier.far_below[1].sum()), "training")
     without = grid.chances_without_far_below(frontier, "width_factor")
     rest = f" ({100 * without[PAPERS_FACTOR]:.0f} % without the {far} that ended far below)" if without else ""
     return (
-        f"{PAPERS_FACTOR} has {' and '.join(ends)}",
+        f"{PAPERS_FACTOR}{differences.wide(all_of[PAPERS_FACTOR])} has {' and '.join(ends)}",
         f"of draws of the mean APs that the seeds leave possible, {PAPERS_FACTOR} is the best in "
         f"{100 * chances[PAPERS_FACTOR]:.0f} %{rest}, and "
         f"{words.listed([f'{value:g}' for value in grid.likeliest(chances)])} together in at least 95 %",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from scaling_lab.errors import UserError
@@ -39,7 +39,7 @@ def against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **f
     """Compare one value of a parameter with others: "+1.2 AP [0.3, 2.1] against fpn, …"."""
     found = [
         f"{compared(frontier, {name: ours, **fixed}, {name: other, **fixed})} against {plain(other)}"
-        f"{_wide(_aps(frontier, {name: other, **fixed}))}"
+        f"{wide(_aps(frontier, {name: other, **fixed}))}"
         for other in others
     ]
     return words.listed(found)
@@ -57,16 +57,22 @@ def in_words(ours: Sequence[float], other: Sequence[float]) -> str:
 
 
 def below_start(frontier: Frontier, name: str, values: Sequence[Any], *, start: Mapping[str, Any], **fixed: Any) -> str:
-    """Name the values that a start was scaled by to end far below it: those trainings have not learned what its have."""
-    least = mean(_aps(frontier, start))
-    means = {plain(value): mean(_aps(frontier, {name: value, **fixed})) for value in values}
-    found = [f"{value} alone ends at {ap:.1f} AP" for value, ap in means.items() if ap < least - WIDE]
+    """Name the values by which a start was scaled to end far below it, by medians; nothing where the start has no two seeds."""
+    starts = _aps(frontier, start, needed=False)
+    if len(starts) < 2:
+        return ""
+    scaled = {plain(value): _aps(frontier, {name: value, **fixed}) for value in values}
+    found = [
+        f"{value} alone ends at {mean(aps):.1f} AP"
+        for value, aps in scaled.items()
+        if median(aps) < median(starts) - WIDE
+    ]
     if not found:
         return ""
-    return f" ({words.listed(found)}, far below the start's own {least:.1f}: so trained they have not learned the task)"
+    return f" ({words.listed(found)}, far below the {mean(starts):.1f} of what they were scaled from)"
 
 
-def _wide(aps: Sequence[float]) -> str:
+def wide(aps: Sequence[float]) -> str:
     """Tell the range of seeds that lie far apart: some of those trainings did not learn what the others did."""
     return f" (seeds {min(aps):.0f} to {max(aps):.0f})" if max(aps) - min(aps) > WIDE else ""
 
@@ -76,12 +82,12 @@ def in_ap(difference: float, low: float, high: float) -> str:
     return f"{words.signed(difference)} AP {words.signed_interval(low, high)}"
 
 
-def _aps(frontier: Frontier, point: Mapping[str, Any]) -> list[float]:
-    """Give the APs of the trials at a point of the space. Raises UserError where none is complete."""
+def _aps(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True) -> list[float]:
+    """Give the APs of the trials at a point of the space. Raises UserError where one is needed and none is complete."""
     trials = frontier.trials
     for name, value in point.items():
         trials = trials[trials[f"param_{name}"] == value]
-    if trials.empty:
+    if needed and trials.empty:
         raise UserError(f"no complete trial has {words.listed([f'{name} {value}' for name, value in point.items()])}")
     return [float(ap) for ap in trials["ap"]]
 
