@@ -23,7 +23,7 @@ DIMENSIONS = {
 # With the small detector's own feature network and heads, an eighth and a seventh of its multiply-adds, twice the cost would
 # take 31 cells; here they are a quarter and a third. Budgets hold for the eight classes of Shapes, whatever a study has. With two
 # cells and two layers of heads a feature at P3 sees 71 px far, which at 128 px is beyond the light of Shapes (57 px): the start
-# needs no other level to tell small objects' classes.
+# may need no other level to tell small objects' classes.
 START = dataclasses.replace(
     SMALL, base=dataclasses.replace(SMALL.base, width=64, repeats=2, head_repeats=2, num_classes=8), width_factor=1.35
 )
