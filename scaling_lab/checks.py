@@ -31,9 +31,15 @@ def check_fields(thing: str, names: Iterable[str], allowed: Sequence[str]) -> No
 
 def near(name: object, allowed: Iterable[object]) -> str:
     """Give " (did you mean 'x'?)" for the allowed text that is most like this one, nothing where none is."""
+    found = nearest(name, allowed)
+    return "" if found is None else f" (did you mean {found!r}?)"
+
+
+def nearest(name: object, allowed: Iterable[object]) -> str | None:
+    """Give the allowed text that is most like this one, None where none is."""
     words = [each for each in allowed if isinstance(each, str)]
     found = difflib.get_close_matches(name, words, n=1) if isinstance(name, str) else []
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    return found[0] if found else None
 
 
 def check_whole(name: str, value: object, *, least: int | None = None) -> None:

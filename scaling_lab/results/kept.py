@@ -129,7 +129,7 @@ def conditions(runs: Runs) -> dict[str, Any]:
     """Give what a run's numbers hold for, as text: data, images, held_out, gmacs, sizes (pixels), epochs, seeds, device.
 
     `gmacs` are those of one image from the cheapest to the dearest detector, `seeds` those of an architecture in the search,
-    `fresh` those of finalists; `trials` is a number.
+    `fresh` those of finalists.
     """
     table, meta = runs.table(), runs.meta
     complete = table[table["state"] == "complete"]
@@ -148,7 +148,6 @@ def conditions(runs: Runs) -> dict[str, Any]:
         "seeds": _span(_repeats(complete[searched])),
         "fresh": _span(_repeats(complete[~searched])) if (~searched).any() else None,
         "device": " and ".join(sorted(set(table["device"].dropna().astype(str)))) or "no device",
-        "trials": len(complete),
     }
 
 

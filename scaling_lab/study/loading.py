@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import nearest
 from scaling_lab.errors import UserError
 from scaling_lab.study.study import Space, Study
 from scaling_lab.user_files import import_file, locate
@@ -94,8 +94,8 @@ def _check_is_file(path: Path) -> None:
     what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
     found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
     stems = {Path(each).stem: each for each in found}
-    closest = difflib.get_close_matches(path.stem, stems, n=1)
-    meant = f" (did you mean {stems[closest[0]]}?)" if closest and not is_folder else ""
+    closest = None if is_folder else nearest(path.stem, stems)
+    meant = "" if closest is None else f" (did you mean {stems[closest]}?)"
     raise UserError(what + meant + (f"; there are {some_of(found)}" if found else ""))
 
 
