@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
+    from scaling_lab.data.looking import Files
 
 SHEET = Path("data_sheet.png")
 SPLITS = ("train", "val")
@@ -55,19 +57,32 @@ def _data(options: argparse.Namespace) -> int:
             raise UserError(f"{name} is {value}; allowed are whole numbers from 1")
     source = find_source(options.data)
     summaries = {split: summarize(source, split, options.image_size) for split in SPLITS}
-    broken = sorted(_broken(source, options.json)) if options.check_images else []
+    files = _files(source, options)
+    broken = sorted(line for each in files.values() for line in each.unusable) if options.check_images else []
     sheet = None if options.no_sheet else options.sheet
     if sheet is not None:
         broken += [line for line in _write_sheet(source, options) if line not in broken]
     if options.json:
         print(
             json.dumps(
-                {"data": source.to_dict(), **summaries, "broken_images": broken, "sheet": sheet}, indent=1, default=str
+                {
+                    "data": source.to_dict(),
+                    **summaries,
+                    "files": {split: dataclasses.asdict(each) for split, each in files.items()},
+                    "broken_images": broken,
+                    "sheet": sheet,
+                },
+                indent=1,
+                default=str,
             )
         )
     else:
         print(_text(source, summaries, options.image_size))
-        remarks = [*_remarks(summaries), *_broken_words(broken, options.check_images)]
+        remarks = [
+            *_remarks(summaries),
+            *_file_remarks(source, files, options.check_images),
+            *_broken_words(broken, options.check_images),
+        ]
         print("\n".join(["", *remarks, *([] if sheet is None else [f"contact sheet: {sheet}"])]))
     outside = any(summary["outside"] for summary in summaries.values()) and not getattr(source, "cut_boxes", False)
     return 1 if broken or outside else 0
@@ -84,23 +99,25 @@ def _write_sheet(source: Source, options: argparse.Namespace) -> list[str]:
     return broken
 
 
-def _broken(source: Source, quiet: bool) -> Iterator[str]:
-    """Read every image from disk; give what is wrong with each that is not as it must be."""
-    from scaling_lab.data.shapes import Shapes
+def _files(source: Source, options: argparse.Namespace) -> dict[str, Files]:
+    """Look at each split's image files, or only at headers; nothing where images are made on the fly."""
+    from scaling_lab.data.looking import look_through
+    from scaling_lab.data.on_disk import OnDisk
     from scaling_lab.data.summary import annotations_of
 
-    if isinstance(source, Shapes):
-        return
+    if not isinstance(source, OnDisk):
+        return {}
+    found = {}
     for split in SPLITS:
+
+        def tick(done: int, count: int, split: str = split) -> None:
+            if sys.stderr.isatty() and not options.json and (done % 100 == 0 or done == count):
+                end = "\n" if done == count else ""
+                print(f"\r{split}: {done} of {count} images", end=end, file=sys.stderr, flush=True)
+
         entries = annotations_of(source, split).entries
-        for done, entry in enumerate(entries, 1):
-            try:
-                source.image(split, entry)
-            except UserError as error:
-                yield str(error)
-            if sys.stderr.isatty() and not quiet and (done % 100 == 0 or done == len(entries)):
-                end = "\n" if done == len(entries) else ""
-                print(f"\r{split}: {done} of {len(entries)} images", end=end, file=sys.stderr, flush=True)
+        found[split] = look_through(source, split, entries, decode=options.check_images, tick=tick)
+    return found
 
 
 # --- in words --------------------------------------------------------------------------------------------------------
@@ -164,6 +181,13 @@ def _remarks(summaries: Summaries) -> Iterator[str]:
             yield f"{len(outside) - MOST_NAMED} more boxes of {split} are outside their images"
     if any(summaries[split]["outside"] for split in SPLITS):
         yield "training refuses boxes more than a pixel outside their image; cut_boxes cuts them off"
+
+
+def _file_remarks(source: Source, files: Mapping[str, Files], checked: bool) -> Iterator[str]:
+    for split, each in files.items():
+        yield from each.remarks(getattr(source, split))
+        if each.unusable and not checked:
+            yield f"{len(each.unusable):,} images of {split} cannot be used; --check-images names them"
 
 
 def _broken_words(broken: list[str], checked: bool) -> list[str]:

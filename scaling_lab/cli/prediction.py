@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -13,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 from scaling_lab.checks import check_number
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
-from scaling_lab.errors import UserError, first_line
+from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from scaling_lab.data import Source
+    from scaling_lab.data.images import Reading
     from scaling_lab.detection import Detections
     from scaling_lab.model import Detector
 
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def add_verbs(verbs: Any) -> None:
@@ -47,7 +50,16 @@ def add_verbs(verbs: Any) -> None:
     names.add_argument(
         "--names", help="the classes' names: with commas, or a file with one in each line (the weights')"
     )
-    names.add_argument("--data", help="the data set that has the classes' names: shapes, coco:DIR or voc:DIR")
+    names.add_argument(
+        "--data",
+        help="the data set that has the classes' names, and says how images are read: shapes, coco:DIR or voc:DIR",
+    )
+    predict.add_argument(
+        "--white",
+        type=float,
+        metavar="VALUE",
+        help="what is white in grey images of 16 or 32 bits or floats (the file's)",
+    )
     predict.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
@@ -55,6 +67,8 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from scaling_lab.data import parse_source
+    from scaling_lab.data.images import read_picture
     from scaling_lab.model import load_checkpoint
 
     check_number("--min-score", options.min_score, least=0, most=1)
@@ -64,12 +78,14 @@ def _predict(options: argparse.Namespace) -> int:
     detector = load_checkpoint(options.model, options.weights).to(device).eval()
     names = class_names(options, detector.spec.num_classes)
     size = options.image_size or detector.spec.image_size
+    source = None if options.data is None else parse_source(options.data)
+    reading, sizes = reading_of(source, options.white), _annotated_sizes(source, files)
     found: list[dict[str, Any]] = []
     for file, picture in zip(files, pictures, strict=True):
         try:
-            image = read_image(file)
+            image = read_picture(file, reading, sizes.get(file)).image
         except UserError as error:  # the others are worth their while
-            print(f"scaling-lab: {error}", file=sys.stderr)
+            print(f"scaling-lab: {error}", file=sys.stderr, flush=True)
             continue
         rows = _rows(detections(detector, image, size, device), names, options.min_score)
         _write(_drawn(image, rows), picture)
@@ -119,16 +135,20 @@ def picture_files(files: Sequence[Path], folder: Path) -> list[Path]:
     return pictures
 
 
-def read_image(file: Path) -> Image.Image:
-    """Read an image as RGB, upright as its camera says. Raises UserError with its name where that is not possible."""
-    from PIL import Image, ImageOps
+def reading_of(source: Source | None, white: float | None) -> Reading:
+    """Say how images are read: as the data set's are, where one is told."""
+    from scaling_lab.data.images import Reading
+    from scaling_lab.data.on_disk import OnDisk
 
-    try:
-        with Image.open(file) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"{file} cannot be read as an image: {reason}") from None
+    reading = source.reading if isinstance(source, OnDisk) else Reading()
+    return reading if white is None else dataclasses.replace(reading, white=white)
+
+
+def _annotated_sizes(source: Source | None, files: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Give (height, width) by the annotations for images of the data set: its boxes are in these pixels."""
+    from scaling_lab.data.on_disk import OnDisk
+
+    return source.sizes_of(files) if isinstance(source, OnDisk) else {}
 
 
 def _write(picture: Image.Image, file: Path) -> None:
@@ -183,8 +203,6 @@ def _names_of_data(text: str, num_classes: int) -> list[str]:
 
 def detections(detector: Detector, image: Image.Image, size: tuple[int, int], device: torch.device) -> Detections:
     """Find objects in an image that is fitted into `size` (height, width); boxes are in the image's own pixels."""
-    import dataclasses
-
     import numpy as np
     import torch
 

@@ -46,8 +46,18 @@ def parse_source(text: str) -> Source:
         name: value if equals else True for name, equals, value in (field.partition("=") for field in fields)
     }
     if kind in _ON_DISK and folder:
+        if "white" in named:
+            named["white"] = _number(named["white"])
         return source_from_dict({"folder": folder, **named, "kind": kind})
     if place == Shapes.kind:
         numbers = {name: int(value) if str(value).isdigit() else value for name, value in named.items()}
         return source_from_dict({**numbers, "kind": kind})
     raise UserError(f"--data is {text!r}; allowed are shapes, coco:DIR and voc:DIR")
+
+
+def _number(value: object) -> object:
+    """Read a number; what is none comes back, for the source to name it."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return value

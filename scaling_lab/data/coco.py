@@ -29,8 +29,8 @@ class Coco(OnDisk):
     val: str = "val2017"
 
     def digest(self) -> str:
-        """Hash the names of the splits and the bytes of both annotation files."""
-        digest = hashlib.sha256(json.dumps([self.train, self.val]).encode())
+        """Hash the names of the splits, the settings that change pixels and the bytes of both annotation files."""
+        digest = hashlib.sha256(json.dumps([self.train, self.val, *self._pixel_settings()]).encode())
         for split in ("train", "val"):
             digest.update(_digest(*self._stamped(split)))
         return digest.hexdigest()

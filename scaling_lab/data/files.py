@@ -1,25 +1,17 @@
-"""Reads single files of a set: bytes, and images as RGB. What cannot be read is one line with the file's name."""
+"""Reads the files of a set: bytes, and images that must be as their annotations say."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scaling_lab.data.entries import Entry
+from scaling_lab.data.images import BrokenImage, Look, MissingImage, Picture, Reading, look_at_image, read_picture
 from scaling_lab.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL import Image
-
 
 # What a JPEG file and a PNG file end with.
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
 _END = max(map(len, _ENDS))
-
-
-class BrokenImage(UserError):
-    """An image file is missing, truncated or no image: what `skip_broken` skips."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -32,11 +24,32 @@ def read_bytes(path: Path) -> bytes:
 
 def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
     """Say that an image's file is not there."""
-    return BrokenImage(f"{path} does not exist, but the annotations name it (image id {entry.image_id}){others}")
+    return MissingImage(f"{path} does not exist, but the annotations name it (image id {entry.image_id}){others}")
 
 
-def check_whole_image(path: Path, entry: Entry) -> None:
-    """Raise as `read_image` does, but look at an image's end alone where it is the end of a JPEG or PNG file."""
+def look_at(path: Path, entry: Entry, reading: Reading) -> Look:
+    """Read an image's header. Raises as `read_image` does, as far as the header shows it."""
+    try:
+        look = look_at_image(path, reading, entry.size)
+    except MissingImage as error:
+        raise missing_image(path, entry) from error
+    _check_size(path, look, entry)
+    return look
+
+
+def read_image(path: Path, entry: Entry, reading: Reading) -> Picture:
+    """Read an image as RGB. Raises BrokenImage, and UserError where its size is not the annotations'."""
+    try:
+        picture = read_picture(path, reading, entry.size)
+    except MissingImage as error:
+        raise missing_image(path, entry) from error
+    _check_size(path, picture.look, entry)
+    return picture
+
+
+def check_whole_image(path: Path, entry: Entry, reading: Reading) -> None:
+    """Raise as `read_image` does, but look at header and end alone where the end is that of a JPEG or PNG file."""
+    look_at(path, entry, reading)
     try:
         with path.open("rb") as file:
             file.seek(-min(path.stat().st_size, _END), os.SEEK_END)
@@ -44,21 +57,16 @@ def check_whole_image(path: Path, entry: Entry) -> None:
     except OSError:
         end = b""
     if not end.endswith(_ENDS):
-        read_image(path, entry)
+        read_image(path, entry, reading)
 
 
-def read_image(path: Path, entry: Entry) -> Image.Image:
-    """Read an image as RGB. Raises BrokenImage, and UserError where its size is not the annotations'."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except FileNotFoundError as error:
-        raise missing_image(path, entry) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenImage(f"{path} cannot be read as an image: {error}; allowed is a whole JPEG or PNG file") from error
-    if (image.height, image.width) != entry.size:
-        said = f"{entry.size[1]} x {entry.size[0]}"
-        raise UserError(f"{path} is {image.width} x {image.height} pixels, the annotations say {said}; they must agree")
-    return image
+def _check_size(path: Path, look: Look, entry: Entry) -> None:
+    if look.size == entry.size:
+        return
+    height, width = look.size
+    how = {"kept": " as stored", "": ""}.get(look.turn, " turned as its EXIF says")
+    advice = (
+        "; orientation=auto takes the way that the annotations have" if look.size == entry.size[::-1] and how else ""
+    )
+    said = f"{entry.size[1]} x {entry.size[0]}"
+    raise UserError(f"{path} is {width} x {height} pixels{how}, the annotations say {said}; they must agree{advice}")

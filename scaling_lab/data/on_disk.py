@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +14,8 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_flag, check_text
 from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
-from scaling_lab.data.files import check_whole_image, missing_image, read_image
+from scaling_lab.data.files import check_whole_image, look_at, missing_image, read_image
+from scaling_lab.data.images import Look, Picture, Reading
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ class OnDisk(Fields, ABC):
     `skip_broken`: a training image that is missing or broken is left out, another takes its place in the batch, and it is
     counted; held-out images are never skipped, for the AP is of all of them. `cut_boxes`: a box that reaches out of its image
     by more than a pixel is cut off at the edge in training (the ground truth for the AP stays the file's), where without
-    it such a box is an error.
+    it such a box is an error. `orientation` and `white` say how image files become pixels: see `Reading`.
 
     Nothing is read before it is asked for, so that a study can be loaded where its data are not. Every reading property
     and method raises UserError with the file, the thing and what is allowed.
@@ -43,6 +46,8 @@ class OnDisk(Fields, ABC):
     val: str
     skip_broken: bool = False
     cut_boxes: bool = False
+    orientation: str = Reading.orientation
+    white: float | None = Reading.white
 
     def __post_init__(self) -> None:
         if isinstance(self.folder, Path):
@@ -51,6 +56,10 @@ class OnDisk(Fields, ABC):
             check_text(f"{type(self).__name__}: {name}", getattr(self, name), "a name")
         for name in ("skip_broken", "cut_boxes"):
             check_flag(f"{type(self).__name__}: {name}", getattr(self, name))
+        try:
+            _ = self.reading
+        except UserError as error:
+            raise UserError(f"{type(self).__name__}: {error}") from None
 
     # --- what a format says of itself
 
@@ -78,6 +87,11 @@ class OnDisk(Fields, ABC):
         """The category ids in rising order: a place in this tuple is the class index that the network uses."""
         # The held-out split is the smaller one; `entries` checks that the other agrees.
         return tuple(category["id"] for category in self._categories("val"))
+
+    @property
+    def reading(self) -> Reading:
+        """How the image files are read."""
+        return Reading(orientation=self.orientation, white=self.white)
 
     @property
     def root(self) -> Path:
@@ -121,7 +135,8 @@ class OnDisk(Fields, ABC):
     def check_images(self, *splits: str) -> None:
         """Raise UserError where a file is not there, or a held-out image is cut short: hours of training should not end so.
 
-        What `skip_broken` allows to be missing is not looked for. No image is decoded whose end is there.
+        What `skip_broken` allows to be missing is not looked for. Of held-out images whose end is there the header alone
+        is read.
         """
         for split in splits:
             if split == "train" and self.skip_broken:
@@ -140,11 +155,43 @@ class OnDisk(Fields, ABC):
                 raise missing_image(path, entry, others)
             if split == "val":
                 for entry in self.entries(split):
-                    check_whole_image(self.image_path(split, entry), entry)
+                    check_whole_image(self.image_path(split, entry), entry, self.reading)
 
     def image(self, split: str, entry: Entry) -> Image.Image:
         """Read one image as RGB; its size must be the annotations'. Raises BrokenImage where there is no whole image."""
-        return read_image(self.image_path(split, entry), entry)
+        return self.picture(split, entry).image
+
+    def picture(self, split: str, entry: Entry) -> Picture:
+        """Read one image as `image` does, with how it was turned."""
+        return read_image(self.image_path(split, entry), entry, self.reading)
+
+    def look(self, split: str, entry: Entry) -> Look:
+        """Read one image's header. Raises as `image` does, as far as the header shows it."""
+        return look_at(self.image_path(split, entry), entry, self.reading)
+
+    def sizes_of(self, files: Iterable[Path]) -> dict[Path, tuple[int, int]]:
+        """Give (height, width) by the annotations for those of the files that are images of this set.
+
+        The other split is read only where the first does not name all of them, and need not be there.
+        """
+        root = self.root.resolve()
+        places = {file.parent.resolve() / file.name: file for file in files}
+        places = {place: file for place, file in places.items() if place.is_relative_to(root)}
+        names = {place.name for place in places}
+        found: dict[Path, tuple[int, int]] = {}
+        for split in ("val", "train"):
+            if len(found) == len(places):
+                break
+            with contextlib.suppress(UserError):
+                for entry in self.read_split(split).entries:
+                    own = self.image_path(split, entry)
+                    if own.name in names and (file := places.get(own.parent.resolve() / own.name)):
+                        found[file] = entry.size
+        return found
+
+    def _pixel_settings(self) -> list[Any]:
+        """Give what of the settings changes the pixels, for `digest`; nothing where all is as usual."""
+        return [] if self.reading == Reading() else [self.orientation, self.white]
 
     def _categories(self, split: str) -> list[dict[str, Any]]:
         categories: list[dict[str, Any]] = self.read_split(split).ground_truth["categories"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scaling_lab.data.entries import Entry
-from scaling_lab.data.files import BrokenImage
+from scaling_lab.data.images import BrokenImage
 from scaling_lab.data.on_disk import OnDisk
 from scaling_lab.errors import UserError
 

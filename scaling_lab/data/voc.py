@@ -52,8 +52,8 @@ class Voc(OnDisk):
         object.__setattr__(self, "classes", names)
 
     def digest(self) -> str:
-        """Hash the names of splits and classes, and the bytes of the lists and of all their XML files."""
-        digest = hashlib.sha256(json.dumps([self.train, self.val, self.classes]).encode())
+        """Hash the names of splits and classes, the settings that change pixels, the lists and all their XML files."""
+        digest = hashlib.sha256(json.dumps([self.train, self.val, self.classes, *self._pixel_settings()]).encode())
         for split in ("train", "val"):
             digest.update(digest_split(self.root, getattr(self, split), self._stamp(split)))
         return digest.hexdigest()

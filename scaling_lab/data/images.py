@@ -1,0 +1,291 @@
+"""Reads an image's file as RGB, as its annotation has it turned. What cannot be read is one line with the file's name.
+
+Turning. Cameras store what the sensor saw and note in EXIF (or XMP, or a tag of TIFF) how it is to be turned. `Reading`
+says who decides. Tools that show an image turn it, and so annotate it turned; others annotate what is stored.
+
+Pixels become uint8 as follows; ICC profiles are not applied.
+
+    1 bit, grey, palette, YCbCr, CMYK    by Pillow's conversion
+    with transparency                    laid on white
+    grey of 16 bits                      0 .. 65535 becomes 0 .. 255; TIFF of 12 bits and PGM: the range that the file states
+    colour of 16 bits                    the upper 8 bits
+    grey of 32 bits, float               refused, for its range is unknown; `white` states it
+    several frames                       the first one
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from scaling_lab.checks import Fields, check_number, near
+from scaling_lab.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from PIL.ImageFile import ImageFile
+
+Size = tuple[int, int]
+# What became of an image that is marked as to be turned; "unasked" where the annotation's size fits either way.
+Turn = Literal["", "turned", "turned unasked", "kept"]
+
+ORIENTATIONS = ("auto", "exif", "raw")
+_ORIENTATION = 0x0112
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_PHOTOMETRIC = 256, 257, 258, 262
+# The orientations that are not upright, and from which on width and height change places.
+_TURNED, _FIRST_ON_ITS_SIDE = range(2, 9), 5
+# What stands behind a PNG's pixels Pillow finds by decoding them all; a look at so many bytes tells whether it is worth it.
+_PNG_MARKS, _PNG_TAIL = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"), 2**18
+_DEEP_COLOURS = ("RGB;16", "RGBA;16", "RGBX;16", "RGBXX;16", "LA;16", "CMYK;16")
+
+
+class BrokenImage(UserError):
+    """An image file is missing, truncated or no image: what `skip_broken` skips."""
+
+
+class MissingImage(BrokenImage):
+    """An image file is not there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Fields):
+    """How image files are read.
+
+    `orientation` "auto": the annotation's width and height decide whether an image is turned; where they cannot (square,
+    mirrored or upside down images, images without annotation), it is turned. "exif": every image is turned as it is
+    marked. "raw": none is. `white` is the value of 16-bit, 32-bit and float grey images that becomes 255; 0 becomes 0.
+    """
+
+    orientation: str = "auto"
+    white: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.orientation not in ORIENTATIONS:
+            raise UserError(
+                f"orientation is {self.orientation!r}{near(self.orientation, ORIENTATIONS)}; "
+                f"allowed are {', '.join(ORIENTATIONS)}"
+            )
+        if self.white is not None:
+            check_number("white", self.white, above=0)
+
+    def decide(self, tag: int, stored: Size, wanted: Size | None) -> Turn:
+        """Say what becomes of an image with an orientation of 1 to 8 whose annotation has the size `wanted`."""
+        if tag not in _TURNED:
+            return ""
+        upright = stored[::-1] if tag >= _FIRST_ON_ITS_SIDE else stored
+        if self.orientation == "raw" or (self.orientation == "auto" and wanted == stored != upright):
+            return "kept"
+        return "turned unasked" if self.orientation == "auto" and upright == stored else "turned"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an image's header says: (height, width) of what is read, how it is turned, and whether it has 16 bits or more.
+
+    `exif_fails`: how it is to be turned cannot be read, so that it is taken as it is stored.
+    """
+
+    size: Size
+    turn: Turn
+    deep: bool
+    exif_fails: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as RGB uint8, and what its header said."""
+
+    image: Image.Image
+    look: Look
+
+
+def look_at_image(path: Path, reading: Reading, size: Size | None = None) -> Look:
+    """Read an image's header. `size` is the annotation's (height, width). Raises BrokenImage."""
+    with _decoding(path) as file:
+        may_be_turned = file.format != "PNG" or "exif" in file.info or _may_turn_at_its_end(path)
+        tag, fails = _orientation(file) if may_be_turned else (1, False)
+        return _look(file, tag, fails, reading, size)
+
+
+def read_picture(path: Path, reading: Reading, size: Size | None = None) -> Picture:
+    """Read an image. `size` is the annotation's (height, width), by which it may be turned; the image may have another.
+
+    Raises BrokenImage, whatever a decoder raises, and UserError for values whose range is not known or not as stated.
+    """
+    with _decoding(path) as file:
+        tag, fails = _orientation(file)
+        look = _look(file, tag, fails, reading, size)
+        image = _rgb(file, path, reading.white)
+        # Pillow turns TIFF files, and only them, when it decodes them.
+        is_turned, shall_be = file.format == "TIFF", look.turn.startswith("turned")
+        if tag in _TURNED and is_turned != shall_be:
+            image = image.transpose(_transposes()[tag if shall_be else _undo(tag)])
+        return Picture(image, look)
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[ImageFile]:
+    """Open an image; whatever is raised, by a decoder of damaged bytes too, becomes a BrokenImage."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as file:
+            yield file
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            raise MissingImage(f"{path} does not exist") from error
+        raise BrokenImage(f"{path} cannot be read as an image: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    allowed = "allowed is a whole file of a format that Pillow reads"
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is damaged or in an unknown format; {allowed}"
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return f"it has more pixels than the {most:,} that are allowed; cut it into parts, or shrink it"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # The texts of these say what is wrong; of others, such as "7" of a KeyError, they do not.
+    says = isinstance(error, (OSError, SyntaxError, ValueError)) and str(error).strip()
+    return f"{first_line(error) if says else f'{type(error).__name__}: {first_line(error)}'}; {allowed}"
+
+
+# --- turning ---------------------------------------------------------------------------------------------------------
+
+
+def _orientation(file: ImageFile) -> tuple[int, bool]:
+    """Give the orientation, 1 where there is none, and whether it cannot be read: then the image may still be whole."""
+    if file.format == "PNG":
+        file.load()  # else a broken image would look like broken EXIF
+    try:
+        tag = file.getexif().get(_ORIENTATION, 1)
+    except Exception:  # whatever bytes of EXIF cause: they are no pixels
+        return 1, True
+    is_tag = isinstance(tag, int) and 0 <= tag <= _TURNED[-1]  # 0 is written for "unknown"
+    return (tag, False) if is_tag else (1, True)
+
+
+def _look(file: ImageFile, tag: int, fails: bool, reading: Reading, size: Size | None) -> Look:
+    stored = _stored_size(file)
+    turn = reading.decide(tag, stored, size)
+    turns_sides = tag >= _FIRST_ON_ITS_SIDE and turn.startswith("turned")
+    return Look(stored[::-1] if turns_sides else stored, turn, _is_deep(file), fails)
+
+
+def _stored_size(file: ImageFile) -> Size:
+    """Give (height, width) as stored: for TIFF Pillow says that of the turned image."""
+    tags = getattr(file, "tag_v2", {}) if file.format == "TIFF" else {}
+    return tags.get(_TIFF_HEIGHT, file.height), tags.get(_TIFF_WIDTH, file.width)
+
+
+def _transposes() -> dict[int, Image.Transpose]:
+    """Give what makes an image upright, by its orientation (EXIF 2.32, 4.6.5.1.6; as PIL.ImageOps.exif_transpose)."""
+    from PIL.Image import Transpose
+
+    return {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+
+
+def _undo(tag: int) -> int:
+    """Give the orientation whose turn undoes this one's: each undoes itself, but for the quarter turns."""
+    return {6: 8, 8: 6}.get(tag, tag)
+
+
+def _may_turn_at_its_end(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, _PNG_TAIL), os.SEEK_END)
+        tail = file.read()
+    return any(mark in tail for mark in _PNG_MARKS)
+
+
+# --- pixels ----------------------------------------------------------------------------------------------------------
+
+
+def _rgb(file: ImageFile, path: Path, white: float | None) -> Image.Image:
+    """Convert what the file holds to RGB uint8."""
+    from PIL import Image
+
+    if _is_deep_grey(file):
+        return Image.fromarray(_scaled(file, path, white)).convert("RGB")
+    if white is not None and _is_deep(file):
+        raise UserError(
+            f"{path} has 16 bits a colour channel, of which Pillow reads the upper 8; white={white:g} is for grey images"
+        )
+    if not file.has_transparency_data:
+        return file.convert("RGB")
+    layer = file.convert("RGBA")
+    image = Image.new("RGB", layer.size, "white")
+    image.paste(layer, mask=layer.getchannel("A"))
+    return image
+
+
+def _scaled(file: ImageFile, path: Path, white: float | None) -> np.ndarray:
+    """Scale grey values of any depth to uint8 (height, width)."""
+    # Before the pixels are read: decoding takes TIFF's tags away.
+    most, is_inverted = white or _range(file), _is_inverted(file)
+    values = np.asarray(file)
+    low, high = float(values.min()), float(values.max())
+    if most is None:
+        kind = "floating-point numbers" if file.mode == "F" else "32-bit or signed integers"
+        raise UserError(
+            f"{path} holds {kind}, here from {low:g} to {high:g}, and not what is white; state it, as in white=1.0, "
+            "or convert the images to 8 bits"
+        )
+    if not (low >= 0 and high <= most):  # so that NaN is refused
+        said = f"white={white:g}" if white else f"its file says that {most:g} is white"
+        raise UserError(f"{path} has values from {low:g} to {high:g}, but {said}; allowed are values from 0 to white")
+    grey = np.rint(values * np.float32(255 / most)).astype(np.uint8)
+    if is_inverted:
+        grey = 255 - grey
+    transparent = file.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return grey
+
+
+def _range(file: ImageFile) -> float | None:
+    """Give the value that is white, where the type or the file says so."""
+    if file.format == "PPM":
+        return 65535  # Pillow scales by the file's own largest value
+    if not file.mode.startswith("I;16"):
+        return None
+    bits = getattr(file, "tag_v2", {}).get(_TIFF_BITS, (16,))
+    return float(2 ** bits[0] - 1)
+
+
+def _is_inverted(file: ImageFile) -> bool:
+    """Whether 0 is white (TIFF 6.0, PhotometricInterpretation 0): Pillow inverts 8 bits and less, but not 16."""
+    return file.mode.startswith("I;16") and getattr(file, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == 0
+
+
+def _is_deep_grey(file: ImageFile) -> bool:
+    return file.mode in ("I", "F") or file.mode.startswith("I;16")
+
+
+def _is_deep(file: ImageFile) -> bool:
+    """Whether the file has more than 8 bits a channel; of colours Pillow has dropped the lower ones."""
+    if _is_deep_grey(file):
+        return True
+    raw = [part for tile in file.tile for part in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
+    return any(isinstance(part, str) and part.startswith(_DEEP_COLOURS) for part in raw)
