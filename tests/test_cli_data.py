@@ -98,6 +98,30 @@ def test_whole_images_are_said_to_be_whole(coco: Coco, capsys: pytest.CaptureFix
     assert "all images can be used" in capsys.readouterr().out
 
 
+def test_turned_and_dark_images_are_counted(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    train, val = coco.entries("train"), coco.entries("val")
+    with Image.open(coco.image_path("train", train[0])) as file:
+        file.transpose(Image.Transpose.ROTATE_90).save(coco.image_path("train", train[0]), exif=exif)
+    with Image.open(coco.image_path("train", train[1])) as file:  # annotated as it is stored
+        file.save(coco.image_path("train", train[1]), exif=exif)
+    Image.fromarray(np.full(val[0].size, 4000, dtype=np.uint16)).save(coco.image_path("val", val[0]), "PNG")
+    coco.image_path("val", val[1]).write_bytes(b"no picture")
+    assert main(["data", "set", "--no-sheet"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 of 7 images of train2017 are turned as their EXIF says\n" in shown
+    assert "1 images of val cannot be used; --check-images names them" in shown
+    assert main(["data", "set", "--no-sheet", "--check-images", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["files"]
+    assert {key: found["train"][key] for key in ("images", "turned", "turned_unasked", "kept", "deep")} == {
+        "images": 7, "turned": 1, "turned_unasked": 0, "kept": 1, "deep": 0,
+    }  # fmt: skip
+    assert (found["val"]["deep"], found["val"]["brightest"], len(found["val"]["unusable"])) == (1, 16, 1)
+    assert main(["data", "set", "--no-sheet", "--check-images"]) == 1
+    assert "16 bits or more and become almost black, at most 16 of 255" in capsys.readouterr().out
+
+
 def test_a_sheet_shows_the_boxes_where_they_are(coco: Coco) -> None:
     sheet, broken = contact_sheet(coco, "val", 1)
     assert not broken

@@ -304,6 +304,37 @@ def test_a_photograph_is_turned_upright(weights: str, capsys: pytest.CaptureFixt
     assert (found["width"], found["height"]) == (40, 60)
 
 
+def test_predict_reads_images_of_a_set_as_they_are_annotated(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = Path("coco/val2017/000000000002.jpg")
+    with Image.open(path) as image:
+        width, height = image.size
+        image.save(path, exif=exif)  # annotated as it is stored
+    found = []
+    for data in ([], ["--data", "coco:coco"], ["--data", "coco:coco,orientation=exif"]):
+        assert main(["predict", weights, str(path), "--device", "cpu", "--json", *data]) == 0
+        (one,) = json.loads(capsys.readouterr().out)
+        found.append((one["width"], one["height"]))
+    assert found == [(height, width), (width, height), (height, width)]
+
+
+def test_images_of_any_kind_and_shape_are_drawn_or_named(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    Image.new("RGB", (20_000, 1)).save("photos/long.png")
+    Image.new("RGB", (1, 1)).save("photos/dot.webp")
+    Image.new("F", (20, 10)).save("photos/float.tif")
+    Image.new("RGB", (32, 32)).save("photos/whole.avif")
+    content = bytearray(Path("photos/whole.avif").read_bytes())
+    content[-40:] = bytes(40)
+    Path("photos/damaged.avif").write_bytes(content)
+    assert main(["predict", weights, "photos", "--device", "cpu"]) == 1
+    captured = capsys.readouterr()
+    assert [line.split()[1] for line in captured.err.splitlines()] == ["photos/damaged.avif", "photos/float.tif"]
+    assert len(captured.out.splitlines()) == 3
+    assert main(["predict", weights, "photos/float.tif", "--device", "cpu", "--white", "1"]) == 0
+
+
 def test_the_names_of_classes_are_the_runs_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _train("--set", "epochs=1") == 0
     capsys.readouterr()
@@ -333,7 +364,7 @@ def test_no_picture_replaces_another_or_an_image() -> None:
     ("arguments", "message"),
     [
         (["photo.jpg"], "photo.jpg does not exist; allowed are images and folders with images"),
-        (["coco"], "the folder coco holds no image; an image's name ends in .bmp, "),
+        (["coco"], "the folder coco holds no image; an image's name ends in .avif, .bmp, "),
         (["coco/val2017", "--min-score", "2"], "--min-score is 2.0; allowed are finite numbers from 0 to 1"),
         (["coco/val2017", "--names", "a,b"], "--names a,b has 2 names; the detector has 3 classes"),
         (["coco/val2017", "--data", "shapes"], "the detector has 3 classes, the data have 8 categories"),

@@ -110,8 +110,7 @@ def look_at_image(path: Path, reading: Reading, size: Size | None = None) -> Loo
     """Read an image's header. `size` is the annotation's (height, width). Raises BrokenImage."""
     with _decoding(path) as file:
         may_be_turned = file.format != "PNG" or "exif" in file.info or _may_turn_at_its_end(path)
-        tag, fails = _orientation(file) if may_be_turned else (1, False)
-        return _look(file, tag, fails, reading, size)
+        return _look(file, reading, size, may_be_turned=may_be_turned)[0]
 
 
 def read_picture(path: Path, reading: Reading, size: Size | None = None) -> Picture:
@@ -120,9 +119,8 @@ def read_picture(path: Path, reading: Reading, size: Size | None = None) -> Pict
     Raises BrokenImage, whatever a decoder raises, and UserError for values whose range is not known or not as stated.
     """
     with _decoding(path) as file:
-        tag, fails = _orientation(file)
-        look = _look(file, tag, fails, reading, size)
-        image = _rgb(file, path, reading.white)
+        look, tag = _look(file, reading, size)
+        image = _rgb(file, path, reading.white, is_deep=look.deep)
         # Pillow turns TIFF files, and only them, when it decodes them.
         is_turned, shall_be = file.format == "TIFF", look.turn.startswith("turned")
         if tag in _TURNED and is_turned != shall_be:
@@ -169,21 +167,28 @@ def _reason(error: Exception) -> str:
 
 def _orientation(file: ImageFile) -> tuple[int, bool]:
     """Give the orientation, 1 where there is none, and whether it cannot be read: then the image may still be whole."""
+    from PIL.Image import Exif
+
     if file.format == "PNG":
         file.load()  # else a broken image would look like broken EXIF
     try:
-        tag = file.getexif().get(_ORIENTATION, 1)
+        exif = file.getexif()
+        if not exif and file.info.get("exif"):
+            Exif().load(file.info["exif"])  # Pillow keeps to itself what it could not read when it opened the file
+        tag = exif.get(_ORIENTATION, 1)
     except Exception:  # whatever bytes of EXIF cause: they are no pixels
         return 1, True
     is_tag = isinstance(tag, int) and 0 <= tag <= _TURNED[-1]  # 0 is written for "unknown"
     return (tag, False) if is_tag else (1, True)
 
 
-def _look(file: ImageFile, tag: int, fails: bool, reading: Reading, size: Size | None) -> Look:
-    stored = _stored_size(file)
+def _look(file: ImageFile, reading: Reading, size: Size | None, *, may_be_turned: bool = True) -> tuple[Look, int]:
+    """Give what the header says, and the orientation."""
+    is_deep, stored = _is_deep(file), _stored_size(file)  # first: both are gone once the pixels are decoded
+    tag, fails = _orientation(file) if may_be_turned else (1, False)
     turn = reading.decide(tag, stored, size)
     turns_sides = tag >= _FIRST_ON_ITS_SIDE and turn.startswith("turned")
-    return Look(stored[::-1] if turns_sides else stored, turn, _is_deep(file), fails)
+    return Look(stored[::-1] if turns_sides else stored, turn, is_deep, fails), tag
 
 
 def _stored_size(file: ImageFile) -> Size:
@@ -222,13 +227,13 @@ def _may_turn_at_its_end(path: Path) -> bool:
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
 
-def _rgb(file: ImageFile, path: Path, white: float | None) -> Image.Image:
+def _rgb(file: ImageFile, path: Path, white: float | None, *, is_deep: bool) -> Image.Image:
     """Convert what the file holds to RGB uint8."""
     from PIL import Image
 
     if _is_deep_grey(file):
         return Image.fromarray(_scaled(file, path, white)).convert("RGB")
-    if white is not None and _is_deep(file):
+    if white is not None and is_deep:
         raise UserError(
             f"{path} has 16 bits a colour channel, of which Pillow reads the upper 8; white={white:g} is for grey images"
         )

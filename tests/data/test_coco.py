@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scaling_lab import Coco
 from scaling_lab.data import parse_source, source_from_dict
@@ -375,3 +376,93 @@ def test_a_held_out_image_that_is_cut_short_is_found_at_once(tmp_path: Path) -> 
     path.write_bytes(whole[:-800])
     with pytest.raises(UserError, match=r"000000000004.jpg cannot be read as an image: .*truncated"):
         source.check_images("val")
+
+
+# How a camera stores what it marks as upside down, or as to be turned to the right.
+TURNS = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
+
+
+def store_turned(path: Path, tag: int) -> Image.Image:
+    """Store an image as a camera does that marks it as to be turned; give what it shows."""
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    with Image.open(path) as file:
+        shown = file.convert("RGB")
+    shown.transpose(TURNS[tag]).save(path, quality=95, exif=exif)
+    return shown
+
+
+@pytest.mark.parametrize("tag", TURNS)
+def test_images_that_exif_turns_lie_under_their_boxes(source: Coco, tag: int) -> None:
+    shown = {e.image_id: store_turned(source.image_path("val", e), tag) for e in source.entries("val")}
+    for entry in source.entries("val"):
+        found = np.asarray(source.image("val", entry)).astype(int)
+        assert np.abs(found - np.asarray(shown[entry.image_id])).mean() < 3
+    (first, *_) = batches(source, "val", image_size=64, batch_size=2)
+    assert first.sizes_B2.tolist() == [list(entry.size) for entry in source.entries("val")[:2]]
+    assert np.abs(source.samples(1)[0][1].astype(int) - np.asarray(shown[1000])).mean() < 3
+    source.check_images("train", "val")
+
+
+def test_annotations_of_what_is_stored_are_kept_to(source: Coco) -> None:
+    shown = store_turned(source.image_path("val", source.entries("val")[0]), 6)
+
+    def as_stored(content: Content) -> None:
+        image = content["images"][0]
+        image["width"], image["height"] = image["height"], image["width"]
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] != image["id"]]
+
+    change(source, "val", as_stored)
+    entry = source.entries("val")[0]
+    found = np.asarray(source.image("val", entry)).astype(int)
+    assert np.abs(found - np.asarray(shown.transpose(TURNS[6]))).mean() < 3
+    assert source.picture("val", entry).look.turn == "kept"
+    assert source.sizes_of([source.image_path("val", entry)]) == {source.image_path("val", entry): entry.size}
+    always = dataclasses.replace(source, orientation="exif")
+    with pytest.raises(UserError, match=r"turned as its EXIF says, the annotations say .*; orientation=auto takes"):
+        always.image("val", entry)
+    with pytest.raises(UserError, match="turned as its EXIF says"):
+        always.check_images("val")
+
+
+def test_what_changes_the_pixels_changes_the_digest(source: Coco) -> None:
+    digests = {
+        dataclasses.replace(source, **change).digest() for change in ({}, {"orientation": "raw"}, {"white": 255})
+    }
+    assert len(digests) == 3
+
+
+def test_orientation_and_white_are_fields_of_the_command_line() -> None:
+    source = parse_source("coco:/data/mine,orientation=raw,white=4095")
+    assert (source.orientation, source.white) == ("raw", 4095.0)  # type: ignore[union-attr]
+    assert source_from_dict(source.to_dict()) == source
+    with pytest.raises(UserError, match="Coco: white is 'bright'; allowed are finite numbers above 0"):
+        parse_source("coco:/data/mine,white=bright")
+    with pytest.raises(UserError, match=r"Coco: orientation is True; allowed are auto, exif, raw"):
+        parse_source("coco:/data/mine,orientation")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_whatever_a_decoder_raises_is_skipped_or_named(source: Coco, workers: int) -> None:
+    path = source.image_path("train", source.entries("train")[0])
+    with Image.open(path) as file:
+        file.convert("RGB").save(path, "DDS")
+    content = bytearray(path.read_bytes())
+    content[80:88] = b"\4\0\0\0????"  # Pillow raises NotImplementedError
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"000000000000.jpg cannot be read as an image: NotImplementedError: "):
+        list(batches(source, "train", image_size=64, batch_size=2, workers=workers))
+    loader = batches(
+        dataclasses.replace(source, skip_broken=True), "train", image_size=64, batch_size=2, workers=workers
+    )
+    assert sum(len(batch.image_ids) for batch in loader) == 6
+    assert list(loader.skipped) == [str(path)]
+
+
+def test_images_without_a_known_range_are_not_skipped(source: Coco) -> None:
+    entry = source.entries("train")[0]
+    Image.new("F", entry.size[::-1]).save(source.image_path("train", entry), "TIFF")
+    skipping = dataclasses.replace(source, skip_broken=True)
+    with pytest.raises(UserError, match="holds floating-point numbers"):
+        list(batches(skipping, "train", image_size=64, batch_size=2))
+    assert not np.asarray(dataclasses.replace(source, white=1.0).image("train", entry)).any()

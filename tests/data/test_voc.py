@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scaling_lab import Voc
 from scaling_lab.data import parse_source, source_from_dict
@@ -268,3 +269,17 @@ def test_missing_folders_and_fields_are_named(source: Voc, tmp_path: Path) -> No
 def test_bad_settings_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Voc(folder="x", **values)
+
+
+def test_images_that_exif_turns_lie_under_their_boxes(source: Voc) -> None:
+    entry = source.entries("val")[0]
+    path = source.image_path("val", entry)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as file:
+        shown = file.convert("RGB")
+    shown.transpose(Image.Transpose.ROTATE_90).save(path, quality=95, exif=exif)
+    found = np.asarray(source.image("val", entry)).astype(int)
+    assert np.abs(found - np.asarray(shown)).mean() < 3
+    with pytest.raises(UserError, match="as stored, the annotations say"):
+        dataclasses.replace(source, orientation="raw").image("val", entry)
