@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -125,6 +125,7 @@ def read_picture(path: Path, reading: Reading, size: Size | None = None) -> Pict
         is_turned, shall_be = file.format == "TIFF", look.turn.startswith("turned")
         if tag in _TURNED and is_turned != shall_be:
             image = image.transpose(_transposes()[tag if shall_be else _undo(tag)])
+        image.info = _kept(file)
         return Picture(image, look)
 
 
@@ -224,6 +225,12 @@ def _may_turn_at_its_end(path: Path) -> bool:
     return any(mark in tail for mark in _PNG_MARKS)
 
 
+def _kept(file: ImageFile) -> dict[Any, Any]:
+    """Give what a copy of the image is to be written with: no EXIF, which would turn it once more."""
+    profile = file.info.get("icc_profile") if file.mode.startswith("RGB") else None
+    return {} if profile is None else {"icc_profile": profile}
+
+
 # --- pixels ----------------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +245,8 @@ def _rgb(file: ImageFile, path: Path, white: float | None, *, is_deep: bool) -> 
             f"{path} has 16 bits a colour channel, of which Pillow reads the upper 8; white={white:g} is for grey images"
         )
     if not file.has_transparency_data:
-        return file.convert("RGB")
+        file.load()
+        return file if file.mode == "RGB" else file.convert("RGB")  # to convert RGB would be to copy it
     layer = file.convert("RGBA")
     image = Image.new("RGB", layer.size, "white")
     image.paste(layer, mask=layer.getchannel("A"))
