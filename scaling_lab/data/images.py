@@ -15,6 +15,7 @@ Pixels become uint8 as follows; ICC profiles are not applied.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterator
@@ -126,7 +127,8 @@ def read_picture(path: Path, reading: Reading, size: Size | None = None) -> Pict
         if tag in _TURNED and is_turned != shall_be:
             image = image.transpose(_transposes()[tag if shall_be else _undo(tag)])
         image.info = _kept(file)
-        return Picture(image, look)
+        # Of an ICO or ICNS file the header may say another size than that of the picture in it.
+        return Picture(image, dataclasses.replace(look, size=(image.height, image.width)))
 
 
 @contextmanager
