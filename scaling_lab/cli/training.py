@@ -96,7 +96,10 @@ def _train(options: argparse.Namespace) -> int:
         "weights": None if options.weights is None else str(options.weights),
     }
     keep_settings(folder, settings)
-    print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}\n{folder}, {device}", file=stream)
+    print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}", file=stream)
+    for remark in source.remarks():
+        print(remark, file=stream)
+    print(f"{folder}, {device}", file=stream)
     with TrainingLog(folder, stream, recipe.epochs) as log:
         try:
             with interruptible(log.say, at_once=True):

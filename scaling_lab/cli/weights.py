@@ -71,7 +71,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     detector = load_checkpoint(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
     num_classes = detector.spec.num_classes
-    by_id = class_categories(num_classes, source).tolist() != list(source.category_ids)
+    class_categories(num_classes, source)  # refuses other numbers of classes
+    by_id = num_classes != len(source.category_ids)
     rule = "class i is the category with the id i + 1" if by_id else "classes are the categories by rising id"
     if not options.json:
         print(f"{detector.spec.describe()}, {num_classes} classes")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling_lab.data.entries import Entry
+from scaling_lab.data.image_files import shown
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def read_bytes(path: Path) -> bytes:
 
 def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
     """Say that an image's file is not there."""
-    return BrokenImage(f"{path} does not exist, but the annotations name it (image id {entry.image_id}){others}")
+    return BrokenImage(
+        f"{shown(str(path))} does not exist, but the annotations name it (image id {entry.file_id}){others}"
+    )
 
 
 def check_whole_image(path: Path, entry: Entry) -> None:

@@ -73,6 +73,18 @@ class Shapes(Fields):
     def check_images(self, *splits: str) -> None:
         """Nothing can be missing: every image is made when it is asked for."""
 
+    def remarks(self) -> list[str]:
+        """Nothing is unusual about them."""
+        return []
+
+    def split_name(self, split: str) -> str:
+        """Name a split."""
+        return split
+
+    def file_image_id(self, split: str, image_id: int) -> int:
+        """Give an image's id, which is our own number: there is no file."""
+        return image_id
+
     def scene(self, split: str, index: int) -> Scene:
         """Give the scene of one image; it does not depend on how many there are."""
         return scenes.scene(self.seed, split, index)
