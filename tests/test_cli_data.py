@@ -146,7 +146,10 @@ def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "there is no folder nowhere; allowed are shapes, a folder, coco:DIR and voc:DIR"),
+        (
+            ["nowhere"],
+            "--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
+        ),
         (["set", "--images", "0"], "--images is 0; allowed are whole numbers from 1"),
         (["set", "--sheet", "away/sheet.png"], "--sheet is away/sheet.png, which cannot be written"),
         (["set", "--sheet", "sheet.txt"], "--sheet is sheet.txt, which cannot be written"),

@@ -176,6 +176,9 @@ def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
         empty = summaries[split]["empty_classes"]
         if empty:
             yield f"classes without any object in {split}, which {without}: {', '.join(empty)}"
+    for split in SPLITS:
+        if summaries[split]["twice"]:
+            yield f"{source.split_name(split)} holds {summaries[split]['twice']:,} boxes twice: same image, class and sides"
     ids = summaries["train"]["category_ids"]
     if min(ids) < 1:
         yield (

@@ -44,9 +44,12 @@ def read_annotations(path: Path) -> Annotations:
     _check_unique(path, "categories", "id", categories)
     _check_unique(path, "categories", "name", [each for each in categories if each["id"] not in placeholders])
     _check_unique(path, "images", "id", images)
-    _check_references(path, annotations, {"image_id": images, "category_id": categories})
     names = [_name("annotations", number, record) for number, record in enumerate(content["annotations"])]
+    _check_references(path, annotations, names, {"image_id": images, "category_id": categories})
     records = {"images": images, "annotations": list(map(_complete, annotations)), "categories": categories}
+    odd = sum(map(_has_odd_area, annotations))
+    if odd:
+        accepted["areas are 0 or larger than their boxes: COCO's small, medium and large go by them"] = odd
     remarks = [f"{count:,} {words}" for words, count in accepted.items()]
     return annotated(records, lambda place: f"{path}: {names[place]}", remarks, placeholders)
 
@@ -102,7 +105,12 @@ def _box(value: Any) -> tuple[Any, str]:
     return value, f"four finite numbers: x, y, and width and height from 0{limit}"
 
 
-_ACCEPTED = {_whole: "ids are written as 1.0", _side: "sides of images are written as 1.0", _flag: "iscrowd are null"}
+_ACCEPTED = {
+    _whole: "ids have a decimal point, such as 1.0",
+    _side: "widths and heights of images have a decimal point",
+    _area: "areas are null: those of the boxes are taken",
+    _flag: "iscrowd are null: they are taken as 0",
+}
 
 
 def _records(
@@ -136,7 +144,7 @@ def _record(
             raise UserError(
                 f"{path}: {_name(part, number, record)} has {key} {_short(record[key])}; allowed is {allowed}"
             )
-        if check in _ACCEPTED and type(kept[key]) is not type(record[key]):
+        if check in _ACCEPTED and (record[key] is None or type(kept[key]) is not type(record[key])):
             accepted[_ACCEPTED[check]] += 1
     return kept
 
@@ -174,13 +182,15 @@ def _check_unique(path: Path, part: str, key: str, records: list[Record]) -> Non
         seen.add(record[key])
 
 
-def _check_references(path: Path, annotations: list[Record], targets: dict[str, list[Record]]) -> None:
+def _check_references(
+    path: Path, annotations: list[Record], names: list[str], targets: dict[str, list[Record]]
+) -> None:
     for key, records in targets.items():
         known = {record["id"] for record in records}
         for number, annotation in enumerate(annotations):
             if annotation[key] not in known:
                 raise UserError(
-                    f"{path}: annotations[{number}] has {key} {annotation[key]}; allowed are {_listed(known)}"
+                    f"{path}: {names[number]} has {key} {_short(annotation[key])}; allowed are {_listed(known)}"
                 )
 
 
@@ -204,6 +214,11 @@ def _listed(ids: set[int]) -> str:
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def _has_odd_area(annotation: Record) -> bool:
+    area, box = annotation.get("area"), annotation["bbox"][2] * annotation["bbox"][3]
+    return area is not None and box > 0 and not 0 < area <= 1.1 * box + 1
 
 
 def _complete(annotation: Record) -> Record:

@@ -50,12 +50,19 @@ class Found:
 
 
 def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Found:
-    """Find each name in the folder that has most of the first names; what is elsewhere is looked for below `root` too.
+    """Find each name in the folder that has most of the first ones; what is elsewhere is looked for below `root` too.
 
     A name is read another way only where it then means one file that no other name means.
     """
     look = _Look(root)
-    folder = max(folders, key=lambda each: sum(look.has(each / name) for name in names[:_MOST_LOOKED_AT]))
+    first = [name.replace("\\", "/") for name in names[:_MOST_LOOKED_AT]]
+
+    def fits(folder: Path) -> tuple[int, int]:
+        """Count the first names that are in a folder, and those of which the last part is."""
+        whole = sum(look.has(folder / name) for name in first if folder != root or "/" not in name)
+        return whole, sum(look.has(folder / PurePosixPath(name).name) for name in first)
+
+    folder = max(folders, key=fits)
     missing = [name for name in dict.fromkeys(names) if not look.has(folder / name)]
     if not missing:
         return Found(folder, {}, {}, ())
@@ -71,9 +78,9 @@ def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Fo
             examples[reading.words].append(name)
         elif reading:
             hints[name] = f"{_listed(path.relative_to(root) for path in reading.paths)} would fit {reading.words}"
-    first = next((name for name in missing if name not in moved and name not in hints), None)
-    if first is not None:
-        hints[first] = _nearest(first, folder, look)
+    unknown = next((name for name in missing if name not in moved and name not in hints), None)
+    if unknown is not None:
+        hints[unknown] = _nearest(unknown, folder, look)
     remarks = [
         f"{len(read):,} file names are read {words}: {shown(read[0])} is {shown(str(moved[read[0]].relative_to(root)))}"
         for words, read in examples.items()
@@ -82,8 +89,8 @@ def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Fo
 
 
 def shown(text: str) -> str:
-    """Give a text from a file as it can be printed: what is no letter or sign is escaped."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    """Give a text from a file as it can be printed: line ends, control signs and halves of signs are escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def is_image(path: Path) -> bool:
@@ -117,8 +124,8 @@ class _Look:
             for folder, _, files in os.walk(self.root):
                 for file in files:
                     if is_image(Path(file)):
-                        for key in {_loose(file), _stem(file)}:
-                            self._by_name[key].append(Path(folder, file))
+                        for name in (_loose(file), _stem(file)):
+                            self._by_name[name].append(Path(folder, file))
         return sorted(self._by_name.get(key, []))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from scaling_lab.checks import Fields, check_flag, check_number, check_text
 from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
 from scaling_lab.data.files import BrokenImage, check_whole_image, missing_image, read_image
+from scaling_lab.data.image_files import shown
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -104,7 +105,12 @@ class OnDisk(Fields, ABC):
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """The category ids of the files in rising order: a place in this tuple is the class index that the network uses."""
+        """The ids of the categories in `ground_truth`, our own, 1, 2, …: class index i of a network is id i + 1."""
+        return tuple(range(1, len(self.file_category_ids) + 1))
+
+    @property
+    def file_category_ids(self) -> tuple[int, ...]:
+        """The ids that the categories have in the files, in rising order, which is that of the classes."""
         # The held-out split is the smaller one; `entries` checks that the other agrees.
         return self.read_split("val").category_ids
 
@@ -129,7 +135,8 @@ class OnDisk(Fields, ABC):
         train, val = (
             f"{len(self.read_split(split).entries)} images of {self.split_name(split)}" for split in ("train", "val")
         )
-        return f"{self._format} {self.folder}{self._detail()}: {train} and {val.replace(' images', '', 1)}, {len(self.category_ids)} classes"
+        counts = f"{train} and {val.replace(' images', '', 1)}, {len(self.category_ids)} classes"
+        return f"{self._format} {self.folder}{self._detail()}: {counts}"
 
     def _detail(self) -> str:
         """Give the files that were found, in brackets, where a reader could not guess them."""
@@ -159,7 +166,13 @@ class OnDisk(Fields, ABC):
 
     def read_split(self, split: str) -> Annotations:
         """Read and check a split's annotations, once in a process, and again where files have changed."""
-        return _annotations(self, split, tuple(map(self.state, self.origins)))
+        origin = self.origin(split)
+        state = self.state(origin)
+        found = _whole(self, origin, state)
+        unused = found.placeholders
+        if unused:  # in the other split too
+            unused = unused.intersection(*(_whole(self, each, self.state(each)).placeholders for each in self.origins))
+        return _changed(self, split, state, unused) if unused or self.val_fraction else found
 
     def length(self, split: str) -> int:
         """Count the images of a split, those without an object too."""
@@ -211,9 +224,7 @@ class OnDisk(Fields, ABC):
             return read_image(self.image_path(split, entry), entry)
         except BrokenImage as error:
             hint = self.hint(split, entry)
-            if not hint:
-                raise
-            raise BrokenImage(f"{error}; {hint}") from error
+            raise BrokenImage(shown(f"{error}; {hint}" if hint else str(error))) from error
 
     def check_categories(self, split: str) -> None:
         """Raise UserError where a split's categories are not those of the held-out one."""
@@ -224,7 +235,7 @@ class OnDisk(Fields, ABC):
             raise UserError(
                 f"{self.folder}: two categories have the name {twice!r}, and both have objects; allowed is one"
             )
-        if (found.category_ids, names) != (self.category_ids, list(self.class_names)):
+        if (found.category_ids, names) != (self.file_category_ids, list(self.class_names)):
             raise UserError(self._other_categories(dict(zip(found.category_ids, names, strict=True))))
 
     def _checked(self, split: str) -> Annotations:
@@ -240,7 +251,7 @@ class OnDisk(Fields, ABC):
         return found
 
     def _other_categories(self, categories: dict[int, str]) -> str:
-        held_out = dict(zip(self.category_ids, self.class_names, strict=True))
+        held_out = dict(zip(self.file_category_ids, self.class_names, strict=True))
         alone = [
             [id_ for id_ in one if id_ not in other] for one, other in ((categories, held_out), (held_out, categories))
         ]
@@ -268,15 +279,9 @@ def _whole(source: OnDisk, split: str, state: Hashable) -> Annotations:
 
 
 @lru_cache(maxsize=4)
-def _annotations(source: OnDisk, split: str, states: tuple[Hashable, ...]) -> Annotations:
+def _changed(source: OnDisk, split: str, state: Hashable, left_out: frozenset[int]) -> Annotations:
     """Give a split without the categories that are none, and its share alone where one split is divided."""
-    origins: dict[str, Hashable] = dict(zip(source.origins, states, strict=True))
-    origin = source.origin(split)
-    found = _whole(source, origin, origins[origin])
-    if found.placeholders:
-        # Those that hold no object in either split.
-        unused = found.placeholders.intersection(*(_whole(source, *each).placeholders for each in origins.items()))
-        found = found.without_categories(unused)
+    found = _whole(source, source.origin(split), state).without_categories(left_out)
     if not source.val_fraction:
         return found
     return found.part(_share(found, source.val_fraction, held_out=split == "val", name=source.folder))

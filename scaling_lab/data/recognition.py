@@ -27,8 +27,8 @@ def find_source(text: str) -> Source:
     if colon and kind in ON_DISK and folder:
         found = _fields(folder, (kind,), fields) if Path(folder).expanduser().exists() else {"folder": folder}
         return source_from_dict({**found, **_values(kind, fields), "kind": kind})
-    if not Path(place).expanduser().exists():
-        raise UserError(f"there is no folder {place}; allowed are {allowed()}")
+    if not place or not Path(place).expanduser().exists():
+        raise UserError(f"--data is {text!r}, which is no folder; allowed are {allowed()}")
     found = _fields(place, tuple(ON_DISK), fields)
     return source_from_dict({**found, **_values(found["kind"], fields)})
 
@@ -75,8 +75,10 @@ def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[st
     train = given.get("train") or _chosen(names, str(defaults["train"]), TRAIN)
     if train is None and len(names) == 1:
         train = names[0]
-    if not names or ("train" in given and "val" in given):
+    if not names:
         return {}
+    if "train" in given and "val" in given:
+        return source.fields_for(Path(root).expanduser(), given["train"], given["val"])
     if train is None:
         listed = ", ".join(names[:_MOST_NAMED])
         raise UserError(
@@ -140,7 +142,7 @@ def _is_labelme(path: Path) -> bool:
 
 
 def _parts(text: str) -> tuple[str, dict[str, str]]:
-    """Split at commas, but for those of a folder's own name."""
+    """Split at commas, but for those of a folder's own name; a field without a value is "true"."""
     if Path(text).expanduser().exists():
         return text, {}
     place, *fields = text.split(",")
@@ -157,7 +159,7 @@ def _values(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(kind: str, text: str) -> Any:
-    if kind == "bool" and text.lower() in ("true", "false"):
+    if text.lower() in ("true", "false") and kind in ("bool", "int", "float"):
         return text.lower() == "true"
     try:
         return {"int": int, "float": float}[kind](text)

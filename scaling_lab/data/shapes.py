@@ -54,6 +54,11 @@ class Shapes(Fields):
         """Counted from 1, as in COCO: an off-by-one somewhere shows here and not only on real data."""
         return tuple(range(1, len(scenes.CLASS_NAMES) + 1))
 
+    @property
+    def file_category_ids(self) -> tuple[int, ...]:
+        """The same: there is no file."""
+        return self.category_ids
+
     def to_dict(self) -> dict[str, Any]:
         """Give the plain values from which `source_from_dict` makes it again."""
         return {"kind": self.kind, **dataclasses.asdict(self)}

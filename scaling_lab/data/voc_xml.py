@@ -30,7 +30,7 @@ Stamp = tuple[int, ...]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LISTS = "ImageSets/Main"
 _FIRST = (".jpg", ".jpeg")
-_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "")
+_IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,8 @@ def read_voc(root: Path, split: str, stamp: Stamp, classes: tuple[str, ...]) -> 
     names: list[str] = []
     for image_id, picture in enumerate(pictures, 1):
         height, width = picture.size
-        named = Path(picture.file_name)
-        file_name = (
-            files.get(picture.path.stem) or files.get(named.stem) or f"{picture.path.stem}{named.suffix or '.jpg'}"
-        )
+        stem = picture.path.stem
+        file_name = files.get(stem) or files.get(Path(picture.file_name).stem) or f"{stem}.jpg"
         images.append({"id": image_id, "width": width, "height": height, "file_name": file_name})
         for thing in picture.objects:
             names.append(_named(picture.path, thing.place, thing.name))
@@ -117,10 +115,15 @@ def split_names(root: Path) -> list[str]:
 def image_folder(root: Path, split: str, stamp: Stamp) -> Path:
     """Name the folder with a split's images."""
     path = split_file(root, split)
-    folders = [root / name for name in _IMAGE_FOLDERS]
-    if path.suffix != ".txt" and any(is_image(file) for file in path.iterdir()):
+    named = [root / name for name in _IMAGE_FOLDERS]
+    if path.is_dir() and _holds_images(path):
         return path
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    there = [folder for folder in named if folder.is_dir()] or [root] * _holds_images(root)
+    return (there or named)[0]
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(map(is_image, folder.iterdir()))
 
 
 def _holds_xml(folder: Path) -> bool:

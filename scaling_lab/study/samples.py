@@ -25,7 +25,7 @@ def write_samples(source: Source, folder: RunFolder) -> None:
     for image_id, pixels in images:
         Image.fromarray(pixels).save(folder.sample(ids[image_id]))
     truth = source.ground_truth("val")
-    categories = dict(zip((each["id"] for each in truth["categories"]), source.category_ids, strict=True))
+    categories = dict(zip(source.category_ids, source.file_category_ids, strict=True))
     chosen = {
         "images": [{**image, "id": ids[image["id"]]} for image in truth["images"] if image["id"] in ids],
         "annotations": [

@@ -75,7 +75,7 @@ def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
     many classes as the largest id: class i is the id i + 1, as in the released models, whose 90 classes are COCO's ids; a
     class whose id the data lack gets minus that id. Raises UserError for any other number.
     """
-    ids = source.category_ids
+    ids = source.file_category_ids
     if num_classes == len(ids):
         return np.arange(1, num_classes + 1)
     if num_classes >= max(ids) > len(ids) and min(ids) >= 1:
@@ -90,7 +90,7 @@ def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
 
 def file_category_id(number: int, source: Source) -> int:
     """Give the id in the file of a category as `class_categories` numbers it."""
-    return source.category_ids[number - 1] if number > 0 else -number
+    return source.file_category_ids[number - 1] if number > 0 else -number
 
 
 @torch.inference_mode()

@@ -106,12 +106,11 @@ def test_a_folder_is_told_by_its_content(tmp_path: Path) -> None:
     assert find_source(voc.folder) == voc
     assert find_source(f"voc:{voc.folder},cut_boxes").to_dict()["cut_boxes"] is True
     assert find_source("shapes") == Shapes()
-    with pytest.raises(
-        UserError, match=r"holds neither annotations/instances_\*\.json, .*; .*kit/VOC2007 is such a folder"
-    ):
+    with pytest.raises(UserError, match=r"is a data set in no known format; .*; .*kit/VOC2007 is such a folder"):
         find_source(str(tmp_path / "kit"))
     with pytest.raises(
-        UserError, match="there is no folder nowhere; allowed are shapes, a folder, coco:DIR and voc:DIR"
+        UserError,
+        match="--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
     ):
         find_source("nowhere")
 
