@@ -36,11 +36,11 @@ def find_config(root: Path) -> Path | None:
     """Give the file of a folder that names classes and images, where there is one."""
     yamls = sorted((*root.glob("*.yaml"), *root.glob("*.yml")), key=lambda path: (path.stem != "data", path.name))
     for path in yamls:
+        if path.stem == "data":
+            return path  # what is wrong with it is told when it is read
         try:
             values = _load(path)
         except UserError:
-            if path.stem == "data":
-                return path  # what is wrong with it is told when it is read
             continue
         if isinstance(values, dict) and any(values.get(name) for name in SPLITS) and {"names", "nc"} & set(values):
             return path
@@ -79,7 +79,7 @@ def _of_yaml(path: Path) -> Config:
         raise UserError(f"{path} holds a {type(values).__name__}; allowed are names, train and val with their values")
     base = values.get("path") or ""
     if not isinstance(base, str):
-        raise UserError(f"{path} has a {type(base).__name__} as path; allowed is the name of a folder")
+        raise UserError(f"{path}: path is no text; allowed is the name of a folder")
     splits = {name: _entries(path, name, values[name]) for name in SPLITS if values.get(name)}
     return Config(path, path.parent, _names(path, values), splits, base, has_keypoints="kpt_shape" in values)
 
@@ -100,9 +100,7 @@ def _load(path: Path) -> Any:
 def _entries(path: Path, name: str, value: Any) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str) and item.strip() for item in items):
-        raise UserError(
-            f"{path} has a {type(value).__name__} as {name}; allowed is a folder, a .txt file, or a list of them"
-        )
+        raise UserError(f"{path}: {name} is no text; allowed is a folder, a .txt file, or a list of them")
     return tuple(item.strip() for item in items)
 
 

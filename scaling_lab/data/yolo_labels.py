@@ -98,7 +98,7 @@ def _box(label: Path, number: int, line: str, size: tuple[int, int], config: Con
     try:
         first, *numbers = (float(word) for word in line.replace(",", " ").split())
     except ValueError:
-        raise UserError(f"{where}, is {shown(line[:80])!r}; {_ALLOWED}") from None
+        raise UserError(f"{where}, is '{shown(line[:80])}'; {_ALLOWED}") from None
     if not all(map(math.isfinite, (first, *numbers))):
         raise UserError(f"{where}, holds what is no finite number; {_ALLOWED}")
     if not first.is_integer() or not 0 <= first < len(config.names):

@@ -385,3 +385,143 @@ def test_a_held_out_image_that_is_cut_short_is_found_at_once(tmp_path: Path) -> 
     path.write_bytes(whole[:-800])
     with pytest.raises(UserError, match=r"000000000004.jpg cannot be read as an image: .*truncated"):
         source.check_images("val")
+
+
+# --- what tools write, accepted and said ------------------------------------------------------------------------------
+
+
+def polygon(box: list[float]) -> list[float]:
+    x, y, width, height = box
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
+
+
+def every(part: str, edit: Callable[[Content], object]) -> Callable[[Content], object]:
+    return lambda content: [edit(record) for record in content[part]]
+
+
+def as_segmentation(record: Content) -> None:
+    record["segmentation"] = [polygon(record.pop("bbox"))]
+
+
+def as_floats(content: Content) -> None:
+    for record in content["images"]:
+        record.update(id=float(record["id"]), width=float(record["width"]))
+    for record in content["annotations"]:
+        record.update(image_id=float(record["image_id"]), category_id=float(record["category_id"]))
+    for record in content["categories"]:
+        record["id"] = float(record["id"])
+
+
+ACCEPTED: list[tuple[Callable[[Content], object], str]] = [
+    (every("annotations", lambda record: record.update(iscrowd=record["iscrowd"] or None)), "iscrowd are null"),
+    (every("annotations", lambda record: record.update(area=None)), "areas are null"),
+    (every("annotations", as_segmentation), "boxes are taken from segmentations"),
+    (as_floats, "ids have a decimal point"),
+]
+
+
+@pytest.mark.parametrize(("edit", "words"), ACCEPTED, ids=[words for _, words in ACCEPTED])
+def test_what_has_one_meaning_is_accepted_and_counted(
+    source: Coco, edit: Callable[[Content], object], words: str
+) -> None:
+    before = source.ground_truth("val")
+    change(source, "val", edit)
+    after = source.ground_truth("val")
+    assert after["images"] == before["images"]
+    for one, other in zip(before["annotations"], after["annotations"], strict=True):
+        assert other["bbox"] == pytest.approx(one["bbox"])
+        assert {**other, "bbox": 0, "area": 0} == {**one, "bbox": 0, "area": 0}
+    assert any(re.match(rf"val2017: \d+ {words}", line) for line in source.remarks())
+    assert json.loads(json.dumps(after)) == after
+
+
+def test_a_mask_in_run_lengths_gives_its_box(source: Coco) -> None:
+    image = source.ground_truth("val")["images"][0]
+    mask = np.zeros((image["height"], image["width"]), dtype=np.uint8)
+    mask[10:30, 20:50] = 1
+    columns = mask.flatten(order="F")
+    ends = np.flatnonzero(np.diff(columns)) + 1
+    counts = np.diff([0, *ends, len(columns)]).tolist()
+
+    def spoil(content: Content) -> None:
+        del content["annotations"][0]["bbox"]
+        content["annotations"][0]["segmentation"] = {"size": list(mask.shape), "counts": counts}
+
+    change(source, "val", spoil)
+    assert source.ground_truth("val")["annotations"][0]["bbox"] == [20, 10, 30, 20]
+
+
+@pytest.mark.parametrize("segmentation", [[[1, 2]], [["a", 1, 2, 3]], {"counts": 3}, "text", [[1, 2, float("nan"), 4]]])
+def test_a_segmentation_without_a_box_is_named(source: Coco, segmentation: Any) -> None:
+    def spoil(content: Content) -> None:
+        content["annotations"][2].update(bbox=None, segmentation=segmentation)
+
+    change(source, "val", spoil)
+    with pytest.raises(UserError, match=r"annotations\[2\] \(id 2\) lacks 'bbox', and its segmentation"):
+        source.ground_truth("val")
+
+
+def read_otherwise(source: Coco, edit: Callable[[Content, Content], list[float]]) -> None:
+    """Write every box of the training images another way, from the annotation and its image."""
+
+    def spoil(content: Content) -> None:
+        images = {image["id"]: image for image in content["images"]}
+        for record in content["annotations"]:
+            record["bbox"] = edit(record["bbox"], images[record["image_id"]])
+
+    change(source, "train", spoil)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda box, image: [box[0], box[1], box[0] + box[2], box[1] + box[3]], "look like corners, x0, y0, x1, y1"),
+        (lambda box, image: [box[0] + box[2] / 2, box[1] + box[3] / 2, *box[2:]], "look like centre, width and height"),
+        (
+            lambda box, image: [side / image[("width", "height")[place % 2]] for place, side in enumerate(box)],
+            "look like fractions of the image",
+        ),
+    ],
+)
+@pytest.mark.parametrize("cut_boxes", [False, True])
+def test_boxes_in_another_form_are_called_so_and_not_trained_on(
+    tmp_path: Path, edit: Callable[[Any, Any], list[float]], words: str, cut_boxes: bool
+) -> None:
+    source = dataclasses.replace(write_coco(tmp_path / "set", train=20, val=2), cut_boxes=cut_boxes)
+    read_otherwise(source, edit)
+    with pytest.raises(UserError, match=f"the boxes {words}"):
+        source.entries("train")
+
+
+def test_one_box_far_outside_is_only_that(source: Coco) -> None:
+    change(source, "train", lambda content: content["annotations"][0]["bbox"].__setitem__(2, 400))
+    with pytest.raises(UserError, match=r"reaches from .* outside its image"):
+        source.entries("train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; allowed is JSON"),
+        (b"[" * 100_000, "is nested too deep"),
+        (b'{"images": ' + b"[" * 100_000, "is nested too deep"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "is not JSON"),
+        (b"\xef\xbb\xbf{}", "lacks 'categories'"),
+        (b'{"images": [{"id": ' + b"9" * 5000 + b"}]}", "is not JSON"),
+        (b"null", "holds a NoneType"),
+    ],
+)
+def test_a_file_that_is_no_annotations_is_one_line(source: Coco, content: bytes, message: str) -> None:
+    source.annotation_file("val").write_bytes(content)
+    with pytest.raises(UserError) as told:
+        source.length("val")
+    assert message in str(told.value)
+    assert len(str(told.value)) < 400
+    assert "\n" not in str(told.value)
+
+
+def test_ids_of_any_length_are_told_in_messages(source: Coco) -> None:
+    change(source, "val", lambda content: content["images"][0].update(id=10**400))
+    with pytest.raises(UserError) as told:
+        source.length("val")
+    assert len(str(told.value)) < 600

@@ -117,7 +117,7 @@ def test_cvats_obj_data_is_read_and_divided(tmp_path: Path) -> None:
     )
     (tmp_path / "obj.names").write_text("red\ngreen\n")
     (tmp_path / "train.txt").write_text("".join(f"data/obj_train_data/{path.name}\n" for path in paths))
-    with pytest.raises(UserError, match="none held out; --data .*val_fraction"):
+    with pytest.raises(UserError, match=r"none held out; --data .*val_fraction"):
         parse_source(str(tmp_path))
     is_whole(parse_source(f"{tmp_path},val_fraction=0.25"), train=3, val=1)
 
@@ -202,7 +202,7 @@ LINES = [
     ("0 nan 0.5 0.1 0.1\n", "holds what is no finite number"),
     ("0 0.5 0.5 -0.1 0.1\n", "has the size -0.1, 0.1; allowed is from 0"),
     ("0 0.9 0.5 0.9 0.1\n", "class red reaches from (43.2, 28.8) to (129.6, 35.2), outside its image of 96 x 64"),
-    ("\x00\x01\x02", "is '\\\\x00"),
+    ("\x00\x01\x02", r"is '\x00\x01\x02'; allowed"),
 ]
 
 
@@ -213,7 +213,7 @@ def test_bad_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels" / "val" / "im102.txt").write_text(text)
     with pytest.raises(UserError) as told:
         parse_source(str(tmp_path)).ground_truth("val")
-    assert message.replace("\\\\", "\\") in str(told.value)
+    assert message in str(told.value)
     assert "im102.txt" in str(told.value)
     assert str(told.value).isprintable()
 
@@ -235,7 +235,7 @@ BAD = [
     ("train: images/train\nval: images/val\nnc: 3\n" + NAMES_LIST, "has nc 3 and 2 names; both must say the same"),
     ("train: images/train\nval: images/val\nnames: [red, red]\n", "has the name 'red' twice"),
     ("train: images/train\nval: images/val\n", "lacks names"),
-    ("train: 3\nval: images/val\n" + NAMES_LIST, "has a int as train; allowed is a folder"),
+    ("train: 3\nval: images/val\n" + NAMES_LIST, "train is no text; allowed is a folder"),
     ("train: [", "is not YAML"),
     ("\x00\x01", "is not YAML"),
     ("- 1\n", "holds a list"),
