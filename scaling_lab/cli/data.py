@@ -188,8 +188,8 @@ def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
     most = summaries["val"]["most_objects"]
     if most > MOST_DETECTIONS:
         yield (
-            f"an image of {source.split_name('val')} has {most:,} objects: a detector gives, and COCO's AP counts, "
-            f"{MOST_DETECTIONS} detections an image, so that not all can be found"
+            f"an image of {source.split_name('val')} has {most:,} objects: a detector gives {MOST_DETECTIONS} "
+            f"detections an image, and COCO's AP counts {MOST_DETECTIONS} of each class, so that not all can be found"
         )
     if any(summary["misread"] for summary in summaries.values()):
         return

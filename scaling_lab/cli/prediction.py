@@ -47,7 +47,7 @@ def add_verbs(verbs: Any) -> None:
     names.add_argument(
         "--names", help="the classes' names: with commas, or a file with one in each line (the weights')"
     )
-    names.add_argument("--data", help="the data set that has the classes' names: shapes, coco:DIR or voc:DIR")
+    names.add_argument("--data", help="the data set that has the classes' names: shapes, or a folder")
     predict.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )

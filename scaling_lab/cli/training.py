@@ -38,7 +38,7 @@ def add_verbs(verbs: Any) -> None:
     )
     train.add_argument("detector", help=DETECTOR_HELP)
     train.add_argument(
-        "--data", required=True, help="shapes, coco:DIR or voc:DIR, fields after commas; the detector gets its classes"
+        "--data", required=True, help="shapes, or a folder, fields after commas; the detector gets its classes"
     )
     train.add_argument("--recipe", choices=["short", "paper"], default="short", help="where to start from (short)")
     train.add_argument(

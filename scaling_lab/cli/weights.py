@@ -28,7 +28,7 @@ def add_verbs(verbs: Any) -> None:
     )
     evaluate.add_argument("--weights", required=True, type=Path, help="a .pth, .pt or .safetensors file")
     evaluate.add_argument("--model", help=MODEL_HELP)
-    evaluate.add_argument("--data", required=True, help="shapes, coco:DIR or voc:DIR")
+    evaluate.add_argument("--data", required=True, help="shapes, or a folder")
     evaluate.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
