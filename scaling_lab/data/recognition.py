@@ -74,6 +74,9 @@ def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[st
     defaults = {field.name: field.default for field in dataclasses.fields(source) if field.name in ("train", "val")}
     train = given.get("train") or _chosen(names, str(defaults["train"]), TRAIN)
     if train is None and len(names) == 1:
+        held_out = _chosen(names, str(defaults["val"]), VAL)
+        if held_out is not None and "val_fraction" not in given:
+            return {"val": held_out}  # enough to evaluate
         train = names[0]
     if not names:
         return {}

@@ -152,6 +152,14 @@ def test_splits_of_other_names_are_asked_for(tmp_path: Path) -> None:
     is_whole(parse_source(f"{tmp_path},train=day,val=night"))
 
 
+def test_a_held_out_split_alone_is_enough_to_evaluate(tmp_path: Path) -> None:
+    write_export(tmp_path / "val.json", tmp_path / "val")
+    source = parse_source(str(tmp_path))
+    assert source.length("val") == 4
+    with pytest.raises(UserError, match=r"instances_train2017\.json does not exist; .*\(there are val\)"):
+        source.length("train")
+
+
 def test_labelmes_own_files_are_called_so(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"version": "5", "shapes": [], "imagePath": "a.jpg"}')
     with pytest.raises(UserError, match="holds labelme's files, one JSON for each image"):
