@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         topologies,
     )
     from scaling_lab.cost import count
-    from scaling_lab.data import Coco, Shapes, Voc
+    from scaling_lab.data import Coco, Shapes, Voc, Yolo
     from scaling_lab.model import build, for_inference, load_checkpoint
     from scaling_lab.runs import Runs
     from scaling_lab.study import Finalists, Halving, Study
@@ -44,6 +44,7 @@ _HOME = {
     "Study": "scaling_lab.study",
     "Topology": "scaling_lab.architecture",
     "Voc": "scaling_lab.data",
+    "Yolo": "scaling_lab.data",
     "build": "scaling_lab.model",
     "count": "scaling_lab.cost",
     "efficientdet": "scaling_lab.architecture",
@@ -68,6 +69,7 @@ __all__ = [
     "Study",
     "Topology",
     "Voc",
+    "Yolo",
     "build",
     "count",
     "efficientdet",

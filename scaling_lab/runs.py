@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 SCHEMA_VERSION = 3
+_MOST_DIGITS = 100
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
 ENDED = ("complete", "stopped", "failed")  # of the states, those that no trial leaves by itself
@@ -120,6 +121,10 @@ class RunFolder:
     def samples(self) -> Path:
         """The folder of held-out images for pictures."""
         return self.path / "samples"
+
+    def sample(self, image_id: int) -> Path:
+        """The picture of a sample image; a file's name holds no more than the last digits of a very long id."""
+        return self.samples / f"{str(image_id)[-_MOST_DIGITS:]}.png"
 
     @property
     def ground_truth(self) -> Path:
@@ -296,7 +301,7 @@ class Runs:
         found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
         for annotation in truth["annotations"]:
             found.setdefault(annotation["image_id"], []).append(annotation)
-        return [(image, self.folder.samples / f"{image}.png", objects) for image, objects in found.items()]
+        return [(image, self.folder.sample(image), objects) for image, objects in found.items()]
 
     def category_names(self) -> dict[int, str]:
         """Give the classes of the sample images' objects by their ids, in the data's order."""

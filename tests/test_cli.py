@@ -120,7 +120,7 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["show", "d9"], "detector 'd9' is unknown"),
         (
             ["evaluate", "--weights", "x.pth", "--data", "voc"],
-            "--data is 'voc'; allowed are shapes, coco:DIR and voc:DIR",
+            "--data is 'voc', which is no folder; allowed are shapes, a folder, coco:DIR",
         ),
         (["evaluate", "--weights", "x.pth", "--data", "shapes"], "the weights x.pth do not exist"),
         (
@@ -162,7 +162,7 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
             ["run", "studies/topology_ablation.py", "--form", "sedes"],
             "form 'sedes' is unknown (did you mean 'seeds'?); allowed",
         ),
-        (["run", "studies/topology_ablation.py", "--data", "yolo:x"], "yolo:x"),
+        (["run", "studies/topology_ablation.py", "--data", "kitti:x"], "kitti:x"),
         (["report", "runs/missing"], "runs/missing"),
         (["report", "runs/missing", "runs/gone"], "runs/missing is not a run: it holds no ledger.sqlite"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_turned_and_dark_images_are_counted(coco: Coco, capsys: pytest.CaptureFi
     assert main(["data", "set", "--no-sheet"]) == 0
     shown = capsys.readouterr().out
     assert "1 of 7 images of train2017 are turned as their EXIF says\n" in shown
-    assert "1 images of val cannot be used; --check-images names them" in shown
+    assert "1 images of val2017 cannot be used; --check-images names them" in shown
     assert main(["data", "set", "--no-sheet", "--check-images", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)["files"]
     assert {key: found["train"][key] for key in ("images", "turned", "turned_unasked", "kept", "deep")} == {
@@ -170,7 +171,10 @@ def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "there is no folder nowhere; allowed are shapes, a folder, coco:DIR and voc:DIR"),
+        (
+            ["nowhere"],
+            "--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
+        ),
         (["set", "--images", "0"], "--images is 0; allowed are whole numbers from 1"),
         (["set", "--sheet", "away/sheet.png"], "--sheet is away/sheet.png, which cannot be written"),
         (["set", "--sheet", "sheet.txt"], "--sheet is sheet.txt, which cannot be written"),
@@ -184,3 +188,34 @@ def test_bad_arguments_are_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_what_spoils_results_is_told(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(coco.folder)
+    for split in ("train", "val"):
+        path = coco.annotation_file(split)
+        content = json.loads(path.read_text())
+        content["annotations"] += [content["annotations"][0]] * 120
+        path.write_text(json.dumps(content))
+    shutil.copy(folder / "train2017" / "000000000002.jpg", folder / "train2017" / "000000000004.jpg")
+    shutil.copy(folder / "train2017" / "000000000002.jpg", folder / "val2017" / "000000000000.jpg")
+    assert main(["data", "set", "--no-sheet"]) == 0
+    shown = capsys.readouterr().out
+    assert "train2017 holds 120 boxes twice" in shown
+    assert "an image of val2017 has 12" in shown
+    assert "train2017 holds 1 copies of its own images, such as 000000000002.jpg and 000000000004.jpg" in shown
+    # The pictures without an object are the same, too.
+    assert "2 of the held-out images are in train2017 too, such as 000000000001.jpg (there 000000000001.jpg)" in shown
+    assert re.search(r"^  copies of another in the split +1 +0$", shown, re.MULTILINE)
+    assert main(["data", "set", "--no-sheet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["images_in_both"], found["train"]["images_twice"], found["train"]["twice"]) == (2, 1, 120)
+
+
+def test_the_advice_on_boxes_outside_works_as_it_stands(voc: Voc, capsys: pytest.CaptureFixture[str]) -> None:
+    (Path(voc.folder) / "Annotations" / "000003.xml").write_text(annotation(140, 110, voc_object("dog", 1, 1, 150, 50)))
+    assert main(["data", "VOC2007", "--no-sheet"]) == 1
+    advice = re.search(r"--data (\S+) cuts them off", capsys.readouterr().out)
+    assert advice is not None
+    assert main(["data", advice[1], "--no-sheet"]) == 0
+    assert main(["data", "voc:VOC2007,cut_boxes=True", "--no-sheet"]) == 0

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.console import text_table
+from scaling_lab.data.image_files import shown
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
+    from scaling_lab.data.duplicates import Copies
     from scaling_lab.data.looking import Files
 
 SHEET = Path("data_sheet.png")
 SPLITS = ("train", "val")
 MOST_NAMED = 5
+# What a detector gives, and COCO's AP counts, of an image.
+MOST_DETECTIONS = 100
 
-Summaries = Mapping[str, Mapping[str, Any]]
+Summaries = Mapping[str, dict[str, Any]]
 
 
 def add_verbs(verbs: Any) -> None:
@@ -34,10 +38,11 @@ def add_verbs(verbs: Any) -> None:
         "show what is in a data set; the exit code is 1 where training would stop at it",
         "data shapes",
         "data /data/coco --sheet coco.png",
+        "data /data/export,val_fraction=0.2",
         "data voc:VOCdevkit/VOC2012,val=trainval --split val --check-images",
         "data coco:/data/mine,train=train,val=valid --no-sheet --json",
     )
-    data.add_argument("data", help="a folder, shapes, coco:DIR or voc:DIR; fields follow after commas")
+    data.add_argument("data", help="shapes, or a folder; fields follow after commas")
     data.add_argument("--sheet", type=Path, default=SHEET, metavar="FILE", help=f"the contact sheet to write ({SHEET})")
     data.add_argument("--no-sheet", action="store_true", help="write no contact sheet")
     data.add_argument("--split", choices=SPLITS, default="train", help="whose images the sheet shows (train)")
@@ -49,14 +54,17 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from scaling_lab.data.recognition import find_source
-    from scaling_lab.data.summary import summarize
+    from scaling_lab.data import parse_source
+    from scaling_lab.data.summary import copies_of, summarize
 
     for name, value in (("--images", options.images), ("--image-size", options.image_size)):
         if value < 1:
             raise UserError(f"{name} is {value}; allowed are whole numbers from 1")
-    source = find_source(options.data)
+    source = parse_source(options.data)
     summaries = {split: summarize(source, split, options.image_size) for split in SPLITS}
+    copies = copies_of(source)
+    for split, groups in copies.within.items():
+        summaries[split]["images_twice"] = sum(len(group) - 1 for group in groups)
     files = _files(source, options)
     broken = sorted(line for each in files.values() for line in each.unusable) if options.check_images else []
     sheet = None if options.no_sheet else options.sheet
@@ -67,8 +75,10 @@ def _data(options: argparse.Namespace) -> int:
             json.dumps(
                 {
                     "data": source.to_dict(),
+                    "remarks": source.remarks(),
                     **summaries,
                     "files": {split: dataclasses.asdict(each) for split, each in files.items()},
+                    "images_in_both": len(copies.across),
                     "broken_images": broken,
                     "sheet": sheet,
                 },
@@ -79,13 +89,16 @@ def _data(options: argparse.Namespace) -> int:
     else:
         print(_text(source, summaries, options.image_size))
         remarks = [
-            *_remarks(summaries),
+            *source.remarks(),
+            *_remarks(source, summaries),
+            *_copy_words(source, copies),
             *_file_remarks(source, files, options.check_images),
-            *_broken_words(broken, options.check_images),
+            *_broken_words(source, broken, options.check_images),
         ]
         print("\n".join(["", *remarks, *([] if sheet is None else [f"contact sheet: {sheet}"])]))
-    outside = any(summary["outside"] for summary in summaries.values()) and not getattr(source, "cut_boxes", False)
-    return 1 if broken or outside else 0
+    refused = any(summary["misread"] for summary in summaries.values())
+    refused |= any(summary["outside"] for summary in summaries.values()) and not getattr(source, "cut_boxes", False)
+    return 1 if broken or refused else 0
 
 
 def _write_sheet(source: Source, options: argparse.Namespace) -> list[str]:
@@ -125,7 +138,7 @@ def _files(source: Source, options: argparse.Namespace) -> dict[str, Files]:
 
 def _text(source: Source, summaries: Summaries, image_size: int) -> str:
     """Write the counts of both splits, and those of the classes."""
-    rows = [["", *(getattr(source, split, split) for split in SPLITS)]]
+    rows = [["", *map(source.split_name, SPLITS)]]
 
     def add(words: str, *path: str) -> None:
         row = [words]
@@ -138,7 +151,10 @@ def _text(source: Source, summaries: Summaries, image_size: int) -> str:
 
     add("images", "images")
     add("  without an object", "images_without_object")
+    add("  copies of another in the split", "images_twice")
     add("objects", "objects")
+    add("  most in one image", "most_objects")
+    add("  twice, the same box and class", "twice")
     add("  small, below 32 x 32 px", "sizes", "small")
     add("  medium", "sizes", "medium")
     add("  large, from 96 x 96 px", "sizes", "large")
@@ -155,46 +171,81 @@ def _text(source: Source, summaries: Summaries, image_size: int) -> str:
     for id_, name in zip(summaries["train"]["category_ids"], summaries["train"]["classes"], strict=True):
         classes.append([str(id_), name, *(f"{summaries[split]['classes'][name]:,}" for split in SPLITS)])
     levels = f"sizes in the images' own pixels, levels at {image_size} px with the default anchors"
-    return f"{_title(source, summaries)}\n\n{text_table(rows)}\n({levels})\n\n{text_table(classes)}"
+    return f"{source.describe()}\n\n{text_table(rows)}\n({levels})\n\n{text_table(classes)}"
 
 
-def _title(source: Source, summaries: Summaries) -> str:
-    return f"{source.kind} {getattr(source, 'folder', '')}".rstrip() + f", {len(summaries['train']['classes'])} classes"
-
-
-def _remarks(summaries: Summaries) -> Iterator[str]:
+def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
     """Say what a reader should know before training."""
+    for split in SPLITS:
+        if summaries[split]["misread"]:
+            yield f"{source.split_name(split)}: {summaries[split]['misread']}; training refuses them"
     for split, without in zip(SPLITS, ("cannot be learned", "have no AP"), strict=True):
         empty = summaries[split]["empty_classes"]
         if empty:
             yield f"classes without any object in {split}, which {without}: {', '.join(empty)}"
+    for split in SPLITS:
+        if summaries[split]["twice"]:
+            yield f"{source.split_name(split)} holds {summaries[split]['twice']:,} boxes twice: same image, class and sides"
     ids = summaries["train"]["category_ids"]
     if min(ids) < 1:
         yield (
             f"category ids start at {min(ids)}: class i of a detector is the i-th of them, as long as it has as many classes; "
             "released weights, whose class i is id i + 1, do not fit"
         )
+    most = summaries["val"]["most_objects"]
+    if most > MOST_DETECTIONS:
+        yield (
+            f"an image of {source.split_name('val')} has {most:,} objects: a detector gives {MOST_DETECTIONS} "
+            f"detections an image, and COCO's AP counts {MOST_DETECTIONS} of each class, so that not all can be found"
+        )
+    if any(summary["misread"] for summary in summaries.values()):
+        return
     for split in SPLITS:
         outside = summaries[split]["outside"]
         yield from outside[:MOST_NAMED]
         if len(outside) > MOST_NAMED:
-            yield f"{len(outside) - MOST_NAMED} more boxes of {split} are outside their images"
-    if any(summaries[split]["outside"] for split in SPLITS):
-        yield "training refuses boxes more than a pixel outside their image; cut_boxes cuts them off"
+            yield f"{len(outside) - MOST_NAMED} more boxes of {source.split_name(split)} are outside their images"
+    if any(summaries[split]["outside"] for split in SPLITS) and not getattr(source, "cut_boxes", False):
+        yield (
+            f"training refuses boxes more than a pixel outside their image; {_with(source, 'cut_boxes')} cuts them off"
+        )
 
 
 def _file_remarks(source: Source, files: Mapping[str, Files], checked: bool) -> Iterator[str]:
     for split, each in files.items():
-        yield from each.remarks(getattr(source, split))
+        yield from each.remarks(source.split_name(split))
         if each.unusable and not checked:
-            yield f"{len(each.unusable):,} images of {split} cannot be used; --check-images names them"
+            yield f"{len(each.unusable):,} images of {source.split_name(split)} cannot be used; --check-images names them"
 
 
-def _broken_words(broken: list[str], checked: bool) -> list[str]:
+def _copy_words(source: Source, copies: Copies) -> Iterator[str]:
+    """Say which images are there more than once, with an example."""
+
+    def name(split: str, place: int) -> str:
+        return shown(source.ground_truth(split)["images"][place]["file_name"])
+
+    for split, groups in copies.within.items():
+        if groups:
+            first, second = groups[0][:2]
+            count = sum(len(group) - 1 for group in groups)
+            such = f"{name(split, first)} and {name(split, second)}"
+            yield f"{source.split_name(split)} holds {count:,} copies of its own images, such as {such}"
+    if copies.across:
+        train, val = copies.across[0]
+        yield (
+            f"{len(copies.across):,} of the held-out images are in {source.split_name('train')} too, such as {name('val', val)} "
+            f"(there {name('train', train)}): their AP says nothing about other images"
+        )
+
+
+def _broken_words(source: Source, broken: list[str], checked: bool) -> list[str]:
+    if not broken:
+        return ["all images can be used"] if checked else []
     more = [f"{len(broken) - MOST_NAMED} more images cannot be used"] if len(broken) > MOST_NAMED else []
-    advice = (
-        ["training stops at such an image; skip_broken leaves out what is missing or unreadable, among training images"]
-        if broken
-        else []
-    )
-    return ["all images can be used"] if checked and not broken else [*broken[:MOST_NAMED], *more, *advice]
+    advice = f"training stops at such an image; {_with(source, 'skip_broken')} leaves out those to train on"
+    return [*broken[:MOST_NAMED], *more, advice]
+
+
+def _with(source: Source, flag: str) -> str:
+    """Give --data's text with a field set."""
+    return f"--data {source.kind}:{getattr(source, 'folder', '')},{flag}=true"

@@ -36,9 +36,7 @@ def add_verbs(verbs: Any) -> None:
     plan.add_argument(
         "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
     )
-    plan.add_argument(
-        "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
-    )
+    plan.add_argument("--data", help="in place of the study's data: shapes, or a folder; fields follow after commas")
     plan.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
     plan.add_argument("--cpus", type=int, help="plan for a machine with so many cores (this machine's)")

@@ -51,8 +51,7 @@ def add_verbs(verbs: Any) -> None:
         "--names", help="the classes' names: with commas, or a file with one in each line (the weights')"
     )
     names.add_argument(
-        "--data",
-        help="the data set that has the classes' names, and says how images are read: shapes, coco:DIR or voc:DIR",
+        "--data", help="the data set that has the classes' names, and says how images are read: shapes, or a folder"
     )
     predict.add_argument(
         "--white",
@@ -191,11 +190,12 @@ def _given_names(text: str, num_classes: int) -> list[str]:
 
 def _names_of_data(text: str, num_classes: int) -> list[str]:
     from scaling_lab.data import parse_source
-    from scaling_lab.training.evaluation import class_categories
+    from scaling_lab.training.evaluation import class_categories, file_category_id
 
     source = parse_source(text)
-    names = dict(zip(source.category_ids, source.class_names, strict=True))
-    return [names.get(int(category), f"id {category}") for category in class_categories(num_classes, source)]
+    names = dict(enumerate(source.class_names, 1))
+    numbers = class_categories(num_classes, source).tolist()
+    return [names.get(number) or f"id {file_category_id(number, source)}" for number in numbers]
 
 
 # --- one image -------------------------------------------------------------------------------------------------------

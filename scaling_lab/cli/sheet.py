@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scaling_lab.cli.drawing import draw_boxes
 from scaling_lab.data import Source
 from scaling_lab.data.entries import Annotations
+from scaling_lab.data.image_files import shown
 from scaling_lab.data.shapes import NATIVE_SIZE, Shapes
 from scaling_lab.data.summary import annotations_of
 from scaling_lab.errors import UserError
@@ -30,8 +31,8 @@ def contact_sheet(source: Source, split: str, most: int) -> tuple[Image.Image, l
     annotations: dict[int, list[dict[str, Any]]] = {entry.image_id: [] for entry in found.entries}
     for annotation in found.ground_truth["annotations"]:
         annotations[annotation["image_id"]].append(annotation)
-    shown = [index for index, entry in enumerate(found.entries) if annotations[entry.image_id]] or [0]
-    chosen = [shown[place * len(shown) // most] for place in range(most)] if len(shown) > most else shown
+    full = [index for index, entry in enumerate(found.entries) if annotations[entry.image_id]] or [0]
+    chosen = [full[place * len(full) // most] for place in range(most)] if len(full) > most else full
     broken: list[str] = []
     cells: list[tuple[Image.Image, str]] = []
     for index in chosen:
@@ -43,8 +44,8 @@ def contact_sheet(source: Source, split: str, most: int) -> tuple[Image.Image, l
             cell = Image.new("RGB", _cell_size((entry.size[1], entry.size[0])), _BROKEN)
             middle = (cell.width / 2, cell.height / 2)
             ImageDraw.Draw(cell).text(middle, "cannot be used", _INK, _font(), anchor="mm")
-        cells.append((cell, f"{entry.file_name}, {entry.size[1]} x {entry.size[0]}"))
-    title = f"{len(chosen)} of {len(found.entries)} images of {getattr(source, split, split)}"
+        cells.append((cell, f"{shown(entry.file_name)}, {entry.size[1]} x {entry.size[0]}"))
+    title = f"{len(chosen)} of {len(found.entries)} images of {source.split_name(split)}"
     return _arranged(cells, title), broken
 
 

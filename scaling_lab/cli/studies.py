@@ -28,9 +28,7 @@ def add_verbs(verbs: Any) -> None:
     run.add_argument(
         "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
     )
-    run.add_argument(
-        "--data", help="in place of the study's data: shapes, coco:DIR or voc:DIR; fields follow after commas"
-    )
+    run.add_argument("--data", help="in place of the study's data: shapes, or a folder; fields follow after commas")
     run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     run.add_argument(
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"

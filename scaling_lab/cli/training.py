@@ -38,7 +38,7 @@ def add_verbs(verbs: Any) -> None:
     )
     train.add_argument("detector", help=DETECTOR_HELP)
     train.add_argument(
-        "--data", required=True, help="shapes, coco:DIR or voc:DIR, fields after commas; the detector gets its classes"
+        "--data", required=True, help="shapes, or a folder, fields after commas; the detector gets its classes"
     )
     train.add_argument("--recipe", choices=["short", "paper"], default="short", help="where to start from (short)")
     train.add_argument(
@@ -96,7 +96,10 @@ def _train(options: argparse.Namespace) -> int:
         "weights": None if options.weights is None else str(options.weights),
     }
     keep_settings(folder, settings)
-    print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}\n{folder}, {device}", file=stream)
+    print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}", file=stream)
+    for remark in source.remarks():
+        print(remark, file=stream)
+    print(f"{folder}, {device}", file=stream)
     with TrainingLog(folder, stream, recipe.epochs) as log:
         try:
             with interruptible(log.say, at_once=True):

@@ -28,7 +28,7 @@ def add_verbs(verbs: Any) -> None:
     )
     evaluate.add_argument("--weights", required=True, type=Path, help="a .pth, .pt or .safetensors file")
     evaluate.add_argument("--model", help=MODEL_HELP)
-    evaluate.add_argument("--data", required=True, help="shapes, coco:DIR or voc:DIR")
+    evaluate.add_argument("--data", required=True, help="shapes, or a folder")
     evaluate.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
@@ -71,7 +71,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     detector = load_checkpoint(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
     num_classes = detector.spec.num_classes
-    by_id = class_categories(num_classes, source).tolist() != list(source.category_ids)
+    class_categories(num_classes, source)  # refuses other numbers of classes
+    by_id = num_classes != len(source.category_ids)
     rule = "class i is the category with the id i + 1" if by_id else "classes are the categories by rising id"
     if not options.json:
         print(f"{detector.spec.describe()}, {num_classes} classes")

@@ -1,4 +1,4 @@
-"""Images with boxes behind one interface: Shapes, made on the fly, and Coco and Voc, read from disk.
+"""Images with boxes behind one interface: Shapes, made on the fly, and Coco, Voc and Yolo, read from disk.
 
 A source is a plain value that is printed, compared and hashed; importing this package imports no torch. Batches for the
 network come from `scaling_lab.data.loading`.
@@ -12,14 +12,16 @@ from typing import Any
 from scaling_lab.data.coco import Coco
 from scaling_lab.data.shapes import Shapes
 from scaling_lab.data.voc import Voc
+from scaling_lab.data.yolo import Yolo
 from scaling_lab.errors import UserError
 
-Source = Shapes | Coco | Voc
+Source = Shapes | Coco | Voc | Yolo
 
-_ON_DISK: dict[str, type[Coco] | type[Voc]] = {Coco.kind: Coco, Voc.kind: Voc}
-_KINDS: dict[str, type[Shapes] | type[Coco] | type[Voc]] = {Shapes.kind: Shapes, **_ON_DISK}
+# The formats on disk, in the order in which a folder is tried.
+ON_DISK: dict[str, type[Coco] | type[Voc] | type[Yolo]] = {each.kind: each for each in (Coco, Voc, Yolo)}
+_KINDS: dict[str, type[Shapes] | type[Coco] | type[Voc] | type[Yolo]] = {Shapes.kind: Shapes, **ON_DISK}
 
-__all__ = ["Coco", "Shapes", "Source", "Voc", "parse_source", "source_from_dict"]
+__all__ = ["ON_DISK", "Coco", "Shapes", "Source", "Voc", "Yolo", "parse_source", "source_from_dict"]
 
 
 def source_from_dict(values: Mapping[str, Any]) -> Source:
@@ -35,29 +37,12 @@ def source_from_dict(values: Mapping[str, Any]) -> Source:
 
 
 def parse_source(text: str) -> Source:
-    """Read the command line's --data: "shapes", or "coco:DIR" or "voc:DIR" for a folder in that layout.
+    """Read the command line's --data: "shapes", a folder whose format is recognised, or KIND:DIR for one in a format.
 
-    Fields follow after commas, as in "shapes,train_images=2048" and "voc:DIR,train=trainval,classes=found,skip_broken"; one
-    without a value is True.
+    Fields follow after commas, as in "shapes,train_images=2048", "/data/mine,val_fraction=0.2" and
+    "voc:DIR,train=trainval,classes=found,skip_broken"; one without a value is True. Splits that are not given are found.
+    Raises UserError for a folder in no known format, or without images that are held out.
     """
-    place, *fields = text.split(",")
-    kind, _, folder = place.partition(":")
-    named: dict[str, Any] = {
-        name: value if equals else True for name, equals, value in (field.partition("=") for field in fields)
-    }
-    if kind in _ON_DISK and folder:
-        if "white" in named:
-            named["white"] = _number(named["white"])
-        return source_from_dict({"folder": folder, **named, "kind": kind})
-    if place == Shapes.kind:
-        numbers = {name: int(value) if str(value).isdigit() else value for name, value in named.items()}
-        return source_from_dict({**numbers, "kind": kind})
-    raise UserError(f"--data is {text!r}; allowed are shapes, coco:DIR and voc:DIR")
+    from scaling_lab.data.recognition import find_source
 
-
-def _number(value: object) -> object:
-    """Read a number; what is none comes back, for the source to name it."""
-    try:
-        return float(str(value))
-    except ValueError:
-        return value
+    return find_source(text)

@@ -3,105 +3,175 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import is_number, is_whole
 from scaling_lab.data.entries import Annotations, Record, annotated
 from scaling_lab.data.files import read_bytes
-from scaling_lab.errors import UserError
+from scaling_lab.data.segmentations import box_of_segmentation
+from scaling_lab.errors import UserError, first_line
 
-Checks = Mapping[str, Callable[[Any], str]]
+# What gives the value to keep, and in words what is allowed where a value does not fit, else nothing.
+Check = Callable[[Any], tuple[Any, str]]
+Checks = Mapping[str, Check]
+
+# Beyond them lies no image, and what float32 holds exactly.
+MOST_PIXELS, MOST_COORDINATE = 10**6, 10**7
+_LONGEST_VALUE = 80
 
 
-@lru_cache(maxsize=4)
-def read_annotations(path: Path, stamp: tuple[int, int]) -> Annotations:
-    """Read and check the file once; `stamp` is its time and size, so that a changed file is read again.
+def read_annotations(path: Path) -> Annotations:
+    """Read and check a file.
 
-    Raises UserError for what is not JSON, lacks a key, holds a value of another kind, or names an unknown id.
+    Accepted and counted: 1.0 for a whole number, null for iscrowd and area, a segmentation without a box. Raises UserError
+    for what is not JSON, lacks a key, holds a value of another kind, or names an unknown id.
     """
     content = _content(path)
-    categories = _records(path, content, "categories", {"id": _is_whole, "name": _is_text})
-    sizes = {"width": _is_side, "height": _is_side}
-    images = _records(path, content, "images", {"id": _is_whole, "file_name": _is_text, **sizes})
-    needed = {"image_id": _is_whole, "category_id": _is_whole, "bbox": _is_box}
-    annotations = _records(path, content, "annotations", needed, {"area": _is_size, "iscrowd": _is_flag})
+    accepted: Counter[str] = Counter()
+    read = partial(_records, path, content, accepted)
+    categories = read("categories", {"id": _whole, "name": _text})
+    images = read("images", {"id": _whole, "file_name": _text, "width": _side, "height": _side})
+    for number, annotation in enumerate(content["annotations"] if _are_records(content.get("annotations")) else []):
+        _add_box(path, number, annotation, accepted)
+    needed = {"image_id": _whole, "category_id": _whole, "bbox": _box}
+    annotations = read("annotations", needed, {"area": _area, "iscrowd": _flag})
     categories.sort(key=lambda category: category["id"])
+    placeholders = _placeholders(content["categories"], categories, annotations)
     _check_unique(path, "categories", "id", categories)
-    _check_unique(path, "categories", "name", categories)
+    _check_unique(path, "categories", "name", [each for each in categories if each["id"] not in placeholders])
     _check_unique(path, "images", "id", images)
-    _check_references(path, annotations, {"image_id": images, "category_id": categories})
-    ground_truth = {
-        "images": [{key: image[key] for key in ("id", "width", "height", "file_name")} for image in images],
-        "annotations": [_annotation(number, annotation) for number, annotation in enumerate(annotations, 1)],
-        "categories": [{key: category[key] for key in ("id", "name")} for category in categories],
-    }
-    return annotated(ground_truth, lambda place: f"{path}: {_name('annotations', place, annotations[place])}")
+    names = [_name("annotations", number, record) for number, record in enumerate(content["annotations"])]
+    _check_references(path, annotations, names, {"image_id": images, "category_id": categories})
+    records = {"images": images, "annotations": list(map(_complete, annotations)), "categories": categories}
+    odd = sum(map(_has_odd_area, annotations))
+    if odd:
+        accepted["areas are 0 or larger than their boxes: COCO's small, medium and large go by them"] = odd
+    remarks = [f"{count:,} {words}" for words, count in accepted.items()]
+    return annotated(records, lambda place: f"{path}: {names[place]}", remarks, placeholders)
 
 
 def _content(path: Path) -> Record:
     whole = read_bytes(path)
+    if not whole.strip():
+        raise UserError(f"{path} is empty; allowed is JSON in COCO's format")
     try:
         content = json.loads(whole)
+    except RecursionError:
+        raise UserError(f"{path} is nested too deep; allowed is JSON in COCO's format") from None
     except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+        raise UserError(f"{path} is not JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         found = type(content).__name__
         raise UserError(f"{path} holds a {found}; allowed is an object of images, annotations and categories")
     return content
 
 
-# --- checks: each gives what is allowed, in words, or nothing where the value fits ------------------------------------
+# --- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _is_whole(value: Any) -> str:
-    return "" if is_whole(value) else "a whole number"
+def _whole(value: Any) -> tuple[Any, str]:
+    if isinstance(value, float) and value.is_integer():
+        return int(value), ""
+    return value, "" if is_whole(value) else "a whole number"
 
 
-def _is_side(value: Any) -> str:
-    return "" if is_whole(value) and value > 0 else "a whole number above 0"
+def _side(value: Any) -> tuple[Any, str]:
+    whole, allowed = _whole(value)
+    fits = not allowed and 0 < whole <= MOST_PIXELS
+    return whole, "" if fits else f"a whole number above 0, up to {MOST_PIXELS}"
 
 
-def _is_text(value: Any) -> str:
-    return "" if isinstance(value, str) and value else "a text"
+def _text(value: Any) -> tuple[Any, str]:
+    return value, "" if isinstance(value, str) and value.strip() else "a text"
 
 
-def _is_size(value: Any) -> str:
-    return "" if is_number(value) and value >= 0 else "a finite number from 0"
+def _area(value: Any) -> tuple[Any, str]:
+    return value, "" if value is None or (is_number(value) and value >= 0) else "a finite number from 0"
 
 
-def _is_flag(value: Any) -> str:
-    return "" if value in (0, 1) else "0 or 1"
+def _flag(value: Any) -> tuple[Any, str]:
+    return (0 if value is None else value), "" if value in (None, 0, 1) else "0 or 1"
 
 
-def _is_box(value: Any) -> str:
+def _box(value: Any) -> tuple[Any, str]:
     fits = isinstance(value, list) and len(value) == 4 and all(map(is_number, value)) and min(value[2:]) >= 0
-    return "" if fits else "four finite numbers: x, y, and width and height from 0"
+    if fits and max(map(abs, value)) <= MOST_COORDINATE:
+        return value, ""
+    limit = f", none above {MOST_COORDINATE}" if fits else ""
+    return value, f"four finite numbers: x, y, and width and height from 0{limit}"
 
 
-def _records(path: Path, content: Record, part: str, needed: Checks, optional: Checks | None = None) -> list[Record]:
+_ACCEPTED = {
+    _whole: "ids have a decimal point, such as 1.0",
+    _side: "widths and heights of images have a decimal point",
+    _area: "areas are null: those of the boxes are taken",
+    _flag: "iscrowd are null: they are taken as 0",
+}
+
+
+def _records(
+    path: Path, content: Record, accepted: Counter[str], part: str, needed: Checks, optional: Checks | None = None
+) -> list[Record]:
+    """Give the wanted values of each record of a part; count what is accepted though unusual."""
     records = content.get(part)
     if not isinstance(records, list):
         found = "lacks" if records is None else f"has a {type(records).__name__} as"
         raise UserError(f"{path} {found} {part!r}; allowed is a list")
-    for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            raise UserError(f"{path}: {part}[{number}] is {record!r}; allowed is an object with {', '.join(needed)}")
-        missing = [key for key in needed if key not in record]
-        if missing:
-            raise UserError(
-                f"{path}: {_name(part, number, record)} lacks {missing[0]!r}; needed are {', '.join(needed)}"
-            )
-        for key, check in {**needed, **(optional or {})}.items():
-            allowed = check(record[key]) if key in record else ""
-            if allowed:
-                name = _name(part, number, record)
-                raise UserError(f"{path}: {name} has {key} {record[key]!r}; allowed is {allowed}")
     if not records and part != "annotations":
         raise UserError(f"{path}: {part!r} is empty; allowed is one or more")
-    return list(records)
+    checks = {**needed, **(optional or {})}
+    return [_record(path, part, number, record, needed, checks, accepted) for number, record in enumerate(records)]
+
+
+def _record(
+    path: Path, part: str, number: int, record: Any, needed: Checks, checks: Checks, accepted: Counter[str]
+) -> Record:
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: {part}[{number}] is {_short(record)}; allowed is an object with {', '.join(needed)}")
+    missing = [key for key in needed if key not in record]
+    if missing:
+        raise UserError(f"{path}: {_name(part, number, record)} lacks {missing[0]!r}; needed are {', '.join(needed)}")
+    kept = {}
+    for key, check in checks.items():
+        if key not in record:
+            continue
+        kept[key], allowed = check(record[key])
+        if allowed:
+            raise UserError(
+                f"{path}: {_name(part, number, record)} has {key} {_short(record[key])}; allowed is {allowed}"
+            )
+        if check in _ACCEPTED and (record[key] is None or type(kept[key]) is not type(record[key])):
+            accepted[_ACCEPTED[check]] += 1
+    return kept
+
+
+def _are_records(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(record, dict) for record in value)
+
+
+def _add_box(path: Path, number: int, annotation: Record, accepted: Counter[str]) -> None:
+    """Give an annotation without a box the one of its segmentation."""
+    if annotation.get("bbox") not in (None, []) or not annotation.get("segmentation"):
+        return
+    try:
+        annotation["bbox"] = box_of_segmentation(annotation["segmentation"])
+    except UserError as error:
+        raise UserError(f"{path}: {_name('annotations', number, annotation)} lacks 'bbox', and {error}") from None
+    accepted["boxes are taken from segmentations, as bbox is missing"] += 1
+
+
+def _placeholders(written: list[Record], categories: list[Record], annotations: list[Record]) -> frozenset[int]:
+    """Give the ids of classes such as Roboflow's first: without an object, and named as supercategory of all others."""
+    used = {annotation["category_id"] for annotation in annotations}
+    above = {record.get("supercategory") for record in written if record.get("supercategory") not in (None, "", "none")}
+    roots = {_whole(record["id"])[0] for record in written if record.get("supercategory") in (None, "", "none")}
+    if len(above) != 1 or len(roots) != 1:
+        return frozenset()
+    return frozenset(each["id"] for each in categories if each["id"] in roots - used and each["name"] in above)
 
 
 def _check_unique(path: Path, part: str, key: str, records: list[Record]) -> None:
@@ -112,18 +182,30 @@ def _check_unique(path: Path, part: str, key: str, records: list[Record]) -> Non
         seen.add(record[key])
 
 
-def _check_references(path: Path, annotations: list[Record], targets: dict[str, list[Record]]) -> None:
+def _check_references(
+    path: Path, annotations: list[Record], names: list[str], targets: dict[str, list[Record]]
+) -> None:
     for key, records in targets.items():
         known = {record["id"] for record in records}
         for number, annotation in enumerate(annotations):
             if annotation[key] not in known:
-                name = _name("annotations", number, annotation)
-                raise UserError(f"{path}: {name} has {key} {annotation[key]}; allowed are {_listed(known)}")
+                raise UserError(
+                    f"{path}: {names[number]} has {key} {_short(annotation[key])}; allowed are {_listed(known)}"
+                )
 
 
 def _name(part: str, number: int, record: Record) -> str:
     """Name a record by its place, and by its id where it has one, as in "annotations[3] (id 17)"."""
-    return f"{part}[{number}]" + (f" (id {record['id']!r})" if "id" in record else "")
+    return f"{part}[{number}]" + (f" (id {_short(record['id'])})" if "id" in record else "")
+
+
+def _short(value: Any) -> str:
+    """Give a value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def _listed(ids: set[int]) -> str:
@@ -134,14 +216,18 @@ def _listed(ids: set[int]) -> str:
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def _annotation(number: int, annotation: Record) -> Record:
+def _has_odd_area(annotation: Record) -> bool:
+    area, box = annotation.get("area"), annotation["bbox"][2] * annotation["bbox"][3]
+    return area is not None and box > 0 and not 0 < area <= 1.1 * box + 1
+
+
+def _complete(annotation: Record) -> Record:
     x, y, width, height = annotation["bbox"]
-    # Numbered anew: evaluators take the id 0, which some files have, for "no match".
+    area = annotation.get("area")
     return {
-        "id": number,
         "image_id": annotation["image_id"],
         "category_id": annotation["category_id"],
         "bbox": [x, y, width, height],
-        "area": annotation.get("area", width * height),
+        "area": width * height if area is None else area,
         "iscrowd": int(annotation.get("iscrowd", 0)),
     }

@@ -1,9 +1,11 @@
-"""Coco, a data set in COCO's layout on disk: where its files are. It imports no torch."""
+"""Coco, a data set in COCO's format on disk: where its files are. It imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import mmap
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,58 +13,149 @@ from typing import ClassVar
 
 from scaling_lab.data.annotations import read_annotations
 from scaling_lab.data.entries import Annotations, Entry
+from scaling_lab.data.image_files import Found, find_images
 from scaling_lab.data.on_disk import OnDisk
 from scaling_lab.errors import UserError
 
-PREFIX = "instances_"
+# Where a split's file may be, SPLIT for its name; the first that a folder has. "*" is whatever one file there is.
+FILES = ("annotations/instances_SPLIT.json", "annotations/SPLIT.json", "SPLIT/*.json", "SPLIT.json")
+# Where its images may be: the folder that has most of them.
+FOLDERS = ("SPLIT", "images/SPLIT", "SPLIT/images", "SPLIT/data", "images", "data", "JPEGImages", "")
+
+Stamp = tuple[int, ...]
+
+# Files that were found, by folder and split: this is asked for with every image.
+_KNOWN: dict[tuple[Path, str], Path] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coco(OnDisk):
-    """FOLDER/annotations/instances_SPLIT.json and FOLDER/SPLIT/ with the images, for the two splits named here."""
+    """A folder with one JSON file for each of the two splits named here, and their images.
+
+    The files are where COCO has them, FOLDER/annotations/instances_SPLIT.json with images in FOLDER/SPLIT/, or where exports
+    of Roboflow, CVAT, Label Studio and FiftyOne do (FILES and FOLDERS list them). A split may also be the path of its file in
+    the folder, such as labels/mine.json, and `images` the folder of all images.
+    """
 
     kind: ClassVar[str] = "coco"
+    layout: ClassVar[str] = "annotations/instances_*.json, SPLIT/*.json or one *.json, as COCO's format has"
     _format: ClassVar[str] = "COCO-format set"
-    _annotations_folder: ClassVar[str] = "annotations"
 
     train: str = "train2017"
     val: str = "val2017"
+    images: str = ""
+
+    @classmethod
+    def splits_in(cls, root: Path) -> list[str]:
+        """Give the names of the splits that have a file of annotations."""
+        return sorted(_files(root, _folder_state(root)))
 
     def digest(self) -> str:
         """Hash the names of the splits, the settings that change pixels and the bytes of both annotation files."""
-        digest = hashlib.sha256(json.dumps([self.train, self.val, *self._pixel_settings()]).encode())
+        names = [self.train, self.val] if not self.val_fraction else [self.train, self.val_fraction]
+        digest = hashlib.sha256(json.dumps([*names, *self._pixel_settings()]).encode())
         for split in ("train", "val"):
-            digest.update(_digest(*self._stamped(split)))
+            digest.update(_digest(self.annotation_file(split), self.state(split)))
         return digest.hexdigest()
 
     def annotation_file(self, split: str) -> Path:
-        """Name the file that holds a split's annotations."""
-        return self.root / self._annotations_folder / f"{PREFIX}{getattr(self, split)}.json"
+        """Name the file that holds a split's annotations. Raises UserError where there is none."""
+        root, name = self.root, getattr(self, self.origin(split))
+        path = _KNOWN.get((root, name)) or root / (name if name.endswith(".json") else FILES[0].replace("SPLIT", name))
+        if path.is_file():
+            return path
+        files = _files(root, _folder_state(root))
+        if name not in files:
+            allowed = "a folder in COCO's layout, or the names of its splits as train and val"
+            there = f" (there are {', '.join(sorted(files))})" if files else ""
+            raise UserError(f"{path} does not exist; allowed is {allowed}{there}")
+        return _KNOWN.setdefault((root, name), files[name])
 
     def image_path(self, split: str, entry: Entry) -> Path:
         """Name the file of one image."""
-        return Path(self.root, getattr(self, split), entry.file_name)
+        return self._found(split).path(entry.file_name)
 
-    def read_split(self, split: str) -> Annotations:
-        """Read and check a split's annotation file, once in a process, and again where it has changed."""
-        return read_annotations(*self._stamped(split))
+    def hint(self, split: str, entry: Entry) -> str:
+        """Say which file might be meant where an image's is missing."""
+        return self._found(split).hints.get(entry.file_name, "")
 
-    def _stamped(self, split: str) -> tuple[Path, tuple[int, int]]:
-        path = self.annotation_file(split)
-        if not path.is_file():
-            allowed = "a folder in COCO's layout, or the names of its splits as train and val"
-            found = ", ".join(splits(self.root))
-            raise UserError(f"{path} does not exist; allowed is {allowed}{f' (there are {found})' if found else ''}")
-        status = path.stat()
-        return path, (status.st_mtime_ns, status.st_size)
+    def image_remarks(self, split: str) -> tuple[str, ...]:
+        """Say which names of images were read otherwise than they stand."""
+        return self._found(split).remarks
 
+    def read(self, split: str) -> Annotations:
+        """Read and check a split's annotation file."""
+        return read_annotations(self.annotation_file(split))
 
-def splits(root: Path) -> list[str]:
-    """Give the names of the splits that have a file of annotations."""
-    return sorted(path.stem.removeprefix(PREFIX) for path in (root / "annotations").glob(f"{PREFIX}*.json"))
+    def state(self, split: str) -> Hashable:
+        """Give the time and size of a split's file."""
+        status = self.annotation_file(split).stat()
+        return status.st_mtime_ns, status.st_size
+
+    def image_folders(self, split: str) -> list[Path]:
+        """Give the folders in which a split's images may be."""
+        if self.images:
+            return [self.root / self.images]
+        file = self.annotation_file(split)
+        name = Path(getattr(self, self.origin(split))).stem.removeprefix("instances_")
+        named = [self.root / folder.replace("SPLIT", name) for folder in FOLDERS]
+        return list(dict.fromkeys([*named, file.parent, file.parent / "images"]))
+
+    def _detail(self) -> str:
+        files = [self.annotation_file(split) for split in self.origins]
+        if all(file.parent.name == "annotations" and file.name.startswith("instances_") for file in files):
+            return ""
+        return f" ({' and '.join(str(file.relative_to(self.root)) for file in files)})"
+
+    def _found(self, split: str) -> Found:
+        origin = self.origin(split)
+        return _found(self, origin, self.state(origin))
 
 
 @lru_cache(maxsize=4)
-def _digest(path: Path, stamp: tuple[int, int]) -> bytes:
+def _found(source: Coco, split: str, state: Hashable) -> Found:
+    names = [
+        entry.file_name
+        for each in ("train", "val")
+        if source.origin(each) == split
+        for entry in source.read_split(each).entries
+    ]
+    return find_images(source.image_folders(split), source.root, names)
+
+
+@lru_cache(maxsize=8)
+def _files(root: Path, state: Stamp) -> dict[str, Path]:
+    """Give the splits with their files, by the first of FILES that holds any in COCO's format."""
+    for pattern in FILES:
+        before, after = pattern.split("SPLIT")
+        found: dict[str, list[Path]] = {}
+        for path in sorted(root.glob(pattern.replace("SPLIT", "*"))):
+            name = path.relative_to(root).as_posix()
+            split = Path(name).parent.name if "/" in after else name.removeprefix(before).removesuffix(after)
+            if path.is_file() and (pattern == FILES[0] or _is_coco(path)):
+                found.setdefault(split, []).append(path)
+        single = {split: paths[0] for split, paths in found.items() if len(paths) == 1}
+        if single:
+            return single
+    return {}
+
+
+def _folder_state(root: Path) -> Stamp:
+    """Give the times of the folder and of those in it."""
+    folders = [root, *(child for child in root.iterdir() if child.is_dir())]
+    return tuple(folder.stat().st_mtime_ns for folder in folders)
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether a file has COCO's three keys; other JSON may lie about."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return all(content.find(key) >= 0 for key in (b'"images"', b'"annotations"', b'"categories"'))
+    except (OSError, ValueError):  # empty, or not to be read
+        return False
+
+
+@lru_cache(maxsize=4)
+def _digest(path: Path, state: Hashable) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from scaling_lab.data.entries import Entry
+from scaling_lab.data.image_files import shown
 from scaling_lab.data.images import BrokenImage, Look, MissingImage, Picture, Reading, look_at_image, read_picture
 from scaling_lab.errors import UserError
 
@@ -24,7 +25,9 @@ def read_bytes(path: Path) -> bytes:
 
 def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
     """Say that an image's file is not there."""
-    return MissingImage(f"{path} does not exist, but the annotations name it (image id {entry.image_id}){others}")
+    return MissingImage(
+        f"{shown(str(path))} does not exist, but the annotations name it (image id {entry.file_id}){others}"
+    )
 
 
 def look_at(path: Path, entry: Entry, reading: Reading) -> Look:

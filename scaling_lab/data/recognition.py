@@ -1,44 +1,170 @@
-"""Tells by its content what kind of data set a folder is, and which of its splits to train on. It reads no annotation."""
+"""Tells by its content what kind of data set a folder is, and which of its splits to train on: what --data takes."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from scaling_lab.data import Source, coco, parse_source, voc_xml
-from scaling_lab.data.coco import Coco
-from scaling_lab.data.shapes import Shapes
-from scaling_lab.data.voc import Voc
+from scaling_lab.data import ON_DISK, Coco, Shapes, Source, Yolo, source_from_dict
 from scaling_lab.errors import UserError
+
+# What splits are called in capitals or not, by their beginnings, the likeliest first.
+TRAIN, VAL = ("train",), ("val", "test")
+_MOST_NAMED = 10
+# Which format a single file is of.
+_BY_ENDING = {".json": Coco.kind, ".yaml": Yolo.kind, ".yml": Yolo.kind, ".data": Yolo.kind}
 
 
 def find_source(text: str) -> Source:
-    """Read what --data takes, or a folder alone. Raises UserError for a folder in no known layout."""
-    kind, colon, _ = text.partition(":")
-    if text == Shapes.kind or (colon and kind in (Coco.kind, Voc.kind)):
-        return parse_source(text)
-    root = Path(text).expanduser()
-    if not root.is_dir():
-        raise UserError(f"there is no folder {text}; allowed are shapes, a folder, coco:DIR and voc:DIR")
-    source = _recognised(root)
-    if source is None:
-        inner = [str(child) for child in sorted(root.glob("*")) if child.is_dir() and _recognised(child) is not None]
+    """Read what --data takes: see `parse_source`."""
+    place, fields = _parts(text)
+    kind, colon, folder = place.partition(":")
+    if place == Shapes.kind:
+        return source_from_dict({**_values(Shapes.kind, fields), "kind": Shapes.kind})
+    if colon and kind in ON_DISK and folder:
+        found = _fields(folder, (kind,), fields) if Path(folder).expanduser().exists() else {"folder": folder}
+        return source_from_dict({**found, **_values(kind, fields), "kind": kind})
+    if not place or not Path(place).expanduser().exists():
+        raise UserError(f"--data is {text!r}, which is no folder; allowed are {allowed()}")
+    found = _fields(place, tuple(ON_DISK), fields)
+    return source_from_dict({**found, **_values(found["kind"], fields)})
+
+
+def allowed() -> str:
+    """Say what --data takes."""
+    *others, last = (f"{kind}:DIR" for kind in ON_DISK)
+    return f"shapes, a folder, {', '.join(others)} and {last}"
+
+
+# --- a folder --------------------------------------------------------------------------------------------------------
+
+
+def _fields(folder: str, kinds: tuple[str, ...], given: Mapping[str, str]) -> dict[str, Any]:
+    """Give kind, folder and splits of a folder, or of one that a file stands for, where they are not given."""
+    path = Path(folder).expanduser()
+    root, named = folder, dict(given)
+    look = path
+    if path.is_file():
+        kinds = (_kind_of_file(path, kinds),)
+        named = {("train" if path.suffix.lower() == ".json" else "config"): path.name, **given}
+        root = str(Path(folder).parent)
+        look = path if "config" in named else path.parent
+    elif "config" in given:
+        look = path / given["config"]
+    problem: UserError | None = None
+    for kind in kinds:
+        try:
+            names = ON_DISK[kind].splits_in(look)
+            if named.get("train", "").endswith(".json"):
+                names = [named["train"], *names]
+            if names or len(kinds) == 1:
+                own = {name: value for name, value in named.items() if name not in given}
+                return {"kind": kind, "folder": root, **own, **_splits(folder, root, kind, names, named)}
+        except UserError as error:  # another format may hold both splits
+            problem = problem or error
+    raise problem or UserError(_unknown(folder, path))
+
+
+def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[str, str]) -> dict[str, Any]:
+    """Choose the splits by their names; `text` is what --data had. Raises UserError where none can be held out."""
+    source = ON_DISK[kind]
+    defaults = {field.name: field.default for field in dataclasses.fields(source) if field.name in ("train", "val")}
+    train = given.get("train") or _chosen(names, str(defaults["train"]), TRAIN)
+    if train is None and len(names) == 1:
+        held_out = _chosen(names, str(defaults["val"]), VAL)
+        if held_out is not None and "val_fraction" not in given:
+            return {"val": held_out}  # enough to evaluate
+        train = names[0]
+    if not names:
+        return {}
+    if "train" in given and "val" in given:
+        return source.fields_for(Path(root).expanduser(), given["train"], given["val"])
+    if train is None:
+        listed = ", ".join(names[:_MOST_NAMED])
         raise UserError(
-            f"{text} holds neither annotations/instances_*.json, as COCO's layout does, nor Annotations/ and "
-            f"ImageSets/Main/*.txt, as VOC's does{f'; {inner[0]} is such a folder' if inner else ''}"
+            f"{text} has the splits {listed}, and none that begins with train; "
+            f"say which, as in --data {text},train={names[0]},val={names[1]}"
         )
-    return source
+    others = [name for name in names if name != train]
+    val = given.get("val") or _chosen(others, str(defaults["val"]), VAL)
+    if "val_fraction" in given:
+        val = train
+    elif val is None:
+        more = f" (there are {', '.join(others[:_MOST_NAMED])}: val=NAME takes one)" if others else ""
+        raise UserError(
+            f"{text} has images to train on ({kind}, {train}), and none held out{more}; "
+            f"--data {text},val_fraction=0.2 holds out a fifth of them, chosen by their names"
+        )
+    return {"train": train, "val": val, **source.fields_for(Path(root).expanduser(), train, val)}
 
 
-def _recognised(root: Path) -> Source | None:
-    kinds = ((Coco, coco.splits(root)), (Voc, voc_xml.split_names(root)))
-    for kind, names in kinds:
-        if names:
-            train = _chosen(names, kind.train, "train")
-            return kind(folder=str(root), train=train, val=_chosen(names, kind.val, "val", "test"))
-    return None
+def _chosen(names: list[str], usual: str, beginnings: tuple[str, ...]) -> str | None:
+    """Give the usual name where there is such a split, else the first that begins so."""
+    if usual in names:
+        return usual
+    return next((name for beginning in beginnings for name in names if name.lower().startswith(beginning)), None)
 
 
-def _chosen(names: list[str], usual: str, *beginnings: str) -> str:
-    """Give the usual name where there is such a split, else the first that begins so; the usual one where there is none."""
-    found = [name for beginning in beginnings for name in names if name.startswith(beginning)]
-    return usual if usual in names or not found else found[0]
+def _kind_of_file(path: Path, kinds: tuple[str, ...]) -> str:
+    kind = _BY_ENDING.get(path.suffix.lower())
+    if kind not in kinds:
+        raise UserError(f"{path} is a file; allowed are a folder, COCO's .json and YOLO's .yaml")
+    return kind
+
+
+def _unknown(folder: str, path: Path) -> str:
+    layouts = "; ".join(source.layout for source in ON_DISK.values())
+    if _is_labelme(path):
+        return (
+            f"{folder} holds labelme's files, one JSON for each image, which are not read; "
+            "turn them into COCO's format (examples/bbox_detection/labelme2coco in labelme's repository, or labelme2coco of pip)"
+        )
+    if (path / "labels").is_dir() and (path / "images").is_dir():
+        return f"{folder} holds images/ and labels/, but no data.yaml or classes.txt, which names the classes; add one"
+    children = [child for child in sorted(path.glob("*")) if child.is_dir()]
+    inner = next((child for child in children if any(each.splits_in(child) for each in ON_DISK.values())), None)
+    hint = f"; {inner} is such a folder" if inner is not None else ""
+    return f"{folder} is a data set in no known format; looked for were: {layouts}{hint}"
+
+
+def _is_labelme(path: Path) -> bool:
+    """Whether the first JSON file of a folder is labelme's."""
+    for file in sorted(path.glob("*.json"))[:1]:
+        try:
+            content = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(content, dict) and {"shapes", "imagePath"} <= set(content)
+    return False
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def _parts(text: str) -> tuple[str, dict[str, str]]:
+    """Split at commas, but for those of a folder's own name; a field without a value is "true"."""
+    if Path(text).expanduser().exists():
+        return text, {}
+    place, *fields = text.split(",")
+    return place, {
+        name: value if equals else "true" for name, equals, value in (field.partition("=") for field in fields)
+    }
+
+
+def _values(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Read each field as its type asks; what is none of these stays text, which the source refuses."""
+    source = {Shapes.kind: Shapes, **ON_DISK}[kind]
+    types = {field.name: str(field.type).partition(" | ")[0] for field in dataclasses.fields(source)}
+    return {name: _value(types.get(name, ""), text.strip()) for name, text in fields.items()}
+
+
+def _value(kind: str, text: str) -> Any:
+    if text.lower() in ("true", "false") and kind in ("bool", "int", "float"):
+        return text.lower() == "true"
+    try:
+        return {"int": int, "float": float}[kind](text)
+    except (KeyError, ValueError):
+        return text

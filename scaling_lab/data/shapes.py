@@ -54,6 +54,11 @@ class Shapes(Fields):
         """Counted from 1, as in COCO: an off-by-one somewhere shows here and not only on real data."""
         return tuple(range(1, len(scenes.CLASS_NAMES) + 1))
 
+    @property
+    def file_category_ids(self) -> tuple[int, ...]:
+        """The same: there is no file."""
+        return self.category_ids
+
     def to_dict(self) -> dict[str, Any]:
         """Give the plain values from which `source_from_dict` makes it again."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
@@ -72,6 +77,18 @@ class Shapes(Fields):
 
     def check_images(self, *splits: str) -> None:
         """Nothing can be missing: every image is made when it is asked for."""
+
+    def remarks(self) -> list[str]:
+        """Nothing is unusual about them."""
+        return []
+
+    def split_name(self, split: str) -> str:
+        """Name a split."""
+        return split
+
+    def file_image_id(self, split: str, image_id: int) -> int:
+        """Give an image's id, which is our own number: there is no file."""
+        return image_id
 
     def scene(self, split: str, index: int) -> Scene:
         """Give the scene of one image; it does not depend on how many there are."""

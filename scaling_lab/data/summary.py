@@ -1,8 +1,7 @@
-"""Counts what is in a split: images, objects, classes, sizes, and which level's anchors fit. It reads no image."""
+"""Counts what is in a split: images, objects, classes, sizes, copies, and which level's anchors fit. It decodes no image."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from scaling_lab.architecture import Anchors
 from scaling_lab.data import Source
+from scaling_lab.data.duplicates import Copies, find_copies
 from scaling_lab.data.entries import Annotations, annotated
 from scaling_lab.data.shapes import Shapes
 
@@ -23,9 +23,19 @@ def annotations_of(source: Source, split: str) -> Annotations:
     """Give a split's annotations of any source, those with boxes outside their images too."""
     if isinstance(source, Shapes):
         return annotated(source.ground_truth(split), str)
-    tolerant = dataclasses.replace(source, cut_boxes=True)
-    tolerant.entries(split)  # checks that both splits have the same categories
-    return tolerant.read_split(split)
+    source.check_categories(split)
+    return source.read_split(split)
+
+
+def copies_of(source: Source) -> Copies:
+    """Find the images whose files hold the same bytes; none of Shapes do."""
+    if isinstance(source, Shapes):
+        return Copies({"train": [], "val": []}, [])
+    paths = {
+        split: [source.image_path(split, entry) for entry in source.read_split(split).entries]
+        for split in ("train", "val")
+    }
+    return find_copies(paths["train"], paths["val"])
 
 
 def summarize(source: Source, split: str, image_size: int) -> dict[str, Any]:
@@ -44,15 +54,24 @@ def summarize(source: Source, split: str, image_size: int) -> dict[str, Any]:
         "images_without_object": sum(1 for entry in found.entries if not len(entry.labels)),
         "objects": len(objects),
         "crowds": len(truth["annotations"]) - len(objects),
+        "most_objects": max(len(entry.labels) for entry in found.entries),
+        "twice": _twice(truth["annotations"]),
         "without_area": found.degenerate,
         "outside": found.outside,
+        "misread": found.misread,
         "classes": classes,
         "empty_classes": [name for name, count in classes.items() if not count],
-        "category_ids": [category["id"] for category in truth["categories"]],
+        "category_ids": list(found.category_ids),
         "sizes": _sizes([annotation["area"] for annotation in objects]),
         **_levels(found, image_size),
         "image_sizes": _image_sizes([(image["width"], image["height"]) for image in truth["images"]]),
     }
+
+
+def _twice(annotations: list[dict[str, Any]]) -> int:
+    """Count the boxes that are in the same image again, with the same class."""
+    different = {(each["image_id"], each["category_id"], *each["bbox"]) for each in annotations}
+    return len(annotations) - len(different)
 
 
 def _sizes(areas: list[float]) -> dict[str, int]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from scaling_lab.checks import check_items, check_text
 from scaling_lab.data.entries import Annotations, Entry
 from scaling_lab.data.on_disk import OnDisk
-from scaling_lab.data.voc_xml import Stamp, digest_split, found_classes, read_voc, split_file, split_names
+from scaling_lab.data.voc_xml import Stamp, digest_split, found_classes, image_folder, read_voc, split_file, split_names
 from scaling_lab.errors import UserError
 
 FOUND = "found"
@@ -26,14 +27,16 @@ VOC_CLASSES = (
 class Voc(OnDisk):
     """FOLDER/Annotations/*.xml, FOLDER/JPEGImages/ and FOLDER/ImageSets/Main/SPLIT.txt, such as VOCdevkit/VOC2007.
 
+    Where there is no list of a split, it is the folder of that name with XML files, beside their images or not.
+
     `classes` are VOC's 20, or other names, or "found" for those in the XML files of both splits in alphabetical order.
     Category ids count from 1. Boxes become COCO's, and difficult objects crowds: voc_xml says how and why. The AP is COCO's,
     whose ap50 is nearest to VOC's own. XML files are read once in a process, and again where files have come or gone.
     """
 
     kind: ClassVar[str] = "voc"
+    layout: ClassVar[str] = "Annotations/ and ImageSets/Main/*.txt, or SPLIT/*.xml, as VOC's has"
     _format: ClassVar[str] = "Pascal VOC set"
-    _annotations_folder: ClassVar[str] = "Annotations"
 
     train: str = "train"
     val: str = "val"
@@ -51,31 +54,55 @@ class Voc(OnDisk):
             raise UserError(f"Voc: classes is {list(names)}; allowed is {allowed}")
         object.__setattr__(self, "classes", names)
 
+    @classmethod
+    def splits_in(cls, root: Path) -> list[str]:
+        """Give the names of the splits that have a list or a folder of XML files."""
+        return split_names(root)
+
+    @classmethod
+    def fields_for(cls, root: Path, train: str, val: str) -> dict[str, Any]:
+        """Take the classes from the files where they are not VOC's."""
+        source = cls(folder=str(root), train=train, val=val, classes=FOUND)
+        try:
+            names = source._class_names()
+        except UserError:  # it is told when the set is read
+            return {}
+        return {} if set(names) <= set(VOC_CLASSES) else {"classes": FOUND}
+
     def digest(self) -> str:
         """Hash the names of splits and classes, the settings that change pixels, the lists and all their XML files."""
-        digest = hashlib.sha256(json.dumps([self.train, self.val, self.classes, *self._pixel_settings()]).encode())
-        for split in ("train", "val"):
+        divided = [*([self.val_fraction] if self.val_fraction else []), *self._pixel_settings()]
+        digest = hashlib.sha256(json.dumps([self.train, self.val, self.classes, *divided]).encode())
+        for split in self.origins:
             digest.update(digest_split(self.root, getattr(self, split), self._stamp(split)))
         return digest.hexdigest()
 
     def image_path(self, split: str, entry: Entry) -> Path:
         """Name the file of one image."""
-        return self.root / "JPEGImages" / entry.file_name
+        origin = self.origin(split)
+        return image_folder(self.root, getattr(self, origin), self._stamp(origin)) / entry.file_name
 
-    def read_split(self, split: str) -> Annotations:
+    def read(self, split: str) -> Annotations:
         """Read and check a split's XML files."""
         return read_voc(self.root, getattr(self, split), self._stamp(split), self._class_names())
+
+    def state(self, split: str) -> Hashable:
+        """Give the times of the list and of the folders."""
+        return self._stamp(split)
+
+    def _detail(self) -> str:
+        return "" if self.classes == VOC_CLASSES else " (its own classes)"
 
     def _class_names(self) -> tuple[str, ...]:
         if isinstance(self.classes, tuple):
             return self.classes
-        return found_classes(self.root, [(getattr(self, split), self._stamp(split)) for split in ("train", "val")])
+        return found_classes(self.root, [(getattr(self, split), self._stamp(split)) for split in self.origins])
 
     def _stamp(self, split: str) -> Stamp:
         """Give the times of the list and of the folders: to ask each of thousands of files would take too long."""
         root = self.root
         path = split_file(root, getattr(self, split))
-        if not path.is_file():
+        if not path.exists():
             allowed = "a folder in VOC's layout (VOCdevkit/VOC2007), or the names of its splits as train and val"
             found = ", ".join(split_names(root))
             raise UserError(f"{path} does not exist; allowed is {allowed}{f' (there are {found})' if found else ''}")

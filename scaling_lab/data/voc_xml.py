@@ -23,11 +23,14 @@ from xml.etree import ElementTree
 from scaling_lab.checks import is_number, near
 from scaling_lab.data.entries import Annotations, annotated
 from scaling_lab.data.files import read_bytes
+from scaling_lab.data.image_files import is_image
 from scaling_lab.errors import UserError
 
 Stamp = tuple[int, ...]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_LISTS = "ImageSets/Main"
+_FIRST = (".jpg", ".jpeg")
+_IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +48,33 @@ class _Picture:
     """One XML file."""
 
     path: Path
+    file_name: str
     size: tuple[int, int]
     objects: tuple[_Object, ...]
 
 
-@lru_cache(maxsize=4)
 def read_voc(root: Path, split: str, stamp: Stamp, classes: tuple[str, ...]) -> Annotations:
-    """Read and check a split once; category ids are the places in `classes`, from 1, image ids those in the split's list.
+    """Read and check a split; category ids are the places in `classes`, from 1, image ids those in the split's list.
 
     Raises UserError for a file that is not as it must be, and for an object of an unknown class.
     """
     ids = {name: number for number, name in enumerate(classes, 1)}
     pictures = _pictures(root, split, stamp)
-    files = _image_files(root)
+    files = _image_files(image_folder(root, split, stamp))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     names: list[str] = []
     for image_id, picture in enumerate(pictures, 1):
         height, width = picture.size
-        file_name = files.get(picture.path.stem, f"{picture.path.stem}.jpg")
+        stem = picture.path.stem
+        file_name = files.get(stem) or files.get(Path(picture.file_name).stem) or f"{stem}.jpg"
         images.append({"id": image_id, "width": width, "height": height, "file_name": file_name})
         for thing in picture.objects:
             names.append(_named(picture.path, thing.place, thing.name))
             if thing.name not in ids:
                 raise UserError(
                     f"{names[-1]} is of no known class{near(thing.name, classes)}; allowed are {_listed(classes)}, "
-                    "or other names as classes, or classes='found' to take those in the files"
+                    "or other names as classes, or classes=found to take those in the files"
                 )
             box = {"bbox": thing.bbox, "area": thing.bbox[2] * thing.bbox[3], "iscrowd": int(thing.difficult)}
             annotations.append({"id": len(names), "image_id": image_id, "category_id": ids[thing.name], **box})
@@ -90,19 +94,47 @@ def found_classes(root: Path, splits: Sequence[tuple[str, Stamp]]) -> tuple[str,
 
 
 def split_file(root: Path, split: str) -> Path:
-    """Name the list of a split's images."""
-    return root / "ImageSets" / "Main" / f"{split}.txt"
+    """Name the list of a split's images, or the folder with its XML files where there is no list."""
+    path = root / _LISTS / f"{split}.txt"
+    folder = root / split
+    return folder if not path.is_file() and _holds_xml(folder) else path
 
 
 def split_names(root: Path) -> list[str]:
-    """Give the names of the splits that have a list; those of single classes, such as dog_train, are left out."""
-    return sorted(path.stem for path in (root / "ImageSets" / "Main").glob("*.txt") if "_" not in path.stem)
+    """Give the names of the splits that have a list, without those of single classes, such as dog_train beside train.
+
+    Where there is no list: the folders that hold XML files, as in Roboflow's export.
+    """
+    names = {path.stem for path in (root / _LISTS).glob("*.txt")}
+    if names:
+        return sorted(name for name in names if name.rpartition("_")[2] not in names - {name})
+    return sorted(child.name for child in root.iterdir() if _holds_xml(child))
+
+
+@lru_cache(maxsize=8)
+def image_folder(root: Path, split: str, stamp: Stamp) -> Path:
+    """Name the folder with a split's images."""
+    path = split_file(root, split)
+    named = [root / name for name in _IMAGE_FOLDERS]
+    if path.is_dir() and _holds_images(path):
+        return path
+    there = [folder for folder in named if folder.is_dir()] or [root] * _holds_images(root)
+    return (there or named)[0]
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(map(is_image, folder.iterdir()))
+
+
+def _holds_xml(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.glob("*.xml"), None) is not None
 
 
 @lru_cache(maxsize=4)
 def digest_split(root: Path, split: str, stamp: Stamp) -> bytes:
     """Hash the list of a split and its XML files."""
-    digest = hashlib.sha256(read_bytes(split_file(root, split)))
+    path = split_file(root, split)
+    digest = hashlib.sha256(read_bytes(path) if path.is_file() else b"")
     for path in _xml_files(root, split):
         digest.update(hashlib.sha256(read_bytes(path)).digest())
     return digest.digest()
@@ -116,6 +148,8 @@ def _pictures(root: Path, split: str, stamp: Stamp) -> tuple[_Picture, ...]:
 def _xml_files(root: Path, split: str) -> list[Path]:
     """Give the annotation files of a split, in the order of its list."""
     path = split_file(root, split)
+    if path.is_dir():
+        return sorted(path.glob("*.xml"))
     try:
         lines = read_bytes(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -126,7 +160,11 @@ def _xml_files(root: Path, split: str) -> list[Path]:
         if not name:
             continue
         annotation = root / "Annotations" / f"{name}.xml"
-        # The lists of single classes have 1 or -1 after each name; names may have blanks too.
+        # The lists of single classes have 1, 0 or -1 after each name; names may have blanks too.
+        words = name.split()
+        if len(words) == 2 and words[1] in ("1", "0", "-1") and not annotation.is_file():
+            name = words[0]
+            annotation = root / "Annotations" / f"{name}.xml"
         if "/" in name or "\\" in name or (len(name.split()) > 1 and not annotation.is_file()):
             raise UserError(f"{path}, line {number}, is {name!r}; allowed is the name of an image without its ending")
         if name in found:
@@ -137,13 +175,12 @@ def _xml_files(root: Path, split: str) -> list[Path]:
     return list(found.values())
 
 
-def _image_files(root: Path) -> dict[str, str]:
+def _image_files(folder: Path) -> dict[str, str]:
     """Give the names of the images by their stems; where one stem has several files, .jpg goes first."""
-    folder = root / "JPEGImages"
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; allowed is a folder with the images")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES]
-    files.sort(key=lambda path: (-_IMAGE_SUFFIXES.index(path.suffix.lower()), path.name))
+    files = [path for path in folder.iterdir() if is_image(path)]
+    files.sort(key=lambda path: (path.suffix.lower() not in _FIRST, path.name), reverse=True)
     return {path.stem: path.name for path in files}
 
 
@@ -165,13 +202,14 @@ def _picture(path: Path) -> _Picture:
         root = parser.close()
     except UserError as error:
         raise UserError(f"{path} {error}") from None
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         raise UserError(f"{path} is not XML: {error}") from None
     if root.tag != "annotation":
         raise UserError(f"{path} holds a <{root.tag}>; allowed is an <annotation>")
     size = (_side(path, root, "height"), _side(path, root, "width"))
     objects = tuple(_object(path, place, element) for place, element in enumerate(root.findall("object"), 1))
-    return _Picture(path, size, objects)
+    file_name = (_text(root, "filename") or "").replace("\\", "/").rpartition("/")[2]
+    return _Picture(path, file_name, size, objects)
 
 
 def _side(path: Path, root: ElementTree.Element, side: str) -> int:

@@ -21,13 +21,18 @@ def write_samples(source: Source, folder: RunFolder) -> None:
     from PIL import Image
 
     images = source.samples(SAMPLES)
+    ids = {image_id: source.file_image_id("val", image_id) for image_id, _ in images}
     for image_id, pixels in images:
-        Image.fromarray(pixels).save(folder.samples / f"{image_id}.png")
-    ids = {image_id for image_id, _ in images}
+        Image.fromarray(pixels).save(folder.sample(ids[image_id]))
     truth = source.ground_truth("val")
+    categories = dict(zip(source.category_ids, source.file_category_ids, strict=True))
     chosen = {
-        "images": [image for image in truth["images"] if image["id"] in ids],
-        "annotations": [annotation for annotation in truth["annotations"] if annotation["image_id"] in ids],
-        "categories": truth["categories"],
+        "images": [{**image, "id": ids[image["id"]]} for image in truth["images"] if image["id"] in ids],
+        "annotations": [
+            {**each, "image_id": ids[each["image_id"]], "category_id": categories[each["category_id"]]}
+            for each in truth["annotations"]
+            if each["image_id"] in ids
+        ],
+        "categories": [{**each, "id": categories[each["id"]]} for each in truth["categories"]],
     }
     write_whole(folder.ground_truth, json.dumps(chosen))  # the last file: it says that all are there

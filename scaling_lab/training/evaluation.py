@@ -69,17 +69,18 @@ def evaluate(
 
 
 def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
-    """Give the category id that each of a detector's classes stands for, (K,).
+    """Give the category that each of a detector's classes stands for, (K,), numbered from 1 as in the source's ground truth.
 
-    As many classes as categories: in the order of their ids. Where the ids have gaps, and there are at least as many classes
-    as the largest id: class i is the id i + 1, as in the released models, whose 90 classes are COCO's ids. Raises UserError
-    for any other number.
+    As many classes as categories: in the order of their ids in the file. Where those ids have gaps, and there are at least as
+    many classes as the largest id: class i is the id i + 1, as in the released models, whose 90 classes are COCO's ids; a
+    class whose id the data lack gets minus that id. Raises UserError for any other number.
     """
-    ids = source.category_ids
+    ids = source.file_category_ids
     if num_classes == len(ids):
-        return np.asarray(ids)
-    if num_classes >= max(ids) > len(ids) and min(ids) >= 1:
         return np.arange(1, num_classes + 1)
+    if num_classes >= max(ids) > len(ids) and min(ids) >= 1:
+        numbers = {id_: number for number, id_ in enumerate(ids, 1)}
+        return np.array([numbers.get(id_, -id_) for id_ in range(1, num_classes + 1)])
     raise UserError(
         f"the detector has {num_classes} classes, the data have {len(ids)} categories with ids up to {max(ids)}; "
         f"allowed are {len(ids)}, one for each category"
@@ -87,11 +88,19 @@ def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
     )
 
 
+def file_category_id(number: int, source: Source) -> int:
+    """Give the id in the file of a category as `class_categories` numbers it."""
+    return source.file_category_ids[number - 1] if number > 0 else -number
+
+
 @torch.inference_mode()
 def predict(
     detector: Detector, source: Source, loader: Iterable[Batch], *, candidates: int = 5000
 ) -> NDArray[np.float64]:
-    """Give (D, 7): image id, x, y, width, height in pixels of the original image, score, category id."""
+    """Give (D, 7): image id, x, y, width, height in pixels of the original image, score, category.
+
+    Images and categories are numbered from 1 as in the source's ground truth: floats do not hold all ids of files.
+    """
     training = detector.training
     detector.eval()
     categories = class_categories(detector.spec.num_classes, source)

@@ -25,7 +25,7 @@ from scaling_lab.model import build
 from scaling_lab.model.fusion_weights import fusion_weights
 from scaling_lab.training import group, memory
 from scaling_lab.training.checkpoint import random_states, set_random_states, write_whole
-from scaling_lab.training.evaluation import average_precision, predict
+from scaling_lab.training.evaluation import average_precision, file_category_id, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
 from scaling_lab.training.freezing import freeze, set_training
 from scaling_lab.training.gradients import Forward, Losses, NotFinite, add_gradients
@@ -286,8 +286,11 @@ class Run:
         samples = []
         for image_id in (image_id for image_id, _ in self.source.samples(SAMPLES)):
             rows = detections_D7[detections_D7[:, 0] == image_id]
-            found = [{"bbox": row[1:5].tolist(), "score": row[5], "category_id": int(row[6])} for row in rows]
-            samples.append({"image_id": image_id, "detections": found})
+            found = [
+                {"bbox": row[1:5].tolist(), "score": row[5], "category_id": file_category_id(int(row[6]), self.source)}
+                for row in rows
+            ]
+            samples.append({"image_id": self.source.file_image_id("val", image_id), "detections": found})
         (self.folder / "detections.json").write_text(json.dumps(samples))
 
     def save(self) -> None:

@@ -32,11 +32,19 @@ def test_a_set_comes_back_as_it_was_written(source: Coco) -> None:
     truth = source.ground_truth("val")
     assert source.length("train") == 6
     assert source.length("val") == 5
-    assert source.category_ids == (3, 7, 44)
+    assert source.file_category_ids == (3, 7, 44)
+    assert source.category_ids == (1, 2, 3)
     assert source.class_names == ("small", "square", "disc")
-    assert truth["images"] == written["images"]
-    assert truth["categories"] == sorted(CATEGORIES, key=lambda category: category["id"])
-    assert [annotation | {"id": 0} for annotation in truth["annotations"]] == [
+    assert [image | {"id": source.file_image_id("val", image["id"])} for image in truth["images"]] == written["images"]
+    ids = dict(zip(source.category_ids, source.file_category_ids, strict=True))
+    assert [category | {"id": ids[category["id"]]} for category in truth["categories"]] == sorted(
+        CATEGORIES, key=lambda category: category["id"]
+    )
+    own = [
+        {"image_id": source.file_image_id("val", each["image_id"]), "category_id": ids[each["category_id"]], "id": 0}
+        for each in truth["annotations"]
+    ]
+    assert [annotation | its for annotation, its in zip(truth["annotations"], own, strict=True)] == [
         annotation | {"id": 0} for annotation in written["annotations"]
     ]
     assert [annotation["id"] for annotation in truth["annotations"]] == list(range(1, len(truth["annotations"]) + 1))
@@ -74,7 +82,7 @@ def test_digest_is_of_the_annotations(source: Coco, tmp_path: Path) -> None:
 def test_samples_show_objects_at_their_own_size(source: Coco) -> None:
     samples = source.samples(3)
     # Image 1007 shows none.
-    assert [image_id for image_id, _ in samples] == [1000, 1014, 1021]
+    assert [source.file_image_id("val", image_id) for image_id, _ in samples] == [1000, 1014, 1021]
     for image_id, pixels in samples:
         size = next(i for i in source.ground_truth("val")["images"] if i["id"] == image_id)
         assert pixels.shape == (size["height"], size["width"], 3)
@@ -178,7 +186,9 @@ BROKEN: list[tuple[Callable[[Content], object], str]] = [
     (lambda c: c["annotations"].append(7), "is 7; allowed is an object with image_id, category_id, bbox"),
     (lambda c: c["categories"][0].update(name=""), "categories[0] (id 44) has name ''; allowed is a text"),
     (lambda c: c["categories"][0].update(name="small"), "categories holds the name 'small' twice"),
-    (lambda c: c["annotations"][0].update(area=None), "has area None; allowed is a finite number from 0"),
+    (lambda c: c["annotations"][0].update(area="9"), "has area '9'; allowed is a finite number from 0"),
+    (lambda c: c["annotations"][0].update(bbox=[1, 2, 1e300, 4]), "width and height from 0, none above 10000000"),
+    (lambda c: c["images"][3].update(width=10**400), "allowed is a whole number above 0, up to 1000000"),
     (lambda c: c["annotations"][0].update(iscrowd="no"), "has iscrowd 'no'; allowed is 0 or 1"),
 ]
 
@@ -194,7 +204,7 @@ def test_broken_annotations_are_named(source: Coco, edit: Callable[[Content], ob
 
 def test_splits_with_other_categories_are_named(source: Coco) -> None:
     change(source, "train", lambda content: content["categories"].append({"id": 50, "name": "more"}))
-    with pytest.raises(UserError, match=r"has the category ids \[3, 7, 44, 50\].* both must have the same"):
+    with pytest.raises(UserError, match="train2017 alone has the category ids 50; both splits must have the same"):
         source.entries("train")
 
 
@@ -268,9 +278,9 @@ def test_skip_broken_puts_the_next_image_in_its_place_and_counts(source: Coco) -
         orders.append([image_id for batch in loader for image_id in batch.image_ids])
         assert sorted(Path(file).stem[-1] for file in loader.skipped) == ["2", "3", "5"]
         assert "does not exist" in loader.skipped[str(folder / "000000000002.jpg")]
-    # 1014 and 1021 became 1028; 1035 is the last, so it became the first.
+    # The third and fourth became the fifth; the sixth is the last, so it became the first.
     assert orders[0] == orders[1]
-    assert sorted(orders[0]) == [1000, 1000, 1007, 1028, 1028, 1028]
+    assert sorted(orders[0]) == [1, 1, 2, 5, 5, 5]
 
 
 def test_held_out_images_are_never_skipped(source: Coco) -> None:
@@ -304,7 +314,7 @@ def test_fields_follow_the_folder_on_the_command_line() -> None:
         parse_source("coco:/data/mine,skip_brocken")
     with pytest.raises(UserError, match="Coco: skip_broken is 'no'; allowed are True and False"):
         parse_source("coco:/data/mine,skip_broken=no")
-    with pytest.raises(UserError, match="allowed are shapes, coco:DIR and voc:DIR"):
+    with pytest.raises(UserError, match="allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR"):
         parse_source("coco:")
 
 
@@ -316,7 +326,7 @@ def test_a_broken_file_is_named(source: Coco, text: str, message: str) -> None:
 
 
 def test_missing_folders_and_files_are_named(source: Coco, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one that holds annotations/"):
+    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one with annotations/"):
         Coco(folder=str(tmp_path / "none")).digest()
     with pytest.raises(
         UserError, match=r"instances_train2014\.json does not exist; allowed is a folder in COCO's layout"
@@ -400,7 +410,7 @@ def test_images_that_exif_turns_lie_under_their_boxes(source: Coco, tag: int) ->
         assert np.abs(found - np.asarray(shown[entry.image_id])).mean() < 3
     (first, *_) = batches(source, "val", image_size=64, batch_size=2)
     assert first.sizes_B2.tolist() == [list(entry.size) for entry in source.entries("val")[:2]]
-    assert np.abs(source.samples(1)[0][1].astype(int) - np.asarray(shown[1000])).mean() < 3
+    assert np.abs(source.samples(1)[0][1].astype(int) - np.asarray(shown[1])).mean() < 3
     source.check_images("train", "val")
 
 
@@ -438,7 +448,7 @@ def test_orientation_and_white_are_fields_of_the_command_line() -> None:
     assert source_from_dict(source.to_dict()) == source
     with pytest.raises(UserError, match="Coco: white is 'bright'; allowed are finite numbers above 0"):
         parse_source("coco:/data/mine,white=bright")
-    with pytest.raises(UserError, match=r"Coco: orientation is True; allowed are auto, exif, raw"):
+    with pytest.raises(UserError, match=r"Coco: orientation is 'true'; allowed are auto, exif, raw"):
         parse_source("coco:/data/mine,orientation")
 
 
@@ -466,3 +476,143 @@ def test_images_without_a_known_range_are_not_skipped(source: Coco) -> None:
     with pytest.raises(UserError, match="holds floating-point numbers"):
         list(batches(skipping, "train", image_size=64, batch_size=2))
     assert not np.asarray(dataclasses.replace(source, white=1.0).image("train", entry)).any()
+
+
+# --- what tools write, accepted and said ------------------------------------------------------------------------------
+
+
+def polygon(box: list[float]) -> list[float]:
+    x, y, width, height = box
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
+
+
+def every(part: str, edit: Callable[[Content], object]) -> Callable[[Content], object]:
+    return lambda content: [edit(record) for record in content[part]]
+
+
+def as_segmentation(record: Content) -> None:
+    record["segmentation"] = [polygon(record.pop("bbox"))]
+
+
+def as_floats(content: Content) -> None:
+    for record in content["images"]:
+        record.update(id=float(record["id"]), width=float(record["width"]))
+    for record in content["annotations"]:
+        record.update(image_id=float(record["image_id"]), category_id=float(record["category_id"]))
+    for record in content["categories"]:
+        record["id"] = float(record["id"])
+
+
+ACCEPTED: list[tuple[Callable[[Content], object], str]] = [
+    (every("annotations", lambda record: record.update(iscrowd=record["iscrowd"] or None)), "iscrowd are null"),
+    (every("annotations", lambda record: record.update(area=None)), "areas are null"),
+    (every("annotations", as_segmentation), "boxes are taken from segmentations"),
+    (as_floats, "ids have a decimal point"),
+]
+
+
+@pytest.mark.parametrize(("edit", "words"), ACCEPTED, ids=[words for _, words in ACCEPTED])
+def test_what_has_one_meaning_is_accepted_and_counted(
+    source: Coco, edit: Callable[[Content], object], words: str
+) -> None:
+    before = source.ground_truth("val")
+    change(source, "val", edit)
+    after = source.ground_truth("val")
+    assert after["images"] == before["images"]
+    for one, other in zip(before["annotations"], after["annotations"], strict=True):
+        assert other["bbox"] == pytest.approx(one["bbox"])
+        assert {**other, "bbox": 0, "area": 0} == {**one, "bbox": 0, "area": 0}
+    assert any(re.match(rf"val2017: \d+ {words}", line) for line in source.remarks())
+    assert json.loads(json.dumps(after)) == after
+
+
+def test_a_mask_in_run_lengths_gives_its_box(source: Coco) -> None:
+    image = source.ground_truth("val")["images"][0]
+    mask = np.zeros((image["height"], image["width"]), dtype=np.uint8)
+    mask[10:30, 20:50] = 1
+    columns = mask.flatten(order="F")
+    ends = np.flatnonzero(np.diff(columns)) + 1
+    counts = np.diff([0, *ends, len(columns)]).tolist()
+
+    def spoil(content: Content) -> None:
+        del content["annotations"][0]["bbox"]
+        content["annotations"][0]["segmentation"] = {"size": list(mask.shape), "counts": counts}
+
+    change(source, "val", spoil)
+    assert source.ground_truth("val")["annotations"][0]["bbox"] == [20, 10, 30, 20]
+
+
+@pytest.mark.parametrize("segmentation", [[[1, 2]], [["a", 1, 2, 3]], {"counts": 3}, "text", [[1, 2, float("nan"), 4]]])
+def test_a_segmentation_without_a_box_is_named(source: Coco, segmentation: Any) -> None:
+    def spoil(content: Content) -> None:
+        content["annotations"][2].update(bbox=None, segmentation=segmentation)
+
+    change(source, "val", spoil)
+    with pytest.raises(UserError, match=r"annotations\[2\] \(id 2\) lacks 'bbox', and its segmentation"):
+        source.ground_truth("val")
+
+
+def read_otherwise(source: Coco, edit: Callable[[Content, Content], list[float]]) -> None:
+    """Write every box of the training images another way, from the annotation and its image."""
+
+    def spoil(content: Content) -> None:
+        images = {image["id"]: image for image in content["images"]}
+        for record in content["annotations"]:
+            record["bbox"] = edit(record["bbox"], images[record["image_id"]])
+
+    change(source, "train", spoil)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda box, image: [box[0], box[1], box[0] + box[2], box[1] + box[3]], "look like corners, x0, y0, x1, y1"),
+        (lambda box, image: [box[0] + box[2] / 2, box[1] + box[3] / 2, *box[2:]], "look like centre, width and height"),
+        (
+            lambda box, image: [side / image[("width", "height")[place % 2]] for place, side in enumerate(box)],
+            "look like fractions of the image",
+        ),
+    ],
+)
+@pytest.mark.parametrize("cut_boxes", [False, True])
+def test_boxes_in_another_form_are_called_so_and_not_trained_on(
+    tmp_path: Path, edit: Callable[[Any, Any], list[float]], words: str, cut_boxes: bool
+) -> None:
+    source = dataclasses.replace(write_coco(tmp_path / "set", train=20, val=2), cut_boxes=cut_boxes)
+    read_otherwise(source, edit)
+    with pytest.raises(UserError, match=f"the boxes {words}"):
+        source.entries("train")
+
+
+def test_one_box_far_outside_is_only_that(source: Coco) -> None:
+    change(source, "train", lambda content: content["annotations"][0]["bbox"].__setitem__(2, 400))
+    with pytest.raises(UserError, match=r"reaches from .* outside its image"):
+        source.entries("train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; allowed is JSON"),
+        (b"[" * 100_000, "is nested too deep"),
+        (b'{"images": ' + b"[" * 100_000, "is nested too deep"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "is not JSON"),
+        (b"\xef\xbb\xbf{}", "lacks 'categories'"),
+        (b'{"images": [{"id": ' + b"9" * 5000 + b"}]}", "is not JSON"),
+        (b"null", "holds a NoneType"),
+    ],
+)
+def test_a_file_that_is_no_annotations_is_one_line(source: Coco, content: bytes, message: str) -> None:
+    source.annotation_file("val").write_bytes(content)
+    with pytest.raises(UserError) as told:
+        source.length("val")
+    assert message in str(told.value)
+    assert len(str(told.value)) < 400
+    assert "\n" not in str(told.value)
+
+
+def test_ids_of_any_length_are_told_in_messages(source: Coco) -> None:
+    change(source, "val", lambda content: content["images"][0].update(id=10**400))
+    with pytest.raises(UserError) as told:
+        source.length("val")
+    assert len(str(told.value)) < 600

@@ -28,20 +28,20 @@ def test_a_source_survives_its_dict() -> None:
 
 @pytest.mark.parametrize("text", ["shape", "coco", "coco:", "shapes:3", ""])
 def test_an_unknown_source_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="allowed are shapes, coco:DIR and voc:DIR"):
+    with pytest.raises(UserError, match="allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR"):
         parse_source(text)
 
 
 def test_unknown_kinds_and_fields_are_refused() -> None:
-    with pytest.raises(UserError, match="'yolo'; allowed are shapes, coco, voc"):
-        source_from_dict({"kind": "yolo"})
+    with pytest.raises(UserError, match="'kitti'; allowed are shapes, coco, voc, yolo"):
+        source_from_dict({"kind": "kitti"})
     with pytest.raises(UserError, match="Shapes has no field 'colour'; allowed are train_images, val_images, seed"):
         source_from_dict({"kind": "shapes", "colour": 3})
     with pytest.raises(UserError, match=r"no field 'train_image' \(did you mean 'train_images'\?\)"):
         Shapes(train_image=3)  # type: ignore[call-arg]
     with pytest.raises(UserError, match="Shapes has no field 'kind'"):
         Shapes(kind="shapes")  # type: ignore[call-arg]
-    with pytest.raises(UserError, match="Shapes: seed is '-1'; allowed are whole numbers from 0"):
+    with pytest.raises(UserError, match="Shapes: seed is -1; allowed are whole numbers from 0"):
         parse_source("shapes,seed=-1")
     with pytest.raises(UserError, match="Shapes: seed is True; allowed are whole numbers from 0"):
         parse_source("shapes,seed")

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from scaling_lab import Coco, Shapes
+from scaling_lab.data.duplicates import find_copies
 from scaling_lab.data.recognition import find_source
-from scaling_lab.data.summary import summarize
+from scaling_lab.data.summary import copies_of, summarize
 from scaling_lab.errors import UserError
 from tests.coco_files import write_coco
+from tests.export_files import write_export, write_picture
 from tests.voc_files import write_voc
 
 
@@ -106,12 +108,11 @@ def test_a_folder_is_told_by_its_content(tmp_path: Path) -> None:
     assert find_source(voc.folder) == voc
     assert find_source(f"voc:{voc.folder},cut_boxes").to_dict()["cut_boxes"] is True
     assert find_source("shapes") == Shapes()
-    with pytest.raises(
-        UserError, match=r"holds neither annotations/instances_\*\.json, .*; .*kit/VOC2007 is such a folder"
-    ):
+    with pytest.raises(UserError, match=r"is a data set in no known format; .*; .*kit/VOC2007 is such a folder"):
         find_source(str(tmp_path / "kit"))
     with pytest.raises(
-        UserError, match="there is no folder nowhere; allowed are shapes, a folder, coco:DIR and voc:DIR"
+        UserError,
+        match="--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
     ):
         find_source("nowhere")
 
@@ -123,3 +124,27 @@ def test_splits_are_told_by_their_names(tmp_path: Path) -> None:
     assert find_source(coco.folder) == Coco(folder=coco.folder, train="train_mine", val="valid")
     with pytest.raises(UserError, match=r"does not exist; .*\(there are train_mine, valid\)"):
         coco.length("val")
+
+
+def test_copies_are_found_by_their_content(tmp_path: Path) -> None:
+    for split, numbers in (("train", (0, 1, 0, 2)), ("val", (3, 1, 3, 0))):
+        write_export(tmp_path / f"{split}.json", tmp_path / split)
+        for place, number in enumerate(numbers):
+            write_picture(tmp_path / split / f"im{place:03d}.png", number)
+    copies = copies_of(find_source(str(tmp_path)))
+    assert copies.within == {"train": [[0, 2]], "val": [[0, 2]]}
+    assert sorted(copies.across) == [(0, 3), (1, 1)]
+
+
+def test_files_of_one_size_are_no_copies_and_missing_ones_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0" * 10_000)
+    (tmp_path / "b").write_bytes(b"1" + b"0" * 9_999)
+    paths = [tmp_path / name for name in ("a", "b", "c", "c")]
+    found = find_copies(paths, [])
+    assert found.within == {"train": [], "val": []}
+    assert found.across == []
+
+
+def test_boxes_twice_and_the_most_of_an_image_are_counted(tmp_path: Path) -> None:
+    found = summarize(write(tmp_path, [[0, 0, 20, 20], [0, 0, 20, 20], [5, 5, 10, 5]]), "train", 512)
+    assert (found["twice"], found["most_objects"]) == (1, 3)

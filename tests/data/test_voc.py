@@ -232,7 +232,7 @@ def test_xml_with_a_doctype_is_refused(source: Voc, doctype: str, encoding: str)
 LISTS = [
     ("", "is empty; allowed is one name of an image a line"),
     ("000500\n000500\n", "line 2, holds '000500' again; allowed is once"),
-    ("000500 -1\n", "line 1, is '000500 -1'; allowed is the name of an image without its ending"),
+    ("000500 more\n", "line 1, is '000500 more'; allowed is the name of an image without its ending"),
     ("../../etc/x\n", "line 1, is '../../etc/x'; allowed is the name"),
     ("000500\nnothing\n", "nothing.xml cannot be read: No such file"),
 ]
@@ -246,7 +246,7 @@ def test_broken_lists_are_named(source: Voc, text: str, message: str) -> None:
 
 
 def test_missing_folders_and_fields_are_named(source: Voc, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one that holds Annotations/"):
+    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one with Annotations/"):
         Voc(folder=str(tmp_path / "none")).digest()
     with pytest.raises(UserError, match=r"test\.txt does not exist; .*\(there are train, val\)"):
         dataclasses.replace(source, val="test").length("val")

@@ -17,7 +17,7 @@ from benchmarks.effdet_equality import randomise
 from scaling_lab import Coco, Recipe, Shapes, build, load_checkpoint
 from scaling_lab.data.loading import batches
 from scaling_lab.errors import UserError
-from scaling_lab.training.evaluation import SUMMARY, class_categories, evaluate, predict
+from scaling_lab.training.evaluation import SUMMARY, class_categories, evaluate, file_category_id, predict
 from scaling_lab.training.train import train
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
@@ -78,6 +78,7 @@ def test_detections_on_files_are_effdets(name: str, sizes: list[tuple[int, int]]
             )
         own_D7 = rows_D7[rows_D7[:, 0] == entry.image_id]
         own_D7[:, 3:5] += own_D7[:, 1:3]
+        own_D7[:, 6] = [file_category_id(int(number), source) for number in own_D7[:, 6]]
         # Rows, not their order: two of nearly one score may change places, and so may the last and the first left out.
         apart_DD = np.abs(own_D7[:, None, 1:] - expected_D6[0].numpy()[None]).max(axis=2)
         assert apart_DD.shape == (100, 100)
@@ -115,8 +116,11 @@ def test_it_gives_the_twelve_numbers_and_says_how_far_it_is(tmp_path: Path) -> N
 
 def test_a_class_is_a_category(tmp_path: Path) -> None:
     source = _write_images(tmp_path, SQUARE)
-    assert class_categories(3, source).tolist() == [1, 18, 90]
-    assert class_categories(90, source).tolist() == list(range(1, 91))
+    assert class_categories(3, source).tolist() == [1, 2, 3]
+    numbers = class_categories(90, source).tolist()
+    assert (numbers[0], numbers[17], numbers[89]) == (1, 2, 3)
+    # A class that is no category of the data is none of theirs, and keeps its id.
+    assert [file_category_id(number, source) for number in numbers] == list(range(1, 91))
     assert len(class_categories(8, Shapes())) == 8
     with pytest.raises(
         UserError, match=r"the detector has 80 classes, the data have 3 .*; allowed are 3, .* at least 90"

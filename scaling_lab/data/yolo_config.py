@@ -1,0 +1,178 @@
+"""Reads what names a YOLO set's classes and images: data.yaml, obj.data or classes.txt. It looks for no image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from scaling_lab.checks import is_whole
+from scaling_lab.data.files import read_bytes
+from scaling_lab.errors import UserError, first_line
+
+SPLITS = ("train", "val", "valid", "validation", "test")
+MOST_CLASSES = 100_000
+_NAMES_FILES = ("classes.txt", "labels/classes.txt", "obj.names", "data/obj.names")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A file's classes, and for each split the folders, lists or patterns that it names.
+
+    Paths count from `folder`, and from `base` in it, the file's own `path`, as written.
+    """
+
+    path: Path
+    folder: Path
+    names: tuple[str, ...]
+    splits: dict[str, tuple[str, ...]]
+    base: str = ""
+    has_keypoints: bool = False
+
+
+def find_config(root: Path) -> Path | None:
+    """Give the file of a folder that names classes and images, where there is one."""
+    yamls = sorted((*root.glob("*.yaml"), *root.glob("*.yml")), key=lambda path: (path.stem != "data", path.name))
+    for path in yamls:
+        if path.stem == "data":
+            return path  # what is wrong with it is told when it is read
+        try:
+            values = _load(path)
+        except UserError:
+            continue
+        if isinstance(values, dict) and any(values.get(name) for name in SPLITS) and {"names", "nc"} & set(values):
+            return path
+    for path in sorted((*root.glob("*.data"), *root.glob("*/*.data"))):
+        if b"names" in read_bytes(path):
+            return path
+    found = next((root / name for name in _NAMES_FILES if (root / name).is_file()), None)
+    return found if found is not None and ((root / "labels").is_dir() or _has_labels(root)) else None
+
+
+def _has_labels(root: Path) -> bool:
+    """Whether label files lie beside the list of classes, as LabelImg writes them."""
+    return any(path.name not in ("classes.txt", "notes.txt") for path in root.glob("*.txt"))
+
+
+def read_config(path: Path) -> Config:
+    """Read and check the file, again where it has changed."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return _read(path, (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, stamp: tuple[int, int]) -> Config:
+    return _READERS.get(path.suffix.lower(), _of_names)(path)
+
+
+# --- data.yaml -------------------------------------------------------------------------------------------------------
+
+
+def _of_yaml(path: Path) -> Config:
+    values = _load(path)
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}; allowed are names, train and val with their values")
+    base = values.get("path") or ""
+    if not isinstance(base, str):
+        raise UserError(f"{path}: path is no text; allowed is the name of a folder")
+    splits = {name: _entries(path, name, values[name]) for name in SPLITS if values.get(name)}
+    return Config(path, path.parent, _names(path, values), splits, base, has_keypoints="kpt_shape" in values)
+
+
+def _load(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(_text(path))
+    except RecursionError:
+        raise UserError(f"{path} is nested too deep; allowed are names, train and val with their values") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise UserError(f"{path} is not YAML: {getattr(error, 'problem', None) or first_line(error)}{where}") from None
+
+
+def _entries(path: Path, name: str, value: Any) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) and item.strip() for item in items):
+        raise UserError(f"{path}: {name} is no text; allowed is a folder, a .txt file, or a list of them")
+    return tuple(item.strip() for item in items)
+
+
+def _names(path: Path, values: dict[Any, Any]) -> tuple[str, ...]:
+    names, count = values.get("names"), values.get("nc")
+    if count is not None and not (is_whole(count) and 0 < count <= MOST_CLASSES):
+        raise UserError(f"{path} has nc {count!r}; allowed is the number of classes")
+    if isinstance(names, str):
+        found = _lines(path.parent / names)
+    elif isinstance(names, dict):
+        numbers = sorted(names, key=str) if not all(map(is_whole, names)) else sorted(names)
+        if numbers != list(range(len(names))):
+            raise UserError(
+                f"{path} has names for {', '.join(map(str, numbers[:5]))}, …; allowed are 0, 1, 2, … without a gap"
+            )
+        found = [names[number] for number in numbers]
+    elif isinstance(names, list):
+        found = names
+    elif names is None and count is not None:
+        found = [f"class {number}" for number in range(count)]
+    else:
+        raise UserError(f"{path} lacks names; allowed is a list of the classes, or one by their numbers from 0")
+    if not all(isinstance(name, (str, int, float)) for name in found) or not found:
+        raise UserError(f"{path} has names that are no texts; allowed is a name for each class")
+    texts = [str(name).strip() for name in found]
+    if count is not None and count != len(texts):
+        raise UserError(f"{path} has nc {count} and {len(texts)} names; both must say the same")
+    twice = next((name for name in texts if texts.count(name) > 1), None) if len(set(texts)) < len(texts) else None
+    if twice is not None:
+        raise UserError(f"{path} has the name {twice!r} twice; allowed is once")
+    return tuple(texts)
+
+
+# --- obj.data, classes.txt -------------------------------------------------------------------------------------------
+
+
+def _of_darknet(path: Path) -> Config:
+    """Read darknet's `key = value` lines; paths are from the folder in which darknet is called."""
+    values: dict[Any, Any] = {}
+    for line in _lines(path):
+        key, equals, value = line.partition("=")
+        if equals and not key.strip().startswith("#"):
+            values[key.strip()] = value.strip()
+    names = values.get("names", "")
+    files = [base / part for base in (path.parent, path.parent.parent) for part in (names, Path(names).name) if names]
+    file = next((each for each in files if each.is_file()), None)
+    if file is None:
+        raise UserError(f"{path} has names {names!r}, which is no file; allowed is one with a class in each line")
+    splits: dict[str, tuple[str, ...]] = {name: (values[name],) for name in SPLITS if values.get(name)}
+    return Config(path, path.parent, _names(path, {"names": _lines(file)}), splits)
+
+
+def _of_names(path: Path) -> Config:
+    """Take the folders that there are, where a list of classes is all."""
+    root = path.parent.parent if path.parent.name == "labels" else path.parent
+    folders: dict[str, tuple[str, ...]] = {
+        name: (entry,) for name in SPLITS for entry in (f"images/{name}", f"{name}/images") if (root / entry).is_dir()
+    }
+    if not folders:
+        folders = {"train": ("images" if (root / "images").is_dir() else ".",)}
+    return Config(path, root, _names(path, {"names": _lines(path)}), folders)
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not text in UTF-8: {error}") from None
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in _text(path).splitlines() if line.strip()]
+
+
+_READERS: dict[str, Callable[[Path], Config]] = {".yaml": _of_yaml, ".yml": _of_yaml, ".data": _of_darknet}
