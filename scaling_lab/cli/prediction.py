@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_number
+from scaling_lab.cli.loading import load_and_say
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError, first_line
@@ -55,14 +56,12 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from scaling_lab.model import load_checkpoint
-
     check_number("--min-score", options.min_score, least=0, most=1)
     files = image_files(options.images)
     pictures = picture_files(files, options.out)
     device = usable_device(options.device)
-    detector = load_checkpoint(options.model, options.weights).to(device).eval()
-    names = class_names(options, detector.spec.num_classes)
+    detector = load_and_say(options.model, options.weights).to(device).eval()
+    names = class_names(options, detector.spec.num_classes, detector.class_names)
     size = options.image_size or detector.spec.image_size
     found: list[dict[str, Any]] = []
     for file, picture in zip(files, pictures, strict=True):
@@ -142,17 +141,17 @@ def _write(picture: Image.Image, file: Path) -> None:
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 
-def class_names(options: argparse.Namespace, num_classes: int) -> list[str]:
-    """Give a name for each class: as the options say, else the file's own, else COCO's for 90 classes, else numbers."""
+def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str] | None = None) -> list[str]:
+    """Give a name for each class: as the options say, else the weights' own, else COCO's for 90 classes, else numbers.
+
+    Raises UserError for a data set whose classes are not all among the weights' own.
+    """
     if options.names is not None:
         return _given_names(options.names, num_classes)
     if options.data is not None:
-        return _names_of_data(options.data, num_classes)
-    from scaling_lab.model.weights_file import read_file
-
-    own = read_file(options.weights).get("class_names")
-    if isinstance(own, list) and len(own) == num_classes:
-        return [str(name) for name in own]
+        return _names_of_data(options.data, num_classes, own)
+    if own is not None:
+        return list(own)
     if num_classes == 90:  # the released models': class i is COCO's id i + 1
         from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
@@ -169,13 +168,14 @@ def _given_names(text: str, num_classes: int) -> list[str]:
     return names
 
 
-def _names_of_data(text: str, num_classes: int) -> list[str]:
+def _names_of_data(text: str, num_classes: int, own: Sequence[str] | None) -> list[str]:
     from scaling_lab.data import parse_source
     from scaling_lab.training.evaluation import class_categories
 
     source = parse_source(text)
     names = dict(zip(source.category_ids, source.class_names, strict=True))
-    return [names.get(int(category), f"id {category}") for category in class_categories(num_classes, source)]
+    categories = class_categories(num_classes, source, own)
+    return list(own or [names.get(int(category), f"id {category}") for category in categories])
 
 
 # --- one image -------------------------------------------------------------------------------------------------------
