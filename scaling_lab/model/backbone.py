@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.model.weights_file import find_tensors, first_parts, fit, read_file, some
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_backbone(
@@ -57,7 +60,7 @@ def _fetched(name: str) -> dict[str, Tensor]:
     except Exception as error:  # timm, the hub and the network raise many kinds
         config = timm.get_pretrained_cfg(name)
         source = (config.hf_hub_id or config.url) if config is not None else None
-        if source is None:
+        if not source:
             raise UserError(f"timm has no pretrained weights of backbone {name!r}; allowed is a file of them") from None
         raise UserError(
             f"the pretrained weights of backbone {name!r} cannot be had from {source}: {first_line(error)}; "
@@ -71,6 +74,8 @@ def _load_file(backbone: nn.Module, name: str, path: Path) -> None:
     read = read_file(path)
     known = {_key(each) for each in _own_names(backbone)}
     found = find_tensors(read, path, lambda each: _key(each) in known, least=len(known) // 2)
+    for note in found.notes:
+        _LOG.warning(note)
     _load(backbone, name, found.tensors, str(path), says=read.get("arch"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,16 @@ from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.model.class_names import difference, places_by_name, unused_words
 from scaling_lab.model.detector import Detector, build
-from scaling_lab.model.weights_file import Fit, class_names_of, counted_tensors, find_tensors, fit, read_file
+from scaling_lab.model.weights_file import (
+    Fit,
+    TensorSet,
+    class_names_of,
+    counted_tensors,
+    find_tensors,
+    fit,
+    read_file,
+    some,
+)
 
 # What a detector's names begin with, ours and effdet's.
 _PARTS = ("backbone.", "feature_network.", "class_head.", "box_head.", "fpn.", "class_net.", "box_net.")
@@ -74,15 +83,14 @@ def load_with_notes(
     file_spec = dataclasses.replace(spec, num_classes=there or spec.num_classes)
     named = class_names_of(read)
     names = named if named is not None and len(named) == file_spec.num_classes else None
-    notes = [*found.notes]
-    if named is not None and names is None:
-        notes.append(f"{path}: its {len(named)} class names are not used, for it has {file_spec.num_classes} classes")
+    notes = [*found.notes, *_left_out(found, path, named, file_spec.num_classes)]
+    rows: Sequence[int] | None
     if class_names is not None:
         num_classes = len(class_names)
         rows, said = _rows(names, class_names, file_spec.num_classes)
         notes.append(f"{path}: {said}")
     else:
-        rows = list(range(file_spec.num_classes)) if num_classes in (None, file_spec.num_classes) else None
+        rows = range(file_spec.num_classes) if num_classes in (None, file_spec.num_classes) else None
     wanted = _without_memory(file_spec, path, len(state))
     if rows is None:
         state, wanted = _without_class_layer(state), _without_class_layer(wanted)
@@ -96,6 +104,14 @@ def load_with_notes(
     elif rows is not None:
         detector.class_names = names
     return Loaded(detector=detector, notes=tuple(notes))
+
+
+def _left_out(found: TensorSet, path: Path, named: Sequence[str] | None, number: int) -> Iterator[str]:
+    if found.unused:
+        left = f"{counted_tensors(len(found.unused))} beside {found.place!r} not used"
+        yield f"{path}: {left} ({some(found.unused)})"
+    if named is not None and len(named) != number:
+        yield f"{path}: its {len(named)} class names are not used, for it has {number} classes"
 
 
 def _spec(name_or_spec: str | DetectorSpec | None, path: Path, read: Mapping[str, Any]) -> DetectorSpec:
@@ -199,11 +215,11 @@ def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
     return None
 
 
-def _rows(names: Sequence[str] | None, wanted: Sequence[str], number: int) -> tuple[list[int] | None, str]:
+def _rows(names: Sequence[str] | None, wanted: Sequence[str], number: int) -> tuple[Sequence[int] | None, str]:
     """Give the file's class for each wanted one, None where the layer starts anew, and say which it is."""
     if names is None:
         if number == len(wanted):
-            return list(range(number)), "it says no class names; its classes are taken for the data's, in their order"
+            return range(number), "it says no class names; its classes are taken for the data's, in their order"
         return None, f"it has {number} classes without names, the data have {len(wanted)}; the class layer starts anew"
     places = places_by_name(wanted, names)
     if places is None:

@@ -149,7 +149,7 @@ class TensorSet:
     """One set of tensors of a file, by their names without the prefix that stood before all of them.
 
     `place` says where they stand: keys and the prefix, empty at the file's top. `unused` are names beside the set that lack
-    its prefix. `notes` say in sentences what was chosen and what was left.
+    its prefix. `notes` say in sentences whether averaged weights were taken, and which were not.
     """
 
     tensors: Mapping[str, Tensor]
@@ -209,7 +209,7 @@ def find_tensors(read: Mapping[str, Any], path: Path, is_known: Callable[[str], 
         place=chosen.place,
         averaged=chosen.averaged,
         unused=unused,
-        notes=tuple(_notes(path, chosen, candidates, unused)) if most else (),
+        notes=tuple(_notes(path, chosen, candidates)) if most else (),
     )
 
 
@@ -260,7 +260,7 @@ def _differ(one: _Candidate, other: _Candidate) -> bool:
     return any(a is not b for a, b in pairs)
 
 
-def _notes(path: Path, chosen: _Candidate, candidates: list[_Candidate], unused: tuple[str, ...]) -> Iterator[str]:
+def _notes(path: Path, chosen: _Candidate, candidates: list[_Candidate]) -> Iterator[str]:
     most = len(chosen.known)
     others = [each for each in candidates if each is not chosen and each.known]
     if chosen.averaged:
@@ -270,8 +270,6 @@ def _notes(path: Path, chosen: _Candidate, candidates: list[_Candidate], unused:
         if each.averaged and not chosen.averaged:
             place, there = chosen.place or "its top", f"{len(each.known)} of {most}"
             yield f"{path}: the averaged weights under {each.place!r} are {there} tensors; those at {place!r} are taken"
-    if unused:
-        yield f"{path}: {counted_tensors(len(unused))} beside {chosen.place!r} are not used ({some(unused)})"
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------
