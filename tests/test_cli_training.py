@@ -424,6 +424,12 @@ def test_the_released_models_classes_are_cocos_ids(tmp_path: Path) -> None:
     assert class_names(options, 2) == ["class 0", "class 1"]
 
 
+def test_names_from_a_file_can_be_printed(tmp_path: Path) -> None:
+    options = argparse.Namespace(names=None, data=None, weights=tmp_path / "weights.pt")
+    names = ("größe", "象", "\x1b[2J", "\ud800")
+    assert class_names(options, 4, names) == ["größe", "象", "\\x1b[2J", "\\ud800"]
+
+
 def test_no_picture_replaces_another_or_an_image() -> None:
     files = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/x.tif")]
     assert [path.name for path in picture_files(files, Path("out"))] == ["x.png", "x_2.png", "x_3.png"]

@@ -151,7 +151,7 @@ def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str
     if options.data is not None:
         return _names_of_data(options.data, num_classes, own)
     if own is not None:
-        return list(own)
+        return _shown(own)
     if num_classes == 90:  # the released models': class i is COCO's id i + 1
         from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
@@ -175,7 +175,13 @@ def _names_of_data(text: str, num_classes: int, own: Sequence[str] | None) -> li
     source = parse_source(text)
     names = dict(zip(source.category_ids, source.class_names, strict=True))
     categories = class_categories(num_classes, source, own)
-    return list(own or [names.get(int(category), f"id {category}") for category in categories])
+    return _shown(own or [names.get(int(category), f"id {category}") for category in categories])
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    from scaling_lab.model.weights_file import printable
+
+    return [printable(name) for name in names]
 
 
 # --- one image -------------------------------------------------------------------------------------------------------

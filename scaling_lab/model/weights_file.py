@@ -75,6 +75,7 @@ _PLAIN: list[Any] = [
 ]
 # torch.save packs nothing, so a file is as large as what it holds; one that unpacks to far more is made to fill the memory.
 _MOST_UNPACKED = 10
+_LONGEST = 100
 
 
 def read_file(path: Path) -> Mapping[str, Any]:
@@ -128,11 +129,17 @@ def _why(error: Exception) -> str:
 
 
 def class_names_of(read: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Give the classes' names that a file says under "class_names", fit to be printed; None where it says none."""
+    """Give the classes' names that a file says under "class_names"; None where it says none."""
     names = read.get("class_names")
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         return None
-    return tuple("".join(c if c.isprintable() else ascii(c)[1:-1] for c in name) for name in names)
+    return tuple(names)
+
+
+def printable(text: str) -> str:
+    """Give a text out of a file as one line that any terminal can show, cut where it is long."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST])
+    return shown + "…" * (len(text) > _LONGEST)
 
 
 # --- finding a set of tensors ----------------------------------------------------------------------------------------
@@ -173,7 +180,7 @@ class _Candidate:
 
     @property
     def place(self) -> str:
-        return " / ".join([*self.keys, *([f"{self.prefix}*"] if self.prefix else [])])
+        return printable(" / ".join([*self.keys, *([f"{self.prefix}*"] if self.prefix else [])]))
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -263,9 +270,11 @@ def _differ(one: _Candidate, other: _Candidate) -> bool:
 def _notes(path: Path, chosen: _Candidate, candidates: list[_Candidate]) -> Iterator[str]:
     most = len(chosen.known)
     others = [each for each in candidates if each is not chosen and each.known]
-    if chosen.averaged:
-        raw = next((f", not those under {each.place!r}" for each in others if len(each.known) == most), "")
-        yield f"{path}: the averaged weights under {chosen.place!r} are taken{raw}"
+    rivals = [each for each in others if len(each.known) == most and _differ(chosen, each)]
+    if chosen.averaged or rivals:
+        kind = "averaged weights" if chosen.averaged else "weights"
+        left = f", not those under {rivals[0].place or 'its top'!r}" if rivals else ""
+        yield f"{path}: the {kind} under {chosen.place or 'its top'!r} are taken{left}"
     for each in others:
         if each.averaged and not chosen.averaged:
             place, there = chosen.place or "its top", f"{len(each.known)} of {most}"
@@ -300,7 +309,7 @@ def fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, allow_mo
     both = [name for name in wanted if name in tensors]
     other = [name for name in both if tensors[name].shape != wanted[name].shape]
     floating = [name for name in both if name not in other and wanted[name].is_floating_point()]
-    kind = [name for name in floating if not _is_readable(tensors[name])]
+    kind = [n for n in both if n not in other and not _is_readable(tensors[n], wanted[n].is_floating_point())]
     value = [name for name in floating if name not in kind and not bool(tensors[name].float().isfinite().all())]
     groups = (
         ([name for name in needed if name not in tensors], "missing"),
@@ -309,7 +318,7 @@ def fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, allow_mo
             [f"{n} is {_shape(tensors[n])} in the file, {_shape(wanted[n])} in the model" for n in other],
             "of another shape",
         ),
-        ([f"{n} is {_kind(tensors[n])}" for n in kind], "not plain floating-point numbers"),
+        ([f"{n} is {_kind(tensors[n])}" for n in kind], "not plain numbers"),
         (value, "not finite"),
     )
     bad = {*other, *kind, *value}
@@ -320,9 +329,12 @@ def fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, allow_mo
     )
 
 
-def _is_readable(tensor: Tensor) -> bool:
+def _is_readable(tensor: Tensor, floating: bool) -> bool:
     """Whether a tensor's values lie in memory as ordinary numbers: not sparse, quantised, without memory or repeated."""
-    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized or tensor.dtype not in _FLOATS:
+    is_plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+    if not is_plain or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+        return False
+    if floating and tensor.dtype not in _FLOATS:
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
@@ -341,7 +353,7 @@ def _shape(tensor: Tensor) -> str:
 
 def some(names: list[str] | tuple[str, ...]) -> str:
     """Give the first of some names, and dots where there are more."""
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def counted_tensors(number: int) -> str:

@@ -164,6 +164,17 @@ def test_two_sets_of_which_neither_is_averaged_are_refused(state: dict[str, torc
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
+def test_of_two_sets_under_usual_keys_the_one_that_is_taken_is_said(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({"best": _zeros(state), "state_dict": state}, tmp_path / "weights.pt")
+    loaded = load_with_notes(SPEC, tmp_path / "weights.pt")
+    assert _same(loaded.detector, state)
+    assert loaded.notes == (f"{tmp_path}/weights.pt: the weights under 'state_dict' are taken, not those under 'best'",)
+    torch.save({"best": state, "state_dict": state}, tmp_path / "weights.pt")
+    assert load_with_notes(SPEC, tmp_path / "weights.pt").notes == ()
+
+
 def test_half_precision(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     for kind in (torch.float16, torch.bfloat16, torch.float64):
         torch.save({n: t.to(kind) if t.is_floating_point() else t for n, t in state.items()}, tmp_path / "weights.pt")
@@ -182,7 +193,7 @@ def test_a_class_layer_of_more_values_than_the_file_holds_is_refused(
         f"{layer}.weight": torch.zeros(1).expand(length, SPEC.width, 1, 1),
     }
     torch.save({**state, **many}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"2 not plain floating-point numbers \(class_head.predict.pointwise"):
+    with pytest.raises(UserError, match=r"2 not plain numbers \(class_head.predict.pointwise"):
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
@@ -254,11 +265,12 @@ def test_weights_without_names_keep_their_classes(state: dict[str, torch.Tensor]
     assert "it says no class names" in loaded.notes[0]
 
 
-def test_names_from_a_file_can_be_printed(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    names = ["cat", "\x1b[2J", "\ud800", "größe", "象"]
-    torch.save({"class_names": names, "state": state}, tmp_path / "weights.pt")
-    found = load_checkpoint(SPEC, tmp_path / "weights.pt").class_names
-    assert found == ("cat", "\\x1b[2J", "\\ud800", "größe", "象")
+def test_what_is_said_of_a_file_is_one_line_that_can_be_printed(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({**state, "a\nb\x1b[2J\ud800": torch.zeros(1), "c" * 10**6: torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"2 that the model lacks \(a\\nb\\x1b\[2J\\ud800, ccc") as error:
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+    assert len(str(error.value)) < 1000
+    str(error.value).encode()
 
 
 # --- files made to fill the memory -----------------------------------------------------------------------------------
@@ -355,12 +367,12 @@ def test_what_does_not_fit_is_named(
 def test_values_that_no_network_has_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     bias = state["class_head.predict.pointwise.bias"]
     for wrong, message in (
-        (bias.int(), "1 not plain floating-point numbers"),
-        (bias.to(torch.complex64), "1 not plain floating-point numbers"),
-        (bias.to(torch.float8_e4m3fn), "1 not plain floating-point numbers"),
-        (bias.to("meta"), "1 not plain floating-point numbers"),
-        (bias.to_sparse(), "1 not plain floating-point numbers"),
-        (torch.zeros(1).expand(len(bias)), "1 not plain floating-point numbers"),  # more values than the file holds
+        (bias.int(), "1 not plain numbers"),
+        (bias.to(torch.complex64), "1 not plain numbers"),
+        (bias.to(torch.float8_e4m3fn), "1 not plain numbers"),
+        (bias.to("meta"), "1 not plain numbers"),
+        (bias.to_sparse(), "1 not plain numbers"),
+        (torch.zeros(1).expand(len(bias)), "1 not plain numbers"),  # more values than the file holds
         (bias / 0, "1 not finite"),
         (bias.double().abs() * 1e300, "1 not finite"),  # beyond single precision
     ):
