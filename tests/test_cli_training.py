@@ -8,6 +8,7 @@ import io
 import json
 import multiprocessing
 import re
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -348,12 +349,119 @@ def test_the_names_of_classes_are_the_runs_own(project: Path, capsys: pytest.Cap
     assert found
 
 
+# --- classes by name -------------------------------------------------------------------------------------------------
+
+
+def _copy(folder: str, ids: Mapping[str, int], names: Mapping[str, str] | None = None) -> None:
+    """Copy the data with other ids for the categories of some names, in the ids' order, and other names."""
+    shutil.copytree("coco", folder)
+    for path in Path(folder, "annotations").iterdir():
+        content = json.loads(path.read_text())
+        new = {one["id"]: ids[one["name"]] for one in content["categories"]}
+        for one in content["categories"]:
+            one["id"], one["name"] = new[one["id"]], (names or {}).get(one["name"], one["name"])
+        for one in content["annotations"]:
+            one["category_id"] = new[one["category_id"]]
+        path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def trained(project: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The file of a run, which knows its classes' names."""
+    assert _train("--set", "epochs=1") == 0
+    capsys.readouterr()
+    return "runs/train/small/weights.pt"
+
+
+TURNED = {"disc": 1, "small": 2, "square": 3}
+
+
+def test_evaluate_and_predict_match_classes_by_name(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _copy("turned", TURNED)
+    found = []
+    for data in ("coco", "turned"):
+        assert main(["evaluate", "--weights", trained, "--data", f"coco:{data}", "--workers", "0", "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["classes"] == "classes are the categories by name"
+    assert list(found[1]["ap_by_class"]) == ["disc", "small", "square"]
+    assert found[1]["ap_by_class"] == found[0]["ap_by_class"]
+    picture = ["predict", trained, "coco/val2017/000000000002.jpg", "--min-score", "0", "--json"]
+    drawn = []
+    for arguments in ([], ["--data", "coco:turned"]):
+        assert main([*picture, *arguments]) == 0
+        drawn.append(json.loads(capsys.readouterr().out)[0]["detections"])
+    assert drawn[0] == drawn[1] != []
+
+
+def test_evaluate_and_predict_say_which_classes_differ(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _copy("other", TURNED, {"disc": "wheel", "small": "Small"})
+    said = (
+        "scaling-lab: the weights' classes are not the data's: in the data, but not in the weights: 'wheel', 'Small'; in the "
+        "weights, but not in the data: 'small', 'disc'; 'Small' and 'small' differ in case, blanks or hyphens alone; "
+    )
+    assert _fails(["evaluate", "--weights", trained, "--data", "coco:other"], capsys).startswith(said)
+    assert _fails(["predict", trained, "coco/val2017", "--data", "coco:other"], capsys).startswith(said)
+
+
+def test_a_run_starts_from_weights_by_its_classes_names(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _copy("turned", TURNED)
+    _copy("other", TURNED, {"disc": "wheel"})
+    start = ["train", "small.json", "--workers", "0", "--device", "cpu", "--set", "epochs=1", "--set", "batch_size=4"]
+    # Nothing is learned at such a rate: what the run ends with is what it started from.
+    start += ["--weights", trained, "--set", "lr=1e-12", "--set", "ema_decay=0"]
+    layer, before = "class_head.predict.pointwise.bias", load_checkpoint(None, trained)
+    by_name = dict(zip(before.class_names or (), before.state_dict()[layer].reshape(9, 3).T, strict=True))
+    for data, said in (("turned", "rows are taken by the classes' names"), ("other", "the class layer starts anew")):
+        assert main([*start, "--data", f"coco:{data}", "--out", f"run_{data}"]) == 0
+        assert said in capsys.readouterr().err
+        after = load_checkpoint(None, f"run_{data}/weights.pt")
+        assert after.class_names == (("disc", "small", "square") if data == "turned" else ("wheel", "small", "square"))
+        for name, bias in zip(after.class_names, after.state_dict()[layer].reshape(9, 3).T, strict=True):
+            expected = by_name[name] if data == "turned" else torch.full((9,), -np.log(99))
+            torch.testing.assert_close(bias, expected, atol=1e-6, rtol=1e-6)
+
+
+def test_a_checkpoint_knows_its_detector_and_averaged_weights(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--data", "coco:coco", "--workers", "0", "--json", "--weights"]
+    results = []
+    for name in ("weights.pt", "checkpoint.pt"):
+        assert main([*arguments, str(Path(trained).with_name(name))]) == 0
+        shown = capsys.readouterr()
+        results.append(json.loads(shown.out))
+    assert results[0]["ap_by_class"] == results[1]["ap_by_class"]
+    assert shown.err.startswith("runs/train/small/checkpoint.pt: the averaged weights under 'average' are taken")
+
+
+def test_pretrained_weights_beside_those_of_the_whole_detector_are_refused(
+    trained: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--weights", trained, "--set", "pretrained=b.pth", "--set", "epochs=1", "--out", "both"]
+    assert _train(*arguments) == 2
+    assert "recipe.pretrained is 'b.pth' and weights of the whole detector are given" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(build(SPEC).state_dict(), "backbone.pth")
+    arguments = ["--set", "pretrained=backbone.pth", "--set", "epochs=1"]
+    assert _train(*arguments) == 0
+    Path("backbone.pth").unlink()
+    assert _train(*arguments) == 0
+    assert _train(*arguments, "--out", "new") == 2
+    assert "the weights backbone.pth do not exist" in capsys.readouterr().err
+
+
 def test_the_released_models_classes_are_cocos_ids(tmp_path: Path) -> None:
     torch.save({"state": {"x": torch.zeros(1)}}, tmp_path / "weights.pt")
     options = argparse.Namespace(names=None, data=None, weights=tmp_path / "weights.pt")
     names = class_names(options, 90)
     assert (len(names), names[0], names[12], names[89]) == (90, "person", "stop sign", "toothbrush")
     assert class_names(options, 2) == ["class 0", "class 1"]
+
+
+def test_names_from_a_file_can_be_printed(tmp_path: Path) -> None:
+    options = argparse.Namespace(names=None, data=None, weights=tmp_path / "weights.pt")
+    names = ("größe", "象", "\x1b[2J", "\ud800")
+    assert class_names(options, 4, names) == ["größe", "象", "\\x1b[2J", "\\ud800"]
 
 
 def test_no_picture_replaces_another_or_an_image() -> None:

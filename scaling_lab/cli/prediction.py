@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_number
+from scaling_lab.cli.loading import load_and_say
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError
@@ -68,14 +69,13 @@ def add_verbs(verbs: Any) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from scaling_lab.data import parse_source
     from scaling_lab.data.images import read_picture
-    from scaling_lab.model import load_checkpoint
 
     check_number("--min-score", options.min_score, least=0, most=1)
     files = image_files(options.images)
     pictures = picture_files(files, options.out)
     device = usable_device(options.device)
-    detector = load_checkpoint(options.model, options.weights).to(device).eval()
-    names = class_names(options, detector.spec.num_classes)
+    detector = load_and_say(options.model, options.weights).to(device).eval()
+    names = class_names(options, detector.spec.num_classes, detector.class_names)
     size = options.image_size or detector.spec.image_size
     source = None if options.data is None else parse_source(options.data)
     reading, sizes = reading_of(source, options.white), _annotated_sizes(source, files)
@@ -161,17 +161,17 @@ def _write(picture: Image.Image, file: Path) -> None:
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 
-def class_names(options: argparse.Namespace, num_classes: int) -> list[str]:
-    """Give a name for each class: as the options say, else the file's own, else COCO's for 90 classes, else numbers."""
+def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str] | None = None) -> list[str]:
+    """Give a name for each class: as the options say, else the weights' own, else COCO's for 90 classes, else numbers.
+
+    Raises UserError for a data set whose classes are not all among the weights' own.
+    """
     if options.names is not None:
         return _given_names(options.names, num_classes)
     if options.data is not None:
-        return _names_of_data(options.data, num_classes)
-    from scaling_lab.model.weights_file import read_file
-
-    own = read_file(options.weights).get("class_names")
-    if isinstance(own, list) and len(own) == num_classes:
-        return [str(name) for name in own]
+        return _names_of_data(options.data, num_classes, own)
+    if own is not None:
+        return _shown(own)
     if num_classes == 90:  # the released models': class i is COCO's id i + 1
         from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
@@ -188,14 +188,20 @@ def _given_names(text: str, num_classes: int) -> list[str]:
     return names
 
 
-def _names_of_data(text: str, num_classes: int) -> list[str]:
+def _names_of_data(text: str, num_classes: int, own: Sequence[str] | None) -> list[str]:
     from scaling_lab.data import parse_source
     from scaling_lab.training.evaluation import class_categories, file_category_id
 
     source = parse_source(text)
     names = dict(enumerate(source.class_names, 1))
-    numbers = class_categories(num_classes, source).tolist()
-    return [names.get(number) or f"id {file_category_id(number, source)}" for number in numbers]
+    numbers = class_categories(num_classes, source, own).tolist()
+    return _shown(own or [names.get(number) or f"id {file_category_id(number, source)}" for number in numbers])
+
+
+def _shown(names: Sequence[str]) -> list[str]:
+    from scaling_lab.model.weights_file import printable
+
+    return [printable(name) for name in names]
 
 
 # --- one image -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_whole
+from scaling_lab.cli.loading import load_and_say
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.console import text_table
@@ -49,7 +50,9 @@ def add_verbs(verbs: Any) -> None:
         help="change a field of the recipe: epochs=20, batch_size=16, lr=0.01, jitter=0.5,1.5, pretrained=true, …",
     )
     train.add_argument(
-        "--weights", type=Path, help="start from these (.pth, .pt, .safetensors), whatever their classes"
+        "--weights",
+        type=Path,
+        help="start from these (.pth, .pt, .safetensors); classes are matched by name, else the class layer starts anew",
     )
     train.add_argument("--seed", type=int, default=0, help="of the weights and of the images' order (0)")
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
@@ -71,7 +74,6 @@ def _train(options: argparse.Namespace) -> int:
 
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data import parse_source
-    from scaling_lab.model import load_checkpoint
     from scaling_lab.study.signals import interruptible
     from scaling_lab.training.together import train_together
 
@@ -87,7 +89,7 @@ def _train(options: argparse.Namespace) -> int:
     weights = None
     if options.weights is not None and not (folder / "checkpoint.pt").exists():
         torch.manual_seed(options.seed)  # for the layers that the file has no weights for
-        weights = load_checkpoint(spec, options.weights, spec.num_classes).state_dict()
+        weights = load_and_say(spec, options.weights, source.class_names).state_dict()
     settings = {
         "spec": spec.to_dict(),
         "data": {**source.to_dict(), "digest": source.digest()},

@@ -7,12 +7,17 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from scaling_lab.cli.loading import load_and_say
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling_lab.data import Source
+    from scaling_lab.model import Detector
 
 
 def add_verbs(verbs: Any) -> None:
@@ -63,17 +68,14 @@ def add_verbs(verbs: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from scaling_lab.data import parse_source
-    from scaling_lab.model import load_checkpoint
-    from scaling_lab.training.evaluation import SUMMARY, class_categories, evaluate
+    from scaling_lab.training.evaluation import SUMMARY, evaluate
 
     source = parse_source(options.data)
     device = usable_device(options.device)
-    detector = load_checkpoint(options.model, options.weights)
+    detector = load_and_say(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
     num_classes = detector.spec.num_classes
-    class_categories(num_classes, source)  # refuses other numbers of classes
-    by_id = num_classes != len(source.category_ids)
-    rule = "class i is the category with the id i + 1" if by_id else "classes are the categories by rising id"
+    rule = _class_rule(detector, source)
     if not options.json:
         print(f"{detector.spec.describe()}, {num_classes} classes")
         print(
@@ -105,6 +107,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"\n{text_table(summary)}\n({sizes})\n\n{text_table(classes)}")
 
 
+def _class_rule(detector: Detector, source: Source) -> str:
+    """Say how the detector's classes were matched with the source's categories."""
+    from scaling_lab.model.class_names import unused_words
+    from scaling_lab.training.evaluation import class_categories
+
+    categories = class_categories(detector.spec.num_classes, source, detector.class_names).tolist()
+    if detector.class_names is not None:
+        idle = unused_words(detector.class_names, source.class_names)
+        return "classes are the categories by name" + (f"; {idle}" if idle else "")
+    if categories != list(source.category_ids):
+        return "class i is the category with the id i + 1"
+    return "classes are the categories by rising id"
+
+
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{done} of {total} batches", end="\n" if done == total else "", file=sys.stderr, flush=True)
@@ -117,7 +133,7 @@ def _percent(value: float | None) -> str:
 def _export(options: argparse.Namespace) -> None:
     from scaling_lab.architecture.naming import spec_by_name
     from scaling_lab.detection.exportable import detection_layer
-    from scaling_lab.model import build, load_checkpoint
+    from scaling_lab.model import build
     from scaling_lab.model.export import export_onnx, export_program
 
     kinds = {".onnx": export_onnx, ".pt2": export_program}
@@ -126,7 +142,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.weights is None and options.model is None:
         raise UserError("nothing to export; give --weights, or --model for random weights")
     random = options.weights is None
-    detector = build(spec_by_name(options.model)) if random else load_checkpoint(options.model, options.weights)
+    detector = build(spec_by_name(options.model)) if random else load_and_say(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
     kinds[options.out.suffix](
         detector,

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import difflib
-import pickle
+import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from torch import nn
+from huggingface_hub.constants import HF_HUB_CACHE
+from torch import Tensor, nn
 
 from scaling_lab.errors import UserError, first_line
+from scaling_lab.model.weights_file import find_tensors, first_parts, fit, printable, read_file, some
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_backbone(
-    name: str, min_level: int, max_level: int, *, pretrained: bool | str = False, **options: Any
+    name: str, min_level: int, max_level: int, *, pretrained: bool | str | Path = False, **options: Any
 ) -> tuple[nn.Module, list[int]]:
     """Make timm's `features_only` model that gives the levels from `min_level` on, and the channels of each.
 
     The coarsest level it gives is `max_level` or the last that the backbone has. `pretrained` True fetches timm's weights, a
-    path reads a file in timm's format. `options` go to timm.create_model. Raises UserError for a name that timm does not
-    know, a backbone without these levels, and weights that cannot be had.
+    path reads a file with timm's names (see weights_file.py for what may stand around and before them). `options` go to
+    timm.create_model. Raises UserError for a name that timm does not know, a backbone without these levels, and weights that
+    cannot be had, or of which a single tensor is missing, of another shape or not finite.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -34,18 +41,75 @@ def make_backbone(
     last = min_level + len(taps) - 1
     if any(level not in reductions for level in range(min_level, last + 1)):
         raise UserError(f"backbone {name!r} has a gap between P{min_level} and P{max_level}; it has {has}")
-    if isinstance(pretrained, str):
-        options = {**options, "pretrained_cfg_overlay": {"file": pretrained}}
-    try:
-        backbone = timm.create_model(name, features_only=True, out_indices=taps, pretrained=bool(pretrained), **options)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        if not pretrained:
-            raise
-        where = f"in {pretrained} " if isinstance(pretrained, str) else ""
-        raise UserError(
-            f"the pretrained weights of backbone {name!r} {where}cannot be had: {first_line(error)}"
-        ) from None
+    backbone = timm.create_model(name, features_only=True, out_indices=taps, pretrained=False, **options)
+    if pretrained is True:
+        _load(backbone, name, _fetched(name), "timm's weights")
+    elif pretrained is not False:
+        _load_file(backbone, name, Path(pretrained))
     return backbone, list(backbone.feature_info.channels())
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+def _fetched(name: str) -> dict[str, Tensor]:
+    """Give the tensors of timm's whole model with its released weights, from the cache or the network."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            whole = timm.create_model(name, pretrained=True)
+    except Exception as error:  # timm, the hub and the network raise many kinds
+        config = timm.get_pretrained_cfg(name)
+        source = (config.hf_hub_id or config.url) if config is not None else None
+        if not source:
+            raise UserError(f"timm has no pretrained weights of backbone {name!r}; allowed is a file of them") from None
+        raise UserError(
+            f"the pretrained weights of backbone {name!r} cannot be had from {source}: {first_line(error)}; "
+            f"allowed is pretrained=FILE too, or the file in Hugging Face's cache, {HF_HUB_CACHE}"
+        ) from None
+    return dict(whole.state_dict())
+
+
+def _load_file(backbone: nn.Module, name: str, path: Path) -> None:
+    """Give a backbone the weights in a file of timm's model, or of a detector with this backbone."""
+    read = read_file(path)
+    known = {_key(each) for each in _own_names(backbone)}
+    found = find_tensors(read, path, lambda each: _key(each) in known, least=len(known) // 2)
+    for note in found.notes:
+        _LOG.warning(note)
+    _load(backbone, name, found.tensors, str(path), says=read.get("arch"))
+
+
+def _load(backbone: nn.Module, name: str, tensors: Mapping[str, Tensor], source: str, says: object = None) -> None:
+    own = {_key(each): full for each, full in _own_names(backbone).items()}
+    state = {own[_key(each)]: tensor for each, tensor in tensors.items() if _key(each) in own}
+    found = fit(state, backbone.state_dict())
+    if found.faults:
+        rest = [each for each in tensors if _key(each) not in own]
+        hints = [f"the file says that it is of {printable(says)}"] if isinstance(says, str) and says != name else []
+        if found.fitting < found.wanted / 2 and any("of another shape" in fault for fault in found.faults):
+            hints.append("it looks like another backbone's")
+        elif found.fitting < found.wanted / 2 and rest:
+            hints.append(f"it looks like another backbone's: its tensors begin with {some(first_parts([*tensors]))}")
+        raise UserError(
+            f"the pretrained weights of backbone {name!r} in {source} do not fit: "
+            + "; ".join([str(found), *hints, f"allowed are weights of timm's {name}, with or without its classifier"])
+        )
+    backbone.load_state_dict(state, strict=False)
+
+
+def _own_names(backbone: nn.Module) -> dict[str, str]:
+    """Give the backbone's names by those that timm's whole model may have: some wrappers put "model." before them."""
+    names = list(backbone.state_dict())
+    prefix = "model." if all(name.startswith("model.") for name in names) else ""
+    return {name.removeprefix(prefix): name for name in names}
+
+
+def _key(name: str) -> str:
+    """Give a name's form that is the same for timm's whole model and its features: "stages.0." there is "stages_0." here."""
+    return name.replace(".", "_")
+
+
+# --- levels ----------------------------------------------------------------------------------------------------------
 
 
 def _feature_levels(name: str, options: dict[str, Any]) -> dict[int, int]:

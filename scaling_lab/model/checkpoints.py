@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,30 @@ from scaling_lab.architecture.naming import spec_by_name
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
 from scaling_lab.checks import check_whole
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
+from scaling_lab.model.class_names import difference, places_by_name, unused_words
 from scaling_lab.model.detector import Detector, build
-from scaling_lab.model.weights_file import find_tensors, read_file
+from scaling_lab.model.weights_file import (
+    Fit,
+    TensorSet,
+    class_names_of,
+    counted_tensors,
+    find_tensors,
+    fit,
+    read_file,
+    some,
+)
 
-_SHOWN = 10
+# What a detector's names begin with, ours and effdet's.
+_PARTS = ("backbone.", "feature_network.", "class_head.", "box_head.", "fpn.", "class_net.", "box_net.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A detector with a file's weights; `notes` say in sentences what of the file was taken, mapped or left."""
+
+    detector: Detector
+    notes: tuple[str, ...]
 
 
 def load_checkpoint(
@@ -29,28 +49,69 @@ def load_checkpoint(
     """Build a detector and give it the weights in a file: .safetensors, or what torch.save wrote (tensors only).
 
     `name_or_spec` is a spec, a released model ("d0"), one of effdet's ("tf_efficientdet_d0"), a spec's JSON file, or None
-    where the file says it: one of ours, or one with effdet's name. Weights may have our names or effdet's, with averaged
-    weights preferred where a file holds both. The number of classes is the file's. Where `num_classes` is another, the last
-    layer of the class head starts anew, to be trained. Call `.eval()` on the detector for inference.
+    where the file says it: one of ours, or one with effdet's name. Weights may have our names or effdet's, under any keys and
+    behind any one prefix, with averaged weights (EMA) preferred where a file holds both. The number of classes is the file's,
+    and `class_names` of the detector are those that the file says. Where `num_classes` is another, the last layer of the
+    class head starts anew, to be trained. Call `.eval()` on the detector for inference.
 
     Raises UserError for a file that cannot be read, for tensors that are missing, too many, of another shape or not finite,
     and for a model's name where the file's own name says another that has the same tensors, but other anchors or pixels.
     """
     if num_classes is not None:
         check_whole("num_classes", num_classes, least=1)
+    return load_with_notes(name_or_spec, file, num_classes=num_classes).detector
+
+
+def load_with_notes(
+    name_or_spec: str | DetectorSpec | None,
+    file: str | Path,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Loaded:
+    """Load as `load_checkpoint` does, and say what was done.
+
+    With `class_names` the detector gets these classes in this order: the class layer's rows are taken by name where the file
+    has all of the names, in the file's order where it says none and has as many, and else start anew.
+    """
     path = Path(file)
     read = read_file(path)
     spec = _spec(name_or_spec, path, read)
-    state = _our_names(find_tensors(read, path), spec.topology)
-    classes_there = _classes(state, spec)
-    detector = build(dataclasses.replace(spec, num_classes=num_classes or classes_there or spec.num_classes))
-    if num_classes and num_classes != classes_there:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith("class_head.predict.")}
-        new = {n: t for n, t in detector.state_dict().items() if n.startswith("class_head.predict.")}
-        state.update(new)
-    _check_fit(detector, state, path, name_or_spec)
+    found = find_tensors(read, path, lambda name: name.startswith(_PARTS))
+    state = _our_names(found.tensors, spec.topology)
+    there = _classes(state, spec)
+    file_spec = dataclasses.replace(spec, num_classes=there or spec.num_classes)
+    named = class_names_of(read)
+    names = named if named is not None and len(named) == file_spec.num_classes else None
+    notes = [*found.notes, *_left_out(found, path, named, file_spec.num_classes)]
+    rows: Sequence[int] | None
+    if class_names is not None:
+        num_classes = len(class_names)
+        rows, said = _rows(names, class_names, file_spec.num_classes)
+        notes.append(f"{path}: {said}")
+    else:
+        rows = range(file_spec.num_classes) if num_classes in (None, file_spec.num_classes) else None
+    wanted = _without_memory(file_spec, path, len(state))
+    if rows is None:
+        state, wanted = _without_class_layer(state), _without_class_layer(wanted)
+    _check_fit(fit(state, wanted), file_spec, path, name_or_spec)
+    detector = build(dataclasses.replace(spec, num_classes=num_classes or file_spec.num_classes))
+    if rows is not None:
+        state = {name: _reordered(name, tensor, rows, file_spec) for name, tensor in state.items()}
     detector.load_state_dict(state, strict=False)
-    return detector
+    if class_names is not None:
+        detector.class_names = tuple(class_names)
+    elif rows is not None:
+        detector.class_names = names
+    return Loaded(detector=detector, notes=tuple(notes))
+
+
+def _left_out(found: TensorSet, path: Path, named: Sequence[str] | None, number: int) -> Iterator[str]:
+    if found.unused:
+        left = f"{counted_tensors(len(found.unused))} beside {found.place!r} not used"
+        yield f"{path}: {left} ({some(found.unused)})"
+    if named is not None and len(named) != number:
+        yield f"{path}: its {len(named)} class names are not used, for it has {number} classes"
 
 
 def _spec(name_or_spec: str | DetectorSpec | None, path: Path, read: Mapping[str, Any]) -> DetectorSpec:
@@ -98,10 +159,10 @@ _PROJECTION = {"conv": "conv", "bn": "norm"}
 _CONVOLUTION = {"conv_dw": ".depthwise", "conv_pw": ".pointwise", "conv": ""}
 
 
-def _our_names(state: dict[str, Tensor], topology: Topology) -> dict[str, Tensor]:
+def _our_names(state: Mapping[str, Tensor], topology: Topology) -> dict[str, Tensor]:
     """Rename effdet's tensors; those with our names, and unknown ones, keep theirs."""
     if not any(name.startswith("fpn.cell.") for name in state):
-        return state
+        return dict(state)
     place = _places(topology)
     return {_our_name(name, topology, place): tensor for name, tensor in state.items()}
 
@@ -138,41 +199,66 @@ def _our_name(name: str, topology: Topology, place: Mapping[int, int]) -> str:
     return name
 
 
-# --- fitting ---------------------------------------------------------------------------------------------------------
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+_CLASS_LAYER = "class_head.predict."
 
 
 def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
-    bias = next((state[n] for n in state if n.startswith("class_head.predict.") and n.endswith("bias")), None)
-    return None if bias is None or bias.dim() != 1 else len(bias) // spec.anchors.per_position
+    """Give the number of classes that the class layer's last convolution has, None where it has none that is clear."""
+    for name, bias in state.items():
+        if name.startswith(_CLASS_LAYER) and name.endswith(".bias") and bias.dim() == 1:
+            weight = state.get(f"{name.removesuffix('bias')}weight")
+            classes, rest = divmod(len(bias), spec.anchors.per_position)
+            is_clear = weight is not None and weight.dim() == 4 and len(weight) == len(bias) and rest == 0
+            return classes or None if is_clear else None
+    return None
 
 
-def _check_fit(detector: Detector, state: Mapping[str, Tensor], path: Path, name: object) -> None:
-    wanted = detector.state_dict()
-    # Files from before torch 0.4.1 lack the counters, which nothing here reads.
-    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
-    both = [name for name in wanted if name in state]
-    other = [name for name in both if state[name].shape != wanted[name].shape]
-    floating = [name for name in both if wanted[name].is_floating_point()]
-    groups = [
-        (missing, "missing"),
-        ([name for name in state if name not in wanted], "that the model lacks"),
-        (
-            [f"{n} is {_shape(state[n])} in the file, {_shape(wanted[n])} in the model" for n in other],
-            "of another shape",
-        ),
-        ([n for n in floating if not state[n].is_floating_point()], "that are no floating-point numbers"),
-        ([n for n in floating if not bool(torch.isfinite(state[n]).all())], "that are not finite"),
-    ]
-    said = [f"{len(names)} {words} ({_some(names)})" for names, words in groups if names]
-    if said:
-        what = name if isinstance(name, str) else detector.spec.describe()
-        raise UserError(f"{path} does not fit {what}: tensors {'; '.join(said)}")
+def _rows(names: Sequence[str] | None, wanted: Sequence[str], number: int) -> tuple[Sequence[int] | None, str]:
+    """Give the file's class for each wanted one, None where the layer starts anew, and say which it is."""
+    if names is None:
+        if number == len(wanted):
+            return range(number), "it says no class names; its classes are taken for the data's, in their order"
+        return None, f"it has {number} classes without names, the data have {len(wanted)}; the class layer starts anew"
+    places = places_by_name(wanted, names)
+    if places is None:
+        return None, f"the class layer starts anew, for the classes differ: {difference(names, wanted)}"
+    if places == list(range(number)):
+        return places, "its classes are the data's, in the same order"
+    idle = unused_words(names, wanted)
+    return places, "the class layer's rows are taken by the classes' names" + (f"; {idle}" if idle else "")
 
 
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a scalar"
+def _without_class_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if not name.startswith(_CLASS_LAYER)}
 
 
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+def _reordered(name: str, tensor: Tensor, rows: Sequence[int], spec: DetectorSpec) -> Tensor:
+    """Take some classes' rows of the class layer's last convolution, whose channels are anchor-major; no other tensor's."""
+    is_first = ".depthwise." in name
+    if not name.startswith(_CLASS_LAYER) or is_first or list(rows) == list(range(spec.num_classes)):
+        return tensor
+    by_anchor = tensor.reshape(spec.anchors.per_position, spec.num_classes, *tensor.shape[1:])
+    return by_anchor[:, list(rows)].flatten(0, 1)
+
+
+# --- fitting ---------------------------------------------------------------------------------------------------------
+
+
+def _without_memory(spec: DetectorSpec, path: Path, tensors: int) -> dict[str, Tensor]:
+    """Give the state dict of a spec's detector on the device "meta": names and shapes, before anything is allocated."""
+    modules = spec.repeats * len(spec.topology.nodes) + spec.head_repeats  # each has a tensor at least
+    if modules > tensors:
+        raise UserError(f"{path} does not fit {spec.describe()}: it holds {counted_tensors(tensors)}")
+    try:
+        with torch.device("meta"):
+            return build(spec).state_dict()
+    except (RuntimeError, OverflowError) as error:  # a product of sides beyond 64 bits
+        raise UserError(f"{path} does not fit {spec.describe()}, which cannot be built: {first_line(error)}") from None
+
+
+def _check_fit(found: Fit, spec: DetectorSpec, path: Path, name: object) -> None:
+    if found.faults:
+        what = name if isinstance(name, str) else spec.describe()
+        raise UserError(f"{path} does not fit {what}: {found}")

@@ -6,6 +6,7 @@ Shapes: B batch, H, W image height and width, h, w a level's, A anchors at a pos
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +22,15 @@ CLASS_PRIOR = 0.01
 
 
 class Detector(nn.Module):
-    """Images to class logits and box deltas at every level. Works at any image size, whatever the spec's."""
+    """Images to class logits and box deltas at every level. Works at any image size, whatever the spec's.
 
-    def __init__(self, spec: DetectorSpec, *, pretrained: bool | str = False, **backbone_options: Any) -> None:
+    `class_names` are what its classes are called, in their order, where its weights know that; None for other weights.
+    """
+
+    def __init__(self, spec: DetectorSpec, *, pretrained: bool | str | Path = False, **backbone_options: Any) -> None:
         super().__init__()
         self.spec = spec
+        self.class_names: tuple[str, ...] | None = None
         levels = (spec.topology.min_level, spec.topology.max_level)
         options = {**spec.backbone_options, **backbone_options}
         self.backbone, channels = make_backbone(spec.backbone, *levels, pretrained=pretrained, **options)
@@ -47,12 +52,13 @@ class Detector(nn.Module):
         return self.class_head(features), self.box_head(features)
 
 
-def build(spec: DetectorSpec, *, pretrained: bool | str = False, **backbone_options: Any) -> Detector:
+def build(spec: DetectorSpec, *, pretrained: bool | str | Path = False, **backbone_options: Any) -> Detector:
     """Build the detector of a spec, with weights from torch's random generator.
 
-    `pretrained` True fetches timm's weights for the backbone, a path reads them from a file.
+    `pretrained` True fetches timm's weights for the backbone, a path reads them from a file: every tensor of the backbone.
 
-    Raises UserError for a backbone that timm does not know, or that lacks the topology's finest level.
+    Raises UserError for a backbone that timm does not know, or that lacks the topology's finest level, and for pretrained
+    weights that cannot be had or do not fit.
     """
     return Detector(spec, pretrained=pretrained, **backbone_options)
 

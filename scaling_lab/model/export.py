@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib.util
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,8 +60,8 @@ def export_onnx(
     """Write an ONNX file: input "images" (B, 3, H, W), normalised; outputs class_logits_p3 …, box_deltas_p3 …
 
     `image_size` (height, width) is the spec's unless given. With `postprocessing` the outputs are its own. With
-    `dynamic_batch` the file takes any number of images. The spec stands in the file's metadata, as JSON under "spec". Weights
-    beyond ONNX's 2 GB lie beside the file.
+    `dynamic_batch` the file takes any number of images. The spec stands in the file's metadata, as JSON under "spec", and
+    the classes' names, where the detector knows them, under "class_names". Weights beyond ONNX's 2 GB lie beside the file.
 
     Raises UserError where onnx or onnxscript is not installed, and for what no file can be written for.
     """
@@ -83,6 +84,8 @@ def export_onnx(
     )
     assert program is not None
     program.model.metadata_props["spec"] = _spec_json(detector, images)
+    if detector.class_names is not None:
+        program.model.metadata_props["class_names"] = json.dumps(detector.class_names)
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
     program.save(path, external_data=size > 2e9)
 
@@ -98,14 +101,18 @@ def export_program(
 ) -> None:
     """Write a .pt2 file, which torch.export.load reads: takes images (B, 3, H, W), normalised; gives what the detector gives.
 
-    Arguments as in `export_onnx`. The spec stands in the file as the extra file "spec.json". With `postprocessing` the batch
+    Arguments as in `export_onnx`. The spec stands in the file as the extra file "spec.json", the classes'
+    names, where the detector knows them, as "class_names.json". With `postprocessing` the batch
     is fixed, and who reads the file must import torchvision before.
     """
     if dynamic_batch and postprocessing:
         raise UserError("a .pt2 file with post-processing has a fixed batch; allowed are .onnx, or no dynamic batch")
     module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
     program = torch.export.export(module, (images,), dynamic_shapes=shapes)
-    torch.export.save(program, path, extra_files={"spec.json": _spec_json(detector, images)})
+    extra = {"spec.json": _spec_json(detector, images)}
+    if detector.class_names is not None:
+        extra["class_names.json"] = json.dumps(detector.class_names)
+    torch.export.save(program, path, extra_files=extra)
 
 
 class _Exported(nn.Module):

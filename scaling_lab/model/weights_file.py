@@ -1,4 +1,4 @@
-"""A file of weights as names with tensors, and the spec where the file holds one. It knows no detector's names.
+"""A file of weights: what it holds as plain values, and one set of named tensors out of it. It knows no detector's names.
 
 Files are read as tensors and plain values alone: nothing in them is executed.
 """
@@ -8,7 +8,10 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,65 +22,345 @@ from torch import Tensor
 
 from scaling_lab.errors import UserError
 
-# What a training checkpoint keeps its weights under; averaged weights first, as effdet's --use-ema.
-_WRAPPERS = ("state", "average", "state_dict_ema", "state_dict", "model_state_dict", "model")
-_DEEPEST = 4
-_PREFIXES = ("module.", "model.", "_orig_mod.")  # data-parallel, effdet's bench, torch.compile
-# What timm's and effdet's training scripts keep beside the weights: the command line, and the metric as a numpy scalar.
+ALLOWED = "a state dict from torch.save (.pth, .pt, .ckpt), or .safetensors"
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+class _Unread:
+    """Stands where a file has a value that no weights need, such as a path or a date; it keeps nothing of it."""
+
+    def __new__(cls, *_: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _empty(*_: object) -> dict[object, object]:
+    return {}
+
+
+# What training scripts keep beside the weights: the command line, metrics as numpy scalars, settings, paths, dates.
 _SCALAR: Any = np._core.multiarray.scalar  # type: ignore[attr-defined]
+_NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
+_UNREAD = (
+    *("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath", "pathlib.PureWindowsPath"),
+    *("pathlib._local.PosixPath", "pathlib._local.WindowsPath"),
+    *("datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone"),
+    *("numpy.ndarray", "numpy._core.multiarray._reconstruct", "numpy.core.multiarray._reconstruct"),
+    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig", "omegaconf.nodes.AnyNode"),
+    *("omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata", "typing.Any"),
+    "mmengine.logging.history_buffer.HistoryBuffer",
+)
+_SETTINGS = (
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning.pytorch.utilities.parsing.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+)
 _PLAIN: list[Any] = [
     argparse.Namespace,
     np.dtype,
     _SCALAR,
     (_SCALAR, "numpy.core.multiarray.scalar"),  # as numpy 1 names it
-    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
+    *(type(np.dtype(kind)) for kind in (*_NUMBERS, "float64")),
+    *((_Unread, name) for name in _UNREAD),
+    *((dict, name) for name in _SETTINGS),
+    (_empty, "collections.defaultdict"),
+    *((kind, f"builtins.{kind.__name__}") for kind in (list, dict, int, float, str)),
 ]
+# torch.save packs nothing, so a file is as large as what it holds; one that unpacks to far more is made to fill the memory.
+_MOST_UNPACKED = 10
+_LONGEST = 100
 
 
 def read_file(path: Path) -> Mapping[str, Any]:
     """Read .safetensors, or what torch.save wrote. Raises UserError for any other file, and for one that is broken."""
+    if path.is_dir():
+        raise UserError(f"the weights {path} are a folder; allowed is a file: {ALLOWED}")
     if not path.is_file():
-        raise UserError(f"the weights {path} do not exist; allowed is a .safetensors, .pth or .pt file")
+        raise UserError(f"the weights {path} do not exist; allowed is {ALLOWED}")
     try:
-        if path.suffix.lower() == ".safetensors":
+        with path.open("rb") as opened:
+            start = opened.read(9)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    try:
+        if path.suffix.lower() == ".safetensors" or _is_safetensors(path, start):
             return load_file(path)
+        _check_packing(path)
         with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that are not torch's; they are refused below
             read = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UserError:
+        raise
     except Exception as error:  # whatever a broken file leads the readers to
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        why = f"it holds {found[1]}, which is not read" if found else "it is broken, or of another kind"
-        raise UserError(
-            f"{path} is no file of tensors: {why}; allowed is a state dict from torch.save, or .safetensors"
-        ) from None
+        raise UserError(f"{path} is no file of tensors: {_why(error)}; allowed is {ALLOWED}") from None
     if not isinstance(read, Mapping):
         raise UserError(f"{path} holds {type(read).__name__}; allowed is a state dict: names with tensors")
     return read
 
 
-def find_tensors(read: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Find the state dict in what was read, and drop what wrappers have put before the names."""
-    for _ in range(_DEEPEST):
-        inner = next((read[name] for name in _WRAPPERS if isinstance(read.get(name), Mapping)), None)
-        if inner is None:
-            break
-        read = inner
-    state: dict[str, Tensor] = {}
-    for name, value in read.items():
-        if isinstance(value, Tensor):
-            short = _without_prefixes(str(name))
-            if short in state:
-                raise UserError(f"{path} holds {short} twice, as {name} too; allowed is one set of weights")
-            state[short] = value
-    state.pop("anchors.boxes", None)  # effdet's bench keeps its anchors
-    if not state:
-        raise UserError(f"{path} holds no tensors; its keys are {', '.join(map(str, list(read)[:5])) or 'none'}")
-    return state
+def _is_safetensors(path: Path, start: bytes) -> bool:
+    """Whether a file of another name begins as .safetensors do: the header's length, and the header as JSON."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
-def _without_prefixes(name: str) -> str:
-    while name.startswith(_PREFIXES):
-        name = name.partition(".")[2]
-    return name
+def _check_packing(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > _MOST_UNPACKED * path.stat().st_size:
+            raise UserError(
+                f"{path} has {path.stat().st_size:,} bytes and unpacks to {unpacked:,}, which torch.save writes never; "
+                f"allowed is {ALLOWED}"
+            )
+
+
+def _why(error: Exception) -> str:
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if found is None:
+        return "it is broken, or of another kind"
+    return f"it holds {found[1]}, an object, and objects are not read (save model.state_dict(), not the model)"
+
+
+def class_names_of(read: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Give the classes' names that a file says under "class_names"; None where it says none."""
+    names = read.get("class_names")
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
+
+
+def printable(text: str) -> str:
+    """Give a text out of a file as one line that any terminal can show, cut where it is long."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST])
+    return shown + "…" * (len(text) > _LONGEST)
+
+
+# --- finding a set of tensors ----------------------------------------------------------------------------------------
+
+_DEEPEST, _MOST_MAPPINGS, _MOST_PARTS = 8, 10_000, 12
+# Where one file holds several sets under such names, the first is taken; our own files have "state" and "model".
+_PREFERRED = ("state", "state_dict", "model_state_dict", "model_state", "model")
+_AVERAGED = re.compile(r"(?<![a-z])(?<!exp_)(ema|swa|avg|averaged?)(?![a-z])")
+_IDLE = ("num_batches_tracked", "anchors.boxes")  # of batch norms, and of effdet's bench
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSet:
+    """One set of tensors of a file, by their names without the prefix that stood before all of them.
+
+    `place` says where they stand: keys and the prefix, empty at the file's top. `unused` are names beside the set that lack
+    its prefix. `notes` say in sentences whether averaged weights were taken, and which were not.
+    """
+
+    tensors: Mapping[str, Tensor]
+    place: str
+    averaged: bool
+    unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    keys: tuple[str, ...]
+    prefix: str
+    known: frozenset[str]
+    mapping: Mapping[str, Tensor]
+
+    @property
+    def averaged(self) -> bool:
+        counter = f"{self.prefix.removesuffix('module.')}n_averaged"  # torch's AveragedModel
+        return counter in self.mapping or any(map(_is_averaged, (*self.keys, self.prefix)))
+
+    @property
+    def place(self) -> str:
+        return printable(" / ".join([*self.keys, *([f"{self.prefix}*"] if self.prefix else [])]))
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        last = self.keys[-1] if self.keys else ""
+        preferred = _PREFERRED.index(last) if last in _PREFERRED else len(_PREFERRED)
+        return preferred, len(self.keys), len(self.prefix)
+
+
+def find_tensors(read: Mapping[str, Any], path: Path, is_known: Callable[[str], bool], *, least: int = 1) -> TensorSet:
+    """Find the set in a file that has the most names for which `is_known` holds, whatever it is wrapped in.
+
+    Keys may stand around it, and one prefix before all its names ("module.", "model.", any other). Of several sets that have
+    as many, averaged weights are taken, else those under the usual keys. Raises UserError where the file holds no tensor, and
+    where two sets with at least `least` known names could be meant.
+    """
+    mappings = list(_mappings(read))
+    if not mappings:
+        raise UserError(f"{path} holds no tensors; its keys are {some([str(key) for key in read]) or 'none'}")
+    candidates = [each for keys, mapping in mappings for each in _candidates(keys, mapping, is_known)]
+    most = max(len(each.known) for each in candidates)
+    whole = sorted((each for each in candidates if len(each.known) == most), key=lambda each: each.rank)
+    pool = [each for each in whole if each.averaged] or whole
+    chosen = pool[0]
+    rivals = [each for each in pool[1:] if most >= least and each.rank[0] == chosen.rank[0] and _differ(chosen, each)]
+    if rivals:
+        places = ", ".join(each.place or "its top" for each in (chosen, *rivals))
+        raise UserError(f"{path} holds several sets of weights: {places}; allowed is one, and averaged ones beside it")
+    length = len(chosen.prefix)
+    tensors = {name[length:]: tensor for name, tensor in chosen.mapping.items() if name.startswith(chosen.prefix)}
+    unused = tuple(name for name in chosen.mapping if not name.startswith(chosen.prefix) and not _is_idle(name))
+    return TensorSet(
+        tensors={name: tensor for name, tensor in tensors.items() if name != "anchors.boxes"},
+        place=chosen.place,
+        averaged=chosen.averaged,
+        unused=unused,
+        notes=tuple(_notes(path, chosen, candidates)) if most else (),
+    )
+
+
+def _mappings(read: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
+    """Give the mappings in a file that hold tensors, each once, with the keys that lead there; optimizers are passed over."""
+    waiting: deque[tuple[tuple[str, ...], Mapping[Any, Any]]] = deque([((), read)])
+    seen = {id(read)}
+    while waiting:
+        keys, mapping = waiting.popleft()
+        tensors = {str(name): value for name, value in mapping.items() if isinstance(value, Tensor)}
+        if tensors:
+            yield keys, tensors
+        for key, value in mapping.items():
+            is_new = isinstance(value, Mapping) and id(value) not in seen and "optim" not in str(key).lower()
+            if is_new and len(keys) < _DEEPEST and len(seen) < _MOST_MAPPINGS:
+                seen.add(id(value))
+                waiting.append(((*keys, str(key)), value))
+
+
+def _candidates(
+    keys: tuple[str, ...], mapping: Mapping[str, Tensor], is_known: Callable[[str], bool]
+) -> Iterator[_Candidate]:
+    """Give the mapping's names by each prefix that some known name has; without a prefix where there is none."""
+    known: dict[str, set[str]] = {"": set()}
+    for name in mapping:
+        start = 0
+        for _ in range(_MOST_PARTS):
+            if is_known(name[start:]) and not _is_idle(name):
+                known.setdefault(name[:start], set()).add(name[start:])
+            start = name.find(".", start) + 1
+            if not start:
+                break
+    for prefix, names in known.items():
+        yield _Candidate(keys=keys, prefix=prefix, known=frozenset(names), mapping=mapping)
+
+
+def _is_averaged(key: str) -> bool:
+    return _AVERAGED.search(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower()) is not None
+
+
+def _is_idle(name: str) -> bool:
+    return name.endswith(_IDLE) or name.endswith("n_averaged")
+
+
+def _differ(one: _Candidate, other: _Candidate) -> bool:
+    """Whether two sets are not the same tensors under two names."""
+    pairs = ((one.mapping[one.prefix + name], other.mapping.get(other.prefix + name)) for name in one.known)
+    return any(a is not b for a, b in pairs)
+
+
+def _notes(path: Path, chosen: _Candidate, candidates: list[_Candidate]) -> Iterator[str]:
+    most = len(chosen.known)
+    others = [each for each in candidates if each is not chosen and each.known]
+    rivals = [each for each in others if len(each.known) == most and _differ(chosen, each)]
+    if chosen.averaged or rivals:
+        kind = "averaged weights" if chosen.averaged else "weights"
+        left = f", not those under {rivals[0].place or 'its top'!r}" if rivals else ""
+        yield f"{path}: the {kind} under {chosen.place or 'its top'!r} are taken{left}"
+    for each in others:
+        if each.averaged and not chosen.averaged:
+            place, there = chosen.place or "its top", f"{len(each.known)} of {most}"
+            yield f"{path}: the averaged weights under {each.place!r} are {there} tensors; those at {place!r} are taken"
+
+
+# --- fitting ---------------------------------------------------------------------------------------------------------
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How far tensors fit a module: the names that do, of how many that are wanted, and what is wrong with the others."""
+
+    fitting: int
+    wanted: int
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.fitting} of {self.wanted} tensors fit; {'; '.join(self.faults)}"
+
+
+def fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, allow_more: bool = False) -> Fit:
+    """Compare a file's tensors with a module's state dict, which may be without memory (device "meta").
+
+    Every one must be there, of its shape, in half, single or double precision and finite. Files from before torch 0.4.1 lack
+    batch norms' counters, which nothing here reads.
+    """
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    both = [name for name in wanted if name in tensors]
+    other = [name for name in both if tensors[name].shape != wanted[name].shape]
+    floating = [name for name in both if name not in other and wanted[name].is_floating_point()]
+    kind = [n for n in both if n not in other and not _is_readable(tensors[n], wanted[n].is_floating_point())]
+    value = [name for name in floating if name not in kind and not bool(tensors[name].float().isfinite().all())]
+    groups = (
+        ([name for name in needed if name not in tensors], "missing"),
+        ([] if allow_more else [name for name in tensors if name not in wanted], "that the model lacks"),
+        (
+            [f"{n} is {_shape(tensors[n])} in the file, {_shape(wanted[n])} in the model" for n in other],
+            "of another shape",
+        ),
+        ([f"{n} is {_kind(tensors[n])}" for n in kind], "not plain numbers"),
+        (value, "not finite"),
+    )
+    bad = {*other, *kind, *value}
+    return Fit(
+        fitting=sum(name in tensors and name not in bad for name in needed),
+        wanted=len(needed),
+        faults=tuple(f"{len(names)} {words} ({some(names)})" for names, words in groups if names),
+    )
+
+
+def _is_readable(tensor: Tensor, floating: bool) -> bool:
+    """Whether a tensor's values lie in memory as ordinary numbers: not sparse, quantised, without memory or repeated."""
+    is_plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+    if not is_plain or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
+        return False
+    if floating and tensor.dtype not in _FLOATS:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "without values"
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a scalar"
+
+
+def some(names: list[str] | tuple[str, ...]) -> str:
+    """Give the first of some names, and dots where there are more."""
+    return ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+
+
+def counted_tensors(number: int) -> str:
+    """Say "1 tensor" or "3 tensors"."""
+    return f"{number} tensor{'s' * (number != 1)}"
+
+
+def first_parts(names: list[str]) -> list[str]:
+    """Give what names begin with, up to the first dot, the commonest first."""
+    return [part for part, _ in Counter(name.partition(".")[0] for name in names).most_common()]

@@ -5,7 +5,7 @@ Shapes: D detections of all images. APs are 0 to 100, averaged over IoU .50:.95 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,16 @@ from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import detect
 from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
+from scaling_lab.model.class_names import difference, places_by_name
 
 # What COCO's summary holds, in its order: AP, and recall with 1, 10 and 100 detections an image.
 SUMMARY = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
+
+# What a class stands for that the data lack; no category has this id.
+NO_CATEGORY = int(np.iinfo(np.int64).min)
 
 
 def evaluate(
@@ -40,14 +44,15 @@ def evaluate(
     """Give COCO's twelve numbers (None where there is no such object) and ap_by_class on a source's held-out images.
 
     At the spec's image size unless told; the detector stays on `device`. `progress` is called with the batches done and all
-    of them. Raises UserError where the detector's classes cannot be the source's, and for files that cannot be read.
+    of them. A detector that knows its classes' names has them matched with the source's, others by order (`class_categories`).
+    Raises UserError where the detector's classes cannot be the source's, and for files that cannot be read.
     """
     check_whole("batch_size", batch_size, least=1)
     check_whole("workers", workers, least=0)
     size = image_size or detector.spec.image_size
     for side in size:
         check_whole("image_size", side, least=1)
-    class_categories(detector.spec.num_classes, source)
+    class_categories(detector.spec.num_classes, source, detector.class_names)
     source.check_images("val")
     loader = batches(
         source,
@@ -68,13 +73,25 @@ def evaluate(
     return average_precision(source.ground_truth("val"), predict(detector.to(device), source, counted()))
 
 
-def class_categories(num_classes: int, source: Source) -> NDArray[np.int64]:
+def class_categories(num_classes: int, source: Source, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
     """Give the category that each of a detector's classes stands for, (K,), numbered from 1 as in the source's ground truth.
 
-    As many classes as categories: in the order of their ids in the file. Where those ids have gaps, and there are at least as
-    many classes as the largest id: class i is the id i + 1, as in the released models, whose 90 classes are COCO's ids; a
-    class whose id the data lack gets minus that id. Raises UserError for any other number.
+    With the classes' names: the category of that name, NO_CATEGORY where the source has none; every category needs a class.
+    Without them: as many classes as categories stand in the order of the categories' ids in the file. Where those ids have
+    gaps, and there are at least as many classes as the largest id, class i is the id i + 1, as in the released models, whose
+    90 classes are COCO's ids; a class whose id the data lack gets minus that id. Raises UserError for any other number, and
+    for a category whose name is none of the classes'.
     """
+    if class_names is not None:
+        places = places_by_name(source.class_names, class_names)
+        if places is None:
+            raise UserError(
+                "the weights' classes are not the data's: "
+                f"{difference(class_names, source.class_names)}; allowed are data whose categories are all among them"
+            )
+        categories = np.full(num_classes, NO_CATEGORY)
+        categories[places] = source.category_ids
+        return categories
     ids = source.file_category_ids
     if num_classes == len(ids):
         return np.arange(1, num_classes + 1)
@@ -103,7 +120,7 @@ def predict(
     """
     training = detector.training
     detector.eval()
-    categories = class_categories(detector.spec.num_classes, source)
+    categories = class_categories(detector.spec.num_classes, source, detector.class_names)
     rows: list[NDArray[np.float64]] = []
     for batch in loader:
         class_logits, box_deltas = detector(batch.images_BCHW)
@@ -115,7 +132,9 @@ def predict(
             boxes_D4[:, 2:] -= boxes_D4[:, :2]
             scores_D = image.scores_D.cpu().double().numpy()
             ids_D = np.full(len(scores_D), image_id, dtype=np.float64)
-            rows.append(np.column_stack([ids_D, boxes_D4, scores_D, categories[image.labels_D.cpu().numpy()]]))
+            categories_D = categories[image.labels_D.cpu().numpy()]
+            found_D7 = np.column_stack([ids_D, boxes_D4, scores_D, categories_D])
+            rows.append(found_D7[categories_D != NO_CATEGORY])
     detector.train(training)
     return np.concatenate(rows) if rows else np.zeros((0, 7))
 

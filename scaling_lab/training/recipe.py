@@ -23,7 +23,7 @@ class Recipe(Fields):
     `momentum` is SGD's, or AdamW's first beta; `beta2` is its second. Weight decay falls on convolution kernels alone.
     `ema_decay` is approached as (1 + n) / (10 + n) over the first steps n. `jitter` is the range of the random scale,
     relative to the image fitted into the input. `pretrained` is False, True (timm's weights, fetched) or the path of a file
-    with the backbone's weights. `freeze` keeps the backbone, or its batch norms alone, as they are.
+    with the backbone's weights, all of them. `freeze` keeps the backbone, or its batch norms alone, as they are.
 
     `batch_size` is what the optimizer sees; the device gets it in `accumulate` parts, one after the other, with the same
     gradient but for the batch norms, which see a part. `halve_batch` allows a run for which the device has too little memory

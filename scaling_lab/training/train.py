@@ -57,7 +57,7 @@ def train(
 ) -> dict[str, Any]:
     """Train the spec on the source and give the last epoch's metrics; `report` gets each epoch's, `progress` each step's.
 
-    `weights`, a detector's state dict, is what a run without a checkpoint starts from.
+    `weights`, a detector's state dict, is what a run without a checkpoint starts from; with them recipe.pretrained is False.
     `folder` receives checkpoint.pt each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder
     with a checkpoint is continued from it, after its last report is told again. In a torch.distributed group each worker takes
     its share of every batch, and worker 0 alone writes, reports and measures AP. Raises Diverged where the loss is not
@@ -79,6 +79,11 @@ def train(
     if spec.num_classes != len(source.category_ids):
         raise UserError(
             f"the spec has num_classes={spec.num_classes}; allowed are {len(source.category_ids)}, the data's classes"
+        )
+    if weights is not None and recipe.pretrained:
+        raise UserError(
+            f"recipe.pretrained is {recipe.pretrained!r} and weights of the whole detector are given, which would replace the "
+            "backbone's; allowed is one of them"
         )
     if group.rank() > 0:
         report = progress = nothing
@@ -124,7 +129,9 @@ class Run:
         self.device, self.workers, self.too_large = torch.device(device), workers, list(too_large)
         torch.manual_seed(seed)
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
-        self.model = build(spec, pretrained=recipe.pretrained, **options)
+        # A run that goes on has its weights from the checkpoint; the file or the network may be gone by then.
+        pretrained = False if self.checkpoint.exists() else recipe.pretrained
+        self.model = build(spec, pretrained=pretrained, **options)
         if weights is not None:
             self.model.load_state_dict(weights)
         self.model = self.model.to(self.device)
@@ -296,6 +303,8 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         state = {
+            "spec": self.spec.to_dict(),
+            "class_names": list(self.source.class_names),
             "epoch": self.epoch,
             "metrics": self.metrics,
             "too_large": self.too_large,

@@ -6,8 +6,12 @@ Here a sample; all 47 models at their own size: python benchmarks/effdet_equalit
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
+import datetime
 import pickle
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +26,11 @@ from scaling_lab import DetectorSpec, build, load_checkpoint
 from scaling_lab.architecture import effdet_spec
 from scaling_lab.architecture.effdet import spec_from_effdet
 from scaling_lab.errors import UserError
+from scaling_lab.model.checkpoints import load_with_notes
 from search_spaces.compound import SMALL
 
 SPEC = dataclasses.replace(SMALL.base, num_classes=5, repeats=1)
+_SCORES: dict[str, Any] = collections.defaultdict(list, loss=[1.0], rates=np.ones(3))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,10 @@ def state() -> dict[str, torch.Tensor]:
     return build(SPEC).state_dict()
 
 
+def _zeros(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+
+
 def _same(detector: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
 
@@ -80,17 +90,215 @@ def _same(detector: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
         lambda state: {f"module.model.{name}": tensor for name, tensor in state.items()},
         lambda state: {"state_dict": {f"_orig_mod.module.model.{name}": tensor for name, tensor in state.items()}},
         lambda state: {name: tensor for name, tensor in state.items() if "num_batches" not in name},
+        lambda state: {"state_dict": {f"net.detector.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {
+            "checkpoint": {"student": {"weights": state}},
+            "optimizer": {"state": {"exp_avg": _zeros(state)}},
+        },
+        lambda state: {
+            "state_dict": state,
+            "when": datetime.datetime(2026, 1, 1),
+            "path": Path("x"),
+            "scores": _SCORES,
+        },
+        lambda state: {"model": {**{f"module.{n}": t for n, t in state.items()}, "n_averaged": torch.tensor(3)}},
+        lambda state: {"state_dict": {**{f"model.{n}": t for n, t in state.items()}, "loss.scale": torch.ones(1)}},
     ],
-    ids=["state", "ours", "training", "effdet training", "data parallel", "compiled", "old torch"],
+    ids=[
+        *("state", "ours", "training", "effdet training", "data parallel", "compiled", "old torch"),
+        *("any prefix", "any keys", "other values", "torch's average", "another module"),
+    ],
 )
 def test_wrapped_in_any_usual_way(wrap: Callable[[Any], Any], state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(wrap(state), tmp_path / "weights.pth")
     assert _same(load_checkpoint(SPEC, tmp_path / "weights.pth"), state)
 
 
-def test_safetensors(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    save_file(state, tmp_path / "weights.safetensors")
-    assert _same(load_checkpoint(SPEC, tmp_path / "weights.safetensors"), state)
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.bin"])
+def test_safetensors_whatever_the_files_name(name: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    save_file(state, tmp_path / name)
+    assert _same(load_checkpoint(SPEC, tmp_path / name), state)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda raw, average: {"model": raw, "ema": average},
+        lambda raw, average: {"model": raw, "model_ema": {"module": average, "decay": 0.99}},
+        lambda raw, average: {"ema_state_dict": average, "state_dict": raw},
+        lambda raw, average: {"state": raw, "averaged": average},
+        lambda raw, average: {"net": raw, "modelEMA": {f"module.{name}": tensor for name, tensor in average.items()}},
+        lambda raw, average: {
+            "state_dict": {
+                **{f"model.{name}": tensor for name, tensor in raw.items()},
+                **{f"ema_model.module.{name}": tensor for name, tensor in average.items()},
+            }
+        },
+        lambda raw, average: {"model": raw, "swa_model": {k: v for k, v in average.items() if "batches" not in k}},
+    ],
+    ids=["ema", "model_ema", "ema_state_dict", "averaged", "camel case", "prefixes", "without counters"],
+)
+def test_averaged_weights_are_taken_and_that_is_said(
+    wrap: Callable[[Any, Any], Any], state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save(wrap(_zeros(state), state), tmp_path / "weights.pt")
+    loaded = load_with_notes(SPEC, tmp_path / "weights.pt")
+    assert _same(loaded.detector, state)
+    assert "the averaged weights under" in loaded.notes[0]
+
+
+def test_averaged_weights_that_are_not_whole_are_left_and_that_is_said(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    part = dict(list(_zeros(state).items())[:20])
+    torch.save({"model": state, "ema": part}, tmp_path / "weights.pt")
+    loaded = load_with_notes(SPEC, tmp_path / "weights.pt")
+    assert _same(loaded.detector, state)
+    (note,) = loaded.notes
+    assert re.search(r"the averaged weights under 'ema' are \d+ of \d+ tensors; those at 'model' are taken", note)
+
+
+def test_two_sets_of_which_neither_is_averaged_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({"student": state, "teacher": _zeros(state)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"holds several sets of weights: student, teacher; allowed is one"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+def test_of_two_sets_under_usual_keys_the_one_that_is_taken_is_said(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({"best": _zeros(state), "state_dict": state}, tmp_path / "weights.pt")
+    loaded = load_with_notes(SPEC, tmp_path / "weights.pt")
+    assert _same(loaded.detector, state)
+    assert loaded.notes == (f"{tmp_path}/weights.pt: the weights under 'state_dict' are taken, not those under 'best'",)
+    torch.save({"best": state, "state_dict": state}, tmp_path / "weights.pt")
+    assert load_with_notes(SPEC, tmp_path / "weights.pt").notes == ()
+
+
+def test_half_precision(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    for kind in (torch.float16, torch.bfloat16, torch.float64):
+        torch.save({n: t.to(kind) if t.is_floating_point() else t for n, t in state.items()}, tmp_path / "weights.pt")
+        own = load_checkpoint(SPEC, tmp_path / "weights.pt").state_dict()
+        assert all(tensor.dtype == state[name].dtype for name, tensor in own.items())
+        assert all(torch.allclose(tensor, state[name], rtol=0.01, atol=1e-6) for name, tensor in own.items())
+
+
+def test_a_class_layer_of_more_values_than_the_file_holds_is_refused(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Otherwise a file of few bytes would have a detector of 10^12 classes built."""
+    length, layer = SPEC.anchors.per_position * 10**12, "class_head.predict.pointwise"
+    many = {
+        f"{layer}.bias": torch.zeros(1).expand(length),
+        f"{layer}.weight": torch.zeros(1).expand(length, SPEC.width, 1, 1),
+    }
+    torch.save({**state, **many}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"2 not plain numbers \(class_head.predict.pointwise"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+# --- classes by name -------------------------------------------------------------------------------------------------
+
+NAMES = ("cat", "dog", "cow", "owl", "elk")
+
+
+def _logits(detector: torch.nn.Module) -> torch.Tensor:
+    torch.manual_seed(5)
+    logits, _ = detector.eval()(torch.randn(1, 3, 64, 64))
+    by_class: torch.Tensor = logits[0].unflatten(1, (SPEC.anchors.per_position, -1))
+    return by_class
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (NAMES, "its classes are the data's, in the same order"),
+        (("elk", "cow", "owl", "cat", "dog"), "rows are taken by the classes' names"),
+        (("owl", "cat"), "3 of the weights' 5 classes are not in the data ('dog', 'cow', 'elk')"),
+    ],
+)
+def test_the_class_layer_is_taken_by_name(
+    wanted: tuple[str, ...], said: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({"spec": SPEC.to_dict(), "class_names": list(NAMES), "state": state}, tmp_path / "weights.pt")
+    whole = load_checkpoint(None, tmp_path / "weights.pt")
+    assert whole.class_names == NAMES
+    loaded = load_with_notes(None, tmp_path / "weights.pt", class_names=wanted)
+    assert loaded.detector.class_names == wanted
+    assert loaded.detector.spec.num_classes == len(wanted)
+    assert said in loaded.notes[0]
+    expected = _logits(whole)[:, :, [NAMES.index(name) for name in wanted]]
+    torch.testing.assert_close(_logits(loaded.detector), expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "said"),
+    [
+        (NAMES, ("cat", "dog", "cow", "owl", "Elk"), "anew, for the classes differ: .*'Elk' and 'elk' differ in case"),
+        (
+            NAMES,
+            ("a", "b", "c", "d", "e"),
+            "anew, for the classes differ: in the data, but not in the weights: 'a', 'b'",
+        ),
+        (None, ("a", "b"), "it has 5 classes without names, the data have 2; the class layer starts anew"),
+        (("cat", "dog"), ("cat", "dog"), "its 2 class names are not used, for it has 5 classes"),
+    ],
+)
+def test_a_class_layer_that_starts_anew_is_said(
+    own: tuple[str, ...] | None, wanted: tuple[str, ...], said: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({"class_names": own and list(own), "state": state}, tmp_path / "weights.pt")
+    loaded = load_with_notes(SPEC, tmp_path / "weights.pt", class_names=wanted)
+    assert re.search(said, loaded.notes[0])
+    for name, tensor in loaded.detector.state_dict().items():
+        is_kept = tensor.shape == state[name].shape and torch.equal(tensor, state[name])
+        assert is_kept or name.startswith("class_head.predict."), name
+    untrained = torch.sigmoid(_logits(loaded.detector)).mean().item()
+    assert untrained == pytest.approx(0.01, rel=0.5)
+
+
+def test_weights_without_names_keep_their_classes(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "weights.pt")
+    assert load_checkpoint(SPEC, tmp_path / "weights.pt").class_names is None
+    loaded = load_with_notes(SPEC, tmp_path / "weights.pt", class_names=NAMES)
+    assert _same(loaded.detector, state)
+    assert "it says no class names" in loaded.notes[0]
+
+
+def test_what_is_said_of_a_file_is_one_line_that_can_be_printed(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    torch.save({**state, "a\nb\x1b[2J\ud800": torch.zeros(1), "c" * 10**6: torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"2 that the model lacks \(a\\nb\\x1b\[2J\\ud800, ccc") as error:
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+    assert len(str(error.value)) < 1000
+    str(error.value).encode()
+
+
+# --- files made to fill the memory -----------------------------------------------------------------------------------
+
+
+def test_a_file_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "weights.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + b"0" * (1 << 20))
+    with pytest.raises(UserError, match=r"weights.pt has [\d,]+ bytes and unpacks to 1,048,578"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("change", [{"width": 10**9}, {"width": 10**12}, {"repeats": 10**9}, {"head_repeats": 10**9}])
+def test_a_spec_that_no_memory_holds_is_refused(
+    change: dict[str, int], state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({"spec": {**SPEC.to_dict(), **change}, "state": state}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"weights.pt does not fit "):
+        load_checkpoint(None, tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("length", [0, 8, 10**13])
+def test_a_class_layer_of_another_length_is_refused_before_it_is_built(
+    length: int, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save({**state, "class_head.predict.pointwise.bias": torch.zeros(1).expand(length)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"1 of another shape \(class_head.predict.pointwise.bias is \d+ in the file"):
+        load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
 def test_the_file_or_its_name_says_the_spec(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -140,11 +348,11 @@ def _without(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_without, r"tensors \d missing \(box_head.predict\."),
-        (lambda state: {**state, "more": torch.zeros(1)}, r"tensors 1 that the model lacks \(more\)"),
+        (_without, r"\d+ of \d+ tensors fit; \d missing \(box_head.predict\."),
+        (lambda state: {**state, "more": torch.zeros(1)}, r".*; 1 that the model lacks \(more\)"),
         (
             lambda state: {**state, "box_head.norms.0.0.weight": torch.zeros(3)},
-            r"tensors 1 of another shape \(box_head.norms.0.0.weight is 3 in the file, 32 in the model\)",
+            r".*; 1 of another shape \(box_head.norms.0.0.weight is 3 in the file, 32 in the model\)",
         ),
     ],
 )
@@ -158,15 +366,26 @@ def test_what_does_not_fit_is_named(
 
 def test_values_that_no_network_has_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     bias = state["class_head.predict.pointwise.bias"]
-    for wrong, message in ((bias.int(), "1 that are no floating-point numbers"), (bias / 0, "1 that are not finite")):
+    for wrong, message in (
+        (bias.int(), "1 not plain numbers"),
+        (bias.to(torch.complex64), "1 not plain numbers"),
+        (bias.to(torch.float8_e4m3fn), "1 not plain numbers"),
+        (bias.to("meta"), "1 not plain numbers"),
+        (bias.to_sparse(), "1 not plain numbers"),
+        (torch.zeros(1).expand(len(bias)), "1 not plain numbers"),  # more values than the file holds
+        (bias / 0, "1 not finite"),
+        (bias.double().abs() * 1e300, "1 not finite"),  # beyond single precision
+    ):
         torch.save({**state, "class_head.predict.pointwise.bias": wrong}, tmp_path / "weights.pt")
-        with pytest.raises(UserError, match=rf"{message} \(class_head.predict.pointwise.bias\)"):
+        with pytest.raises(UserError, match=rf"{message} \(class_head.predict.pointwise.bias"):
             load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
-def test_two_sets_of_weights_in_one_file_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_a_tensor_beside_the_others_under_another_prefix_is_refused(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     torch.save({**state, "module.box_head.norms.0.0.weight": torch.zeros(32)}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"holds box_head.norms.0.0.weight twice"):
+    with pytest.raises(UserError, match=r"1 that the model lacks \(module.box_head.norms.0.0.weight\)"):
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
@@ -224,14 +443,16 @@ def test_effdets_toggled_heads_and_own_choices(tmp_path: Path) -> None:
 
 def test_another_models_weights_do_not_fit(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights.pt does not fit d0: tensors .* missing .* that the model lacks"):
+    with pytest.raises(
+        UserError, match=r"weights.pt does not fit d0: \d+ of \d+ tensors fit; .* missing .* that the model lacks"
+    ):
         load_checkpoint("d0", tmp_path / "weights.pt")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pth", None, "a.pth do not exist; allowed is a .safetensors, .pth or .pt file"),
+        ("a.pth", None, "a.pth do not exist; allowed is a state dict from torch.save"),
         ("a.pth", b"", "a.pth is no file of tensors: it is broken"),
         ("a.pth", b"no weights at all", "a.pth is no file of tensors: it is broken"),
         ("a.safetensors", b"no weights at all", "a.safetensors is no file of tensors: it is broken"),

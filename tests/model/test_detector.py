@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -162,29 +160,6 @@ def test_any_timm_backbone(backbone: str) -> None:
 def test_a_backbone_that_cannot_be_had_is_named(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(dataclasses.replace(BASE, **changes))  # type: ignore[arg-type]
-
-
-def test_weights_that_cannot_be_fetched_give_one_message() -> None:
-    spec = dataclasses.replace(BASE, backbone="resnet10t", backbone_options={})
-    with pytest.raises(UserError, match="the pretrained weights of backbone 'resnet10t' cannot be had: "):
-        build(spec, pretrained=True)
-
-
-def test_the_backbones_weights_are_read_from_a_file(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    trained = timm.create_model("resnet10t")
-    torch.save(trained.state_dict(), tmp_path / "weights.pth")
-    spec = dataclasses.replace(BASE, backbone="resnet10t", backbone_options={})
-    torch.manual_seed(2)
-    detector = build(spec, pretrained=str(tmp_path / "weights.pth"))
-    own = detector.backbone.state_dict()
-    shared = [name for name in trained.state_dict() if name in own]
-    assert len(shared) > 50
-    assert all(torch.equal(own[name], trained.state_dict()[name]) for name in shared)
-    (tmp_path / "broken.pth").write_bytes(b"no weights")
-    for name in ("broken.pth", "missing.pth"):
-        with pytest.raises(UserError, match=f"weights of backbone 'resnet10t' in .*{name} cannot be had: "):
-            build(spec, pretrained=str(tmp_path / name))
 
 
 def test_gradients_reach_every_parameter() -> None:

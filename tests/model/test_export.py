@@ -7,6 +7,7 @@ Every topology with every fusion at several sizes takes some 25 minutes:
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def test_onnx_runtime_gives_torchs_outputs(
     topology: Topology, size: tuple[int, int], padding: str, tmp_path: Path
 ) -> None:
     detector = _detector(dataclasses.replace(BASE, topology=topology, padding=padding), size)
+    detector.class_names = ("größe", "dog")
     export_onnx(detector, tmp_path / "model.onnx", image_size=size, dynamic_batch=True)
     for batch in (1, 3):
         images = torch.randn(batch, 3, *size)
@@ -115,17 +117,20 @@ def test_onnx_runtime_gives_torchs_outputs(
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
     assert DetectorSpec.from_json(metadata["spec"]) == dataclasses.replace(detector.spec, image_size=size)
+    assert json.loads(metadata["class_names"]) == ["größe", "dog"]
 
 
 def test_torch_loads_the_program_and_gives_the_same_outputs(tmp_path: Path) -> None:
     detector = _detector(dataclasses.replace(BASE, topology=ALL_FUSIONS, padding="same"), (97, 131)).train()
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    detector.class_names = ("größe", "dog")
     export_program(detector, tmp_path / "model.pt2", image_size=(97, 131), dynamic_batch=True)
     assert detector.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in detector.state_dict().items())
-    files = {"spec.json": ""}
+    files = {"spec.json": "", "class_names.json": ""}
     program = torch.export.load(tmp_path / "model.pt2", extra_files=files).module()
     assert DetectorSpec.from_json(files["spec.json"]) == dataclasses.replace(detector.spec, image_size=(97, 131))
+    assert json.loads(files["class_names.json"]) == ["größe", "dog"]
     detector.eval()
     for batch in (1, 3):
         images = torch.randn(batch, 3, 97, 131)

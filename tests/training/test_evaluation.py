@@ -17,7 +17,15 @@ from benchmarks.effdet_equality import randomise
 from scaling_lab import Coco, Recipe, Shapes, build, load_checkpoint
 from scaling_lab.data.loading import batches
 from scaling_lab.errors import UserError
-from scaling_lab.training.evaluation import SUMMARY, class_categories, evaluate, file_category_id, predict
+from scaling_lab.model.checkpoints import load_with_notes
+from scaling_lab.training.evaluation import (
+    NO_CATEGORY,
+    SUMMARY,
+    class_categories,
+    evaluate,
+    file_category_id,
+    predict,
+)
 from scaling_lab.training.train import train
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
@@ -131,6 +139,64 @@ def test_a_class_is_a_category(tmp_path: Path) -> None:
         UserError, match=r"the detector has 90 classes, the data have 8 .*; allowed are 8, one for each"
     ):
         class_categories(90, Shapes())
+
+
+def test_classes_with_names_are_found_by_them(tmp_path: Path) -> None:
+    source = _write_images(tmp_path, SQUARE)
+    first, second, third = source.class_names
+    assert class_categories(3, source, [third, first, second]).tolist() == [3, 1, 2]
+    assert class_categories(3, source, source.class_names).tolist() == [1, 2, 3]
+    more = class_categories(5, source, ["x", third, "y", first, second])
+    assert more.tolist() == [NO_CATEGORY, 3, NO_CATEGORY, 1, 2]
+    # Names are the rule even where the numbers would fit.
+    with pytest.raises(UserError, match=rf"in the data, but not in the weights: {first!r}; in the weights, .*: 'x'"):
+        class_categories(3, source, ["x", second, third])
+    with pytest.raises(UserError, match=rf"{first!r} and ' {first.upper()}' differ in case, blanks or hyphens alone"):
+        class_categories(3, source, [f" {first.upper()}", second, third])
+    with pytest.raises(UserError, match=f"more than once in the weights: {first!r}"):
+        class_categories(4, source, [first, second, third, first])
+
+
+def test_the_order_of_the_classes_and_others_beside_them_change_no_ap(tmp_path: Path) -> None:
+    source = write_coco(tmp_path)
+    torch.manual_seed(0)
+    detector = build(dataclasses.replace(SMALL.base, num_classes=3, repeats=1, image_size=(64, 64))).eval()
+    detector.class_names = source.class_names
+    torch.save(
+        {"spec": detector.spec.to_dict(), "class_names": list(source.class_names), "state": detector.state_dict()},
+        tmp_path / "weights.pt",
+    )
+    loader = list(batches(source, "val", image_size=64, batch_size=4, pixels=detector.spec.pixels))
+    expected_D7 = predict(detector, source, loader)
+    small, square, disc = source.class_names
+    turned = load_with_notes(None, tmp_path / "weights.pt", class_names=(disc, small, square)).detector
+    given_D7 = predict(turned, source, loader)
+    assert len(given_D7) > 100
+    assert np.array_equal(np.sort(given_D7[:, 5:], axis=0), np.sort(expected_D7[:, 5:], axis=0))
+    # The data's classes may be some of the weights': what is found of the others is left out.
+    detector.class_names = (small, "zebra", disc)
+    of_two = dataclasses.replace(source, folder=str(_without_category(tmp_path, square)))
+    some_D7 = predict(
+        detector, of_two, batches(of_two, "val", image_size=64, batch_size=4, pixels=detector.spec.pixels)
+    )
+    kept_D7 = expected_D7[np.isin(expected_D7[:, 6], [1, 3])]
+    kept_D7[:, 6] = np.where(kept_D7[:, 6] == 3, 2, 1)  # the two that are left are numbered anew
+    assert set(some_D7[:, 6]) == set(of_two.category_ids)
+    assert np.array_equal(some_D7, kept_D7)
+
+
+def _without_category(folder: Path, name: str) -> Path:
+    """Copy a data set but for the category of a name and its objects."""
+    copy = folder / "of_two"
+    (copy / "annotations").mkdir(parents=True)
+    for split in ("train2017", "val2017"):
+        (copy / split).symlink_to(folder / split)
+        content = json.loads((folder / "annotations" / f"instances_{split}.json").read_text())
+        content["categories"] = [one for one in content["categories"] if one["name"] != name]
+        ids = {one["id"] for one in content["categories"]}
+        content["annotations"] = [one for one in content["annotations"] if one["category_id"] in ids]
+        (copy / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    return copy
 
 
 @pytest.mark.parametrize(
