@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_or_tell
+from scaling_lab.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _text(name, row.get(name)) for name in COLUMNS} for row in rows)
-    write_or_tell(path, file.getvalue())
+    write_whole(path, file.getvalue())
 
 
 class Latencies:

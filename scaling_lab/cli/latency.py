@@ -16,7 +16,7 @@ from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes
 from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_or_tell
+from scaling_lab.files import write_whole
 from scaling_lab.latency.conditions import BACKENDS, DTYPES, SCOPES, Conditions
 
 if TYPE_CHECKING:
@@ -273,5 +273,5 @@ def _fit(
     # In the detectors' order, so that the same detectors are held out whatever was known before.
     measured = [(each.spec, by_digest[digest], by_digest[digest]["pieces_ms"]) for digest, each in detectors.items()]
     model = fit(measured, conditions, seed=options.seed)
-    write_or_tell(options.fit, model.to_json())
+    write_whole(options.fit, model.to_json())
     print(f"{model.quality_words()}\nlatency model: {options.fit}", file=sys.stderr if options.json else sys.stdout)

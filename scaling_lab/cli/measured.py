@@ -82,12 +82,12 @@ def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
     """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
     from scaling_lab.runs import RunFolder
     from scaling_lab.study.ledger import Ledger
-    from scaling_lab.study.lock import DriverLock
+    from scaling_lab.lock import WriterLock
 
     with ExitStack() as stack:
         ledgers = {}
         for folder in sorted(folders):
-            lock = DriverLock(RunFolder(folder).lock)
+            lock = WriterLock(RunFolder(folder).lock)
             stack.callback(lock.leave)
             ledgers[folder] = stack.enter_context(closing(Ledger(RunFolder(folder).ledger)))
         yield ledgers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from scaling_lab.files import write_whole
+from scaling_lab.files import whole_file, write_whole
 from scaling_lab.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def write_samples(source: Source, folder: RunFolder) -> None:
 
     images = source.samples(SAMPLES)
     for image_id, pixels in images:
-        Image.fromarray(pixels).save(folder.samples / f"{image_id}.png")
+        with whole_file(folder.samples / f"{image_id}.png") as made:
+            Image.fromarray(pixels).save(made)
     ids = {image_id for image_id, _ in images}
     truth = source.ground_truth("val")
     chosen = {

@@ -21,6 +21,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError
 from scaling_lab.study.time_limit import TimeUp
 from scaling_lab.training.failures import Diverged, Failure
 from scaling_lab.training.recipe import Recipe
@@ -157,13 +158,13 @@ def explain(error: BaseException) -> tuple[str, str]:
     """Give an error's kind and one line about it."""
     if isinstance(error, Failure):
         return error.kind, str(error)
+    first = str(error).strip().partition("\n")[0]
+    if _is_of_disk(error):
+        return DISK_FULL, first
     if isinstance(error, UserError):
         return "bad_input", str(error)
     if isinstance(error, TimeUp):
         return "time_limit", str(error)
-    first = str(error).strip().partition("\n")[0]
-    if _is_of_disk(error):
-        return DISK_FULL, first
     if _is_of_memory(error):
         return "out_of_memory", first or "the machine's memory does not suffice"
     return "error", f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -181,6 +182,8 @@ def _is_of_memory(error: BaseException) -> bool:
 
 def _is_of_disk(error: BaseException) -> bool:
     """Say whether a disk could not take what was written; torch's writer keeps no number of the system's error."""
+    if isinstance(error, WriteError):
+        return error.is_of_disk
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error)
