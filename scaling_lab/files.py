@@ -127,13 +127,17 @@ def write_bytes(path: Path, content: bytes, *, lasting: bool = False) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file, or leave the file as it was. Raises WriteError."""
+    append(path, f"{line}\n".encode("utf-8", errors="backslashreplace"))
+
+
+def append(path: Path, content: bytes) -> None:
+    """Add bytes to a file, or leave the file as it was. Raises WriteError."""
     try:
         with path.open("ab", buffering=0) as file:
             before = file.seek(0, os.SEEK_END)
-            whole = f"{line}\n".encode("utf-8", errors="backslashreplace")
             try:
-                while whole:
-                    whole = whole[file.write(whole) :]
+                while content:
+                    content = content[file.write(content) :]
             except OSError:
                 file.truncate(before)
                 raise

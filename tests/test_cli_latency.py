@@ -13,8 +13,8 @@ from scaling_lab.cli import main
 from scaling_lab.errors import UserError
 from scaling_lab.latencies import read_rows
 from scaling_lab.latency import protocol
-from scaling_lab.runs import RunFolder
 from scaling_lab.lock import WriterLock
+from scaling_lab.runs import RunFolder
 from scaling_lab.study.runner import run_study
 from tests.latency.tiny import tiny
 from tests.study.engine import Replayed, make_study

@@ -80,9 +80,9 @@ class Measured:
 @contextmanager
 def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
     """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
+    from scaling_lab.lock import WriterLock
     from scaling_lab.runs import RunFolder
     from scaling_lab.study.ledger import Ledger
-    from scaling_lab.lock import WriterLock
 
     with ExitStack() as stack:
         ledgers = {}

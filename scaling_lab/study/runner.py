@@ -17,13 +17,13 @@ from typing import TextIO
 
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, write_whole
+from scaling_lab.lock import WriterLock
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
 from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
 from scaling_lab.study.ledger import Ledger, TrialRow
 from scaling_lab.study.loading import StudyFile
-from scaling_lab.lock import WriterLock
 from scaling_lab.study.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.progress import Progress, by_kind, counted
 from scaling_lab.study.proposals import Proposals

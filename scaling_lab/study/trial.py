@@ -21,7 +21,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
-from scaling_lab.files import WriteError
+from scaling_lab.files import WriteError, append_line
 from scaling_lab.study.time_limit import TimeUp
 from scaling_lab.training.failures import Diverged, Failure
 from scaling_lab.training.recipe import Recipe
@@ -87,11 +87,11 @@ class Training:
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
-        with Curves(folder) as curves:
-            return train_together(
-                processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
-                folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
-            )  # fmt: skip
+        curves = Curves(folder)
+        return train_together(
+            processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
+            folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,8 +203,7 @@ class _Reports:
 
     def __call__(self, metrics: dict[str, Any]) -> None:
         _check_finite(metrics, f"at epoch {metrics['epoch']}")
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        append_line(self._path, json.dumps(metrics))
         self._report(metrics)
 
     def _repeat(self, line: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from scaling_lab.files import whole_stream
 
 
-def write_state(path: Path, state: dict[str, Any]) -> None:
+def write_whole(path: Path, state: dict[str, Any]) -> None:
     """Write a file that a stop leaves as it was, or new. Raises WriteError."""
     with whole_stream(path, lasting=True) as stream:
         torch.save(state, stream)

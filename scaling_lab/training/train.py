@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab import files
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.errors import UserError
-from scaling_lab.files import make_folder, remove_unfinished, write_whole
 from scaling_lab.model import build
 from scaling_lab.model.fusion_weights import fusion_weights
 from scaling_lab.training import group, memory
-from scaling_lab.training.checkpoint import random_states, set_random_states, write_state
+from scaling_lab.training.checkpoint import random_states, set_random_states, write_whole
 from scaling_lab.training.evaluation import average_precision, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
 from scaling_lab.training.freezing import freeze, set_training
@@ -141,9 +141,9 @@ class Run:
         self.epoch = 0
         self.metrics: dict[str, Any] = {}
         self.progress: Progress = lambda step: None
-        make_folder(folder)
+        files.make_folder(folder)
         if group.rank() == 0:
-            remove_unfinished(folder)
+            files.remove_unfinished(folder)
         if self.checkpoint.exists():
             self.load()
 
@@ -285,13 +285,13 @@ class Run:
             "class_names": list(self.source.class_names),
             "state": self.average.model.state_dict(),
         }
-        write_state(self.folder / "weights.pt", weights)
+        write_whole(self.folder / "weights.pt", weights)
         samples = []
         for image_id in (image_id for image_id, _ in self.source.samples(SAMPLES)):
             rows = detections_D7[detections_D7[:, 0] == image_id]
             found = [{"bbox": row[1:5].tolist(), "score": row[5], "category_id": int(row[6])} for row in rows]
             samples.append({"image_id": image_id, "detections": found})
-        write_whole(self.folder / "detections.json", json.dumps(samples))
+        files.write_whole(self.folder / "detections.json", json.dumps(samples))
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -306,7 +306,7 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "random": random_states(self.device),
         }
-        write_state(self.checkpoint, state)
+        write_whole(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint."""

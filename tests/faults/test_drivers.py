@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from scaling_lab.runs import Runs
 from scaling_lab.lock import read_holder
+from scaling_lab.runs import Runs
 from scaling_lab.study.processes import is_mark, marked, temporary_folder
 from scaling_lab.study.runner import run_study
 from tests.study.engine import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scaling_lab.runs import Runs
 from scaling_lab.lock import read_holder
+from scaling_lab.runs import Runs
 from scaling_lab.study.processes import marked
 from tests.study.engine import log, rows, some_cores, start_driver, wait_for
 

@@ -14,8 +14,8 @@ import pytest
 
 from scaling_lab import Finalists
 from scaling_lab.errors import UserError
-from scaling_lab.runs import Runs
 from scaling_lab.lock import read_holder
+from scaling_lab.runs import Runs
 from scaling_lab.study.processes import marked, temporary_folder
 from scaling_lab.study.ray_executor import Resources
 from scaling_lab.study.runner import run_study
