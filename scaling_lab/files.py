@@ -45,6 +45,8 @@ _OF_FILES = frozenset(
     )
 )
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 class WriteError(UserError):
     """A file that cannot be written. `number` is the system's, such as errno.ENOSPC; None where it gave none."""
@@ -54,7 +56,7 @@ class WriteError(UserError):
     @property
     def is_of_disk(self) -> bool:
         """Whether there was no room, which is no fault of what was to be written."""
-        return self.number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return self.number in _NO_ROOM
 
 
 def is_of_files(error: OSError) -> bool:
@@ -64,16 +66,21 @@ def is_of_files(error: OSError) -> bool:
 
 def said(error: OSError) -> str:
     """Say an error of the system in a line, with the path where it is known."""
-    reason = error.strerror or str(error)
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
-    return f"{' to '.join(names)}: {reason}" if names else reason
+    if names:
+        return f"{' to '.join(names)}: {_reason(error)}"
+    return f"a file or the output cannot be written: {_reason(error)}" if error.errno in _NO_ROOM else _reason(error)
 
 
 def cannot(path: str | Path, done: str, error: OSError) -> WriteError:
     """Give the error to raise where a path cannot be "written", "locked", … for what the system said."""
-    found = WriteError(f"{path} cannot be {done}: {error.strerror or error}")
+    found = WriteError(f"{path} cannot be {done}: {_reason(error)}")
     found.number = error.errno
     return found
+
+
+def _reason(error: OSError) -> str:
+    return "there is a file of that name" if error.errno == errno.EEXIST else error.strerror or str(error)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

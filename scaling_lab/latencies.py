@@ -51,7 +51,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _text(name, row.get(name)) for name in COLUMNS} for row in rows)
-    write_whole(path, file.getvalue())
+    write_whole(path, file.getvalue(), lasting=True)
 
 
 class Latencies:

@@ -25,19 +25,20 @@ _MOMENT, _LINGERING, _PAUSE = 0.25, 15.0, 0.05
 class WriterLock:
     """Hold a lock file until `release`. Raises UserError where another process holds it.
 
-    `what` is said to be written (the file's folder), `option` names another. `previous` is what the last holder wrote if it did
-    not let go by itself.
+    `what` is said to be written (the file's folder), and `option` to name another. `previous` is what the last holder wrote,
+    if it did not let go by itself.
     """
 
-    def __init__(self, path: Path, *, what: Path | None = None, option: str = "--out") -> None:
+    def __init__(self, path: Path, *, what: Path | None = None, option: str | None = "--out") -> None:
         self.path = path
         try:
             self._file = _taken(path)
         except BlockingIOError:
             there = read_holder(path)
+            another = "" if option is None else f", or name another with {option}"
             raise UserError(
                 f"{what or path.parent} is being written by process {there.get('pid', '?')} on {there.get('host', '?')} since "
-                f"{there.get('started', '?')}; wait until it ends or stop it, or give another with {option}"
+                f"{there.get('started', '?')}; wait until it ends or stop it{another}"
             ) from None
         self.previous = read_holder(path)
 
@@ -68,7 +69,7 @@ class WriterLock:
 
 
 @contextmanager
-def only_writer(path: Path, *, what: Path | None = None, option: str = "--out") -> Iterator[None]:
+def only_writer(path: Path, *, what: Path | None = None, option: str | None = "--out") -> Iterator[None]:
     """Hold a lock file within, and leave none. Raises UserError as `WriterLock` does."""
     lock = WriterLock(path, what=what, option=option)
     try:

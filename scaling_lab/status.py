@@ -65,7 +65,7 @@ def _holder(path: Path) -> tuple[dict[str, Any] | None, bool]:
                 is_held = False
     except OSError:
         return None, False
-    known = {name: values[name] for name in ("pid", "host", "started") if name in values}
+    known: dict[str, Any] = {name: values[name] for name in ("pid", "host", "started") if name in values}
     return (known if known or is_held else None), is_held
 
 

@@ -167,9 +167,9 @@ def test_a_run_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
         (["--batch", "1", "1000000"], "needs at least"),
         (
             ["--fit", "/nowhere/x.json"],
-            "--fit is /nowhere/x.json, which cannot be written: there is no folder /nowhere",
+            "/nowhere/x.json cannot be written: there is no folder /nowhere",
         ),
-        (["--out", "/nowhere/x.csv"], "--out is /nowhere/x.csv, which cannot be written: there is no folder /nowhere"),
+        (["--out", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written: there is no folder /nowhere"),
         (["--profile", "--backend", "eager", "compile"], "a profile is of the network alone, eager"),
         (["--batch", "1", "2", "--fit", "x.json"], "--fit is for one set of conditions, not 2"),
         (["--profile", "--scope", "end_to_end"], "a profile is of the network alone, eager"),

@@ -14,6 +14,8 @@ from scaling_lab.checks import check_number
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError, first_line
+from scaling_lab.files import make_folder, whole_file
+from scaling_lab.lock import only_writer
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from scaling_lab.detection import Detections
     from scaling_lab.model import Detector
 
+LOCK = ".predict.lock"
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -65,21 +68,22 @@ def _predict(options: argparse.Namespace) -> int:
     names = class_names(options, detector.spec.num_classes)
     size = options.image_size or detector.spec.image_size
     found: list[dict[str, Any]] = []
-    for file, picture in zip(files, pictures, strict=True):
-        try:
-            image = read_image(file)
-        except UserError as error:  # the others are worth their while
-            print(f"scaling-lab: {error}", file=sys.stderr)
-            continue
-        rows = _rows(detections(detector, image, size, device), names, options.min_score)
-        _write(_drawn(image, rows), picture)
-        found.append({"image": str(file), "picture": str(picture), "width": image.width, "height": image.height})
-        found[-1]["detections"] = rows
-        if not options.json:
-            counts = Counter(row["name"] for row in rows)
-            print(
-                f"{picture}: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'nothing'}", flush=True
-            )
+    make_folder(options.out)
+    with only_writer(options.out / LOCK):
+        for file, picture in zip(files, pictures, strict=True):
+            try:
+                image = read_image(file)
+            except UserError as error:  # the others are worth their while
+                print(f"scaling-lab: {error}", file=sys.stderr)
+                continue
+            rows = _rows(detections(detector, image, size, device), names, options.min_score)
+            _write(_drawn(image, rows), picture)
+            found.append({"image": str(file), "picture": str(picture), "width": image.width, "height": image.height})
+            found[-1]["detections"] = rows
+            if not options.json:
+                counts = Counter(row["name"] for row in rows)
+                words = ", ".join(f"{count} {name}" for name, count in counts.items())
+                print(f"{picture}: {words or 'nothing'}", flush=True)
     if options.json:
         print(json.dumps(found, indent=1))
     return 0 if len(found) == len(files) else 1
@@ -132,11 +136,8 @@ def read_image(file: Path) -> Image.Image:
 
 
 def _write(picture: Image.Image, file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from None
+    with whole_file(file) as made:
+        picture.save(made)
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
