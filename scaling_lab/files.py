@@ -272,7 +272,9 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise UserError("not JSON that can be read: it is nested too deep") from None
-    except ValueError as error:  # no JSON, no UTF-8, or a number of too many digits
+    except ValueError as error:
+        if "integer string conversion" in str(error):
+            raise UserError("not JSON that can be read: a number has thousands of digits") from None
         raise UserError(f"not JSON: {error}") from None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_number
+from scaling_lab.cli.names import read_names
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError, first_line
@@ -146,7 +147,7 @@ def _write(picture: Image.Image, file: Path) -> None:
 def class_names(options: argparse.Namespace, num_classes: int) -> list[str]:
     """Give a name for each class: as the options say, else the file's own, else COCO's for 90 classes, else numbers."""
     if options.names is not None:
-        return _given_names(options.names, num_classes)
+        return read_names(options.names, num_classes)
     if options.data is not None:
         return _names_of_data(options.data, num_classes)
     from scaling_lab.model.weights_file import read_file
@@ -159,15 +160,6 @@ def class_names(options: argparse.Namespace, num_classes: int) -> list[str]:
 
         return list(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])[1:]
     return [f"class {index}" for index in range(num_classes)]
-
-
-def _given_names(text: str, num_classes: int) -> list[str]:
-    is_file = Path(text).is_file()
-    parts = Path(text).read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
-    names = [part.strip() for part in parts if part.strip()]
-    if len(names) != num_classes:
-        raise UserError(f"--names {text} has {len(names)} names; the detector has {num_classes} classes")
-    return names
 
 
 def _names_of_data(text: str, num_classes: int) -> list[str]:

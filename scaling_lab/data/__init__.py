@@ -12,6 +12,7 @@ from typing import Any
 from scaling_lab.data.coco import Coco
 from scaling_lab.data.shapes import Shapes
 from scaling_lab.data.voc import Voc
+from scaling_lab.data.words import place_and_fields, values_of
 from scaling_lab.errors import UserError
 
 Source = Shapes | Coco | Voc
@@ -38,16 +39,12 @@ def parse_source(text: str) -> Source:
     """Read the command line's --data: "shapes", or "coco:DIR" or "voc:DIR" for a folder in that layout.
 
     Fields follow after commas, as in "shapes,train_images=2048" and "voc:DIR,train=trainval,classes=found,skip_broken"; one
-    without a value is True.
+    without a value is True. A folder's name may hold commas, where there is such a folder.
     """
-    place, *fields = text.split(",")
+    place, fields = place_and_fields(text, _ON_DISK)
     kind, _, folder = place.partition(":")
-    named: dict[str, Any] = {
-        name: value if equals else True for name, equals, value in (field.partition("=") for field in fields)
-    }
     if kind in _ON_DISK and folder:
-        return source_from_dict({"folder": folder, **named, "kind": kind})
+        return source_from_dict({"folder": folder, **values_of(_ON_DISK[kind], fields), "kind": kind})
     if place == Shapes.kind:
-        numbers = {name: int(value) if str(value).isdigit() else value for name, value in named.items()}
-        return source_from_dict({**numbers, "kind": kind})
+        return source_from_dict({**values_of(Shapes, fields), "kind": place})
     raise UserError(f"--data is {text!r}; allowed are shapes, coco:DIR and voc:DIR")

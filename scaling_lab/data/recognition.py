@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from scaling_lab.data import Source, coco, parse_source, voc_xml
@@ -16,7 +17,7 @@ def find_source(text: str) -> Source:
     kind, colon, _ = text.partition(":")
     if text == Shapes.kind or (colon and kind in (Coco.kind, Voc.kind)):
         return parse_source(text)
-    root = Path(text).expanduser()
+    root = Path(os.path.expanduser(text))
     if not root.is_dir():
         raise UserError(f"there is no folder {text}; allowed are shapes, a folder, coco:DIR and voc:DIR")
     source = _recognised(root)

@@ -223,7 +223,7 @@ def _check_finite(metrics: Mapping[str, Any], when: str) -> None:
 def _write_traceback(folder: Path, error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     try:
-        (folder / "error.txt").write_text(text, encoding="utf-8")
+        (folder / "error.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError:  # a full disk may be what failed the trial; its kind and message go to the ledger all the same
         return
 
