@@ -12,6 +12,8 @@ from typing import Any, Self, TypeGuard
 
 from scaling_lab.errors import UserError
 
+_LONGEST = 80  # of a value in a message, in characters
+
 
 class Fields:
     """What a settings dataclass inherits: a keyword that is none of its fields gets a UserError with those there are."""
@@ -42,10 +44,11 @@ def nearest(name: object, allowed: Iterable[object]) -> str | None:
     return found[0] if found else None
 
 
-def check_whole(name: str, value: object, *, least: int | None = None) -> None:
-    """Refuse what is no whole number; True and False are none."""
-    if not is_whole(value) or (least is not None and value < least):
-        raise UserError(f"{name} is {value!r}; allowed are whole numbers" + ("" if least is None else f" from {least}"))
+def check_whole(name: str, value: object, *, least: int | None = None, most: int | None = None) -> None:
+    """Refuse what is no whole number within the bounds; True and False are none."""
+    if not is_whole(value) or (least is not None and value < least) or (most is not None and value > most):
+        bounds = "".join(f" {word} {bound}" for word, bound in (("from", least), ("to", most)) if bound is not None)
+        raise UserError(f"{name} is {shown(value)}; allowed are whole numbers{bounds}")
 
 
 def check_number(
@@ -67,7 +70,7 @@ def check_number(
     given = [(bound, words, holds) for bound, words, holds in bounds if bound is not None]
     if not is_number(value) or not all(holds(value, bound) for bound, _, holds in given):
         words = "".join(f" {words} {bound}" for bound, words, _ in given)
-        raise UserError(f"{name} is {value!r}; allowed are finite numbers{words}")
+        raise UserError(f"{name} is {shown(value)}; allowed are finite numbers{words}")
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -101,8 +104,18 @@ def check_json(name: str, value: object) -> dict[str, Any]:
         raise UserError(f"{name} is {value!r}; allowed is a mapping of JSON values")
     try:
         return dict(json.loads(json.dumps(dict(value), allow_nan=False)))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name} is {value!r}; allowed is a mapping of JSON values ({error})") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        why = "nested too deep" if isinstance(error, RecursionError) else error
+        raise UserError(f"{name} is {shown(value)}; allowed is a mapping of JSON values ({why})") from None
+
+
+def shown(value: object) -> str:
+    """Write a value for a message; of a long one the beginning."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of so many digits
+        return "a value that is too long to be shown"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
 
 
 def is_whole(value: object) -> TypeGuard[int]:

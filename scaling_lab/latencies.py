@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.checks import is_number
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_or_tell
+from scaling_lab.files import parse_json, read_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +34,10 @@ _PLAIN = ("versions", "pieces_ms", "halves_ms")
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read a file that `write_rows` wrote. Raises UserError where it is another one."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names, rows = tuple(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        names, rows = tuple(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
+        raise UserError(f"{path} holds no latencies: {error}") from None
     if names != COLUMNS:
         raise UserError(
             f"{path} holds no latencies: its columns are {', '.join(names)}; allowed are {', '.join(COLUMNS)}"
@@ -51,7 +51,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _text(name, row.get(name)) for name in COLUMNS} for row in rows)
-    write_or_tell(path, file.getvalue())
+    write_whole(path, file.getvalue(), lasting=True)
 
 
 class Latencies:
@@ -82,8 +82,11 @@ def _value(path: Path, row: int, name: str, text: str | None) -> Any:
         return None
     try:
         if name in _PLAIN:
-            return json.loads(text)
-        return int(text) if name in _WHOLE else float(text)
+            return parse_json(text)
+        value = int(text) if name in _WHOLE else float(text)
+        if not is_number(value):
+            raise ValueError
+        return value
     except ValueError:
         raise UserError(f"{path}: row {row} has {name} {text!r}, which is no value of that column") from None
 

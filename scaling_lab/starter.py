@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError, copy_file, make_folder
 
 FOLDERS = ("search_spaces", "studies", "reports")
 SHIPPED = "starter_files"
@@ -22,7 +23,7 @@ def starter_folder() -> Path:
 def copy_starter(folder: Path) -> list[str]:
     """Copy the three folders' Python files, and the files for clusters, into `folder`; give their paths in it.
 
-    Raises UserError if it is not empty.
+    Raises UserError if it is not empty, and WriteError, after which it is as empty as before.
     """
     try:
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -32,11 +33,14 @@ def copy_starter(folder: Path) -> list[str]:
         raise UserError(f"{folder} is not an empty folder; give one that is new or empty")
     files = [file for name in FOLDERS for file in sorted((starter_folder() / name).glob("*.py"))]
     files += sorted((_PACKAGE / CLUSTERS).iterdir())
-    for file in files:
-        target = folder / file.parent.name / file.name
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        except OSError as error:
-            raise UserError(f"{error.filename or target} cannot be written: {error.strerror}") from None
+    try:
+        make_folder(folder)
+        for file in files:
+            target = folder / file.parent.name / file.name
+            make_folder(target.parent)
+            copy_file(file, target)
+    except WriteError:  # the same command is to find an empty folder again
+        for name in {file.parent.name for file in files}:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        raise
     return [f"{file.parent.name}/{file.name}" for file in files]

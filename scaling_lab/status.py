@@ -6,13 +6,13 @@ A driver holds a lock on a file that says who it is; the system lets go of the l
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.lock import read_holder
 from scaling_lab.runs import STATES, Runs
 
 
@@ -55,18 +55,17 @@ def read_status(folder: str | Path) -> dict[str, Any]:
 def _holder(path: Path) -> tuple[dict[str, Any] | None, bool]:
     """Give who held a lock last, if that is known, and whether it holds it still."""
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read()
+        with path.open("rb") as file:
+            values = read_holder(path)
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 is_held = True
             else:
                 is_held = False
-        values = json.loads(text or "{}")
-    except (OSError, json.JSONDecodeError):
+    except OSError:
         return None, False
-    known = {name: values[name] for name in ("pid", "host", "started") if name in values}
+    known: dict[str, Any] = {name: values[name] for name in ("pid", "host", "started") if name in values}
     return (known if known or is_held else None), is_held
 
 

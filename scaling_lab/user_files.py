@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import is_of_files
 from scaling_lab.starter import FOLDERS, SHIPPED
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
@@ -38,6 +39,8 @@ def locate(error: BaseException, *, otherwise: Path | None = None) -> str:
     """Say "file:line: what is wrong", with the last line that is the user's and not ours or a library's."""
     if isinstance(error, SyntaxError):
         return f"{_short(error.filename or str(otherwise))}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    if isinstance(error, OSError) and is_of_files(error) and error.filename == str(otherwise):
+        return f"{_short(str(otherwise))} cannot be read: {error.strerror}"
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {_first_line(error)}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
     if frames:

@@ -153,10 +153,10 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
             ["run", "studies/width_factor.py", "--out", "/proc/x"],
             "/proc/x cannot be written: No such file or directory",
         ),
-        (["run", "studies/width_factor.py", "--out", "x" * 300], "xxx cannot be written: File name too long"),
+        (["run", "studies/width_factor.py", "--out", "x" * 300], "xxx cannot be read: File name too long"),
         (["init", "/proc/x"], "/proc/x cannot be written: No such file or directory"),
         (["init", "x" * 300], "xxx cannot be read: File name too long"),
-        (["init", "README.md/x"], "README.md/x/search_spaces cannot be written: Not a directory"),
+        (["init", "README.md/x"], "README.md/x cannot be written: Not a directory"),
         (["run", "studies/topology_ablation.py", "--form", "huge"], "form 'huge' is unknown; allowed are smoke, seeds"),
         (
             ["run", "studies/topology_ablation.py", "--form", "sedes"],

@@ -176,8 +176,11 @@ def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
             "--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
         ),
         (["set", "--images", "0"], "--images is 0; allowed are whole numbers from 1"),
-        (["set", "--sheet", "away/sheet.png"], "--sheet is away/sheet.png, which cannot be written"),
-        (["set", "--sheet", "sheet.txt"], "--sheet is sheet.txt, which cannot be written"),
+        (["set", "--sheet", "away/sheet.png"], "away/sheet.png cannot be written: there is no folder away"),
+        (
+            ["set", "--sheet", "sheet.txt"],
+            "--sheet is sheet.txt; allowed is a picture's file, which ends in .apng, .bmp, ",
+        ),
         (["coco:set,val=test"], "instances_test.json does not exist"),
     ],
 )

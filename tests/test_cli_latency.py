@@ -13,8 +13,8 @@ from scaling_lab.cli import main
 from scaling_lab.errors import UserError
 from scaling_lab.latencies import read_rows
 from scaling_lab.latency import protocol
+from scaling_lab.lock import WriterLock
 from scaling_lab.runs import RunFolder
-from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.runner import run_study
 from tests.latency.tiny import tiny
 from tests.study.engine import Replayed, make_study
@@ -141,7 +141,7 @@ def test_a_run_is_measured_into_its_ledger(tmp_path: Path, capsys: Any) -> None:
     page = (folder / "report" / "frontier.html").read_text()
     assert "with post-processing" in page
     capsys.readouterr()
-    lock = DriverLock(RunFolder(folder).lock)
+    lock = WriterLock(RunFolder(folder).lock)
     assert main(["measure", str(folder), *SHORT]) == 2
     assert "is being written by process" in capsys.readouterr().err
     lock.release()
@@ -167,9 +167,9 @@ def test_a_run_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
         (["--batch", "1", "1000000"], "needs at least"),
         (
             ["--fit", "/nowhere/x.json"],
-            "--fit is /nowhere/x.json, which cannot be written: there is no folder /nowhere",
+            "/nowhere/x.json cannot be written: there is no folder /nowhere",
         ),
-        (["--out", "/nowhere/x.csv"], "--out is /nowhere/x.csv, which cannot be written: there is no folder /nowhere"),
+        (["--out", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written: there is no folder /nowhere"),
         (["--profile", "--backend", "eager", "compile"], "a profile is of the network alone, eager"),
         (["--batch", "1", "2", "--fit", "x.json"], "--fit is for one set of conditions, not 2"),
         (["--profile", "--scope", "end_to_end"], "a profile is of the network alone, eager"),

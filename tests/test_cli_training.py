@@ -477,7 +477,7 @@ def test_no_picture_replaces_another_or_an_image() -> None:
         (["photo.jpg"], "photo.jpg does not exist; allowed are images and folders with images"),
         (["coco"], "the folder coco holds no image; an image's name ends in .avif, .bmp, "),
         (["coco/val2017", "--min-score", "2"], "--min-score is 2.0; allowed are finite numbers from 0 to 1"),
-        (["coco/val2017", "--names", "a,b"], "--names a,b has 2 names; the detector has 3 classes"),
+        (["coco/val2017", "--names", "a,b"], "--names: the list 'a,b' has 2 names; the detector has 3 classes"),
         (["coco/val2017", "--data", "shapes"], "the detector has 3 classes, the data have 8 categories"),
         (["coco/val2017", "--out", "weights.pt/x"], "cannot be written: Not a directory"),
     ],

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from scaling_lab.cli import main
+from scaling_lab.lock import WriterLock
 from scaling_lab.status import read_status
 from scaling_lab.study import Finalists, Halving
-from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.runner import run_study
 from tests.study.engine import Replayed, count, make_study, start_driver, wait_for
 
@@ -106,7 +106,7 @@ def test_asking_does_not_stop_a_driver_from_starting(tmp_path: Path) -> None:
     """Who asks holds the lock for a moment; a driver that comes in it waits."""
     run(tmp_path, trials=1)
     for _ in range(100):
-        lock = DriverLock(tmp_path / "driver.lock")
+        lock = WriterLock(tmp_path / "driver.lock")
         lock.write({})
         assert read_status(tmp_path)["driver"]["pid"] == os.getpid()
         lock.release()

@@ -25,6 +25,7 @@ from scaling_lab.checks import (
     check_whole,
 )
 from scaling_lab.errors import UserError
+from scaling_lab.files import parse_json, read_text
 
 ACTIVATIONS = ("silu", "relu", "relu6", "leaky_relu", "hard_swish", "mish")
 PADDINGS = ("same", "symmetric")
@@ -92,6 +93,8 @@ class Pixels(Fields):
 
 
 # The fields of a spec that are values with fields of their own.
+# Beyond any detector that can be built, and little enough for every count of one to be a number.
+LARGEST, MOST_REPEATS = 1_000_000, 10_000
 _PARTS: dict[str, type[Anchors] | type[Pixels]] = {"anchors": Anchors, "pixels": Pixels}
 
 
@@ -144,11 +147,12 @@ class DetectorSpec(Fields):
 
     def _check_sizes(self) -> None:
         for name in ("width", "repeats", "head_repeats", "num_classes"):
-            check_whole(name, getattr(self, name), least=0 if name == "head_repeats" else 1)
+            most = MOST_REPEATS if name.endswith("repeats") else LARGEST
+            check_whole(name, getattr(self, name), least=0 if name == "head_repeats" else 1, most=most)
         if len(self.image_size) != 2:
             raise UserError(f"image_size is {self.image_size}; allowed is one number, or (height, width)")
         for side in self.image_size:
-            check_whole("image_size", side, least=1)
+            check_whole("image_size", side, least=1, most=LARGEST)
 
     def _check_choices(self) -> None:
         check_text("backbone", self.backbone, "the name of a timm model")
@@ -233,10 +237,7 @@ class DetectorSpec(Fields):
     @classmethod
     def from_json(cls, text: str) -> DetectorSpec:
         """Read JSON text. Raises UserError with the place of an error; `load` also names the file."""
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"not JSON: {error}") from None
+        values = parse_json(text)
         if not isinstance(values, dict):
             raise UserError(f"a spec is a JSON object, not {type(values).__name__}")
         return cls.from_dict(values)
@@ -244,11 +245,10 @@ class DetectorSpec(Fields):
     @classmethod
     def load(cls, path: str | Path) -> DetectorSpec:
         """Read a file of JSON text. Raises UserError that names the file."""
+        text = read_text(Path(path))
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        except ValueError as error:  # a UserError, or bytes that are no text
+            return cls.from_json(text)
+        except UserError as error:
             raise UserError(f"{path}: {error}") from None
 
 

@@ -1,11 +1,13 @@
 """The command line: one verb for each thing a user does. It reads arguments and prints; each verb imports its branch.
 
-A UserError becomes one line and exit code 2; Ctrl-C becomes exit code 130.
+A UserError becomes one line and exit code 2, and so does what the system says of a file, such as "Permission denied" or "No
+space left on device"; Ctrl-C becomes exit code 130.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 
 from scaling_lab.cli import (
@@ -22,24 +24,60 @@ from scaling_lab.cli import (
     training,
     weights,
 )
+from scaling_lab.cli.streams import discard_output, prepare_streams
 from scaling_lab.errors import UserError
+from scaling_lab.files import is_of_files, said
+
+_NO_READER = 141  # as a shell says of a program that the system ends for it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; give the exit code."""
-    options, unknown = _parser().parse_known_args(arguments)
-    if unknown:  # by the verb's own parser, whose usage says what there is
-        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    """Run one verb; give the exit code. Raises SystemExit where argparse has shown its help or refused the arguments."""
+    prepare_streams()
     try:
+        code = _run(arguments)
+    except SystemExit as end:
+        if wrong := _flush():
+            return wrong
+        raise end
+    except BrokenPipeError:  # nobody reads what we say, and what was to be done may not be done
+        discard_output()
+        return _NO_READER
+    return _flush() or code
+
+
+def _flush() -> int:
+    """Write what stdout still holds; give the exit code where that fails."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # what was to be done is done
+        discard_output()
+    except OSError as error:
+        discard_output()
+        return _refuse(f"the output cannot be written: {said(error)}")
+    return 0
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        options, unknown = _parser().parse_known_args(arguments)
+        if unknown:  # by the verb's own parser, whose usage says what there is
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return int(options.verb(options) or 0)
     except UserError as error:
-        print(f"scaling-lab: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or not is_of_files(error):
+            raise
+        return _refuse(said(error))
+
+
+def _refuse(words: str) -> int:
+    with contextlib.suppress(OSError):  # nobody may read that either
+        print(f"scaling-lab: {words}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,7 @@ from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.spaces import points_of, read_space
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_or_tell
+from scaling_lab.files import write_whole
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.compound_scaling import CompoundScaling
@@ -119,7 +119,7 @@ def _solve(options: argparse.Namespace) -> None:
 
     solution = solve(rule, budget, measure=measure)
     if options.out is not None:
-        write_or_tell(options.out, solution.spec.to_json())
+        write_whole(options.out, solution.spec.to_json())
     if options.json:
         values = {"phi": solution.phi, "costs": dict(solution.costs), "budget": budget, "spec": solution.spec.to_dict()}
         print(json.dumps(values, indent=1))
@@ -181,7 +181,7 @@ def _enumerate(options: argparse.Namespace) -> None:
         if options.out is None:
             print(text, end="")
         else:
-            write_or_tell(options.out, text)
+            write_whole(options.out, text)
     if failure is not None:
         raise failure
 

@@ -14,6 +14,7 @@ from scaling_lab.cli.parsing import add_verb
 from scaling_lab.console import text_table
 from scaling_lab.data.image_files import shown
 from scaling_lab.errors import UserError
+from scaling_lab.files import check_writable, whole_file
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
@@ -25,6 +26,7 @@ SPLITS = ("train", "val")
 MOST_NAMED = 5
 # What a detector gives, and COCO's AP counts, of an image.
 MOST_DETECTIONS = 100
+_KINDS = ("BMP", "GIF", "JPEG", "PDF", "PNG", "TIFF", "WEBP")  # of a contact sheet's file, as Pillow names them
 
 Summaries = Mapping[str, dict[str, Any]]
 
@@ -104,12 +106,21 @@ def _data(options: argparse.Namespace) -> int:
 def _write_sheet(source: Source, options: argparse.Namespace) -> list[str]:
     from scaling_lab.cli.sheet import contact_sheet
 
+    _check_sheet(options.sheet)
     picture, broken = contact_sheet(source, options.split, options.images)
-    try:
-        picture.save(options.sheet)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--sheet is {options.sheet}, which cannot be written: {error}") from None
+    with whole_file(options.sheet) as made:
+        picture.save(made)
     return broken
+
+
+def _check_sheet(path: Path) -> None:
+    """Refuse a file that Pillow cannot write, before the pictures are drawn."""
+    from PIL import Image
+
+    endings = sorted(ending for ending, kind in Image.registered_extensions().items() if kind in _KINDS)
+    if path.suffix.lower() not in endings:
+        raise UserError(f"--sheet is {path}; allowed is a picture's file, which ends in {', '.join(endings)}")
+    check_writable(path)
 
 
 def _files(source: Source, options: argparse.Namespace) -> dict[str, Files]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.measurable import Measurable, measurables
-from scaling_lab.cli.measured import Measured, Row, check_path, ledgers_of
+from scaling_lab.cli.measured import Measured, Row, ledgers_of, only_writer_of
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes
 from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_or_tell
+from scaling_lab.files import check_writable, write_whole
 from scaling_lab.latency.conditions import BACKENDS, DTYPES, SCOPES, Conditions
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def _measure(options: argparse.Namespace) -> None:
         anyway=options.anyway,
     )
     with_profile = options.profile or options.fit is not None
-    check_path("--out", options.out)
-    check_path("--fit", options.fit)
+    for path in (options.out, options.fit):
+        if path is not None:
+            check_writable(path)
     refuse_absent(every[0])
     detectors = measurables(options)
     if options.fit is not None:
@@ -110,7 +111,8 @@ def _measure(options: argparse.Namespace) -> None:
     for conditions in every:
         check([each.spec for each in detectors.values()], conditions, with_profile=with_profile)
     shown: list[Row] = []
-    with ledgers_of({run for each in detectors.values() for run in each.runs}) as ledgers:
+    runs = {run for each in detectors.values() for run in each.runs}
+    with only_writer_of(options.out), ledgers_of(runs) as ledgers:
         store = Measured(options.out, ledgers, detectors)
         try:
             for conditions in every:
@@ -273,5 +275,5 @@ def _fit(
     # In the detectors' order, so that the same detectors are held out whatever was known before.
     measured = [(each.spec, by_digest[digest], by_digest[digest]["pieces_ms"]) for digest, each in detectors.items()]
     model = fit(measured, conditions, seed=options.seed)
-    write_or_tell(options.fit, model.to_json())
+    write_whole(options.fit, model.to_json())
     print(f"{model.quality_words()}\nlatency model: {options.fit}", file=sys.stderr if options.json else sys.stdout)

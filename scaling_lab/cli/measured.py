@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.measurable import Measurable
-from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError
 from scaling_lab.latencies import CONDITIONS, is_of, read_rows, write_rows
+from scaling_lab.lock import WriterLock, only_writer
 
 if TYPE_CHECKING:
     from scaling_lab.latency.conditions import Conditions
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from scaling_lab.study.ledger import Ledger
 
 Row = dict[str, Any]
+_LONGEST = 200  # of a name, in letters; that of its lock is longer
 _NOT_IN_LEDGERS = (
     "detector",
     "description",
@@ -74,7 +77,10 @@ class Measured:
         """Write a row into the ledgers of its detector's runs."""
         values = {name: value for name, value in row.items() if name not in (*_NOT_IN_LEDGERS, "anchor")}
         for run in self._detectors[row["architecture"]].runs:
-            self._ledgers[run].add_latency(values)
+            try:
+                self._ledgers[run].add_latency(values)
+            except sqlite3.OperationalError as error:
+                raise WriteError(f"{run}: the latency cannot be noted: {error}") from error
 
 
 @contextmanager
@@ -82,19 +88,21 @@ def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
     """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
     from scaling_lab.runs import RunFolder
     from scaling_lab.study.ledger import Ledger
-    from scaling_lab.study.lock import DriverLock
 
     with ExitStack() as stack:
         ledgers = {}
         for folder in sorted(folders):
-            lock = DriverLock(RunFolder(folder).lock)
+            lock = WriterLock(RunFolder(folder).lock, option=None)
             stack.callback(lock.leave)
             ledgers[folder] = stack.enter_context(closing(Ledger(RunFolder(folder).ledger)))
         yield ledgers
 
 
-def check_path(option: str, path: Path | None) -> None:
-    """Refuse a path that cannot be written, before minutes of measuring."""
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise UserError(f"{option} is {path}, which cannot be written: {reason}")
+@contextmanager
+def only_writer_of(path: Path | None) -> Iterator[None]:
+    """Keep other measurements from the file of --out."""
+    if path is None:
+        yield
+        return
+    with only_writer(path.with_name(f".{path.name[-_LONGEST:]}.lock"), what=path):
+        yield

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_number
 from scaling_lab.cli.loading import load_and_say
+from scaling_lab.cli.names import read_names
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError
+from scaling_lab.files import make_folder, whole_file
+from scaling_lab.lock import only_writer
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from scaling_lab.detection import Detections
     from scaling_lab.model import Detector
 
+LOCK = ".predict.lock"
 ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -80,21 +84,22 @@ def _predict(options: argparse.Namespace) -> int:
     source = None if options.data is None else parse_source(options.data)
     reading, sizes = reading_of(source, options.white), _annotated_sizes(source, files)
     found: list[dict[str, Any]] = []
-    for file, picture in zip(files, pictures, strict=True):
-        try:
-            image = read_picture(file, reading, sizes.get(file)).image
-        except UserError as error:  # the others are worth their while
-            print(f"scaling-lab: {error}", file=sys.stderr, flush=True)
-            continue
-        rows = _rows(detections(detector, image, size, device), names, options.min_score)
-        _write(_drawn(image, rows), picture)
-        found.append({"image": str(file), "picture": str(picture), "width": image.width, "height": image.height})
-        found[-1]["detections"] = rows
-        if not options.json:
-            counts = Counter(row["name"] for row in rows)
-            print(
-                f"{picture}: {', '.join(f'{count} {name}' for name, count in counts.items()) or 'nothing'}", flush=True
-            )
+    make_folder(options.out)
+    with only_writer(options.out / LOCK):
+        for file, picture in zip(files, pictures, strict=True):
+            try:
+                image = read_picture(file, reading, sizes.get(file)).image
+            except UserError as error:  # the others are worth their while
+                print(f"scaling-lab: {error}", file=sys.stderr, flush=True)
+                continue
+            rows = _rows(detections(detector, image, size, device), names, options.min_score)
+            _write(_drawn(image, rows), picture)
+            found.append({"image": str(file), "picture": str(picture), "width": image.width, "height": image.height})
+            found[-1]["detections"] = rows
+            if not options.json:
+                counts = Counter(row["name"] for row in rows)
+                words = ", ".join(f"{count} {name}" for name, count in counts.items())
+                print(f"{picture}: {words or 'nothing'}", flush=True)
     if options.json:
         print(json.dumps(found, indent=1))
     return 0 if len(found) == len(files) else 1
@@ -151,11 +156,8 @@ def _annotated_sizes(source: Source | None, files: Sequence[Path]) -> dict[Path,
 
 
 def _write(picture: Image.Image, file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(file)
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from None
+    with whole_file(file) as made:
+        picture.save(made)
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str
     Raises UserError for a data set whose classes are not all among the weights' own.
     """
     if options.names is not None:
-        return _given_names(options.names, num_classes)
+        return read_names(options.names, num_classes)
     if options.data is not None:
         return _names_of_data(options.data, num_classes, own)
     if own is not None:
@@ -177,15 +179,6 @@ def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str
 
         return list(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])[1:]
     return [f"class {index}" for index in range(num_classes)]
-
-
-def _given_names(text: str, num_classes: int) -> list[str]:
-    is_file = Path(text).is_file()
-    parts = Path(text).read_text(encoding="utf-8").splitlines() if is_file else text.split(",")
-    names = [part.strip() for part in parts if part.strip()]
-    if len(names) != num_classes:
-        raise UserError(f"--names {text} has {len(names)} names; the detector has {num_classes} classes")
-    return names
 
 
 def _names_of_data(text: str, num_classes: int, own: Sequence[str] | None) -> list[str]:

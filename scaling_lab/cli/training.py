@@ -17,11 +17,14 @@ from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json, write_whole
+from scaling_lab.lock import only_writer
 
 if TYPE_CHECKING:
     from scaling_lab.training import Recipe
 
 MOST_WORKERS = 16
+SETTINGS, LOCK = "run.json", "train.lock"
 _SHOWN = 3
 _LONGEST = 40
 
@@ -72,14 +75,10 @@ def _train(options: argparse.Namespace) -> int:
 
     import torch
 
-    from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data import parse_source
-    from scaling_lab.study.signals import interruptible
-    from scaling_lab.training.together import train_together
 
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
-    stream = sys.stderr if options.json else sys.stdout
     source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
@@ -97,23 +96,37 @@ def _train(options: argparse.Namespace) -> int:
         "seed": options.seed,
         "weights": None if options.weights is None else str(options.weights),
     }
-    keep_settings(folder, settings)
-    print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}", file=stream)
-    for remark in source.remarks():
-        print(remark, file=stream)
-    print(f"{folder}, {device}", file=stream)
-    with TrainingLog(folder, stream, recipe.epochs) as log:
-        try:
-            with interruptible(log.say, at_once=True):
-                metrics = train_together(
-                    options.processes, spec=spec, source=source, recipe=recipe, seed=options.seed, folder=folder,
-                    report=log.epoch, device=device, workers=workers, weights=weights, progress=log.step,
-                )  # fmt: skip
-        except KeyboardInterrupt:
-            again = "goes on from there" if log.epochs_done else "begins anew"
-            done = f"{log.epochs_done} of {recipe.epochs} epochs"
-            log.say(f"stopped: {folder} holds {done}; the same command {again}")
-            return 130
+    check_is_run(folder)
+    make_folder(folder)
+    with only_writer(folder / LOCK):
+        keep_settings(folder, settings)
+        run = {
+            "spec": spec, "source": source, "recipe": recipe, "seed": options.seed, "folder": folder, "device": device,
+            "workers": workers, "weights": weights,
+        }  # fmt: skip
+        return _run(options, run)
+
+
+def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
+    from scaling_lab.cli.training_log import TrainingLog
+    from scaling_lab.study.signals import interruptible
+    from scaling_lab.training.together import train_together
+
+    stream = sys.stderr if options.json else sys.stdout
+    spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
+    words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
+    print("\n".join([*words, f"{folder}, {run['device']}"]), file=stream)
+    try:
+        with TrainingLog(folder, stream, epochs) as log:
+            try:
+                with interruptible(log.say, at_once=True):
+                    metrics = train_together(options.processes, report=log.epoch, progress=log.step, **run)
+            except KeyboardInterrupt:
+                again = "goes on from there" if log.epochs_done else "begins anew"
+                log.say(f"stopped: {folder} holds {log.epochs_done} of {epochs} epochs; the same command {again}")
+                return 130
+    except WriteError as error:
+        raise UserError(f"{error}; what was finished is kept, the same command goes on") from error
     _print_result(options, folder, metrics, stream is sys.stderr)
     return 0
 
@@ -165,26 +178,36 @@ def _workers(number: int | None) -> int:
 # --- the run's folder ------------------------------------------------------------------------------------------------
 
 
+def check_is_run(folder: Path) -> None:
+    """Refuse a folder that holds other things than a run of `train`."""
+    if not folder.is_dir():
+        return
+    others = sorted(each.name for each in folder.iterdir() if each.name != LOCK and not is_unfinished(each))
+    if others and SETTINGS not in others:
+        raise UserError(
+            f"{folder} holds other files, and no {SETTINGS}: {others[0]}, …; --out names a folder for this run alone"
+        )
+
+
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write a run's settings into its folder. Raises UserError where it holds a checkpoint of other settings."""
-    path = folder / "run.json"
-    try:
-        if (folder / "checkpoint.pt").exists():
-            _check_same(folder, path, settings)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} holds other files, and no run.json; --out names a folder for this run alone")
-        path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+    path = folder / SETTINGS
+    if (folder / "checkpoint.pt").exists():
+        _check_same(folder, path, settings)
+    else:
+        write_whole(path, json.dumps(settings, indent=1) + "\n", lasting=True)
 
 
 def _check_same(folder: Path, path: Path, settings: Mapping[str, Any]) -> None:
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        raise UserError(f"{folder} holds a checkpoint, and no run.json that can be read; --out names another") from None
+        there = read_json(path)
+        if not isinstance(there, dict):
+            raise UserError(f"{path} holds a {type(there).__name__}")
+    except UserError as error:
+        advice = f"remove {folder} to begin anew, or name another folder with --out"
+        raise UserError(
+            f"{error}, so it is not known what {folder / 'checkpoint.pt'} was trained on; {advice}"
+        ) from None
     before, now = _flat(there), _flat(json.loads(json.dumps(settings)))
     other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if other:

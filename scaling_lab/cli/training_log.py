@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -9,11 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from scaling_lab.checks import is_whole
+from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError, append_line, parse_json, read_bytes, write_whole
 from scaling_lab.study.progress import duration
-from scaling_lab.training.curves import scalars
+from scaling_lab.training.curves import Events, scalars
 
 LINES_EVERY = 30.0  # seconds, where there is no terminal to draw a bar on
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt}{postfix}, {remaining} left"
@@ -29,7 +32,7 @@ class TrainingLog:
         self.epochs_done = _repair(self._path) if (folder / "checkpoint.pt").exists() else 0
         if self.epochs_done == 0:
             self._path.unlink(missing_ok=True)
-        self._writer: SummaryWriter | None = None
+        self._events: Events | None = None
         self._bar: Any = None
         self._loss, self._steps, self._next = 0.0, 0, time.monotonic() + LINES_EVERY
 
@@ -41,19 +44,16 @@ class TrainingLog:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        if self._events is not None:
+            with contextlib.suppress(*([] if kind is None else [WriteError])):  # the first reason is the one to tell
+                self._events.flush()
 
     def step(self, step: Mapping[str, float]) -> None:
         """Show and keep a step, given as `training.train.Progress` says."""
         self._steps = int((step["epoch"] - 1) * step["steps"] + step["step"])
-        if self._writer is None:
-            # What was drawn after the checkpoint is drawn anew. Without the step in its name, a file would replace one of
-            # the same second.
-            name = f".{self._steps}"
-            self._writer = SummaryWriter(str(self._folder), purge_step=self._steps, filename_suffix=name)
-        self._writer.add_scalar("train/loss", step["loss"], self._steps)
-        self._writer.add_scalar("train/lr", step["lr"], self._steps)
+        if self._events is None:
+            self._events = Events(self._folder, self._steps)  # what was drawn after the checkpoint is drawn anew
+        self._events.add(self._steps, [("train/loss", step["loss"]), ("train/lr", step["lr"])])
         self._loss = step["loss"] + (self._loss if step["step"] > 1 else 0.0)
         words = f"loss {self._loss / step['step']:.3f}, {100 * step['waited'] / step['seconds']:.1f} % waiting for data"
         if self._stream.isatty():
@@ -68,11 +68,11 @@ class TrainingLog:
     def epoch(self, metrics: Mapping[str, Any]) -> None:
         """Keep and show what an epoch gave. A run that goes on tells its last one again: that is not kept twice."""
         if metrics["epoch"] > self.epochs_done:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(metrics) + "\n")
+            append_line(self._path, json.dumps(metrics))
             self.epochs_done = metrics["epoch"]
-            if self._writer is not None:
-                self._plot(self._writer, metrics)
+            if self._events is not None:
+                self._events.add(self._steps, scalars(metrics, without=_EACH_STEPS))
+                self._events.flush()
         words = [f"loss {metrics['loss']:.3f}", f"{100 * metrics['waiting']:.1f} % waiting for data"]
         words += [f"{metrics['images_per_second']:.1f} images/s", duration(metrics["seconds"])]
         words += [f"ap {metrics['ap']:.1f}"] if metrics.get("ap") is not None else []
@@ -88,11 +88,6 @@ class TrainingLog:
         """Write a line, above the bar where there is one."""
         tqdm.write(line, file=self._stream)
         self._stream.flush()
-
-    def _plot(self, writer: SummaryWriter, metrics: Mapping[str, Any]) -> None:
-        for name, value in scalars(metrics, without=_EACH_STEPS):
-            writer.add_scalar(name, value, self._steps)
-        writer.flush()
 
     def _draw(self, step: Mapping[str, float], words: str) -> None:
         if self._bar is None:
@@ -115,9 +110,22 @@ class TrainingLog:
 
 
 def _repair(path: Path) -> int:
-    """Drop a last line that a kill has cut short; its epoch is told again. Give the number of lines kept."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    kept = [line for line in lines if line.endswith("}\n")]
-    if kept != lines:
-        path.write_text("".join(kept), encoding="utf-8")
-    return len(kept)
+    """Drop what is no whole line of an epoch, as a kill leaves the last one. Give the last epoch that is kept."""
+    if not path.exists():
+        return 0
+    lines = read_bytes(path).decode("utf-8", errors="replace").split("\n")
+    epochs = {line: epoch for line in lines if (epoch := _epoch(line)) > 0}
+    kept = "".join(f"{line}\n" for line in epochs)
+    if kept != "\n".join(lines):
+        write_whole(path, kept)
+    return max(epochs.values(), default=0)
+
+
+def _epoch(line: str) -> int:
+    """Give the number of the epoch that a line tells; 0 where it is none."""
+    try:
+        told = parse_json(line)
+    except UserError:
+        return 0
+    epoch = told.get("epoch") if isinstance(told, dict) else None
+    return epoch if is_whole(epoch) else 0

@@ -72,7 +72,7 @@ class _Search:
         stride = self._a_unit
         while self.at(high):
             low, high, stride = high, high + stride, 2 * stride
-            if self._phi(high) > HIGHEST:
+            if self._phi(high) > HIGHEST or not self._exists(high):
                 raise UserError(
                     f"phi = {self._phi(low):g} still costs less than {self._words()}; what {', '.join(self._rule.scaled)} "
                     "add does not reach it: scale other dimensions as well"

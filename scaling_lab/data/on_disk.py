@@ -135,7 +135,7 @@ class OnDisk(Fields, ABC):
     @property
     def root(self) -> Path:
         """The folder as a path. Raises UserError where there is none."""
-        root = Path(self.folder).expanduser()
+        root = Path(os.path.expanduser(self.folder))
         if not root.is_dir():
             raise UserError(f"the folder {self.folder} does not exist; allowed is one with {self.layout}")
         return root

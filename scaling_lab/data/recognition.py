@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.data import ON_DISK, Coco, Shapes, Source, Yolo, source_from_dict
+from scaling_lab.data.words import place_and_fields, values_of
 from scaling_lab.errors import UserError
 
 # What splits are called in capitals or not, by their beginnings, the likeliest first.
@@ -20,17 +21,17 @@ _BY_ENDING = {".json": Coco.kind, ".yaml": Yolo.kind, ".yml": Yolo.kind, ".data"
 
 def find_source(text: str) -> Source:
     """Read what --data takes: see `parse_source`."""
-    place, fields = _parts(text)
+    place, fields = place_and_fields(text, ON_DISK)
     kind, colon, folder = place.partition(":")
     if place == Shapes.kind:
-        return source_from_dict({**_values(Shapes.kind, fields), "kind": Shapes.kind})
+        return source_from_dict({**values_of(Shapes, fields), "kind": Shapes.kind})
     if colon and kind in ON_DISK and folder:
         found = _fields(folder, (kind,), fields) if Path(folder).expanduser().exists() else {"folder": folder}
-        return source_from_dict({**found, **_values(kind, fields), "kind": kind})
+        return source_from_dict({**found, **values_of(ON_DISK[kind], fields), "kind": kind})
     if not place or not Path(place).expanduser().exists():
         raise UserError(f"--data is {text!r}, which is no folder; allowed are {allowed()}")
     found = _fields(place, tuple(ON_DISK), fields)
-    return source_from_dict({**found, **_values(found["kind"], fields)})
+    return source_from_dict({**found, **values_of(ON_DISK[found["kind"]], fields)})
 
 
 def allowed() -> str:
@@ -139,32 +140,3 @@ def _is_labelme(path: Path) -> bool:
             return False
         return isinstance(content, dict) and {"shapes", "imagePath"} <= set(content)
     return False
-
-
-# --- text ------------------------------------------------------------------------------------------------------------
-
-
-def _parts(text: str) -> tuple[str, dict[str, str]]:
-    """Split at commas, but for those of a folder's own name; a field without a value is "true"."""
-    if Path(text).expanduser().exists():
-        return text, {}
-    place, *fields = text.split(",")
-    return place, {
-        name: value if equals else "true" for name, equals, value in (field.partition("=") for field in fields)
-    }
-
-
-def _values(kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """Read each field as its type asks; what is none of these stays text, which the source refuses."""
-    source = {Shapes.kind: Shapes, **ON_DISK}[kind]
-    types = {field.name: str(field.type).partition(" | ")[0] for field in dataclasses.fields(source)}
-    return {name: _value(types.get(name, ""), text.strip()) for name, text in fields.items()}
-
-
-def _value(kind: str, text: str) -> Any:
-    if text.lower() in ("true", "false") and kind in ("bool", "int", "float"):
-        return text.lower() == "true"
-    try:
-        return {"int": int, "float": float}[kind](text)
-    except (KeyError, ValueError):
-        return text

@@ -16,6 +16,7 @@ from typing import Any
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.cost import Cost, count
 from scaling_lab.errors import UserError
+from scaling_lab.files import read_json
 from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
 
 FORMAT = 1
@@ -130,11 +131,9 @@ class LatencyModel:
     def load(cls, path: str | Path) -> LatencyModel:
         """Read a file. Raises UserError where it is not there or is none."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"the latency model {path} cannot be read: {error.strerror}") from None
-        except ValueError:
-            values = None
+            values = read_json(Path(path))
+        except UserError as error:
+            raise UserError(f"the latency model {error}; `scaling-lab measure SPACE --fit FILE` writes one") from None
         names = [field.name for field in fields(cls)]
         if (
             not isinstance(values, dict)

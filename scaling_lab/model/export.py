@@ -9,7 +9,6 @@ import copy
 import dataclasses
 import importlib.util
 import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError
+from scaling_lab.files import check_writable, whole_file, whole_stream
 from scaling_lab.model.detector import Detector
 
 # The first is what torch's own translations are written in, the last what torch 2.11 knows.
@@ -63,7 +63,8 @@ def export_onnx(
     `dynamic_batch` the file takes any number of images. The spec stands in the file's metadata, as JSON under "spec", and
     the classes' names, where the detector knows them, under "class_names". Weights beyond ONNX's 2 GB lie beside the file.
 
-    Raises UserError where onnx or onnxscript is not installed, and for what no file can be written for.
+    Raises UserError where onnx or onnxscript is not installed, and for what no file can be written for; WriteError where the
+    disk is full, say: an older file of that name stays as it was.
     """
     if opset not in OPSETS:
         raise UserError(f"opset is {opset!r}; allowed are {OPSETS[0]} to {OPSETS[-1]}")
@@ -87,7 +88,8 @@ def export_onnx(
     if detector.class_names is not None:
         program.model.metadata_props["class_names"] = json.dumps(detector.class_names)
     size = sum(tensor.nbytes for tensor in module.state_dict().values())
-    program.save(path, external_data=size > 2e9)
+    with whole_file(Path(path), lasting=True) as made:
+        program.save(made, external_data=size > 2e9)
 
 
 def export_program(
@@ -112,7 +114,8 @@ def export_program(
     extra = {"spec.json": _spec_json(detector, images)}
     if detector.class_names is not None:
         extra["class_names.json"] = json.dumps(detector.class_names)
-    torch.export.save(program, path, extra_files=extra)
+    with whole_stream(Path(path), lasting=True) as stream:
+        torch.export.save(program, stream, extra_files=extra)
 
 
 class _Exported(nn.Module):
@@ -143,24 +146,11 @@ def _prepared(
     if postprocessing and postprocessing.image_size != (height, width):
         made_for = "{}x{}".format(*postprocessing.image_size)
         raise UserError(f"the post-processing is for images of {made_for}, the file for {height}x{width}")
-    _check_path(Path(path))
+    check_writable(Path(path))
     module = copy.deepcopy(_Exported(detector, postprocessing)).cpu().eval().requires_grad_(False)
     # torch.export takes a batch of 1 for a fixed one.
     images = torch.zeros(max(batch, 2) if dynamic_batch else batch, 3, height, width)
     return module, images, {"images": {0: torch.export.Dim("batch")}} if dynamic_batch else None
-
-
-def _check_path(path: Path) -> None:
-    """Refuse a path that cannot be written, before minutes of work."""
-    if not path.parent.is_dir():
-        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
-    if path.is_dir():
-        raise UserError(f"{path} cannot be written: it is a folder")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _spec_json(detector: Detector, images: Tensor) -> str:

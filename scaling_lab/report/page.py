@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
+import pandas as pd
 import plotly.offline
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from scaling_lab.errors import UserError
-from scaling_lab.files import write_whole
+from scaling_lab.files import make_folder, write_bytes, write_whole
 from scaling_lab.report import blocks, style, svg, table_files
 from scaling_lab.report.escaping import escape, identifier
 from scaling_lab.report.html import Draw, render_all
@@ -64,28 +64,25 @@ def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = Fa
     """Write <folder>/<name>.html, and figures/ and tables/ beside it; give the page's path.
 
     `compact` is for keeping in a repository: without plotly.js, figures as PNG, tables as CSV, a ninth of the size. Raises
-    UserError where the folder cannot be written. The page comes last and in one move, so a page that is there is whole.
+    WriteError where the folder cannot be written. The page comes last and in one move, so a page that is there is whole.
     """
     files = {figure: svg.drawn(figure, figure.width) for figure in figures_of(page)}
 
     def draw(figure: blocks.Figure, width: float) -> MatplotlibFigure:
         return files[figure] if width == figure.width else svg.drawn(figure, width)
 
-    try:
-        for figure in files:
-            _write_figure(figure, files[figure], folder / "figures", compact=compact)
-        for table in tables_of(page):
-            path = folder / "tables" / f"{table.name}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            table.frame.to_csv(path, index=False, lineterminator="\n")
-            if not compact:
-                path.with_suffix(".tex").write_text(table_files.latex(table), encoding="utf-8", newline="\n")
-                path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.html"
-        write_whole(path, render_page(page, draw, compact=compact))
-    except OSError as error:
-        raise UserError(f"the report cannot be written to {folder}: {error.strerror or error}") from error
+    make_folder(folder)
+    for figure in files:
+        _write_figure(figure, files[figure], folder / "figures", compact=compact)
+    for table in tables_of(page):
+        path = folder / "tables" / f"{table.name}.csv"
+        make_folder(path.parent)
+        write_whole(path, _csv(table.frame))
+        if not compact:
+            write_whole(path.with_suffix(".tex"), table_files.latex(table))
+            write_whole(path.with_suffix(".md"), table_files.markdown(table))
+    path = folder / f"{name}.html"
+    write_whole(path, render_page(page, draw, compact=compact))
     return path
 
 
@@ -122,12 +119,16 @@ def _leaves(page: blocks.Page) -> Iterator[blocks.Block]:
 
 
 def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path, *, compact: bool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not compact:
-        (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
-        (folder / f"{figure.name}.pdf").write_bytes(svg.pdf_file(drawn))
-    (folder / f"{figure.name}.png").write_bytes(svg.png_file(drawn))
-    figure.table.to_csv(folder / f"{figure.name}.csv", index=False, lineterminator="\n")
+        write_bytes(folder / f"{figure.name}.svg", svg.svg_file(drawn))
+        write_bytes(folder / f"{figure.name}.pdf", svg.pdf_file(drawn))
+    write_bytes(folder / f"{figure.name}.png", svg.png_file(drawn))
+    write_whole(folder / f"{figure.name}.csv", _csv(figure.table))
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _scripts(page: blocks.Page, *, compact: bool) -> str:

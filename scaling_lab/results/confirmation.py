@@ -25,7 +25,7 @@ import numpy as np
 import scaling_lab
 from scaling_lab.code_digest import code_digest
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_whole
+from scaling_lab.files import read_json, write_whole
 from scaling_lab.report.tables import records
 from scaling_lab.results.kept import CONFIRMED
 from scaling_lab.runs import Runs
@@ -168,4 +168,4 @@ def _floats(values: list[float | None]) -> np.ndarray[Any, Any]:
 
 def _read(folder: Path) -> list[dict[str, Any]]:
     path = folder / CONFIRMED
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return read_json(path) if path.is_file() else []

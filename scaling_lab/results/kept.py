@@ -20,6 +20,8 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import make_folder
+from scaling_lab.lock import only_writer
 from scaling_lab.report.words import number
 from scaling_lab.report.writing import write_report
 from scaling_lab.reproduction.questions import Asked
@@ -84,24 +86,40 @@ def keep(run: Path, asked: Asked, results: Path) -> Path:
         raise UserError(
             f"{run} cannot be kept before {asked.beside}, which its report needs: {results} does not hold it"
         )
-    folder, beside = results / asked.run, results / ".new"
-    made = beside / asked.run
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        made.mkdir(parents=True)
-        _copy_ledger(run / "ledger.sqlite", made / "ledger.sqlite")
-        Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
-        if run.resolve() == folder.resolve() and (run / CONFIRMED).is_file():
-            shutil.copy(run / CONFIRMED, made)
-        write_kept_report(made, asked, results, made / "report")
-        if folder.exists():
-            folder.rename(beside / "old")
-        made.rename(folder)
-    except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{folder} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    make_folder(results)
+    with only_writer(results / ".keep.lock", what=results, option="--results"):
+        beside = results / ".new"
+        _bring_back(beside / "old", results)
+        try:
+            return _replaced(run, asked, results, beside)
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"{results / asked.run} cannot be written: {error}") from None
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replaced(run: Path, asked: Asked, results: Path, beside: Path) -> Path:
+    """Make all of a kept run beside what is there, and put it in its place."""
+    folder, made, old = results / asked.run, beside / asked.run, beside / "old"
+    shutil.rmtree(beside, ignore_errors=True)
+    old.mkdir(parents=True)
+    made.mkdir()
+    _copy_ledger(run / "ledger.sqlite", made / "ledger.sqlite")
+    Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
+    if run.resolve() == folder.resolve() and (run / CONFIRMED).is_file():
+        shutil.copy(run / CONFIRMED, made)
+    write_kept_report(made, asked, results, made / "report")
+    if folder.exists():
+        folder.rename(old / folder.name)
+    made.rename(folder)
     return folder
+
+
+def _bring_back(old: Path, results: Path) -> None:
+    """Put back what a kill in the middle of a replacement has left aside."""
+    for each in old.iterdir() if old.is_dir() else ():
+        if not (results / each.name).exists():
+            each.rename(results / each.name)
 
 
 def write_kept_report(run: Path, asked: Asked, results: Path, out: Path) -> Path:

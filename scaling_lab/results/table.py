@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from scaling_lab.files import write_or_tell
+from scaling_lab.files import write_whole
 from scaling_lab.reproduction.questions import QUESTIONS, Question
 from scaling_lab.results.answers import answer
 from scaling_lab.results.kept import kept_runs
@@ -42,7 +42,7 @@ def write_answers(results: Path) -> list[dict[str, str]]:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_or_tell(results / NAME, text.getvalue())
+    write_whole(results / NAME, text.getvalue())
     return rows
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scaling_lab import files
 from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.baseline import check_baselines
 from scaling_lab.study.enumeration import TooMany, enumerate_space
@@ -141,9 +143,11 @@ def make_folder(path: Path) -> RunFolder:
     try:
         check_folder(folder)
         for each in (folder.path, folder.specs, folder.trials, folder.samples):
-            each.mkdir(parents=True, exist_ok=True)
+            files.make_folder(each)
+    except WriteError as error:
+        raise UserError(f"{error}; give another --out") from None
     except OSError as error:
-        raise UserError(f"{error.filename or path} cannot be written: {error.strerror}; give another --out") from None
+        raise UserError(f"{error.filename or path} cannot be read: {error.strerror}; give another --out") from None
     return folder
 
 

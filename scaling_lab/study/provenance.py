@@ -33,12 +33,17 @@ def provenance() -> dict[str, Any]:
     """Give command, versions, git_commit, git_dirty and host of this process; None where there is none."""
     commit, dirty = git_state(Path(__file__))
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _plain(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "versions": versions(),
         "git_commit": commit,
         "git_dirty": dirty,
         "host": host(),
     }
+
+
+def _plain(text: str) -> str:
+    """Give text that a database takes: a file name's odd bytes are escaped."""
+    return text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def versions() -> dict[str, str]:

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TextIO
 
 from scaling_lab.errors import UserError
-from scaling_lab.files import write_whole
+from scaling_lab.files import WriteError, write_whole
+from scaling_lab.lock import WriterLock
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
 from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
 from scaling_lab.study.ledger import Ledger, TrialRow
 from scaling_lab.study.loading import StudyFile
-from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.progress import Progress, by_kind, counted
 from scaling_lab.study.proposals import Proposals
@@ -72,7 +72,7 @@ def run_study(
     check_choices(executor=executor, address=address, cpus=cpus)
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
     folder = make_folder(job.folder)
-    lock = DriverLock(folder.lock)
+    lock = WriterLock(folder.lock)
     try:
         run = _Run(job, folder, lock, stream=stream, executor=executor)
         with run.closing():
@@ -83,7 +83,7 @@ def run_study(
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # nobody reads what we say
         raise
-    except (sqlite3.OperationalError, OSError) as error:
+    except (sqlite3.OperationalError, OSError, WriteError) as error:
         raise UserError(f"{folder.path}: {error}; what was finished is kept, the same command goes on") from error
     finally:
         lock.release()
@@ -93,7 +93,7 @@ def run_study(
 class _Run:
     """One session of a run."""
 
-    def __init__(self, job: Job, folder: RunFolder, lock: DriverLock, *, stream: TextIO | None, executor: str) -> None:
+    def __init__(self, job: Job, folder: RunFolder, lock: WriterLock, *, stream: TextIO | None, executor: str) -> None:
         self.job, self.folder, self.executor = job, folder, executor
         self.mark = make_mark()
         self.stream = stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from scaling_lab.files import write_whole
+from scaling_lab.files import whole_file, write_whole
 from scaling_lab.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def write_samples(source: Source, folder: RunFolder) -> None:
     images = source.samples(SAMPLES)
     ids = {image_id: source.file_image_id("val", image_id) for image_id, _ in images}
     for image_id, pixels in images:
-        Image.fromarray(pixels).save(folder.sample(ids[image_id]))
+        with whole_file(folder.sample(ids[image_id])) as made:
+            Image.fromarray(pixels).save(made)
     truth = source.ground_truth("val")
     categories = dict(zip(source.category_ids, source.file_category_ids, strict=True))
     chosen = {

@@ -21,6 +21,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError, append_line
 from scaling_lab.study.time_limit import TimeUp
 from scaling_lab.training.failures import Diverged, Failure
 from scaling_lab.training.recipe import Recipe
@@ -86,11 +87,11 @@ class Training:
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
-        with Curves(folder) as curves:
-            return train_together(
-                processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
-                folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
-            )  # fmt: skip
+        curves = Curves(folder)
+        return train_together(
+            processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
+            folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +158,13 @@ def explain(error: BaseException) -> tuple[str, str]:
     """Give an error's kind and one line about it."""
     if isinstance(error, Failure):
         return error.kind, str(error)
+    first = str(error).strip().partition("\n")[0]
+    if _is_of_disk(error):
+        return DISK_FULL, first
     if isinstance(error, UserError):
         return "bad_input", str(error)
     if isinstance(error, TimeUp):
         return "time_limit", str(error)
-    first = str(error).strip().partition("\n")[0]
-    if _is_of_disk(error):
-        return DISK_FULL, first
     if _is_of_memory(error):
         return "out_of_memory", first or "the machine's memory does not suffice"
     return "error", f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -181,6 +182,8 @@ def _is_of_memory(error: BaseException) -> bool:
 
 def _is_of_disk(error: BaseException) -> bool:
     """Say whether a disk could not take what was written; torch's writer keeps no number of the system's error."""
+    if isinstance(error, WriteError):
+        return error.is_of_disk
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in str(error)
@@ -200,8 +203,7 @@ class _Reports:
 
     def __call__(self, metrics: dict[str, Any]) -> None:
         _check_finite(metrics, f"at epoch {metrics['epoch']}")
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        append_line(self._path, json.dumps(metrics))
         self._report(metrics)
 
     def _repeat(self, line: str) -> None:
@@ -221,7 +223,7 @@ def _check_finite(metrics: Mapping[str, Any], when: str) -> None:
 def _write_traceback(folder: Path, error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     try:
-        (folder / "error.txt").write_text(text, encoding="utf-8")
+        (folder / "error.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError:  # a full disk may be what failed the trial; its kind and message go to the ledger all the same
         return
 

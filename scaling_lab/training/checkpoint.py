@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scaling_lab.files import whole_stream
+
 
 def write_whole(path: Path, state: dict[str, Any]) -> None:
-    """Write beside the file first, so that a stop leaves the old or the new one."""
-    beside = path.with_suffix(".new")
-    torch.save(state, beside)
-    beside.replace(path)
+    """Write a file that a stop leaves as it was, or new. Raises WriteError."""
+    with whole_stream(path, lasting=True) as stream:
+        torch.save(state, stream)
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:

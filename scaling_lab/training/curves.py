@@ -1,22 +1,25 @@
-"""Epochs as TensorBoard's scalars: their names, and a file of them that a trial writes beside its checkpoint. It draws nothing.
+"""Steps and epochs as TensorBoard's scalars: their names, and a file of them beside a checkpoint. It draws nothing.
 
 tensorboardX's SummaryWriter writes in a thread, whose errors, such as a full disk, reach nobody; here they are raised.
 """
 
 from __future__ import annotations
 
+import platform
+import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from tensorboardX.event_file_writer import EventsWriter  # type: ignore[import-untyped]
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+from tensorboardX.record_writer import masked_crc32c  # type: ignore[import-untyped]
 from tensorboardX.summary import scalar  # type: ignore[import-untyped]
 
+from scaling_lab.files import append
 from scaling_lab.training.evaluation import SUMMARY
 
+_SECONDS = 10.0  # that a step's values may wait
 _SPEED = ("seconds", "images_per_second", "waiting")
 
 
@@ -32,35 +35,55 @@ def scalars(
             yield f"ap_by_class/{name}", float(value)
 
 
+class Events:
+    """Write scalars into a new TensorBoard file of a folder; `tensorboard --logdir` finds it.
+
+    What an earlier session has written from `step` on is replaced. Raises WriteError.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        # Without the step in its name, a file would continue one of the same second.
+        name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{step}"
+        self._path, self._written = folder / name, time.monotonic()
+        self._waiting: list[bytes] = []
+        self._add(0, file_version="brain.Event:2")
+        self._add(step, session_log=SessionLog(status=SessionLog.START))
+
+    def add(self, step: int, values: Iterable[tuple[str, float]]) -> None:
+        """Add the values of a step; they are on the disk with the next `flush`, or after some seconds."""
+        for name, value in values:
+            self._add(step, summary=scalar(name, value))
+        if time.monotonic() - self._written > _SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        content, self._waiting, self._written = b"".join(self._waiting), [], time.monotonic()
+        append(self._path, content)
+
+    def _add(self, step: int, **values: Any) -> None:
+        content = Event(wall_time=time.time(), step=step, **values).SerializeToString()
+        size = struct.pack("<Q", len(content))
+        self._waiting += [size, _checksum(size), content, _checksum(content)]
+
+
 class Curves:
-    """Write epochs into a folder's TensorBoard file, the epoch as the step; `tensorboard --logdir` finds it.
+    """Write epochs into a folder's TensorBoard file, the epoch as the step.
 
     An epoch that an earlier session has written, and all after it, are replaced.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writer: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self._events: Events | None = None
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Write one epoch."""
-        step = metrics["epoch"]
-        if self._writer is None:
-            # Without the epoch in its name, a file would replace one of the same second.
-            self._writer = EventsWriter(str(self._folder / "events"), filename_suffix=f".{step}")
-            self._add(step, session_log=SessionLog(status=SessionLog.START))
-        for name, value in scalars(metrics):
-            self._add(step, summary=scalar(name, value))
-        self._writer.flush()
+        """Write one epoch. Raises WriteError."""
+        if self._events is None:
+            self._events = Events(self._folder, metrics["epoch"])
+        self._events.add(metrics["epoch"], scalars(metrics))
+        self._events.flush()
 
-    def _add(self, step: int, **values: Any) -> None:
-        self._writer.write_event(Event(wall_time=time.time(), step=step, **values))
+
+def _checksum(content: bytes) -> bytes:
+    return struct.pack("<I", masked_crc32c(content))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab import files
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
@@ -147,7 +148,9 @@ class Run:
         self.epoch = 0
         self.metrics: dict[str, Any] = {}
         self.progress: Progress = lambda step: None
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
+        if group.rank() == 0:
+            files.remove_unfinished(folder)
         if self.checkpoint.exists():
             self.load()
 
@@ -298,7 +301,7 @@ class Run:
                 for row in rows
             ]
             samples.append({"image_id": self.source.file_image_id("val", image_id), "detections": found})
-        (self.folder / "detections.json").write_text(json.dumps(samples))
+        files.write_whole(self.folder / "detections.json", json.dumps(samples))
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""

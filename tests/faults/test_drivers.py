@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from scaling_lab.lock import read_holder
 from scaling_lab.runs import Runs
-from scaling_lab.study.lock import _read
 from scaling_lab.study.processes import is_mark, marked, temporary_folder
 from scaling_lab.study.runner import run_study
 from tests.study.engine import (
@@ -44,7 +44,7 @@ def test_a_driver_killed_at_ten_moments(tmp_path: Path, executor: str) -> None:
         driver.kill()
         said, _ = driver.communicate(timeout=300)
         assert driver.returncode == -signal.SIGKILL, said
-        marks.add(_read(out / "driver.lock").get("mark"))
+        marks.add(read_holder(out / "driver.lock").get("mark"))
     before = ended(out)
     driver = start_driver(out, **options)
     said, _ = driver.communicate(timeout=500)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from scaling_lab.lock import read_holder
 from scaling_lab.runs import Runs
-from scaling_lab.study.lock import _read
 from scaling_lab.study.processes import marked
 from tests.study.engine import log, rows, some_cores, start_driver, wait_for
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def finish(out: Path, **options: Any) -> str:
     """Run a driver to its end; give what it said. Whatever became of its trials, nothing of it is left."""
     driver = start_driver(out, executor="ray", **options)
-    mark = wait_for(lambda: _read(out / "driver.lock").get("mark"))
+    mark = wait_for(lambda: read_holder(out / "driver.lock").get("mark"))
     said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, said
     assert "Traceback" not in said
@@ -55,7 +55,7 @@ def test_a_trial_that_hangs_in_c_code_is_killed_with_its_worker(tmp_path: Path) 
 def test_ctrl_c_does_not_wait_for_a_trial_that_hangs(tmp_path: Path) -> None:
     driver = start_driver(tmp_path, executor="ray", objective={"fail": {"none": "hang"}})
     wait_for(lambda: (tmp_path / "trials" / "1" / "checkpoint.pt").exists())
-    mark = _read(tmp_path / "driver.lock")["mark"]
+    mark = read_holder(tmp_path / "driver.lock")["mark"]
     os.killpg(driver.pid, signal.SIGINT)
     said, _ = driver.communicate(timeout=300)
     assert driver.returncode == 130, said

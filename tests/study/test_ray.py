@@ -14,8 +14,8 @@ import pytest
 
 from scaling_lab import Finalists
 from scaling_lab.errors import UserError
+from scaling_lab.lock import read_holder
 from scaling_lab.runs import Runs
-from scaling_lab.study.lock import _read
 from scaling_lab.study.processes import marked, temporary_folder
 from scaling_lab.study.ray_executor import Resources
 from scaling_lab.study.runner import run_study
@@ -95,7 +95,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     options: dict[str, Any] = {"executor": "ray", "study": {"trials": 5}}
     first = start_driver(out, objective={"hold": 1}, **options)
     wait_for(lambda: (out / "trials" / "1" / "checkpoint.pt").exists())
-    mark = _read(out / "driver.lock")["mark"]
+    mark = read_holder(out / "driver.lock")["mark"]
     processes = marked(mark)
     assert len(processes) > 4
     assert _listening(processes) == {"127.0.0.1"}
@@ -111,7 +111,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
 
     third = start_driver(out, objective={"hold": 3}, **options)
     wait_for(lambda: [row["state"] for row in rows(out)[:3]] == ["complete", "complete", "running"])
-    mark = _read(out / "driver.lock")["mark"]
+    mark = read_holder(out / "driver.lock")["mark"]
     os.killpg(third.pid, signal.SIGINT)
     said, _ = third.communicate(timeout=120)
     assert third.returncode == 130

@@ -17,8 +17,8 @@ from PIL import Image
 
 from scaling_lab import DetectorSpec, Recipe, Shapes
 from scaling_lab.errors import UserError
+from scaling_lab.lock import WriterLock
 from scaling_lab.runs import Runs
-from scaling_lab.study.lock import DriverLock
 from scaling_lab.study.runner import run_study
 from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
 
@@ -243,7 +243,7 @@ def test_a_driver_that_was_killed_before_its_ledger_leaves_no_obstacle(tmp_path:
 
 def test_a_second_driver_is_refused_with_the_reason(tmp_path: Path) -> None:
     run(tmp_path / "run", trials=1)
-    lock = DriverLock(tmp_path / "run" / "driver.lock")
+    lock = WriterLock(tmp_path / "run" / "driver.lock")
     lock.write({})
     with pytest.raises(UserError, match=rf"is being written by process {os.getpid()} on .*; wait until it ends"):
         run(tmp_path / "run")

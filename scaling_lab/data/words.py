@@ -1,0 +1,52 @@
+"""What --data says, taken apart: a place, and fields behind commas as their class writes them. It opens nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from scaling_lab.errors import UserError
+
+_READ = {"int": int, "float": float}
+
+
+def place_and_fields(text: str, kinds: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Split at commas, but for those of a folder that is there: the longest such name counts. A bare field is "true".
+
+    Before the folder may stand one of the `kinds` and a colon.
+    """
+    parts = text.split(",")
+    number = next((number for number in range(len(parts), 1, -1) if _is_there(parts[:number], kinds)), 1)
+    fields: dict[str, str] = {}
+    for part in parts[number:]:
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if name in fields:
+            raise UserError(f"--data names the field {name!r} twice; allowed is once")
+        fields[name] = value if equals else "true"
+    return ",".join(parts[:number]), fields
+
+
+def values_of(source: type[Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """Read each field as its type asks; what cannot be read so stays text, which the source refuses."""
+    types = {field.name: str(field.type).partition(" | ")[0] for field in dataclasses.fields(source)}
+    return {name: _value(types.get(name, ""), text) for name, text in fields.items()}
+
+
+def _is_there(parts: list[str], kinds: Collection[str]) -> bool:
+    whole = ",".join(parts)
+    kind, colon, folder = whole.partition(":")
+    # os.path, unlike Path, says of a text too long for a name that there is no such file.
+    return any(
+        os.path.exists(os.path.expanduser(each)) for each in (whole, folder if colon and kind in kinds else whole)
+    )
+
+
+def _value(kind: str, text: str) -> Any:
+    if kind in ("bool", *_READ) and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return _READ[kind](text)
+    except (KeyError, ValueError):
+        return text
