@@ -71,6 +71,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data import parse_source
+    from scaling_lab.data.readers import LostReader
     from scaling_lab.model import load_checkpoint
     from scaling_lab.study.signals import interruptible
     from scaling_lab.training.together import train_together
@@ -105,12 +106,17 @@ def _train(options: argparse.Namespace) -> int:
                     report=log.epoch, device=device, workers=workers, weights=weights, progress=log.step,
                 )  # fmt: skip
         except KeyboardInterrupt:
-            again = "goes on from there" if log.epochs_done else "begins anew"
-            done = f"{log.epochs_done} of {recipe.epochs} epochs"
-            log.say(f"stopped: {folder} holds {done}; the same command {again}")
+            log.say(f"stopped: {_kept(folder, log.epochs_done, recipe.epochs)}")
             return 130
+        except LostReader as error:
+            raise UserError(f"{error}; {_kept(folder, log.epochs_done, recipe.epochs)}") from None
     _print_result(options, folder, metrics, stream is sys.stderr)
     return 0
+
+
+def _kept(folder: Path, done: int, epochs: int) -> str:
+    again = "goes on from there" if done else "begins anew"
+    return f"{folder} holds {done} of {epochs} epochs; the same command {again}"
 
 
 def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[str, Any], as_json: bool) -> None:

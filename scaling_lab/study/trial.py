@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.readers import LostReader
 from scaling_lab.errors import UserError
 from scaling_lab.study.time_limit import TimeUp
 from scaling_lab.training.failures import Diverged, Failure
@@ -29,6 +30,9 @@ Report = Callable[[dict[str, Any]], None]
 
 # No trial's fault, and every further one would fail so: it ends the session, and the trial is to go on.
 DISK_FULL = "disk_full"
+
+# A trial that has lost its worker, or a process that reads its images, is started again so many times by itself.
+LOST_WORKER_RETRIES = 2
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and gives the final
 # metrics. A folder with a checkpoint.pt is to be continued from it. On Ray, where a trial takes several workers, it is called
@@ -157,6 +161,8 @@ def explain(error: BaseException) -> tuple[str, str]:
     """Give an error's kind and one line about it."""
     if isinstance(error, Failure):
         return error.kind, str(error)
+    if isinstance(error, LostReader):
+        return "lost_worker", str(error)
     if isinstance(error, UserError):
         return "bad_input", str(error)
     if isinstance(error, TimeUp):
