@@ -1,6 +1,6 @@
 """The command line: one verb for each thing a user does. It reads arguments and prints; each verb imports its branch.
 
-A UserError becomes one line and exit code 2; Ctrl-C becomes exit code 130.
+A UserError becomes one line and exit code 2; Ctrl-C, SIGTERM and SIGHUP become exit code 130.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from scaling_lab.cli import (
     training,
     weights,
 )
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
+from scaling_lab.study.signals import interruptible
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,9 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:  # by the verb's own parser, whose usage says what there is
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
-        return int(options.verb(options) or 0)
+        # Before a verb has begun to listen for itself, too, and where it never does: what it has started is ended.
+        with interruptible(lambda text: print(text, file=sys.stderr, flush=True), at_once=True):
+            return int(options.verb(options) or 0)
     except UserError as error:
         print(f"scaling-lab: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"scaling-lab: memory does not suffice: {first_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

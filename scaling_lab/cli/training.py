@@ -74,6 +74,7 @@ def _train(options: argparse.Namespace) -> int:
     from scaling_lab.data.readers import LostReader
     from scaling_lab.model import load_checkpoint
     from scaling_lab.study.signals import interruptible
+    from scaling_lab.training.evaluation import uncounted_objects
     from scaling_lab.training.together import train_together
 
     check_whole("--seed", options.seed, least=0)
@@ -98,6 +99,8 @@ def _train(options: argparse.Namespace) -> int:
     }
     keep_settings(folder, settings)
     print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}\n{folder}, {device}", file=stream)
+    if note := uncounted_objects(source):
+        print(note, file=stream)
     with TrainingLog(folder, stream, recipe.epochs) as log:
         try:
             with interruptible(log.say, at_once=True):

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from scaling_lab.errors import UserError
+from scaling_lab.machine import free_memory
 
 # So many batches of each reader are asked for before they are needed.
 AHEAD = 2
@@ -49,9 +50,9 @@ def read_ahead(
 ) -> Generator[tuple[np.ndarray, Any]]:
     """Yield what `read` makes of the numbers 0 to `batches` - 1, in this order: pixels of `shape`, and the rest.
 
-    The pixels are to be used before the next batch is asked for. A UserError that a reader raises is raised here, and a
-    MemoryError. Raises LostReader where a reader cannot be started or is lost, and RuntimeError with the traceback of any
-    other error.
+    The pixels are to be used before the next batch is asked for. A UserError or MemoryError of a reader is raised here, and
+    MemoryError before anything is read where there is no room for the batches. Raises LostReader where a reader cannot be
+    started or is lost, and RuntimeError with the traceback of any other error.
     """
     readers: list[_Reader] = []
     owner = os.getpid()
@@ -86,13 +87,12 @@ def _slots(workers: int) -> int:
 
 def _memory(shape: tuple[int, int, int, int], count: int) -> np.ndarray:
     """Give memory for `count` batches that forked processes share; the system takes a page when it is first written to."""
-    size = count * math.prod(shape)
-    try:
-        return np.frombuffer(mmap.mmap(-1, size), dtype=np.uint8).reshape(count, *shape)
-    except OSError as error:
-        raise LostReader(
-            f"{size / 1e6:,.0f} MB for {count} batches, to read ahead, cannot be had: {error.strerror}; {_ADVICE}"
-        ) from None
+    size, free = count * math.prod(shape), free_memory()
+    if size > free:
+        raise MemoryError(
+            f"{count} batches that are read ahead take {size / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free; {_ADVICE}"
+        )
+    return np.frombuffer(mmap.mmap(-1, size), dtype=np.uint8).reshape(count, *shape)
 
 
 class _Reader:

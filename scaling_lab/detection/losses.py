@@ -96,7 +96,7 @@ def _by_level(outputs: Sequence[Tensor], per_position: int, matches: Matches) ->
     level_P = torch.bucketize(matches.anchor_P, torch.tensor(ends, device=matches.anchor_P.device), right=True)
     # All levels' numbers of positives are waited for once.
     counts = (level_P[:, None] == torch.arange(len(ends), device=level_P.device)).sum(dim=0).tolist()
-    of_levels = level_P.argsort(stable=True).split(counts)
+    of_levels = torch.split(level_P.argsort(stable=True), counts)
     levels = []
     for rows_Q, first, (_, width) in zip(of_levels, [0, *ends], sizes, strict=False):
         within_Q = matches.anchor_P[rows_Q] - first
