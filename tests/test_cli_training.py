@@ -144,6 +144,28 @@ def test_what_ends_one_of_two_processes_ends_the_command_with_its_reason(
     assert multiprocessing.active_children() == []
 
 
+def test_a_reader_that_is_killed_ends_the_command_with_its_reason_and_the_checkpoint_stays(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, options = TrainingLog.step, ["--set", "epochs=3", "--set", "batch_size=2", "--workers", "1"]
+
+    def killed(log: TrainingLog, step: Mapping[str, float]) -> None:
+        keep(log, step)
+        if (step["epoch"], step["step"]) == (2, 1):
+            (reader,) = multiprocessing.active_children()
+            reader.kill()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingLog, "step", killed)
+        assert _train(*options) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("scaling-lab: a process that reads images was ended by SIGKILL")
+    assert line.endswith("runs/train/small holds 1 of 3 epochs; the same command goes on from there")
+    assert multiprocessing.active_children() == []
+    assert _train(*options) == 0
+    assert [line["epoch"] for line in _epochs("runs/train/small")] == [1, 2, 3]
+
+
 def _step(epoch: int, step: int) -> dict[str, float]:
     """A step of an epoch of 10, with batches of 4 images and half a second each."""
     seen = {"epoch": epoch, "step": step, "steps": 10, "images": 4}

@@ -1,7 +1,7 @@
 """The command line: one verb for each thing a user does. It reads arguments and prints; each verb imports its branch.
 
 A UserError becomes one line and exit code 2, and so does what the system says of a file, such as "Permission denied" or "No
-space left on device"; Ctrl-C becomes exit code 130.
+space left on device"; Ctrl-C, SIGTERM and SIGHUP become exit code 130.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from scaling_lab.cli import (
     weights,
 )
 from scaling_lab.cli.streams import discard_output, prepare_streams
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
 from scaling_lab.files import is_of_files, said
+from scaling_lab.study.signals import interruptible
 
 _NO_READER = 141  # as a shell says of a program that the system ends for it
 
@@ -63,9 +64,13 @@ def _run(arguments: list[str] | None) -> int:
         options, unknown = _parser().parse_known_args(arguments)
         if unknown:  # by the verb's own parser, whose usage says what there is
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return int(options.verb(options) or 0)
+        # Before a verb has begun to listen for itself, too, and where it never does: what it has started is ended.
+        with interruptible(lambda text: print(text, file=sys.stderr, flush=True), at_once=True):
+            return int(options.verb(options) or 0)
     except UserError as error:
         return _refuse(str(error))
+    except MemoryError as error:
+        return _refuse(f"memory does not suffice: {first_line(error)}")
     except KeyboardInterrupt:
         return 130
     except OSError as error:

@@ -14,7 +14,7 @@ from scaling_lab.console import decimals, text_table
 
 if TYPE_CHECKING:
     from scaling_lab.study.forecast import Forecast
-    from scaling_lab.study.plan import Detectable, Places, Plan
+    from scaling_lab.study.plan import Detectable, Places, Plan, Reading
     from scaling_lab.study.survey import Survey
 
 _INDENT = 12
@@ -76,6 +76,7 @@ def plan_text(plan: Plan) -> str:
         *_earlier(plan),
         ("machine", _places(plan.places)),
         *_disk(plan),
+        *_reading(plan.reading),
         ("seeds", _detectable(plan)),
         *([("finalists", _differences(plan, plan.detectable_finalists))] if plan.detectable_finalists else []),
         *_time(plan),
@@ -166,6 +167,17 @@ def _disk(plan: Plan) -> list[tuple[str, str]]:
     disk = plan.disk
     each = f"checkpoint {_bytes(*disk.checkpoint)}, weights {_bytes(*disk.weights)} a trial"
     return [("disk", f"{each}; {_bytes(disk.total)} to write in all, {_bytes(disk.free)} free")]
+
+
+def _reading(reading: Reading | None) -> list[tuple[str, str]]:
+    """Say what reading ahead takes of the memory; of /dev/shm it takes nothing."""
+    if reading is None:
+        return []
+    words = "1 process" if reading.readers == 1 else f"{reading.readers} processes"
+    words += f" a trial, batches of {_bytes(reading.batch)}: {_bytes(reading.trial)} of memory a trial"
+    words += f", {_bytes(reading.trial * reading.at_once)} at once" if reading.at_once > 1 else ""
+    free = "" if reading.free is None else f", {_bytes(reading.free)} free"
+    return [("reading", f"{words}{free}; no shared memory (/dev/shm)")]
 
 
 def _detectable(plan: Plan) -> str:

@@ -109,26 +109,35 @@ def _train(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     from scaling_lab.cli.training_log import TrainingLog
+    from scaling_lab.data.readers import LostReader
     from scaling_lab.study.signals import interruptible
+    from scaling_lab.training.evaluation import uncounted_objects
     from scaling_lab.training.together import train_together
 
     stream = sys.stderr if options.json else sys.stdout
     spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
     words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
-    print("\n".join([*words, f"{folder}, {run['device']}"]), file=stream)
+    note = uncounted_objects(source)
+    print("\n".join([*words, f"{folder}, {run['device']}", *([note] if note else [])]), file=stream)
     try:
         with TrainingLog(folder, stream, epochs) as log:
             try:
                 with interruptible(log.say, at_once=True):
                     metrics = train_together(options.processes, report=log.epoch, progress=log.step, **run)
             except KeyboardInterrupt:
-                again = "goes on from there" if log.epochs_done else "begins anew"
-                log.say(f"stopped: {folder} holds {log.epochs_done} of {epochs} epochs; the same command {again}")
+                log.say(f"stopped: {_kept(folder, log.epochs_done, epochs)}")
                 return 130
+            except LostReader as error:
+                raise UserError(f"{error}; {_kept(folder, log.epochs_done, epochs)}") from None
     except WriteError as error:
         raise UserError(f"{error}; what was finished is kept, the same command goes on") from error
     _print_result(options, folder, metrics, stream is sys.stderr)
     return 0
+
+
+def _kept(folder: Path, done: int, epochs: int) -> str:
+    again = "goes on from there" if done else "begins anew"
+    return f"{folder} holds {done} of {epochs} epochs; the same command {again}"
 
 
 def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[str, Any], as_json: bool) -> None:

@@ -68,7 +68,7 @@ def add_verbs(verbs: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from scaling_lab.data import parse_source
-    from scaling_lab.training.evaluation import SUMMARY, evaluate
+    from scaling_lab.training.evaluation import SUMMARY, evaluate, uncounted_objects
 
     source = parse_source(options.data)
     device = usable_device(options.device)
@@ -81,6 +81,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(
             f"{source.length('val')} held-out images of {options.data} at {size[0]} x {size[1]} px; {rule}", flush=True
         )
+        if note := uncounted_objects(source):
+            print(note, flush=True)
     result = evaluate(
         detector,
         source,

@@ -172,6 +172,8 @@ def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels,
         rows_BHX /= np.tile(std_C.numpy(), width)
         images_BCHW = rows_BHX.reshape(values_BHWC.shape).transpose(0, 3, 1, 2)
     else:
+        if pixels_BCHW.device.type == "cpu" and device.type == "cuda":
+            pixels_BCHW = pixels_BCHW.pin_memory()  # the copy to the GPU is then not waited for
         images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
         images_BCHW.sub_(mean_C[:, None, None].to(device)).div_(std_C[:, None, None].to(device))
     if pixels.fill == "mean":

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from scaling_lab.data.entries import Entry
 from scaling_lab.data.images import BrokenImage
 from scaling_lab.data.on_disk import OnDisk
+from scaling_lab.data.readers import read_ahead
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,48 +27,44 @@ Skipped = dict[str, str]
 
 
 def read_batches(plan: Batches, source: OnDisk) -> Iterator[Read]:
-    """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch; note in `plan.skipped` what was left out."""
+    """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch; note in `plan.skipped` what was left out.
+
+    With workers, the pixels' memory is used again when the next batch is asked for.
+    """
     images = _Images(plan, source)
+    shape = (images.most, *plan.image_size, 3)
+    read: Generator[tuple[np.ndarray, tuple[list[Example], Skipped]]]
     if plan.workers == 0:
-        for indices in plan.indices():
-            read, skipped = images.read(indices)
+        blank = ((number, np.empty(shape, dtype=np.uint8)) for number in range(len(plan)))
+        read = ((pixels, images.read(number, pixels)) for number, pixels in blank)
+    else:
+        read = read_ahead(images.read, len(plan), shape=shape, workers=plan.workers)
+    with closing(read):
+        for pixels_BHWC, (examples, skipped) in read:
             plan.skipped.update(skipped)
-            yield read
-        return
-    loader = DataLoader(
-        _Chunks(images),
-        batch_size=None,
-        sampler=plan.indices(),
-        num_workers=plan.workers,
-        pin_memory=plan.device.type == "cuda",
-        # Its own: the loader would else draw from torch's global stream, and training would depend on `workers`.
-        generator=torch.Generator(),
-    )
-    for chunk in loader:
-        if isinstance(chunk, str):
-            raise UserError(chunk)
-        read, skipped = chunk
-        plan.skipped.update(skipped)
-        yield read
+            pixels_BCHW = torch.from_numpy(pixels_BHWC[: len(examples)].transpose(0, 3, 1, 2))
+            yield pixels_BCHW, examples
 
 
 class _Images:
     def __init__(self, plan: Batches, source: OnDisk) -> None:
         self._plan, self._source = plan, source
         self._entries = source.entries(plan.split)
+        self._indices = plan.indices()
+        self.most = max(map(len, self._indices), default=0)
 
-    def read(self, indices: list[int]) -> tuple[Read, Skipped]:
-        """Read one batch, and say what was left out of it."""
+    def read(self, number: int, pixels_BHWC: np.ndarray) -> tuple[list[Example], Skipped]:
+        """Read one batch into memory for it, which may have more images; say what was left out of it."""
         examples = []
         skipped: Skipped = {}
-        pixels_BHWC = np.zeros((len(indices), *self._plan.image_size, 3), dtype=np.uint8)
-        for b, wanted in enumerate(indices):
+        pixels_BHWC[:] = 0
+        for b, wanted in enumerate(self._indices[number]):
             index, entry, image = self._whole(wanted, skipped)
             example = self._plan.example(index, entry.image_id, entry.size, entry.boxes, entry.labels)
             height, width = example.placement.filled
             pixels_BHWC[b, :height, :width] = example.placement.pixels(image)
             examples.append(example)
-        return (torch.from_numpy(pixels_BHWC.transpose(0, 3, 1, 2)), examples), skipped
+        return examples, skipped
 
     def _whole(self, wanted: int, skipped: Skipped) -> tuple[int, Entry, Image.Image]:
         """Read an image; where it is broken and may be skipped, the next one of the split that is not."""
@@ -87,16 +84,3 @@ class _Images:
         raise UserError(
             f"none of the {len(self._entries)} training images can be read; the last: {list(skipped.values())[-1]}"
         )
-
-
-class _Chunks(Dataset[tuple[Read, Skipped] | str]):
-    """One batch for a list of indices, or a message where it cannot be read: exceptions lose their class on the way."""
-
-    def __init__(self, images: _Images) -> None:
-        self._images = images
-
-    def __getitem__(self, indices: list[int]) -> tuple[Read, Skipped] | str:
-        try:
-            return self._images.read(indices)
-        except UserError as error:
-            return str(error)

@@ -94,9 +94,11 @@ def _by_level(outputs: Sequence[Tensor], per_position: int, matches: Matches) ->
     sizes = [(output.shape[2], output.shape[3]) for output in outputs]
     ends = list(itertools.accumulate(height * width * per_position for height, width in sizes))
     level_P = torch.bucketize(matches.anchor_P, torch.tensor(ends, device=matches.anchor_P.device), right=True)
+    # All levels' numbers of positives are waited for once.
+    counts = (level_P[:, None] == torch.arange(len(ends), device=level_P.device)).sum(dim=0).tolist()
+    of_levels = torch.split(level_P.argsort(stable=True), counts)
     levels = []
-    for number, (first, (_, width)) in enumerate(zip([0, *ends], sizes, strict=False)):
-        (rows_Q,) = (level_P == number).nonzero(as_tuple=True)
+    for rows_Q, first, (_, width) in zip(of_levels, [0, *ends], sizes, strict=False):
         within_Q = matches.anchor_P[rows_Q] - first
         position_Q = within_Q // per_position
         at = (within_Q % per_position, position_Q // width, position_Q % width)

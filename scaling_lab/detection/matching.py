@@ -1,14 +1,20 @@
 """Which anchor is to find which object. Only the positives are written down: every other anchor is background.
 
-Shapes: B batch, A anchors of an image, N places for objects in an image (unused ones have label -1), P positives.
+Shapes: B batch, A anchors of an image, N places for objects in an image (unused ones have label -1), P positives; b and n
+are the images and places of one piece, whose overlaps with all anchors are in memory together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+# So many overlaps, of one object with one anchor, are taken at once; about four tensors of that size are alive together.
+# A processor is fastest where they stay in its cache. A GPU is, where few pieces have to be started.
+PIECE = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +30,50 @@ class Matches:
 def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold: float = 0.5) -> Matches:
     """Match an anchor to the object it overlaps most, if their IoU reaches `threshold`, and each object's best anchor to it.
 
-    There is no band of ignored anchors (google/automl efficientdet, tf2/anchors.py, AnchorLabeler).
+    There is no band of ignored anchors (google/automl efficientdet, tf2/anchors.py, AnchorLabeler). Memory grows with the
+    anchors of the batch, and not with its objects: those are taken in pieces.
     """
+    images, places = labels_BN.shape
+    anchors = len(anchors_A4)
     real_BN = labels_BN >= 0
-    iou_BNA = _iou(boxes_BN4.float(), anchors_A4).masked_fill_(~real_BN[:, :, None], -1.0)
-    best_BA, object_BA = iou_BNA.max(dim=1)
-    positive_BA = best_BA >= threshold
-    image_F, object_F = real_BN.nonzero(as_tuple=True)
-    anchor_F = iou_BNA.argmax(dim=2)[image_F, object_F]
-    # Where two objects have the same best anchor, the first keeps it: so the later are written before.
-    image_F, object_F, anchor_F = image_F.flip(0), object_F.flip(0), anchor_F.flip(0)
-    for image, number, anchor in zip(image_F.tolist(), object_F.tolist(), anchor_F.tolist(), strict=True):
-        object_BA[image, anchor] = number
-    positive_BA[image_F, anchor_F] = True
-    image_P, anchor_P = positive_BA.nonzero(as_tuple=True)
+    best_BA = anchors_A4.new_full((images, anchors), -1.0)
+    object_BA = torch.zeros((images, anchors), dtype=torch.int64, device=anchors_A4.device)
+    anchor_BN = torch.zeros_like(labels_BN)
+    for of in _pieces(real_BN, anchors):
+        iou_bnA = _iou(boxes_BN4[of].float(), anchors_A4).masked_fill_(~real_BN[of][:, :, None], -1.0)
+        anchor_BN[of] = iou_bnA.argmax(dim=2)
+        iou_bA, place_bA = iou_bnA.max(dim=1)
+        # Of equal overlaps the first object's counts, as it does within a piece.
+        better_bA = iou_bA > best_BA[of[0]]
+        object_BA[of[0]] = torch.where(better_bA, place_bA + of[1].start, object_BA[of[0]])
+        best_BA[of[0]] = torch.maximum(iou_bA, best_BA[of[0]])
+    # Where two objects have the same best anchor, the first keeps it.
+    place_N = torch.arange(places, device=labels_BN.device)
+    place_BN = torch.where(real_BN, place_N, places)
+    owner_BA = torch.full_like(object_BA, places).scatter_reduce_(1, anchor_BN, place_BN, "amin")
+    owned_BA = owner_BA < places
+    image_P, anchor_P = ((best_BA >= threshold) | owned_BA).nonzero(as_tuple=True)
+    object_BA = torch.where(owned_BA, owner_BA, object_BA)
     return Matches(image_P=image_P, anchor_P=anchor_P, object_P=object_BA[image_P, anchor_P])
+
+
+def _pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:
+    """Give images and places whose overlaps are taken at once.
+
+    On a processor image by image, without the unused places at the end. On a GPU all images together: how many objects each
+    has would have to be waited for.
+    """
+    images, places = real_BN.shape
+    if real_BN.device.type == "cpu":
+        step = max(1, PIECE["cpu"] // anchors)
+        ends_B = (real_BN * torch.arange(1, places + 1)).amax(dim=1).tolist()
+        groups = [(slice(image, image + 1), end) for image, end in enumerate(ends_B)]
+    else:
+        step = max(1, PIECE["cuda"] // (images * anchors))
+        groups = [(slice(0, images), places)]
+    for group, end in groups:
+        for first in range(0, end, step):
+            yield group, slice(first, min(first + step, end))
 
 
 def _iou(boxes_BN4: Tensor, anchors_A4: Tensor) -> Tensor:

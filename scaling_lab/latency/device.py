@@ -9,11 +9,11 @@ import platform
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
 import psutil
 import torch
 
+from scaling_lab import machine
 from scaling_lab.latency.conditions import Conditions
 
 
@@ -46,17 +46,7 @@ def free_memory(device: str) -> int:
     """Give the bytes that are free on a device, or in this machine."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
-    return min(int(psutil.virtual_memory().available), _left_of_the_container())
-
-
-def _left_of_the_container() -> int:
-    """Give what this process's container has left of its memory; much, where it has no limit."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        most, used = (folder / name for name in ("memory.max", "memory.current"))
-        return int(most.read_text()) - int(used.read_text())
-    except (OSError, ValueError):  # "max", or another system
-        return 2**62
+    return machine.free_memory()
 
 
 # --- others ----------------------------------------------------------------------------------------------------------

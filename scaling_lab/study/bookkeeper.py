@@ -98,11 +98,12 @@ class Bookkeeper:
         self._proposals.result(trial, outcome.state, outcome.metrics)
         self.progress.ended(trial, outcome)
 
-    def lost(self, trial: int) -> None:
+    def lost(self, trial: int, reason: str | None = None) -> None:
         """Note that a trial's worker was lost, maybe before it started, and that it will be started again."""
         if trial in self._running:
             self._running[trial].pause()
-        self.progress.say(f"trial {trial:>3} has lost its worker; it is started again from its last checkpoint")
+        what = f"trial {trial:>3} has lost its worker" + (f" ({reason})" if reason else "")
+        self.progress.say(f"{what}; it is started again from its last checkpoint")
 
     def overdue(self) -> list[int]:
         """Give the trials that are past their time."""

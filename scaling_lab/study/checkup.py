@@ -15,11 +15,13 @@ from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError
 from scaling_lab.study.node_facts import Facts, gather
 from scaling_lab.study.processes import make_mark, watched
-from scaling_lab.study.ray_executor import Resources, check_reachable, connected
+from scaling_lab.study.ray_executor import Resources, check_address, check_reachable, connected
 
 # A node that imports torch from a slow shared disk takes minutes.
 _PATIENCE = 300.0
 _LEAST_FREE = 10**9
+# NVIDIA's advice for containers with several GPUs, which share memory through NCCL; Docker gives 64 MB.
+_LEAST_SHARED = 2**30
 
 # Where a node says at which ports its daemons listen.
 _PORTS = ("NodeManagerPort", "ObjectManagerPort", "MetricsExportPort", "RuntimeEnvAgentPort")
@@ -50,6 +52,7 @@ def check_up(*, address: str | None, storage: Path, nodes: int = 1) -> list[Chec
         raise UserError(f"--nodes is {nodes}; this machine is one: --address names a cluster")
     deadline = time.monotonic() + _PATIENCE
     if address is not None:
+        check_address(address)
         _wait_for(address, deadline if nodes > 1 else 0.0)
     with _asked(storage) as (folder, token):
         mark = make_mark()
@@ -162,6 +165,7 @@ def _judge(name: str, facts: Facts, own: Facts, node: Mapping[str, Any], folder:
             storage is not None,
             f"mount one folder at {folder.parent} on all nodes, writable, or give another --storage",
         ),
+        _shared_memory(name, facts),
         check("disk", disk, facts.free < _LEAST_FREE, f"make room on the disk of {folder.parent}"),
         check(
             "gpus",
@@ -176,6 +180,16 @@ def _judge(name: str, facts: Facts, own: Facts, node: Mapping[str, Any], folder:
             "set RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN before ray start on every node: whoever reaches it runs code",
         ),
     ]
+
+
+def _shared_memory(name: str, facts: Facts) -> Check:
+    """Look at /dev/shm. Image readers take nothing of it, and Ray's store, where it does not fit, lies on the disk."""
+    space, wanted = facts.shared_memory, _LEAST_SHARED if facts.gpus > 1 else 0
+    found = "none" if space is None else f"{space.free / 1e6:,.0f} of {space.total / 1e6:,.0f} MB free in /dev/shm"
+    uses = f"{facts.gpus} GPUs want {wanted / 1e6:,.0f} MB" if wanted else "none is needed: images are read without it"
+    is_short = wanted > (0 if space is None else space.free)
+    advice = "start the container with --shm-size=1g, or with ipc: host (in Kubernetes: a volume in memory at /dev/shm)"
+    return Check(node=name, check="shared memory", found=f"{found}; {uses}", advice=advice if is_short else None)
 
 
 def _code(facts: Facts, own: Facts) -> str:

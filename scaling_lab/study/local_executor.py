@@ -14,7 +14,15 @@ from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.time_limit import not_now, raising
-from scaling_lab.study.trial import MeasureLatency, Objective, Refused, Stopped, run_trial
+from scaling_lab.study.trial import (
+    LOST_WORKER_RETRIES,
+    MeasureLatency,
+    Objective,
+    Outcome,
+    Refused,
+    Stopped,
+    run_trial,
+)
 
 
 def run_locally(
@@ -57,17 +65,25 @@ def _run(
             if not goes_on:
                 raise Refused
 
-    bookkeeper.started(proposal)
-    bookkeeper.tick()  # nothing else is said before the first epoch has ended
-    outcome = run_trial(
-        objective,
-        spec=proposal.spec,
-        seed=proposal.seed,
-        folder=bookkeeper.folder.trial(proposal.trial),
-        report=report,
-        before=time if proposal.is_timed else None,
-        limit=lambda folder: raising(trial_seconds),
-    )
+    def run() -> Outcome:
+        bookkeeper.started(proposal)
+        bookkeeper.tick()  # nothing else is said before the first epoch has ended
+        return run_trial(
+            objective,
+            spec=proposal.spec,
+            seed=proposal.seed,
+            folder=bookkeeper.folder.trial(proposal.trial),
+            report=report,
+            before=time if proposal.is_timed else None,
+            limit=lambda folder: raising(trial_seconds),
+        )
+
+    outcome = run()
+    for _ in range(LOST_WORKER_RETRIES):
+        if outcome.kind != "lost_worker":
+            break
+        bookkeeper.lost(proposal.trial, outcome.message)
+        outcome = run()
     if outcome.state != "refused":
         bookkeeper.ended(proposal.trial, outcome)
 

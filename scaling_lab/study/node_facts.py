@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scaling_lab.machine import Space, shared_memory
 from scaling_lab.study.provenance import git_state, versions
 
 _PACKAGES = ("python", "scaling-lab", "ray", "torch", "timm", "optuna")
@@ -18,7 +19,8 @@ _LISTENS = "0A"
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A node's facts. `storage` says what is wrong with the shared folder, `free` are bytes on its disk.
+    """A node's facts. `storage` says what is wrong with the shared folder, `free` are bytes on its disk, and
+    `shared_memory` is what /dev/shm has.
 
     `gpus` are those that torch sees; `listening` the addresses beyond loopback at which Ray listens.
     """
@@ -30,6 +32,7 @@ class Facts:
     source: str
     storage: str | None
     free: int
+    shared_memory: Space | None
     gpus: int
     has_token: bool
     listening: tuple[str, ...]
@@ -51,6 +54,7 @@ def gather(folder: Path, *, asked: str, name: str, ports: Iterable[int]) -> Fact
         source=source_digest(),
         storage=_try_storage(folder, asked, name),
         free=_free(folder),
+        shared_memory=shared_memory(),
         gpus=_gpus(),
         has_token=is_token_auth_enabled(),
         listening=tuple(sorted(_beyond_loopback(set(ports)))),

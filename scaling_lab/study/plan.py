@@ -85,6 +85,20 @@ class Disk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the images that are read ahead take: bytes of a trial's memory for its `readers`, at the largest image size.
+
+    `free` are those of this machine; None where trials run elsewhere.
+    """
+
+    readers: int
+    batch: int
+    trial: int
+    at_once: int
+    free: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Detectable:
     """The smallest true difference between two architectures with `seeds` each that a t-test finds four times in five.
 
@@ -119,6 +133,7 @@ class Plan:
     earlier: Earlier | None
     time: Forecast | None
     disk: Disk | None
+    reading: Reading | None
     detectable: Detectable
     detectable_finalists: Detectable | None
     notes: tuple[str, ...]

@@ -6,6 +6,7 @@ It writes nothing into a run's folder, and no trial starts: up to three architec
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import check_whole
+from scaling_lab.data.readers import memory_size
 from scaling_lab.errors import UserError
+from scaling_lab.machine import free_memory
 from scaling_lab.runs import ENDED, RunFolder, Runs
 from scaling_lab.study.costs import Count
 from scaling_lab.study.forecast import Forecast, between, forecast, picks, time_architectures
 from scaling_lab.study.job import Job, check_folder, check_same_protocol, choose, with_data
 from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import StudyFile
-from scaling_lab.study.plan import Detectable, Disk, Earlier, Places, Plan, Trials
-from scaling_lab.study.ray_executor import Resources, cluster_machines, cores
+from scaling_lab.study.plan import Detectable, Disk, Earlier, Places, Plan, Reading, Trials
+from scaling_lab.study.ray_executor import Resources, check_address, cluster_machines, cores
 from scaling_lab.study.runner import training_objective
 from scaling_lab.study.sampling import make_sampler
 from scaling_lab.study.study import Study
@@ -59,6 +62,7 @@ def make_plan(
     earlier = planning.earlier()
     left, finals, trials = planning.trials()
     disk = planning.disk([*left, *finals], places)
+    reading = planning.reading(places)
     time = planning.time(left, finals, places, measure=measure)
     job = planning.job
     sd = None if earlier is None else earlier.sd
@@ -75,6 +79,7 @@ def make_plan(
         earlier=earlier,
         time=time,
         disk=disk,
+        reading=reading,
         detectable=Detectable.of(trials.seeds, sd=sd),
         detectable_finalists=None if finalists is None else Detectable.of(len(finalists.seeds), sd=sd),
         notes=tuple(planning.notes),
@@ -257,6 +262,32 @@ class _Planning:
             free=free,
         )
 
+    def reading(self, places: Places) -> Reading | None:
+        """Say what reading ahead takes; None where images are made, or are read in the training process itself."""
+        study, training = self.job.study, training_objective(self.job.study)
+        readers = training.threads - 1
+        if study.data.kind == "shapes" or not self.has_batch or not readers or not self.space.within:
+            return None
+        height, width = max((each.spec.image_size for each in self.space.within), key=math.prod)
+        own_images = -(-study.recipe.batch_size // training.workers)
+        shape = (own_images, height, width, 3)
+        batches = study.data.length("train") // study.recipe.batch_size
+        trial = training.workers * memory_size(shape, workers=readers, batches=batches)
+        at_once = max(1, places.at_once)
+        found = Reading(
+            readers=readers * training.workers,
+            batch=math.prod(shape),
+            trial=trial,
+            at_once=at_once,
+            free=free_memory() if places.where == "this machine" else None,
+        )
+        if found.free is not None and trial * at_once > found.free:
+            self.problems.append(
+                f"the images that are read ahead take {trial * at_once / 1e9:.3g} GB of memory, which has "
+                f"{found.free / 1e9:.3g} GB free; lower cpus_per_trial, whose cores but one read images"
+            )
+        return found
+
     def time(
         self, left: Sequence[Architecture], finals: Sequence[Architecture], places: Places, *, measure: bool
     ) -> Forecast | None:
@@ -304,6 +335,8 @@ class _Planning:
 
 
 def _check_choices(*, address: str | None, cpus: int | None, gpus: int | None, points: int) -> None:
+    if address is not None:
+        check_address(address)
     for name, value in (("cpus", cpus), ("gpus", gpus)):
         if value is not None and address is not None:
             raise UserError(f"--{name} {value} is for one machine; the cluster at {address} has its own")

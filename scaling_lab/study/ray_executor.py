@@ -97,6 +97,8 @@ def cores() -> int:
 
 def check_choices(*, executor: str, address: str | None, cpus: int | None) -> None:
     """Refuse what would have no effect, and cores that this machine has not. Raises UserError."""
+    if address is not None:
+        check_address(address)
     for name, value in (("address", address), ("cpus", cpus)):
         if value is not None and executor == "local":
             raise UserError(
@@ -164,13 +166,26 @@ def _machines(ray: Any) -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
+def check_address(address: str, name: str = "--address") -> None:
+    """Raise UserError for what is no address of a cluster that this machine is part of."""
+    host, _, port = address.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+    if address != "auto" and not (host and is_port and "/" not in address):
+        raise UserError(
+            f"{name} is {address!r}; allowed are auto, on a machine of a running Ray cluster, and the HOST:PORT of the "
+            "cluster's head, such as 10.0.0.5:6379"
+        )
+
+
 def check_reachable(address: str) -> None:
     """Say at once what Ray would say after minutes."""
+    check_address(address)
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or "/" in address:  # "auto", or an address in words of Ray's own
+        check_address(address, "RAY_ADDRESS")
+    if address == "auto":  # of a Ray that was started on this machine
         return
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:

@@ -15,8 +15,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Callable[[], bool]]:
     """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt at once, or give what tells that one has come.
 
-    The first signal is answered with a line, for a clean stop takes seconds; the second interrupts in any case. Outside
-    the main thread, which alone can handle signals, nothing changes.
+    The first signal is answered with a line, for a clean stop takes seconds; the second interrupts in any case. SIGHUP stays
+    ignored where it is, as by nohup. Outside the main thread, which alone can handle signals, nothing changes.
     """
     seen: list[int] = []
 
@@ -32,7 +32,9 @@ def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Call
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, handle) for number in STOPPING}
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    heard = [number for number in STOPPING if number != signal.SIGHUP or hangs_up]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield lambda: bool(seen)
     finally:

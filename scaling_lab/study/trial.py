@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.readers import LostReader
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
 from scaling_lab.study.time_limit import TimeUp
@@ -30,6 +31,9 @@ Report = Callable[[dict[str, Any]], None]
 
 # No trial's fault, and every further one would fail so: it ends the session, and the trial is to go on.
 DISK_FULL = "disk_full"
+
+# A trial that has lost its worker, or a process that reads its images, is started again so many times by itself.
+LOST_WORKER_RETRIES = 2
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and gives the final
 # metrics. A folder with a checkpoint.pt is to be continued from it. On Ray, where a trial takes several workers, it is called
@@ -159,6 +163,8 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, Failure):
         return error.kind, str(error)
     first = str(error).strip().partition("\n")[0]
+    if isinstance(error, LostReader):
+        return "lost_worker", str(error)
     if _is_of_disk(error):
         return DISK_FULL, first
     if isinstance(error, UserError):

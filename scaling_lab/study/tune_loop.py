@@ -28,12 +28,19 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.readers import LostReader
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.proposal import Proposal
 from scaling_lab.study.time_limit import past, traced
-from scaling_lab.study.trial import MeasureLatency, Objective, Outcome, Stopped, device_name, run_trial
-
-_LOST_WORKER_RETRIES = 2
+from scaling_lab.study.trial import (
+    LOST_WORKER_RETRIES,
+    MeasureLatency,
+    Objective,
+    Outcome,
+    Stopped,
+    device_name,
+    run_trial,
+)
 
 # A worker that is stopped has so long to put its trial away. Tune's own two seconds are short for a trial that ends its
 # loaders' processes, and the next trial, which waits for the worker, would be lost without a word.
@@ -91,7 +98,7 @@ def run_on_tune(
                 storage_path=str(storage),
                 verbose=0,
                 callbacks=[_Events(bookkeeper, proposed, is_interrupted)],
-                failure_config=tune.FailureConfig(max_failures=_LOST_WORKER_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
             ),
         )
         with warnings.catch_warnings():
@@ -142,6 +149,8 @@ def _make_trainable(
         if outcome.state == "stopped":
             # Tune asked for it and waits for this thread to end; another report would wait for Tune, and for ever.
             raise SystemExit(0)
+        if outcome.kind == "lost_worker":
+            raise LostReader(outcome.message)  # as if this worker were lost: Tune starts the trial again
         # As text: Tune keeps statistics of every number that it is told.
         tune.report({"event": json.dumps({"outcome": outcome.to_dict()})})
         if outcome.kind in DAMAGING:
@@ -282,7 +291,7 @@ class _Events(tune.Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         with _leaving():
-            self._bookkeeper.lost(trial.config["trial"])
+            self._bookkeeper.lost(trial.config["trial"], _lost_reader(_last_failure(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         number = trial.config["trial"]
@@ -298,12 +307,26 @@ class _Events(tune.Callback):  # type: ignore[misc]
 
 def _lost(trial: Trial) -> Outcome:
     """Say how a trial ends whose worker was lost time and again; Ray knows of those that it has killed itself."""
-    times = f"its worker was lost {_LOST_WORKER_RETRIES + 1} times"
-    last = Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure #")[2]
+    times = f"its worker was lost {LOST_WORKER_RETRIES + 1} times"
+    last = _last_failure(trial)
     if "low on memory" in last:
         message = f"{times}, the last time because the machine had too little memory left"
         return Outcome(state="failed", kind="out_of_memory", message=message)
-    return Outcome(state="failed", kind="lost_worker", message=f"{times}; was it killed for its memory?")
+    reason = _lost_reader(last)
+    message = f"{times}, the last time because {reason}" if reason else f"{times}; was it killed for its memory?"
+    return Outcome(state="failed", kind="lost_worker", message=message)
+
+
+def _last_failure(trial: Trial) -> str:
+    """Give what Ray has written about a trial's last failure."""
+    return Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure #")[2]
+
+
+def _lost_reader(failure: str) -> str | None:
+    """Give the message of a lost reader, where that is what a failure was."""
+    return (
+        failure.rpartition(f"{LostReader.__name__}: ")[2].partition("\n")[0] if LostReader.__name__ in failure else None
+    )
 
 
 class _Leave(BaseException):

@@ -5,6 +5,7 @@ Shapes: D detections of all images. APs are 0 to 100, averaged over IoU .50:.95 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
 from scaling_lab.model.class_names import difference, places_by_name
 
+# So many detections of an image count, as in COCO's AP.
+MOST_DETECTIONS = 100
 # What COCO's summary holds, in its order: AP, and recall with 1, 10 and 100 detections an image.
 SUMMARY = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
@@ -71,6 +74,19 @@ def evaluate(
         progress(len(loader), len(loader))
 
     return average_precision(source.ground_truth("val"), predict(detector.to(device), source, counted()))
+
+
+def uncounted_objects(source: Source) -> str | None:
+    """Say where held-out images have more objects than detections count; None where none has."""
+    per_image = Counter(each["image_id"] for each in source.ground_truth("val")["annotations"] if not each["iscrowd"])
+    crowded = [count for count in per_image.values() if count > MOST_DETECTIONS]
+    if not crowded:
+        return None
+    which = "1 held-out image has" if len(crowded) == 1 else f"{len(crowded)} held-out images have"
+    return (
+        f"{which} more than {MOST_DETECTIONS} objects (up to {max(crowded):,}): only the {MOST_DETECTIONS} best "
+        "detections of an image count, so that AP cannot reach 100"
+    )
 
 
 def class_categories(num_classes: int, source: Source, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
@@ -126,7 +142,8 @@ def predict(
         class_logits, box_deltas = detector(batch.images_BCHW)
         size = (int(batch.images_BCHW.shape[2]), int(batch.images_BCHW.shape[3]))
         limits_B2 = batch.sizes_B2 * batch.scales_B[:, None]
-        found = detect(class_logits, box_deltas, detector.spec, size, candidates=candidates, limits_B2=limits_B2)
+        limits: Any = {"candidates": candidates, "most": MOST_DETECTIONS, "limits_B2": limits_B2}
+        found = detect(class_logits, box_deltas, detector.spec, size, **limits)
         for image_id, scale, image in zip(batch.image_ids, batch.scales_B.tolist(), found, strict=True):
             boxes_D4 = image.boxes_D4.cpu().double().numpy() / scale
             boxes_D4[:, 2:] -= boxes_D4[:, :2]

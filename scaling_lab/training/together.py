@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
+from scaling_lab.data.readers import LostReader
 from scaling_lab.errors import UserError
 from scaling_lab.training.joining import join
 from scaling_lab.training.recipe import Recipe
@@ -98,7 +99,8 @@ def _work(rank: int, processes: int, threads: int, meeting: str, device: str, se
         with _joined(rank, processes, threads, meeting, device) as own:
             train(device=own, **settings)
     except UserError as error:
-        Path(meeting, f"error-{rank}").write_text(str(error), encoding="utf-8")
+        kind = "lost" if isinstance(error, LostReader) else "error"
+        Path(meeting, f"{kind}-{rank}").write_text(str(error), encoding="utf-8")
         os._exit(1)  # at once, for the others wait
     except BaseException:
         Path(meeting, f"trace-{rank}").write_text(traceback.format_exc(), encoding="utf-8")
@@ -112,5 +114,7 @@ def _raise_first(meeting: Path, error: Exception) -> None:
     """
     for path in sorted(meeting.glob("error-*")):
         raise UserError(path.read_text(encoding="utf-8")) from None
+    for path in sorted(meeting.glob("lost-*")):
+        raise LostReader(path.read_text(encoding="utf-8")) from None
     for path in sorted(meeting.glob("trace-*")):
         raise RuntimeError(f"worker {path.name.rpartition('-')[2]} has failed:\n{path.read_text()}") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from scaling_lab import Anchors
-from scaling_lab.detection import make_anchors, match
+from scaling_lab.detection import make_anchors, match, matching
 from scaling_lab.detection.anchors import decode, encode
 
 CPU = torch.device("cpu")
@@ -99,3 +101,64 @@ def test_every_object_keeps_an_anchor_even_below_the_threshold() -> None:
 def test_images_without_objects_have_no_positives() -> None:
     anchors = make_anchors(Anchors(), 3, (64, 64), ((8, 8),), CPU)
     assert match(anchors, torch.zeros(2, 1, 4), torch.full((2, 1), -1)).image_P.numel() == 0
+
+
+def _plain(anchors_A4: torch.Tensor, boxes_BN4: torch.Tensor, labels_BN: torch.Tensor) -> list[torch.Tensor]:
+    """The formula with all overlaps of a batch at once, and a loop over its objects."""
+    real_BN = labels_BN >= 0
+    iou_BNA = matching._iou(boxes_BN4, anchors_A4).masked_fill_(~real_BN[:, :, None], -1.0)
+    best_BA, object_BA = iou_BNA.max(dim=1)
+    positive_BA = best_BA >= 0.5
+    for image, number in reversed(real_BN.nonzero().tolist()):
+        anchor = iou_BNA[image, number].argmax()
+        object_BA[image, anchor], positive_BA[image, anchor] = number, True
+    image_P, anchor_P = positive_BA.nonzero(as_tuple=True)
+    return [image_P, anchor_P, object_BA[image_P, anchor_P]]
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (1, 0), (5, 12), (1200, 3), (300, 0, 300)])
+@pytest.mark.parametrize("piece", [1, 5000, 1 << 30])
+@pytest.mark.parametrize("ties", [False, True])
+def test_matching_in_pieces_is_the_plain_formula_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, counts: tuple[int, ...], piece: int, ties: bool
+) -> None:
+    monkeypatch.setitem(matching.PIECE, "cpu", piece)
+    anchors = make_anchors(Anchors(scale=1.5), 3, (64, 64), ((8, 8), (4, 4)), CPU)
+    chance = torch.Generator().manual_seed(sum(counts))
+    places = max(1, *counts)
+    corners = torch.rand(len(counts), places, 2, generator=chance) * 45
+    boxes = torch.cat([corners, corners + 4 + torch.rand(corners.shape, generator=chance) * 18], dim=2)
+    if ties:  # many objects have the same box, and boxes lie evenly between anchors
+        boxes = (boxes / 8).round() * 8
+    labels = torch.full((len(counts), places), -1)
+    for image, count in enumerate(counts):
+        labels[image, :count] = 1
+    if places > 4:
+        labels[0, 2] = -1  # an unused place need not be at the end
+    found = match(anchors, boxes, labels)
+    for tensor, wanted in zip(vars(found).values(), _plain(anchors, boxes, labels), strict=True):
+        assert torch.equal(tensor, wanted)
+
+
+_MATCHING = """
+import resource
+import torch
+from scaling_lab import Anchors
+from scaling_lab.detection import make_anchors, match
+
+sizes = tuple((512 >> level, 512 >> level) for level in range(3, 8))
+anchors = make_anchors(Anchors(), 3, (512, 512), sizes, torch.device("cpu"))
+corners = torch.rand(8, 1200, 2) * 480
+boxes, labels = torch.cat([corners, corners + 20], dim=2), torch.zeros(8, 1200, dtype=torch.int64)
+labels[1:, 1:] = -1
+match(anchors, boxes[:, :1], labels[:, :1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+match(anchors, boxes, labels)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_the_memory_of_matching_does_not_grow_with_the_objects() -> None:
+    run = subprocess.run([sys.executable, "-c", _MATCHING], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 50_000  # kB; all overlaps of these 1,200 objects with D0's anchors are 240 MB an image

@@ -102,6 +102,25 @@ def test_a_trial_goes_on_where_its_killed_worker_stopped(tmp_path: Path) -> None
     assert len(Runs(tmp_path).epochs()) == 6
 
 
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_trial_whose_reader_is_killed_goes_on_from_its_checkpoint(tmp_path: Path, executor: str) -> None:
+    """Once, and each time that it is started."""
+    fail = {"none": "reader_once", "fpn": "reader"}
+    driver = start_driver(
+        tmp_path, executor=executor, study={"sampler": "grid", "trials": 3}, objective={"fail": fail}, cpus=1
+    )
+    said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, said
+    first, _, third = rows(tmp_path)
+    assert (first["state"], first["epochs_done"]) == ("complete", 3)
+    assert words(tmp_path, 1) == ["start at 0", "epoch 1", "start at 1", "epoch 2", "epoch 3"]
+    assert (third["state"], third["failure_kind"]) == ("failed", "lost_worker")
+    assert words(tmp_path, 3) == ["start at 0"] * 3
+    message = Runs(tmp_path).table().set_index("trial").loc[3, "failure_message"]
+    assert "a process that reads images was ended by SIGKILL" in message
+    assert said.count("has lost its worker (a process that reads images was ended by SIGKILL") == 4
+
+
 def test_every_kind_is_told_beside_the_others(tmp_path: Path) -> None:
     """Which workers are tried again is seen in the logs: the lost alone."""
     fail = {"none": "bad_input", "fpn": "nan", "bifpn": "exit"}

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ import torch
 
 from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
+from scaling_lab.data.readers import read_ahead
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
 from scaling_lab.study.ray_executor import cores
@@ -85,7 +87,7 @@ class Replayed:
         for epoch in range(done + 1, 4):
             metrics = result(spec, seed, epoch)
             time.sleep(self.pause)
-            self._fail(spec, metrics)
+            self._fail(spec, metrics, folder)
             _log(folder, f"epoch {epoch}")
             try:
                 report(metrics)
@@ -100,7 +102,7 @@ class Replayed:
                 time.sleep(0.02)
         return metrics or result(spec, seed, 3)
 
-    def _fail(self, spec: DetectorSpec, metrics: dict[str, Any]) -> None:
+    def _fail(self, spec: DetectorSpec, metrics: dict[str, Any], folder: Path) -> None:
         name = spec.topology.describe().split()[0]
         how = (self.fail or {}).get(name)
         if how == "nan":
@@ -121,8 +123,15 @@ class Replayed:
             _allocate()
         elif how == "hang" and metrics["epoch"] == 2:
             _hang()
+        elif how == "reader" or (how == "reader_once" and metrics["epoch"] == 2 and len(log(folder)) == 2):
+            list(read_ahead(_killed, 1, shape=(1, 1, 1, 3), workers=1))
         elif how == "loop" and metrics["epoch"] == 2:
             _loop()
+
+
+def _killed(number: int, pixels: object) -> None:
+    """Be a reader that the system kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _hang() -> None:

@@ -25,6 +25,7 @@ from scaling_lab.training.evaluation import (
     evaluate,
     file_category_id,
     predict,
+    uncounted_objects,
 )
 from scaling_lab.training.train import train
 from search_spaces.compound import SMALL
@@ -211,3 +212,17 @@ def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
     detector = build(dataclasses.replace(SMALL.base, num_classes=8))
     with pytest.raises(UserError, match=message):
         evaluate(detector, Shapes(val_images=4), **settings)
+
+
+def test_held_out_images_with_more_objects_than_detections_count_are_told(tmp_path: Path) -> None:
+    source = _write_images(tmp_path, [(96, 96), (96, 64)])
+    assert uncounted_objects(source) is None
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    truth = json.loads(path.read_text())
+    truth["annotations"] += [{**truth["annotations"][0], "id": 100 + number} for number in range(98)]
+    dense = tmp_path / "dense"
+    (dense / "annotations").mkdir(parents=True)
+    (dense / "annotations" / path.name).write_text(json.dumps(truth))
+    words = uncounted_objects(Coco(folder=str(dense)))
+    assert words is not None
+    assert words.startswith("1 held-out image has more than 100 objects (up to 101)")
