@@ -16,7 +16,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
-from scaling_lab.runs import ACCURACIES, SCHEMA, SCHEMA_VERSION
+from scaling_lab.runs import ACCURACIES, SCHEMA, SCHEMA_VERSION, what_to_do
 from scaling_lab.study.transaction import Transaction
 
 
@@ -71,8 +71,11 @@ class Ledger:
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(SCHEMA)
+            (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(f"database disk image is malformed ({found.splitlines()[-1]})")
         except sqlite3.Error as error:
-            raise UserError(f"{path} cannot be opened for writing: {error}") from None
+            raise UserError(f"{path} cannot be opened for writing: {error}{what_to_do(error)}") from None
         version = self.meta().get("schema_version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
             raise UserError(f"{path} has schema version {version}; this program writes {SCHEMA_VERSION}")
@@ -270,6 +273,12 @@ class Ledger:
                 parts=json.loads(row["parts"]),
             )
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
+        }
+
+    def spec_texts(self) -> dict[str, str]:
+        """Give all architectures' specs as they stand in their files, by digest."""
+        return {
+            row["digest"]: row["spec"] for row in self._connection.execute("SELECT digest, spec FROM architectures")
         }
 
     def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:

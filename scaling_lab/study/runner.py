@@ -83,7 +83,9 @@ def run_study(
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # nobody reads what we say
         raise
-    except (sqlite3.OperationalError, OSError) as error:
+    except sqlite3.IntegrityError:  # a mistake of our own
+        raise
+    except (sqlite3.DatabaseError, OSError) as error:
         raise UserError(f"{folder.path}: {error}; what was finished is kept, the same command goes on") from error
     finally:
         lock.release()
@@ -150,6 +152,7 @@ class _Run:
             journal=self.folder.journal,
             say=self.say,
         )
+        self._restore_specs()
         first = self.proposals.next()
         self.ledger.write_meta({**self.job.meta(), "planned_trials": self.proposals.planned})
         if first is None:
@@ -272,6 +275,13 @@ class _Run:
         self.ledger.requeue_failed(anew=anew)
         if failed:
             self.say(f"{counted(len(failed), 'failed trial')} to be run again")
+
+    def _restore_specs(self) -> None:
+        """Write the files of specs that were lost or damaged anew: the ledger has all of them."""
+        for digest, text in self.ledger.spec_texts().items():
+            path = self.folder.specs / f"{digest}.json"
+            if not path.is_file() or path.read_bytes() != text.encode():
+                write_whole(path, text)
 
     def _write_provenance(self) -> None:
         values = provenance()
