@@ -71,6 +71,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data import parse_source
+    from scaling_lab.data.accuracies import check_trainable, held_out_words, objects_for
     from scaling_lab.model import load_checkpoint
     from scaling_lab.study.signals import interruptible
     from scaling_lab.training.together import train_together
@@ -81,6 +82,7 @@ def _train(options: argparse.Namespace) -> int:
     source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
+    check_trainable(source)
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
@@ -97,6 +99,8 @@ def _train(options: argparse.Namespace) -> int:
     }
     keep_settings(folder, settings)
     print(f"{spec.describe()}, {spec.num_classes} classes\n{source.describe()}\n{folder}, {device}", file=stream)
+    if not objects_for(source)["ap"]:
+        print(f"no AP will be measured: {held_out_words(source)}", file=stream)
     with TrainingLog(folder, stream, recipe.epochs) as log:
         try:
             with interruptible(log.say, at_once=True):

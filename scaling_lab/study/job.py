@@ -17,7 +17,7 @@ from scaling_lab.runs import RunFolder
 from scaling_lab.study.baseline import check_baselines
 from scaling_lab.study.enumeration import TooMany, enumerate_space
 from scaling_lab.study.loading import StudyFile, data_source, load_study, some_of
-from scaling_lab.study.study import SAMPLERS, Study, protocol_digest
+from scaling_lab.study.study import MEASURED, SAMPLERS, Study, protocol_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +133,14 @@ def with_data(job: Job, *, was_told: bool) -> Job:
             raise UserError(f"{error}; --data {source.kind}:DIR says where the data are") from None
         raise
     return dataclasses.replace(job, data_digest=digest)
+
+
+def check_objectives(study: Study) -> None:
+    """Raise UserError where the data have no object for an objective, or none to learn from: it is known before training."""
+    from scaling_lab.data.accuracies import check_measurable, check_trainable
+
+    check_trainable(study.data)
+    check_measurable(study.data, [name for name in study.objectives if name in MEASURED], "objective")
 
 
 def make_folder(path: Path) -> RunFolder:

@@ -20,7 +20,7 @@ from scaling_lab.files import write_whole
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
-from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
+from scaling_lab.study.job import Job, check_objectives, check_same_protocol, make_folder, prepare
 from scaling_lab.study.ledger import Ledger, TrialRow
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.lock import DriverLock
@@ -71,6 +71,8 @@ def run_study(
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
     check_choices(executor=executor, address=address, cpus=cpus)
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
+    if objective is None:
+        check_objectives(job.study)
     folder = make_folder(job.folder)
     lock = DriverLock(folder.lock)
     try:

@@ -33,7 +33,9 @@ def read_state(path: Path, names: Sequence[str], device: torch.device) -> dict[s
     except torch.OutOfMemoryError:
         raise
     except Exception:  # whatever another kind of file leads the reader to
-        raise bad(path, "is no checkpoint: it is of another kind, or holds more than tensors and plain values") from None
+        raise bad(
+            path, "is no checkpoint: it is of another kind, or holds more than tensors and plain values"
+        ) from None
     if not isinstance(state, dict) or (missing := [name for name in names if name not in state]):
         what = f"has no {missing[0]}" if isinstance(state, dict) else f"holds {type(state).__name__}"
         raise bad(path, f"is no checkpoint of a training run (it {what})")
