@@ -111,6 +111,11 @@ class RunFolder:
         return self.path / "ledger.sqlite"
 
     @property
+    def has_ledger(self) -> bool:
+        """Whether there is a database; a driver that was killed as it began may have left an empty file."""
+        return self.ledger.is_file() and self.ledger.stat().st_size > 0
+
+    @property
     def specs(self) -> Path:
         """The folder of resolved specs."""
         return self.path / "specs"
@@ -161,8 +166,8 @@ class Runs:
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(Path(path))
         self._kept: dict[str, tuple[Any, Any]] = {}
-        if not self.folder.ledger.is_file():
-            raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}")
+        if not self.folder.has_ledger:
+            raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}, or an empty one")
         version = self.meta.get("schema_version")
         if version != SCHEMA_VERSION:
             raise UserError(f"{self.folder.ledger} has schema version {version}; this program reads {SCHEMA_VERSION}")

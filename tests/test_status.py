@@ -100,7 +100,7 @@ def test_all_runs_are_shown_without_one_being_named(
     Path("runs/c/ledger.sqlite").write_text("no database, but a text that is long enough for the header of one")
     assert main(["status"]) == 2
     shown = capsys.readouterr().out
-    assert shown.endswith("runs/c/ledger.sqlite cannot be read: file is not a database\n")
+    assert "runs/c/ledger.sqlite cannot be read: file is not a database; it is damaged: " in shown.splitlines()[-1]
     assert shown.startswith("runs/a\n")
     assert main(["status", "runs/d"]) == 2
     assert "runs/d is not a run" in capsys.readouterr().err

@@ -167,13 +167,14 @@ def check_folder(folder: RunFolder) -> None:
 
 def _strange(folder: RunFolder) -> list[str]:
     """Name what a folder without a ledger holds beyond what a driver makes first and may have left, killed."""
-    if not folder.path.is_dir() or folder.ledger.exists():
+    if not folder.path.is_dir() or folder.has_ledger:
         return []
     first = (folder.specs, folder.trials, folder.samples)
     return sorted(
         entry.name
         for entry in folder.path.iterdir()
-        if entry != folder.lock and not (entry in first and entry.is_dir() and not any(entry.iterdir()))
+        if entry not in (folder.lock, folder.ledger)
+        and not (entry in first and entry.is_dir() and not any(entry.iterdir()))
     )
 
 

@@ -60,17 +60,22 @@ class TrialRow:
     failure_kind: str | None = None
 
 
+_LEAST_BYTES = 512  # of a database with anything in it; SQLite takes a file of one byte for an empty one
+
+
 class Ledger:
     """Open a ledger for writing, making it where there is none. Raises UserError where that is not possible."""
 
     def __init__(self, path: Path) -> None:
         try:
+            if path.exists() and 0 < path.stat().st_size < _LEAST_BYTES:
+                raise sqlite3.DatabaseError("file is not a database")
             # FULL: a transaction is on the disk when it is told, also where the machine loses power.
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(SCHEMA)
+            self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
             (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(f"database disk image is malformed ({found.splitlines()[-1]})")

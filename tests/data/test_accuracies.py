@@ -116,7 +116,9 @@ def test_a_study_without_a_measured_objective_needs_no_held_out_object(data: Coc
 def test_nothing_is_trained_on_no_object(data: Coco, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(data, crowds, "train")
     study = make_study(data=data, recipe=Recipe.short(epochs=1, batch_size=2))
-    with pytest.raises(UserError, match=r"^nothing can be learned: the training split train2017 of .* has no object in"):
+    with pytest.raises(
+        UserError, match=r"^nothing can be learned: the training split train2017 of .* has no object in"
+    ):
         run_study(study, out=tmp_path / "run", executor="local", count=count, stream=None)
     options = ["--width", "16", "--image-size", "64", "--set", "batch_size=2", "--set", "epochs=1", "--workers", "0"]
     assert main(["train", "bifpn", "--data", f"coco:{data.folder}", "--out", str(tmp_path / "t"), *options]) == 2

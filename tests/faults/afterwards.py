@@ -23,9 +23,10 @@ from tests.study.engine import Replayed, count, make_study
 ABSENT = r"\b(?:nan|NaN|NaT|None(?! of))\b"
 
 
-def look_at(run: Path, *, lives: bool = False) -> None:
+def look_at(run: Path, *, lives: bool = False, **study: Any) -> None:
     """Write the run's report, status, trials and a comparison, and hold them against the ledger.
 
+    The other run has the fields `study`, as far as a comparison needs them, of the engine's study.
     Where its driver `lives`, the ledger changes meanwhile: then each of them is only to end well.
     """
     rows, sessions, meta = _ledger(run)
@@ -37,7 +38,7 @@ def look_at(run: Path, *, lives: bool = False) -> None:
     _assert_report(run, rows, sessions)
     _assert_status(run, rows, meta)
     _assert_trials(run, rows)
-    _assert_comparison(run)
+    _assert_comparison(run, study)
 
 
 def _ledger(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
@@ -109,12 +110,12 @@ def _assert_trials(run: Path, rows: list[dict[str, Any]]) -> None:
         assert f"trial {row['id']} failed: {row['failure_kind'].replace('_', ' ')}: {row['failure_message']}" in lines
 
 
-def _assert_comparison(run: Path) -> None:
+def _assert_comparison(run: Path, changes: dict[str, Any]) -> None:
     """Compare with a run of two trials that nothing has disturbed."""
     beside = run.with_name(f"{run.name}-afterwards")
     other, out = beside / "undisturbed", beside / "comparison"
     if not other.exists():
-        study, objective = make_study(trials=2), Replayed()
+        study, objective = make_study(trials=2, **changes), Replayed()
         run_study(study, out=other, executor="local", count=count, objective=objective, stream=None)
     page = Path(_said("report", str(run), str(other), "--out", str(out)).strip().removeprefix("report: "))
     text = _text(page)
