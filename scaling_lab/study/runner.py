@@ -30,7 +30,7 @@ from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.provenance import provenance
 from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_with_ray
 from scaling_lab.study.samples import write_samples
-from scaling_lab.study.signals import interruptible
+from scaling_lab.study.signals import interruptible, undisturbed
 from scaling_lab.study.study import Study
 from scaling_lab.study.trial import Latency, MeasureLatency, Objective, Training
 
@@ -121,16 +121,18 @@ class _Run:
         try:
             yield
         except KeyboardInterrupt:
-            self.ledger.requeue_running()
-            states = Counter(row.state for row in self.ledger.trials())
-            ended = counted(sum(states.values()) - states["planned"], "trial")
-            self.say(f"stopped with {ended} ended; the same command continues")
+            with undisturbed():
+                self.ledger.requeue_running()
+                states = Counter(row.state for row in self.ledger.trials())
+                ended = counted(sum(states.values()) - states["planned"], "trial")
+                self.say(f"stopped with {ended} ended; the same command continues")
             raise
         finally:
-            self.ledger.requeue_running()
-            if self.session is not None:
-                self.ledger.end_session(self.session)
-            self.ledger.close()
+            with undisturbed():
+                self.ledger.requeue_running()
+                if self.session is not None:
+                    self.ledger.end_session(self.session)
+                self.ledger.close()
 
     def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
         """Write down what is to be run; give whether there is anything."""
