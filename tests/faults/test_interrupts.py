@@ -1,4 +1,4 @@
-"""Ctrl-C more than once, at once or while the first is being obeyed: nobody is left behind, and the run can be read and goes on."""
+"""Ctrl-C more than once, or while the first is being obeyed: nobody is left behind; the run can be read and goes on."""
 
 from __future__ import annotations
 
