@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.runs import NO_KIND
+
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
 
@@ -150,7 +152,8 @@ def _remarks(rows: Sequence[Mapping[str, Any]], runs: Runs) -> list[str]:
 
 
 def _failure_words(row: Mapping[str, Any]) -> str:
-    return f"trial {row['trial']} failed: {row['failure_kind'].replace('_', ' ')}: {row['failure_message']}"
+    words = f"trial {row['trial']} failed: {(row['failure_kind'] or NO_KIND).replace('_', ' ')}"
+    return words + (f": {row['failure_message']}" if row["failure_message"] else "")
 
 
 def _latency_words(runs: Runs) -> str:

@@ -32,7 +32,7 @@ from urllib.parse import quote
 from scaling_lab.architecture.node_names import inputs_by_node
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,8 @@ _MOST_DIGITS = 100
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
 ENDED = ("complete", "stopped", "failed")  # of the states, those that no trial leaves by itself
-FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "lost_worker", "error")
+FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "bad_checkpoint", "lost_worker", "error")
+NO_KIND = "of no recorded kind"  # stands for a failure's missing kind
 ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 SCHEMA = """
@@ -94,6 +95,9 @@ SELECT trials.id AS trial, role, state, failure_kind, failure_message, architect
 FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
 """
 
+# Of a latency's columns, those that may be missing and are numbers.
+_TIMES = ("process_spread", "anchor_ms", "anchor_drift", "peak_memory_mb")
+
 _RECORDED = "SELECT trial, epoch, epochs.metrics, architecture FROM epochs JOIN trials ON trials.id = trial ORDER BY trial, epoch"
 
 
@@ -107,6 +111,11 @@ class RunFolder:
     def ledger(self) -> Path:
         """The database."""
         return self.path / "ledger.sqlite"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a database; a driver that was killed as it began may have left an empty file."""
+        return self.ledger.is_file() and self.ledger.stat().st_size > 0
 
     @property
     def specs(self) -> Path:
@@ -163,8 +172,8 @@ class Runs:
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(Path(path))
         self._kept: dict[str, tuple[Any, Any]] = {}
-        if not self.folder.ledger.is_file():
-            raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}")
+        if not self.folder.has_ledger:
+            raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}, or an empty one")
         version = self.meta.get("schema_version")
         if version != SCHEMA_VERSION:
             raise UserError(f"{self.folder.ledger} has schema version {version}; this program reads {SCHEMA_VERSION}")
@@ -203,9 +212,8 @@ class Runs:
                 row.update({f"{name}_{part}": value for name, value in costs.items()})
             row["latency_ms"] = latencies.get(row["architecture"])
             row.update({f"param_{name}": value for name, value in json.loads(row.pop("params")).items()})
-        table = _frame(rows, columns=[*_column_names(_TRIALS), "latency_ms"])
         numbers = (*ACCURACIES, "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "seconds", "latency_ms")
-        return table.astype(dict.fromkeys(numbers, float))
+        return _frame(rows, columns=[*_column_names(_TRIALS), "latency_ms"], numbers=numbers)
 
     def epochs(self) -> pd.DataFrame:
         """Give one row for each epoch of each trial: trial, epoch, loss, ap, … without the APs by class."""
@@ -292,13 +300,12 @@ class Runs:
     def latencies(self) -> pd.DataFrame:
         """Give one row for each measured latency."""
         rows = self._rows("SELECT * FROM latencies ORDER BY rowid")
-        return _frame([_parsed(row, "versions") for row in rows], columns=["architecture", "device", "median_ms"])
+        parsed = [_parsed(row, "versions") for row in rows]
+        return _frame(parsed, columns=["architecture", "device", "median_ms"], numbers=_TIMES)
 
     def samples(self) -> list[tuple[int, Path, list[dict[str, Any]]]]:
         """Give (image id, picture's path, its objects as COCO annotations) for each sample image."""
-        if not self.folder.ground_truth.is_file():
-            return []
-        truth = _json(self.folder.ground_truth)
+        truth = self._ground_truth()
         found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
         for annotation in truth["annotations"]:
             found.setdefault(annotation["image_id"], []).append(annotation)
@@ -306,15 +313,16 @@ class Runs:
 
     def category_names(self) -> dict[int, str]:
         """Give the classes of the sample images' objects by their ids, in the data's order."""
-        if not self.folder.ground_truth.is_file():
-            return {}
-        truth = _json(self.folder.ground_truth)
-        return {category["id"]: str(category["name"]) for category in truth.get("categories", [])}
+        return {category["id"]: str(category["name"]) for category in self._ground_truth()["categories"]}
 
     def detections(self, trial: int) -> list[dict[str, Any]]:
         """Give what a trial's final weights detected on the samples: image_id and detections; empty before its end."""
         path = self.folder.trial(trial) / "detections.json"
-        return _json(path) if path.is_file() else []
+        return _read(path, _as_detections) if path.is_file() else []
+
+    def _ground_truth(self) -> dict[str, list[dict[str, Any]]]:
+        path = self.folder.ground_truth
+        return _read(path, _as_truth) if path.is_file() else {"images": [], "annotations": [], "categories": []}
 
     # --- the database ------------------------------------------------------------------------------------------------
 
@@ -332,7 +340,7 @@ class Runs:
             with _reading(self.folder.ledger) as connection:
                 return [dict(row) for row in connection.execute(query, values)]
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.folder.ledger} cannot be read: {error}") from None
+            raise UserError(f"{self.folder.ledger} cannot be read: {error}{what_to_do(error)}") from None
 
     def _latency_ms(self) -> dict[str, float]:
         query = (
@@ -345,6 +353,14 @@ class Runs:
             group[row["architecture"]] = row["median_ms"]
         # What `scaling-lab measure` measured is preferred to what trials did, of as many architectures.
         return max(groups.items(), key=lambda group: (len(group[1]), group[0][2] != "quick"), default=((), {}))[1]
+
+
+def what_to_do(error: sqlite3.Error) -> str:
+    """Say what helps where a ledger is damaged; nothing of other errors, such as a lock that was not got."""
+    damaged = ("malformed", "not a database", "no such table", "no such column")
+    if not any(words in str(error) for words in damaged):
+        return ""
+    return "; it is damaged: put a copy of it in its place, or run the study anew in another folder"
 
 
 @contextmanager
@@ -375,12 +391,43 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _json(path: Path) -> Any:
-    """Read a file of the run's folder. Raises UserError where it is cut or damaged."""
+def _read(path: Path, take: Callable[[Any], Kept]) -> Kept:
+    """Read a JSON file of the run's folder; `take` gives what is used of it, and fails where that is not there.
+
+    Raises UserError where it is cut, damaged or of another kind.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not whole ({error}); without it the report has no such pictures") from None
+        return take(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise UserError(f"{path} is damaged ({why}); remove it, and the report leaves its pictures out") from None
+
+
+def _as_detections(read: Any) -> list[dict[str, Any]]:
+    """Give what was found on each sample image: image_id, and detections with bbox, category_id and score."""
+    return [
+        {
+            "image_id": int(image["image_id"]),
+            "detections": [{**_as_box(box), "score": float(box["score"])} for box in image["detections"]],
+        }
+        for image in read
+    ]
+
+
+def _as_truth(read: Any) -> dict[str, list[dict[str, Any]]]:
+    """Give the sample images, and what is on them, in COCO's format."""
+    return {
+        "images": [{**image, "id": int(image["id"])} for image in read["images"]],
+        "annotations": [{**_as_box(each), "image_id": int(each["image_id"])} for each in read["annotations"]],
+        "categories": [{"id": int(each["id"]), "name": each["name"]} for each in read.get("categories", [])],
+    }
+
+
+def _as_box(read: Any) -> dict[str, Any]:
+    x, y, width, height = (float(value) for value in read["bbox"])
+    return {**read, "bbox": [x, y, width, height], "category_id": int(read["category_id"])}
 
 
 def _parsed(row: Mapping[str, Any], *columns: str) -> dict[str, Any]:
@@ -392,8 +439,20 @@ def _column_names(query: str) -> list[str]:
     return [name.split()[-1].split(".")[-1] for name in names if name.split()[-1] not in ("params", "parts")]
 
 
-def _frame(rows: list[dict[str, Any]], *, columns: list[str]) -> pd.DataFrame:
-    """Make a table that has `columns` even where there are no rows."""
+def _frame(rows: list[dict[str, Any]], *, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
+    """Make a table that has `columns` even where there are no rows.
+
+    What is missing is NaN in a column of numbers, as each of `numbers` is even where all of it is missing, and None in any
+    other: pandas alone would make a text NaN where some have one, and None where none has.
+    """
     import pandas as pd
 
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(columns))
+    table = table.astype(dict.fromkeys([name for name in numbers if name in table], float))
+    others = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    return table.assign(**{str(name): _or_none(table[name]) for name in others})
+
+
+def _or_none(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Give a column's values as they are, and None for what is missing."""
+    return values.astype(object).where(values.notna(), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.lock import read_holder
-from scaling_lab.runs import STATES, Runs
+from scaling_lab.runs import NO_KIND, STATES, Runs
 
 
 def read_status(folder: str | Path) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def read_status(folder: str | Path) -> dict[str, Any]:
         "question": meta.get("question"),
         "trials": trials,
         "states": {state: states[state] for state in STATES},
-        "failures": dict(Counter(row["failure_kind"] for row in rows if row["state"] == "failed")),
+        "failures": dict(Counter(row["failure_kind"] or NO_KIND for row in rows if row["state"] == "failed")),
         "rejected": len(runs.rejections()),
         "best": _best(rows, meta.get("objectives") or {}),
         "one_seed_each": _one_seed_each(rows),

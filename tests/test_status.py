@@ -15,6 +15,7 @@ from scaling_lab.lock import WriterLock
 from scaling_lab.status import read_status
 from scaling_lab.study import Finalists, Halving
 from scaling_lab.study.runner import run_study
+from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, make_study, start_driver, wait_for
 
 
@@ -63,9 +64,12 @@ def test_a_living_and_a_killed_driver(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines[5].split() == ["trial", "epoch", "loss", "ap", "gmacs", "seed", "architecture"]
     assert lines[6].split()[:6] == ["2", "1/3", "1.000", "33.5", "1.920", "0"]
     assert "none P3-P7" in lines[6]
+    look_at(out, lives=True)
 
     driver.kill()
     driver.communicate(timeout=120)
+    look_at(out)
+    capsys.readouterr()
     status = read_status(out)
     assert status["states"] == {"planned": 5, "running": 0, "complete": 1, "stopped": 0, "failed": 0}
     assert (status["driver"], status["killed"]["pid"], status["running"]) == (None, driver.pid, [])
@@ -96,7 +100,7 @@ def test_all_runs_are_shown_without_one_being_named(
     Path("runs/c/ledger.sqlite").write_text("no database, but a text that is long enough for the header of one")
     assert main(["status"]) == 2
     shown = capsys.readouterr().out
-    assert shown.endswith("runs/c/ledger.sqlite cannot be read: file is not a database\n")
+    assert "runs/c/ledger.sqlite cannot be read: file is not a database; it is damaged: " in shown.splitlines()[-1]
     assert shown.startswith("runs/a\n")
     assert main(["status", "runs/d"]) == 2
     assert "runs/d is not a run" in capsys.readouterr().err

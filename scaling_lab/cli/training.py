@@ -76,12 +76,14 @@ def _train(options: argparse.Namespace) -> int:
     import torch
 
     from scaling_lab.data import parse_source
+    from scaling_lab.data.accuracies import check_trainable
 
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
     source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
+    check_trainable(source)
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
@@ -109,6 +111,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     from scaling_lab.cli.training_log import TrainingLog
+    from scaling_lab.data.accuracies import held_out_words, objects_for
     from scaling_lab.data.readers import LostReader
     from scaling_lab.study.signals import interruptible
     from scaling_lab.training.evaluation import uncounted_objects
@@ -117,8 +120,12 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     stream = sys.stderr if options.json else sys.stdout
     spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
     words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
-    note = uncounted_objects(source)
-    print("\n".join([*words, f"{folder}, {run['device']}", *([note] if note else [])]), file=stream)
+    words += [f"{folder}, {run['device']}"]
+    if not objects_for(source)["ap"]:
+        words += [f"no AP will be measured: {held_out_words(source)}"]
+    elif note := uncounted_objects(source):
+        words += [note]
+    print("\n".join(words), file=stream)
     try:
         with TrainingLog(folder, stream, epochs) as log:
             try:

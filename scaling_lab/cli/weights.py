@@ -68,9 +68,12 @@ def add_verbs(verbs: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from scaling_lab.data import parse_source
+    from scaling_lab.data.accuracies import held_out_words, objects_for
     from scaling_lab.training.evaluation import SUMMARY, evaluate, uncounted_objects
 
     source = parse_source(options.data)
+    if not objects_for(source)["ap"]:
+        raise UserError(f"there is nothing to measure: {held_out_words(source)}")
     device = usable_device(options.device)
     detector = load_and_say(options.model, options.weights)
     size = options.image_size or detector.spec.image_size

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
 from scaling_lab.report import blocks, words
 from scaling_lab.report.escaping import escape, identifier, prose, stored
+from scaling_lab.report.tables import is_missing
 
 DENSE = 6  # columns: so many keep their numbers close together, and their words get the room
 MOST_UNFILTERED = 8  # rows: a shorter table is read faster than it is filtered
@@ -63,7 +63,7 @@ def _column(block: blocks.Table, column: blocks.Column) -> dict[str, Any]:
         places = {text: place for place, text in enumerate(different)}
         found = {"texts": different, "at": [places[text] for text in texts]}
     if column.sort and is_numeric(block, column):
-        found["values"] = [None if _missing(v) else float(f"{float(v):.6g}") for v in block.frame[column.sort]]
+        found["values"] = [None if is_missing(v) else float(f"{float(v):.6g}") for v in block.frame[column.sort]]
     if column.swatch:
         found["swatches"] = [series_variable(series) for series in block.frame[column.swatch]]
     return found
@@ -90,7 +90,7 @@ def _heading(column: blocks.Column, *, numeric: bool) -> str:
 def _cell(column: blocks.Column, row: dict[Any, Any], *, numeric: bool) -> str:
     value = row[column.key]
     ordering = row[column.sort] if column.sort else value
-    key = f' data-v="{float(ordering):.9g}"' if numeric and not _missing(ordering) else ""
+    key = f' data-v="{float(ordering):.9g}"' if numeric and not is_missing(ordering) else ""
     text = _text(column, value)
     kind = ' class="number"' if numeric else ' class="long"' if len(text) > 80 else ""
     return f"<td{kind}{key}>{_swatch(row[column.swatch]) if column.swatch else ''}{escape(text)}</td>"
@@ -106,13 +106,13 @@ def _swatch(series: object) -> str:
 
 def series_variable(series: object) -> str:
     """Name the style sheet's colour of a series."""
-    number = -1 if _missing(series) else int(series)  # type: ignore[call-overload]
+    number = -1 if is_missing(series) else int(series)  # type: ignore[call-overload]
     return f"series-{number % 8}" if number >= 0 else "rest"
 
 
 def shown(value: object, digits: int | None, *, signed: bool = False, significant: bool = False) -> str:
     """Write a value for people; nothing where there is nothing. `digits` are those after the point, or significant."""
-    if _missing(value):
+    if is_missing(value):
         return "–" if digits is not None else ""
     if digits is None or not isinstance(value, (int, float)):
         return str(value)
@@ -120,7 +120,3 @@ def shown(value: object, digits: int | None, *, signed: bool = False, significan
         return words.significant(value, digits)
     text = f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
     return text if text.strip("+−0.") else text.strip("+−")
-
-
-def _missing(value: object) -> bool:
-    return value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.report import words
 from scaling_lab.report.frontier import Frontier
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import is_missing, records
 
 _OF_EACH = ("ap_mean", "ap_low", "ap_high", "n", "seconds")
 COLUMNS = (
@@ -82,17 +81,13 @@ def _points(frontier: Frontier, names: set[str]) -> dict[Hashable, str]:
     known = [name for name in sorted(names) if name in frontier.trials]
     found: dict[Hashable, str | None] = {}
     for row in records(frontier.trials.drop_duplicates("architecture")[["architecture", *known]]):
-        point = tuple((name, _plain(row[name])) for name in known if not _missing(row[name]))
+        point = tuple((name, _plain(row[name])) for name in known if not is_missing(row[name]))
         found[point] = None if point in found else str(row["architecture"])
     return {point: digest for point, digest in found.items() if digest is not None}
 
 
 def _plain(value: object) -> Hashable:
     return value if isinstance(value, (str, bool, int, float)) else repr(value)
-
-
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _side_by_side(cheap: Frontier, dear: Frontier, partners: dict[str, str]) -> pd.DataFrame:

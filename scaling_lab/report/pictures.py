@@ -16,6 +16,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from scaling_lab.errors import UserError, first_line
 from scaling_lab.report import labels
 from scaling_lab.report.blocks import Box, Figure, Label, Panel, Picture, Pictures, Section, Text
 from scaling_lab.report.style import INK, NARROW, SERIES_DARK, WIDE, new_figure
@@ -127,8 +128,13 @@ def _boxes(rows: pd.DataFrame, scale: float = 1.0) -> list[Box]:
 
 def shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
     """Give a picture's bytes, its size and its scale: as it is where it is small, a JPEG of LONGEST_SIDE where not."""
-    data = path.read_bytes()
-    image = Image.open(io.BytesIO(data))
+    try:
+        data = path.read_bytes()
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, SyntaxError) as error:  # as Pillow calls what is wrong in a PNG
+        why = f"is damaged ({first_line(error)}); remove it, and the report leaves it out"
+        raise UserError(f"{path} {why}") from None
     scale = min(1.0, LONGEST_SIDE / max(image.size))
     if scale == 1.0:
         return data, image.size, scale

@@ -10,8 +10,8 @@ import pandas as pd
 
 from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
-from scaling_lab.report.tables import records
-from scaling_lab.runs import ROLES
+from scaling_lab.report.tables import is_missing, records
+from scaling_lab.runs import NO_KIND, ROLES
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -46,7 +46,7 @@ def failures(runs: Runs, frontier: Frontier) -> Section:
 
 def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
     """Give the failed trials, and before many of them how many there are of each kind."""
-    whys = [words.FAILURES.get(str(kind), str(kind)) for kind in failed["failure_kind"]]
+    whys = [words.why_failed(kind) for kind in failed["failure_kind"]]
     frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]], why=whys)
     logged = any((runs.folder.trial(int(trial)) / "error.txt").is_file() for trial in frame["trial"])
     each = Table(
@@ -144,7 +144,7 @@ def trained_on(trials: pd.DataFrame) -> str:
 
 def failure_counts(trials: pd.DataFrame) -> str:
     """Count failed trials by kind: "3 diverged, 1 error"; nothing where none failed."""
-    counts = trials.loc[trials["state"] == "failed", "failure_kind"].fillna("of no recorded kind").value_counts()
+    counts = trials.loc[trials["state"] == "failed", "failure_kind"].fillna(NO_KIND).value_counts()
     by_kind = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     return ", ".join(f"{count} {str(kind).replace('_', ' ')}" for kind, count in by_kind)
 
@@ -196,16 +196,16 @@ def _last_session(sessions: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _time(text: object) -> str:
     """Write a time for people, to the minute; nothing where there is none."""
-    if text is None or text is pd.NaT:
+    if is_missing(text):
         return ""
     return datetime.fromisoformat(str(text)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def commit(session: dict[str, Any]) -> str:
     """Name a session's commit, and say where files differed from it."""
-    if pd.isna(session["git_commit"]):
+    if is_missing(session["git_commit"]):
         return "not in a git repository"
-    return str(session["git_commit"]) + (" with uncommitted changes" if session["git_dirty"] else "")
+    return str(session["git_commit"]) + (" with uncommitted changes" if session["git_dirty"] == 1 else "")
 
 
 def _sessions_table(sessions: pd.DataFrame) -> Table:

@@ -15,7 +15,7 @@ from scaling_lab.report import statistics, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.scaling_figure import draw_scaling
 from scaling_lab.report.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
-from scaling_lab.report.tables import records
+from scaling_lab.report.tables import is_missing, records
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -65,11 +65,15 @@ def family_points(frontier: Frontier, family: str | None) -> pd.DataFrame:
     families = {str(digest): "all" for digest in table["architecture"]}
     if family is not None and f"param_{family}" in frontier.trials:
         first = frontier.trials.drop_duplicates("architecture")
-        families = {str(row["architecture"]): str(row[f"param_{family}"]) for row in records(first)}
+        families = {str(row["architecture"]): _family(row[f"param_{family}"], family) for row in records(first)}
     names = [families[str(digest)] for digest in table["architecture"]]
     order = {name: place for place, name in enumerate(sorted(set(names)))}
     points = table[columns].assign(family=names, series=[order[name] for name in names])
     return points.sort_values(["family", "gmacs"], kind="stable").reset_index(drop=True)
+
+
+def _family(value: object, parameter: str) -> str:
+    return f"no {parameter}" if is_missing(value) else str(value)
 
 
 def law_curves(points: pd.DataFrame, pooled: tuple[float, int] = (math.nan, 0)) -> pd.DataFrame:

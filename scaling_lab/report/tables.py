@@ -11,8 +11,19 @@ from scaling_lab.errors import UserError
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a table's rows as dictionaries."""
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    """Give a table's rows as dictionaries. What is missing is None in a column of texts, NaN in one of numbers."""
+    texts = [name for name in table.columns.unique() if _is_of_texts(table[name])]
+    whole = table.assign(**{name: table[name].astype(object).where(table[name].notna(), None) for name in texts})
+    return [{str(key): value for key, value in row.items()} for row in whole.to_dict("records")]
+
+
+def _is_of_texts(column: pd.Series[Any]) -> bool:
+    return bool(pd.api.types.infer_dtype(column, skipna=True) == "string")
+
+
+def is_missing(value: object) -> bool:
+    """Say whether a cell holds nothing, in whichever of pandas' ways."""
+    return value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def require(table: pd.DataFrame, *names: str, source: str) -> None:

@@ -16,6 +16,7 @@ from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
 from scaling_lab.report.posterior import SPARE, STRAIGHT
 from scaling_lab.report.tables import has_values, records
+from scaling_lab.runs import NO_KIND
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -27,6 +28,7 @@ FAILURES = {
     "out_of_memory": "the device's memory was too small",
     "time_limit": "it took longer than the study allows",
     "bad_input": "an image or annotation was unusable",
+    "bad_checkpoint": "the checkpoint to go on from was damaged",
     "lost_worker": "the process that trained it was lost",
     "error": "an error in the program",
 }
@@ -119,9 +121,15 @@ def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[B
     return (*found, _reach(runs, frontier))
 
 
+def why_failed(kind: object) -> str:
+    """Say what a failure's kind means; a missing one has no words of its own."""
+    name = str(kind or NO_KIND)
+    return FAILURES.get(name, name)
+
+
 def _why_failed(trials: pd.DataFrame) -> list[Bullet]:
-    counts = trials.loc[trials["state"] == "failed", "failure_kind"].value_counts()
-    reasons = [f"{plural(count, 'trial')}: {FAILURES.get(str(kind), str(kind))}" for kind, count in counts.items()]
+    counts = trials.loc[trials["state"] == "failed", "failure_kind"].fillna(NO_KIND).value_counts()
+    reasons = [f"{plural(count, 'trial')}: {why_failed(kind)}" for kind, count in counts.items()]
     return [("Why.", f"{'; '.join(reasons)}.")] if reasons else []
 
 

@@ -19,7 +19,7 @@ from scaling_lab.runs import RunFolder
 from scaling_lab.study.baseline import check_baselines
 from scaling_lab.study.enumeration import TooMany, enumerate_space
 from scaling_lab.study.loading import StudyFile, data_source, load_study, some_of
-from scaling_lab.study.study import SAMPLERS, Study, protocol_digest
+from scaling_lab.study.study import MEASURED, SAMPLERS, Study, protocol_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +137,14 @@ def with_data(job: Job, *, was_told: bool) -> Job:
     return dataclasses.replace(job, data_digest=digest)
 
 
+def check_objectives(study: Study) -> None:
+    """Raise UserError where the data have no object for an objective, or none to learn from: it is known before training."""
+    from scaling_lab.data.accuracies import check_measurable, check_trainable
+
+    check_trainable(study.data)
+    check_measurable(study.data, [name for name in study.objectives if name in MEASURED], "objective")
+
+
 def make_folder(path: Path) -> RunFolder:
     """Make a run's folder. Raises UserError where it cannot be written or holds something else."""
     folder = RunFolder(path)
@@ -163,13 +171,14 @@ def check_folder(folder: RunFolder) -> None:
 
 def _strange(folder: RunFolder) -> list[str]:
     """Name what a folder without a ledger holds beyond what a driver makes first and may have left, killed."""
-    if not folder.path.is_dir() or folder.ledger.exists():
+    if not folder.path.is_dir() or folder.has_ledger:
         return []
     first = (folder.specs, folder.trials, folder.samples)
     return sorted(
         entry.name
         for entry in folder.path.iterdir()
-        if entry != folder.lock and not (entry in first and entry.is_dir() and not any(entry.iterdir()))
+        if entry not in (folder.lock, folder.ledger)
+        and not (entry in first and entry.is_dir() and not any(entry.iterdir()))
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
-from scaling_lab.runs import ACCURACIES, SCHEMA, SCHEMA_VERSION
+from scaling_lab.runs import ACCURACIES, SCHEMA, SCHEMA_VERSION, what_to_do
 from scaling_lab.study.transaction import Transaction
 
 
@@ -60,19 +60,27 @@ class TrialRow:
     failure_kind: str | None = None
 
 
+_LEAST_BYTES = 512  # of a database with anything in it; SQLite takes a file of one byte for an empty one
+
+
 class Ledger:
     """Open a ledger for writing, making it where there is none. Raises UserError where that is not possible."""
 
     def __init__(self, path: Path) -> None:
         try:
+            if path.exists() and 0 < path.stat().st_size < _LEAST_BYTES:
+                raise sqlite3.DatabaseError("file is not a database")
             # FULL: a transaction is on the disk when it is told, also where the machine loses power.
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(SCHEMA)
+            self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(f"database disk image is malformed ({found.splitlines()[-1]})")
         except sqlite3.Error as error:
-            raise UserError(f"{path} cannot be opened for writing: {error}") from None
+            raise UserError(f"{path} cannot be opened for writing: {error}{what_to_do(error)}") from None
         version = self.meta().get("schema_version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
             raise UserError(f"{path} has schema version {version}; this program writes {SCHEMA_VERSION}")
@@ -270,6 +278,12 @@ class Ledger:
                 parts=json.loads(row["parts"]),
             )
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
+        }
+
+    def spec_texts(self) -> dict[str, str]:
+        """Give all architectures' specs as they stand in their files, by digest."""
+        return {
+            row["digest"]: row["spec"] for row in self._connection.execute("SELECT digest, spec FROM architectures")
         }
 
     def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:

@@ -20,7 +20,7 @@ from scaling_lab.machine import free_memory
 from scaling_lab.runs import ENDED, RunFolder, Runs
 from scaling_lab.study.costs import Count
 from scaling_lab.study.forecast import Forecast, between, forecast, picks, time_architectures
-from scaling_lab.study.job import Job, check_folder, check_same_protocol, choose, with_data
+from scaling_lab.study.job import Job, check_folder, check_objectives, check_same_protocol, choose, with_data
 from scaling_lab.study.ledger import Architecture
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.plan import Detectable, Disk, Earlier, Places, Plan, Reading, Trials
@@ -107,6 +107,10 @@ class _Planning:
         except UserError as error:
             self.problems.append(f"the data cannot be used here: {error}")
             return
+        try:
+            check_objectives(self.job.study)
+        except UserError as error:
+            self.problems.append(str(error))
         self.has_batch = source.length("train") >= batch_size
         if not self.has_batch:
             allowed = f"allowed is up to {source.length('train')}, the images to train on"

@@ -21,7 +21,7 @@ from scaling_lab.lock import WriterLock
 from scaling_lab.runs import RunFolder
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
-from scaling_lab.study.job import Job, check_same_protocol, make_folder, prepare
+from scaling_lab.study.job import Job, check_objectives, check_same_protocol, make_folder, prepare
 from scaling_lab.study.ledger import Ledger, TrialRow
 from scaling_lab.study.loading import StudyFile
 from scaling_lab.study.processes import clean_up, is_mark, make_mark
@@ -30,7 +30,7 @@ from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.provenance import provenance
 from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_with_ray
 from scaling_lab.study.samples import write_samples
-from scaling_lab.study.signals import interruptible
+from scaling_lab.study.signals import interruptible, undisturbed
 from scaling_lab.study.study import Study
 from scaling_lab.study.trial import Latency, MeasureLatency, Objective, Training
 
@@ -71,6 +71,8 @@ def run_study(
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
     check_choices(executor=executor, address=address, cpus=cpus)
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
+    if objective is None:
+        check_objectives(job.study)
     folder = make_folder(job.folder)
     lock = WriterLock(folder.lock)
     try:
@@ -83,7 +85,9 @@ def run_study(
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # nobody reads what we say
         raise
-    except (sqlite3.OperationalError, OSError, WriteError) as error:
+    except sqlite3.IntegrityError:  # a mistake of our own
+        raise
+    except (sqlite3.DatabaseError, OSError, WriteError) as error:
         raise UserError(f"{folder.path}: {error}; what was finished is kept, the same command goes on") from error
     finally:
         lock.release()
@@ -117,16 +121,18 @@ class _Run:
         try:
             yield
         except KeyboardInterrupt:
-            self.ledger.requeue_running()
-            states = Counter(row.state for row in self.ledger.trials())
-            ended = counted(sum(states.values()) - states["planned"], "trial")
-            self.say(f"stopped with {ended} ended; the same command continues")
+            with undisturbed():
+                self.ledger.requeue_running()
+                states = Counter(row.state for row in self.ledger.trials())
+                ended = counted(sum(states.values()) - states["planned"], "trial")
+                self.say(f"stopped with {ended} ended; the same command continues")
             raise
         finally:
-            self.ledger.requeue_running()
-            if self.session is not None:
-                self.ledger.end_session(self.session)
-            self.ledger.close()
+            with undisturbed():
+                self.ledger.requeue_running()
+                if self.session is not None:
+                    self.ledger.end_session(self.session)
+                self.ledger.close()
 
     def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
         """Write down what is to be run; give whether there is anything."""
@@ -150,6 +156,7 @@ class _Run:
             journal=self.folder.journal,
             say=self.say,
         )
+        self._restore_specs()
         first = self.proposals.next()
         self.ledger.write_meta({**self.job.meta(), "planned_trials": self.proposals.planned})
         if first is None:
@@ -272,6 +279,13 @@ class _Run:
         self.ledger.requeue_failed(anew=anew)
         if failed:
             self.say(f"{counted(len(failed), 'failed trial')} to be run again")
+
+    def _restore_specs(self) -> None:
+        """Write the files of specs that were lost or damaged anew: the ledger has all of them."""
+        for digest, text in self.ledger.spec_texts().items():
+            path = self.folder.specs / f"{digest}.json"
+            if not path.is_file() or path.read_bytes() != text.encode():
+                write_whole(path, text)
 
     def _write_provenance(self) -> None:
         values = provenance()

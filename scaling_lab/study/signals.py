@@ -43,6 +43,16 @@ def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Call
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ignore SIGINT, SIGTERM and SIGHUP within: for the moments in which a stopped run is put away."""
+    with handlers_kept():
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                signal.signal(number, signal.SIG_IGN)
+        yield
+
+
+@contextmanager
 def handlers_kept() -> Iterator[None]:
     """Undo what is done to the handlers within: Ray takes SIGTERM, prints a stack and exits."""
     if threading.current_thread() is not threading.main_thread():

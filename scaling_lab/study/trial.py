@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import is_whole
 from scaling_lab.data.readers import LostReader
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
@@ -202,7 +203,7 @@ class _Reports:
         self._path, self._report = folder / "epochs.jsonl", report
         if self._path.exists():
             if (folder / "checkpoint.pt").exists():
-                for line in self._path.read_text(encoding="utf-8").splitlines():
+                for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
                     self._repeat(line)
             else:
                 self._path.unlink()
@@ -217,7 +218,8 @@ class _Reports:
             metrics = json.loads(line)
         except json.JSONDecodeError:  # cut short by the kill; its epoch is trained again or was not the last
             return
-        self._report(metrics)
+        if isinstance(metrics, dict) and is_whole(metrics.get("epoch")):  # any other line was damaged
+            self._report(metrics)
 
 
 def _check_finite(metrics: Mapping[str, Any], when: str) -> None:

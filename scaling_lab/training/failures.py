@@ -25,6 +25,12 @@ class OutOfMemory(Failure):
     kind = "out_of_memory"
 
 
+class BadCheckpoint(Failure):
+    """The checkpoint to go on from cannot be read, or is of another training run."""
+
+    kind = "bad_checkpoint"
+
+
 def image_names(source: Source, image_ids: list[int]) -> str:
     """Name training images for a message: by their files, those of Shapes by their indices."""
     if isinstance(source, Shapes):

@@ -25,7 +25,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.model import build
 from scaling_lab.model.fusion_weights import fusion_weights
 from scaling_lab.training import group, memory
-from scaling_lab.training.checkpoint import random_states, set_random_states, write_whole
+from scaling_lab.training.checkpoint import not_of_this, random_states, read_state, set_random_states, write_whole
 from scaling_lab.training.evaluation import average_precision, file_category_id, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
 from scaling_lab.training.freezing import freeze, set_training
@@ -39,6 +39,11 @@ Report = Callable[[dict[str, Any]], None]
 # (those of them that were spent waiting for data), loss, lr.
 Progress = Callable[[dict[str, float]], None]
 
+# What a checkpoint holds.
+_STATE = (
+    *("epoch", "metrics", "too_large", "model", "average", "average_steps"),
+    *("optimizer", "scaler", "random"),
+)
 # How many held-out images' detections are kept for the report's pictures.
 SAMPLES = 8
 
@@ -322,7 +327,14 @@ class Run:
 
     def load(self) -> None:
         """Continue from the checkpoint."""
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        state = read_state(self.checkpoint, _STATE, self.device)
+        try:
+            self.take_over(state)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise not_of_this(self.checkpoint, error) from None
+
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint holds; any error that Python has for values of another form may come out of it."""
         self.epoch, self.metrics = state["epoch"], state["metrics"]
         self.too_large = max(self.too_large, state["too_large"], key=len)
         self.model.load_state_dict(state["model"])

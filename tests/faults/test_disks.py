@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from scaling_lab.cli import main
+from tests.faults.afterwards import look_at
 from tests.study.engine import ended, log, rows, start_driver
 
 pytestmark = pytest.mark.slow
@@ -41,15 +43,17 @@ def test_trials_that_find_no_room_go_on_later(disk: Path, executor: str) -> None
     assert list(before) == [1, 2]
 
     subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
+    look_at(out)
     driver = start_driver(out, **options)
     said, _ = driver.communicate(timeout=300)
     assert (driver.returncode, said.splitlines()[-1]) == (0, "all 6 trials are done")
     assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 3)] * 6
     assert {trial: row for trial, row in ended(out).items() if trial in before} == before
     assert [len(log(out / "trials" / str(trial))) for trial in (1, 2)] == [4, 4]
+    look_at(out)
 
 
-def test_a_ledger_that_finds_no_room(disk: Path) -> None:
+def test_a_ledger_that_finds_no_room(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, ballast = disk / "run", disk / "ballast"
     options: dict[str, Any] = {"executor": "local", "study": {"trials": 2}}
     start_driver(out, **options).communicate(timeout=300)
@@ -68,11 +72,17 @@ def test_a_ledger_that_finds_no_room(disk: Path) -> None:
         assert driver.returncode == 2, said
         _assert_said(out, said)
         assert rows(out)[:2] == before
+    assert main(["status", str(out)]) == main(["show", str(out)]) == 0
+    assert main(["report", str(out)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
     ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=60m", str(disk)], check=True)
+    look_at(out)
     driver = start_driver(out, **options)
     said, _ = driver.communicate(timeout=300)
     assert (driver.returncode, said.splitlines()[-1]) == (0, "all 4 trials are done")
     assert rows(out)[:2] == before
+    look_at(out)
 
 
 def _assert_said(out: Path, said: str) -> None:

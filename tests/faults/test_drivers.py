@@ -15,6 +15,7 @@ from scaling_lab.lock import read_holder
 from scaling_lab.runs import Runs
 from scaling_lab.study.processes import is_mark, marked, temporary_folder
 from scaling_lab.study.runner import run_study
+from tests.faults.afterwards import look_at
 from tests.study.engine import (
     Replayed,
     assert_each_epoch_once,
@@ -46,6 +47,7 @@ def test_a_driver_killed_at_ten_moments(tmp_path: Path, executor: str) -> None:
         assert driver.returncode == -signal.SIGKILL, said
         marks.add(read_holder(out / "driver.lock").get("mark"))
     before = ended(out)
+    look_at(out)
     driver = start_driver(out, **options)
     said, _ = driver.communicate(timeout=500)
     assert (driver.returncode, said.splitlines()[-1]) == (0, "all 12 trials are done")
@@ -65,6 +67,7 @@ def test_a_driver_killed_at_ten_moments(tmp_path: Path, executor: str) -> None:
     assert Runs(out).epochs().equals(Runs(tmp_path / "undisturbed").epochs())
     for trial in range(1, 13):
         assert_each_epoch_once(log(out / "trials" / str(trial)))
+    look_at(out)
     for mark in filter(is_mark, marks):
         wait_for(lambda mark=mark: not marked(mark))
         wait_for(lambda mark=mark: not temporary_folder(mark).exists())

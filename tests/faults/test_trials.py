@@ -12,6 +12,7 @@ import pytest
 from scaling_lab.lock import read_holder
 from scaling_lab.runs import Runs
 from scaling_lab.study.processes import marked
+from tests.faults.afterwards import look_at
 from tests.study.engine import log, rows, some_cores, start_driver, wait_for
 
 pytestmark = pytest.mark.slow
@@ -25,6 +26,7 @@ def finish(out: Path, **options: Any) -> str:
     assert driver.returncode == 0, said
     assert "Traceback" not in said
     assert not marked(mark)
+    look_at(out)
     return said
 
 
@@ -62,6 +64,7 @@ def test_ctrl_c_does_not_wait_for_a_trial_that_hangs(tmp_path: Path) -> None:
     assert said.splitlines()[-2:] == ["stopping …", "stopped with 0 trials ended; the same command continues"]
     assert not marked(mark)
     assert {row["state"] for row in rows(tmp_path)} == {"planned"}
+    look_at(tmp_path)
 
 
 @pytest.mark.parametrize("executor", ["local", "ray"])
@@ -75,6 +78,7 @@ def test_memory_that_does_not_suffice(tmp_path: Path, executor: str) -> None:
     assert [row["failure_kind"] for row in rows(tmp_path)] == ["out_of_memory", "out_of_memory", None]
     assert "out of memory: [enforce fail at alloc_cpu.cpp" in said
     assert rows(tmp_path)[2]["state"] == "complete"
+    look_at(tmp_path)
     if executor == "ray":
         assert not {*pids(tmp_path, 1), *pids(tmp_path, 2)} & {*pids(tmp_path, 3)}
 
@@ -100,6 +104,7 @@ def test_a_trial_goes_on_where_its_killed_worker_stopped(tmp_path: Path) -> None
     assert [(row["state"], row["epochs_done"]) for row in rows(tmp_path)] == [("complete", 3)] * 2
     assert words(tmp_path, 1) == ["start at 0", "epoch 1", "start at 1", "epoch 2", "start at 2", "epoch 3"]
     assert len(Runs(tmp_path).epochs()) == 6
+    look_at(tmp_path)
 
 
 @pytest.mark.parametrize("executor", ["local", "ray"])

@@ -92,5 +92,5 @@ def test_a_damaged_file_is_named_and_a_lost_image_left_out(tmp_path: Path) -> No
     ]
     cut = runs.folder.trial(1) / "detections.json"
     cut.write_text("[{")
-    with pytest.raises(UserError, match=rf"{re.escape(str(cut))} is not whole"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(cut))} is damaged"):
         runs.detections(1)

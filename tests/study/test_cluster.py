@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from scaling_lab.runs import Runs
+from tests.faults.afterwards import look_at
 from tests.study.cluster import ACCESS, HEAD, SECOND, two_nodes
 from tests.study.engine import ROOT, log, rows, start_driver, wait_for
 from tests.study.pair import words
@@ -105,6 +106,7 @@ def test_trials_of_a_lost_node_go_on_elsewhere(tmp_path: Path) -> None:
     for trial in range(1, 5):
         again = ["start at 1"] if trial == lost else []
         assert words(out, trial) == ["start at 0", "epoch 1", *again, "epoch 2", "epoch 3"]
+    look_at(out)
 
 
 def test_the_doctor_finds_what_is_wrong_with_a_node(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from scaling_lab.runs import Runs
 from scaling_lab.study.fronts import dominates
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.selection import _ranked
+from tests.faults.afterwards import look_at
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, make_study, rows, some_cores, start_driver, wait_for
 
@@ -191,8 +192,10 @@ def test_a_kill_among_the_finalists_changes_nothing(tmp_path: Path) -> None:
     wait_for(lambda: (tmp_path / "killed" / "trials" / "8" / "checkpoint.pt").exists())
     driver.kill()
     driver.communicate(timeout=120)
+    look_at(tmp_path / "killed")
     changes = {**BY_AP, "finalists": Finalists(**values)}
     run(tmp_path / "killed", **changes)
     run(tmp_path / "whole", **changes)
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
     assert Runs(tmp_path / "killed").table()["role"].value_counts().to_dict() == {"search": 6, "finalist": 4}
+    look_at(tmp_path / "killed")

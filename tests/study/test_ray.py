@@ -19,6 +19,7 @@ from scaling_lab.runs import Runs
 from scaling_lab.study.processes import marked, temporary_folder
 from scaling_lab.study.ray_executor import Resources
 from scaling_lab.study.runner import run_study
+from tests.faults.afterwards import look_at
 from tests.study.engine import (
     Replayed,
     assert_each_epoch_once,
@@ -55,6 +56,7 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "home").exists()
     assert "Traceback" not in stream.getvalue()
     assert capfd.readouterr() == ("", "")
+    look_at(tmp_path / "ray")
 
 
 def test_a_search_goes_on_over_several_runs_of_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +110,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     first.communicate(timeout=120)
     wait_for(lambda: not marked(mark))
     wait_for(lambda: not temporary_folder(mark).exists())
+    look_at(out)
 
     third = start_driver(out, objective={"hold": 3}, **options)
     wait_for(lambda: [row["state"] for row in rows(out)[:3]] == ["complete", "complete", "running"])
@@ -119,6 +122,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     assert "Traceback" not in said
     assert not marked(mark)
     assert [row["state"] for row in rows(out)] == ["complete"] * 2 + ["planned"] * 3
+    look_at(out)
 
     # The rest, and a worker that dies: tried three times, and then a failure with its kind.
     last = start_driver(out, executor="ray", objective={"fail": {"bifpn": "exit"}}, study={"trials": 5})
@@ -132,6 +136,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     assert [line.split(maxsplit=1)[1] for line in log(out / "trials" / "5")] == ["start at 0"] * 3
     for trial in range(1, 5):
         assert_each_epoch_once(log(out / "trials" / str(trial)))
+    look_at(out)
 
 
 def _listening(processes: list[int]) -> set[str]:
@@ -146,6 +151,7 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: Connection refused"):
         run_study(make_study(), out=tmp_path, executor="ray", address="127.0.0.1:1", count=count, objective=Replayed())
     assert [row["state"] for row in rows(tmp_path)] == ["planned"] * 6
+    look_at(tmp_path)
 
 
 def test_cores_are_those_that_this_process_may_use() -> None:

@@ -20,6 +20,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.lock import WriterLock
 from scaling_lab.runs import Runs
 from scaling_lab.study.runner import run_study
+from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
 
 _OPTIONS = ("measure_latency", "executor", "address", "cpus", "retry_failed", "check")
@@ -85,6 +86,7 @@ def test_failures_have_kinds_and_messages_and_the_rest_goes_on(tmp_path: Path) -
     )
     assert "ZeroDivisionError: as asked for" in said
     assert "Traceback" not in said
+    look_at(tmp_path / "run")
 
 
 def test_failed_trials_are_run_again_when_asked_for(tmp_path: Path) -> None:
@@ -105,6 +107,7 @@ def test_failed_trials_are_run_again_when_asked_for(tmp_path: Path) -> None:
     assert after["ap"][:2].tolist() == before["ap"][:2].tolist()
     assert len(log(out / "trials" / "1")) == 4
     assert "Diverged" in (out / "trials" / "3.failed-1" / "error.txt").read_text()
+    look_at(out)
 
 
 def test_a_retry_goes_on_from_the_checkpoint_only_after_a_failure_of_the_machine(tmp_path: Path) -> None:
@@ -128,6 +131,7 @@ def test_a_retry_goes_on_from_the_checkpoint_only_after_a_failure_of_the_machine
         assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 3)]
         assert [line.split(maxsplit=1)[1] for line in log(out / "trials" / "1") if "start" in line] == starts
         assert len(Runs(out).epochs()) == 3
+        look_at(out)
 
 
 def test_a_run_says_what_it_is_and_how_to_stop_it(tmp_path: Path) -> None:
@@ -296,6 +300,7 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     assert driver.returncode == 130
     assert said.splitlines()[-2:] == ["stopping …", "stopped with 0 trials ended; the same command continues"]
     assert [row["state"] for row in rows(out)] == ["planned"] * 2
+    look_at(out)
     with sqlite3.connect(out / "ledger.sqlite") as connection:
         connection.execute("UPDATE trials SET seconds = 100 WHERE id = 1")
     connection.close()
@@ -309,3 +314,4 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     ]
     seconds = Runs(out).table()["seconds"]
     assert seconds[0] > 100 > seconds[1]
+    look_at(out)

@@ -17,6 +17,7 @@ from scaling_lab.runs import Runs
 from scaling_lab.study import Halving, runner
 from scaling_lab.study.processes import make_mark, marked
 from scaling_lab.study.runner import run_study
+from tests.faults.afterwards import look_at
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, log, make_study, rows, some_cores, spec, start_driver, wait_for
 
@@ -108,12 +109,14 @@ def test_a_killed_run_judges_with_all_that_it_knew(tmp_path: Path) -> None:
     driver.kill()
     driver.communicate(timeout=120)
     assert states(tmp_path) == ["complete", "complete", "stopped", "running", "planned", "planned"]
+    look_at(tmp_path)
     run(tmp_path, **BY_AP)
     assert states(tmp_path) == BY_AP_STATES
     assert len(log(tmp_path / "trials" / "3")) == 2
     before = rows(tmp_path)
     assert run(tmp_path, **BY_AP).splitlines()[-1].startswith("all 6 trials are done, 2 of them stopped early")
     assert rows(tmp_path) == before
+    look_at(tmp_path)
 
 
 def test_a_kill_between_verdict_and_end_changes_no_verdict(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.time_limit import TimeUp, not_now, raising, traced
+from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, log, make_study, rows, wait_for
 
 
@@ -34,12 +35,14 @@ def test_a_trial_past_its_time_fails_and_goes_on_when_asked_for(tmp_path: Path) 
     assert "time limit: not done after 2 s" in said
     assert "in _loop" in (tmp_path / "trials" / "1" / "error.txt").read_text()
     assert signal.getsignal(signal.SIGALRM) == before
+    look_at(tmp_path)
 
     run(tmp_path, Replayed(), seconds=60, retry_failed=True)
     assert [(row["state"], row["epochs_done"]) for row in rows(tmp_path)] == [("complete", 3)] * 3
     words = [line.split(maxsplit=1)[1] for line in log(tmp_path / "trials" / "1")]
     assert words == ["start at 0", "epoch 1", "start at 1", "epoch 2", "epoch 3"]
     assert len(Runs(tmp_path).epochs()) == 9
+    look_at(tmp_path)
 
 
 def test_what_is_being_written_is_written_whole() -> None:

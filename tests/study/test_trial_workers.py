@@ -16,6 +16,7 @@ from scaling_lab.study import Halving, runner
 from scaling_lab.study.processes import make_mark, marked
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.trial import Stopped, Training
+from tests.faults.afterwards import look_at
 from tests.study.engine import count, make_study, rows
 from tests.study.pair import TWO, Shared, words
 from tests.training.test_group import DATA, RECIPE, SPEC
@@ -49,6 +50,7 @@ def test_two_workers_are_stopped_lost_and_fail_without_a_trace(tmp_path: Path, m
     names = {path.name for path in (tmp_path / "trials" / "4").iterdir()}
     assert names == {"checkpoint.pt", "epochs.jsonl", "log.txt", "pids-0", "pids-1"}
     assert not marked(mark)
+    look_at(tmp_path)
 
 
 def space(trial: Any) -> DetectorSpec:

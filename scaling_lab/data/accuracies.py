@@ -1,0 +1,73 @@
+"""Which of COCO's APs a split can measure: each needs an object of its sizes that is no crowd. It reads no image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scaling_lab.data import Source
+from scaling_lab.data.summary import MEDIUM, SMALL
+from scaling_lab.errors import UserError
+
+# The areas of the objects that each AP is over, both ends included, in pixels of the original image, as pycocotools has them.
+_LARGEST = 1e10
+AREAS = {
+    "ap": (0, _LARGEST),
+    "ap50": (0, _LARGEST),
+    "ap75": (0, _LARGEST),
+    "ap_small": (0, SMALL),
+    "ap_medium": (SMALL, MEDIUM),
+    "ap_large": (MEDIUM, _LARGEST),
+}
+_SIZES = {
+    "ap_small": "of at most 32 x 32 px",
+    "ap_medium": "of 32 x 32 to 96 x 96 px",
+    "ap_large": "of at least 96 x 96 px",
+}
+
+
+def objects_for(source: Source, split: str = "val") -> dict[str, int]:
+    """Count the objects of a split that each AP is over, by the AP's name."""
+    annotations = source.ground_truth(split)["annotations"]
+    areas = [annotation["area"] for annotation in annotations if not annotation["iscrowd"]]
+    return {name: sum(least <= area <= most for area in areas) for name, (least, most) in AREAS.items()}
+
+
+def check_measurable(source: Source, names: Iterable[str], what: str) -> None:
+    """Raise UserError where the held-out split has no object for one of these APs; `what` they are, such as "objective"."""
+    counts = objects_for(source)
+    for name in names:
+        if counts[name]:
+            continue
+        allowed = [other for other, count in counts.items() if count]
+        hint = f"allowed are {', '.join(allowed)}" if allowed else "every AP needs one that is no crowd"
+        raise UserError(f"{what} {name} cannot be measured: {held_out_words(source, name)}; {hint}")
+
+
+def check_trainable(source: Source) -> None:
+    """Raise UserError where the split to train on has no object to learn from."""
+    if not objects_for(source, "train")["ap"]:
+        raise UserError(
+            f"nothing can be learned: {_words(source, 'train', 'ap')}; allowed is at least one object, no crowd"
+        )
+
+
+def held_out_words(source: Source, name: str = "ap") -> str:
+    """Say that the held-out split has no object for an AP, and what it has."""
+    return _words(source, "val", name)
+
+
+def _words(source: Source, split: str, name: str) -> str:
+    """Say that a split has no object for an AP, with its name, its images and what it has beside."""
+    annotations = source.ground_truth(split)["annotations"]
+    crowds = sum(bool(annotation["iscrowd"]) for annotation in annotations)
+    kind = "training" if split == "train" else "held-out"
+    place = f" {getattr(source, split)} of {source.folder}" if hasattr(source, "folder") else ""
+    others = len(annotations) - crowds
+    there = [_counted(count, what) for count, what in ((others, "other object"), (crowds, "crowd")) if count]
+    size = f" {_SIZES[name]}" if name in _SIZES else ""
+    beside = f", but {' and '.join(there)}" if there else ""
+    return f"the {kind} split{place} has no object{size} in its {_counted(source.length(split), 'image')}{beside}"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
