@@ -63,8 +63,9 @@ def render_page(page: blocks.Page, draw: Draw = svg.drawn, *, compact: bool = Fa
 def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = False) -> Path:
     """Write <folder>/<name>.html, and figures/ and tables/ beside it; give the page's path.
 
-    `compact` is for keeping in a repository: without plotly.js, figures as PNG, tables as CSV, a ninth of the size. Raises
-    UserError where the folder cannot be written. The page comes last and in one move, so a page that is there is whole.
+    A `compact` page, for a repository, is the one file: all figures and tables are in it, but no explorer (plotly.js has
+    4.8 MB), and nothing stands beside it. Raises UserError where the folder cannot be written. The page comes last and in one
+    move, so a page that is there is whole.
     """
     files = {figure: svg.drawn(figure, figure.width) for figure in figures_of(page)}
 
@@ -72,15 +73,11 @@ def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = Fa
         return files[figure] if width == figure.width else svg.drawn(figure, width)
 
     try:
-        for figure in files:
-            _write_figure(figure, files[figure], folder / "figures", compact=compact)
-        for table in tables_of(page):
-            path = folder / "tables" / f"{table.name}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            table.frame.to_csv(path, index=False, lineterminator="\n")
-            if not compact:
-                path.with_suffix(".tex").write_text(table_files.latex(table), encoding="utf-8", newline="\n")
-                path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
+        if not compact:
+            for figure in files:
+                _write_figure(figure, files[figure], folder / "figures")
+            for table in tables_of(page):
+                _write_table(table, folder / "tables")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.html"
         write_whole(path, render_page(page, draw, compact=compact))
@@ -121,11 +118,18 @@ def _leaves(page: blocks.Page) -> Iterator[blocks.Block]:
         yield from walk(section.blocks)
 
 
-def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path, *, compact: bool) -> None:
+def _write_table(table: blocks.Table, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    if not compact:
-        (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
-        (folder / f"{figure.name}.pdf").write_bytes(svg.pdf_file(drawn))
+    path = folder / f"{table.name}.csv"
+    table.frame.to_csv(path, index=False, lineterminator="\n")
+    path.with_suffix(".tex").write_text(table_files.latex(table), encoding="utf-8", newline="\n")
+    path.with_suffix(".md").write_text(table_files.markdown(table), encoding="utf-8", newline="\n")
+
+
+def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{figure.name}.svg").write_bytes(svg.svg_file(drawn))
+    (folder / f"{figure.name}.pdf").write_bytes(svg.pdf_file(drawn))
     (folder / f"{figure.name}.png").write_bytes(svg.png_file(drawn))
     figure.table.to_csv(folder / f"{figure.name}.csv", index=False, lineterminator="\n")
 
