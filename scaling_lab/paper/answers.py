@@ -159,7 +159,7 @@ def _feature_networks(runs: Mapping[str, Runs]) -> Findings | None:
     found = [(where, runs[name], compute_frontier(runs[name])) for name, where in names.items() if name in runs]
     bests = {where: effects.best_of(frontier) for where, _, frontier in found}
     best = next(iter(bests.values()))
-    above = [f"{each.above} of {each.others} networks {where}" for where, each in bests.items()]
+    above = ", ".join(f"{each.above} of {each.others} {where}" for where, each in bests.items())
     against_panet, details = [], []
     for where, run, frontier in found:
         panet, *others = effects.effects_of(frontier, "network", "bifpn", ("panet", "repeated_fpn", "none"))
@@ -175,7 +175,7 @@ def _feature_networks(runs: Mapping[str, Runs]) -> Findings | None:
         ),
         text=_joined(
             *(f"{each.label} has the highest mean AP {where}: {each.ap}." for where, each in bests.items()),
-            f"After Holm correction for all pairs it is significantly above {words.listed(above)}.",
+            f"Networks significantly below it after Holm correction for all pairs: {above}.",
             f"BiFPN minus PANet: {'; '.join(against_panet)}.",
         ),
         details=_joined(*details),

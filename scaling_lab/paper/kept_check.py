@@ -152,7 +152,9 @@ def text_difference(before: str, after: str) -> str:
     one, other = (list(re.finditer(r"\d+(?:\.\d+)?|\D+", text)) for text in (before, after))
     for first, second in zip(one, other, strict=False):
         if not _is_same(first[0], second[0]):
-            return f"{_around(before, first.start())} was stored, {_around(after, second.start())} is made"
+            same = _common_start(first[0], second[0])
+            places = first.start() + same, second.start() + same
+            return f"{_around(before, places[0])} was stored, {_around(after, places[1])} is made"
     if len(one) != len(other):
         return f"{len(before):,} characters were stored, {len(after):,} are made"
     return ""
@@ -168,6 +170,12 @@ def _is_same(first: str, second: str) -> bool:
     unit = 10.0 ** -min(decimals)
     a, b = float(first), float(second)
     return abs(a - b) <= max(1.01 * unit if decimals[0] == decimals[1] else 0.0, TOLERANCE * max(a, b))
+
+
+def _common_start(first: str, second: str) -> int:
+    """Count the characters that two texts begin with alike."""
+    pairs = zip(first, second, strict=False)
+    return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
 
 
 def _around(text: str, place: int) -> str:
