@@ -11,7 +11,7 @@ from typing import Any
 
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.errors import UserError
-from scaling_lab.paper.questions import OPEN, QUESTIONS, SOURCE, Asked, Question
+from scaling_lab.paper.questions import OPEN, QUESTIONS, QUESTIONS_RUNS, SOURCE, Asked, Question
 
 WIDTH = 120  # of a line in characters
 
@@ -35,7 +35,7 @@ def add_verbs(verbs: Any) -> None:
         choices=list(_WHAT),
         default="questions",
         help="questions: each with its answer and the state of its runs (the default); check: whether study, page and answers "
-        "follow from the stored ledgers; keep: store finished runs, and write pages and answers anew; table: the answers as "
+        "follow from the stored ledgers; keep: store finished runs, update pages and answers; table: the answers as "
         "Markdown; costs: Tables 1, 2, 4 and 5, without training",
     )
     reproduce.add_argument("names", nargs="*", metavar="RUN", help="for check and keep: which runs (default: all)")
@@ -172,10 +172,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _keep(options: argparse.Namespace) -> int:
-    """Store finished runs, write the pages of those that are stored already anew, and answer the questions."""
+    """Store finished runs, update the pages of those that are stored already, and answer the questions."""
     from scaling_lab.paper.answer_table import write_answers
     from scaling_lab.paper.kept_check import table_problems
-    from scaling_lab.paper.kept_runs import keep, why_unfinished
+    from scaling_lab.paper.kept_runs import has_ledger, keep, why_unfinished
 
     results = _results(options)
     if options.results is None and not results.is_relative_to(Path.cwd()) and results.is_absolute():
@@ -184,13 +184,13 @@ def _keep(options: argparse.Namespace) -> int:
         )
     for asked in _to_keep(options, results):
         run = options.runs / asked.run
-        fresh = (run / "ledger.sqlite").is_file()
+        fresh = has_ledger(run)
         run = run if fresh else results / asked.run
         why = why_unfinished(run)
         if why and not options.names:
             _say(options, f"{run}: not stored, {why}")
             continue
-        _say(options, f"{keep(run, asked, results)}: {'stored' if fresh else 'CSV and page written anew'}")
+        _say(options, f"{keep(run, asked, results)}: {'stored' if fresh else 'CSV and page updated'}")
     rows = write_answers(results)
     if options.json:
         print(json.dumps(rows, indent=1))
@@ -203,18 +203,21 @@ def _keep(options: argparse.Namespace) -> int:
 
 def _to_keep(options: argparse.Namespace, results: Path) -> list[Asked]:
     """Choose the runs to store, those first that reports of others are made with."""
-    from scaling_lab.paper.kept_runs import is_kept
+    from scaling_lab.paper.kept_runs import has_ledger, is_kept, stored
 
-    fresh = {each.run: (options.runs / each.run / "ledger.sqlite").is_file() for each in _all()}
-    chosen = _named(options.names) or [each for each in _all() if fresh[each.run] or is_kept(each, results)]
+    chosen = _named(options.names, options.runs, results)
+    if not options.names:
+        chosen = list(
+            dict.fromkeys([each for each in QUESTIONS_RUNS if has_ledger(options.runs / each.run)] + stored(results))
+        )
     if not chosen:
         raise UserError(f"{options.runs} has no run of the paper's questions; `scaling-lab reproduce` lists them")
     for asked in chosen:
-        if not fresh[asked.run] and not is_kept(asked, results):
+        if not has_ledger(options.runs / asked.run) and not is_kept(asked, results):
             raise UserError(f"neither {options.runs} nor {results} has a run {asked.run}; `{asked.command}` makes it")
     # Reports that compare a run with another change with that other.
     changed = {each.run for each in chosen}
-    chosen += [each for each in _all() if each.beside in changed and each.run not in changed and is_kept(each, results)]
+    chosen += [each for each in stored(results) if each.beside in changed and each.run not in changed]
     return sorted(chosen, key=lambda each: bool(each.beside))
 
 
@@ -235,29 +238,33 @@ def _results(options: argparse.Namespace) -> Path:
     return Path(options.results) if options.results is not None else results_folder()
 
 
-def _all() -> list[Asked]:
-    return [asked for question in QUESTIONS for asked in question.asked]
+def _named(names: list[str], *folders: Path) -> list[Asked]:
+    """Find the runs of these names among the questions' and in some folders."""
+    from scaling_lab.paper.kept_runs import asked_of
 
-
-def _named(names: list[str]) -> list[Asked]:
-    known = {each.run: each for each in _all()}
-    for name in names:
-        if name not in known:
-            raise UserError(f"{name!r} is no run of the paper's questions; allowed are {', '.join(known)}")
-    return [known[name] for name in names]
+    found = {name: asked_of(name, *folders) for name in names}
+    for name, asked in found.items():
+        if asked is None:
+            questions = ", ".join(each.run for each in QUESTIONS_RUNS)
+            raise UserError(
+                f"{name!r} is no run of the paper's questions, and no run in {' or '.join(map(str, folders))} has that name; "
+                f"the questions' are {questions}"
+            )
+    return [asked for asked in found.values() if asked is not None]
 
 
 def _chosen(names: list[str], results: Path) -> list[Asked]:
     """Give the stored runs of these names, or all."""
-    from scaling_lab.paper.kept_runs import is_kept
+    from scaling_lab.paper.kept_runs import stored
 
-    kept = [each for each in _all() if is_kept(each, results)]
-    if not names:
-        return kept
-    missing = [each.run for each in _named(names) if each not in kept]
+    there = stored(results)
+    chosen = _named(names, results) if names else there
+    missing = [each.run for each in chosen if each not in there]
     if missing:
-        raise UserError(f"{results} holds no {missing[0]}; stored are {', '.join(each.run for each in kept) or 'none'}")
-    return _named(names)
+        raise UserError(
+            f"{results} holds no {missing[0]}; stored are {', '.join(each.run for each in there) or 'none'}"
+        )
+    return chosen
 
 
 def _say(options: argparse.Namespace, text: str) -> None:

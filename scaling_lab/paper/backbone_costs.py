@@ -22,7 +22,7 @@ RETINANET = DetectorSpec(
     activation="relu",
 )
 RETINANET_B3 = dataclasses.replace(RETINANET, backbone="tf_efficientnet_b3")
-# Our detectors beside the paper's rows, and in words.
+# Our detectors by the paper's rows, and their descriptions.
 DETECTORS = {
     "ResNet50 + FPN": (RETINANET, "640 px, width 256, dense 3x3, heads 4"),
     "EfficientNet-B3 + FPN": (RETINANET_B3, "the same, on B3"),

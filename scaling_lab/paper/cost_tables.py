@@ -1,4 +1,4 @@
-"""The paper's cost tables beside what this package counts: Tables 1, 2, 4 and 5 of arXiv:1911.09070v7. No AP, no training."""
+"""The paper's cost tables compared with counted costs: Tables 1, 2, 4 and 5 of arXiv:1911.09070v7."""
 
 from __future__ import annotations
 

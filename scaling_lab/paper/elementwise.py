@@ -1,4 +1,4 @@
-"""The operations of a feature network besides its convolutions, as TensorFlow's profiler counts them. No convolutions.
+"""The operations of a feature network besides its convolutions, as TensorFlow's profiler counts them.
 
 The paper's "FLOPs" are that profiler's operations, halved. This counts what google/automl's first release (72052f5,
 efficientdet_arch.py) runs, with TensorFlow 2.15.1's profiler: it counts a batch norm, a ReLU, a sigmoid and a maximum over the

@@ -10,7 +10,7 @@ Other versions of libraries may change last digits and drawings. So numbers may 
 their last printed decimal; counts, words and everything else must be equal. SVG is left out: a new version of
 matplotlib draws the same table differently.
 
-A changed study needs a new run; a changed page or answer is written anew by `scaling-lab reproduce keep`.
+A changed study needs a new run; `scaling-lab reproduce keep` updates a changed page or answer.
 """
 
 from __future__ import annotations
@@ -132,9 +132,7 @@ def page_problems(asked: Asked, results: Path) -> list[str]:
     page = make_page(read_runs(report_runs(run, asked, results)), file)
     made = render_page(page, _not_drawn, compact=True)
     why = text_difference(_words(stored.read_text(encoding="utf-8")), _words(made))
-    return (
-        [f"page: {stored.name} differs: {why}; `scaling-lab reproduce keep {asked.run}` writes it anew"] if why else []
-    )
+    return [f"page: {stored.name} differs: {why}; `scaling-lab reproduce keep {asked.run}` updates it"] if why else []
 
 
 def _not_drawn(figure: blocks.Figure, width: float) -> Figure:
@@ -217,7 +215,7 @@ def answer_problems(results: Path) -> list[str]:
         before = stored.get(int(row["number"]), dict.fromkeys(COLUMNS, ""))
         for name in COLUMNS:
             if why := text_difference(before[name], row[name]):
-                found.append(f"question {row['number']}, {name}: {why}; `scaling-lab reproduce keep` writes it anew")
+                found.append(f"question {row['number']}, {name}: {why}; `scaling-lab reproduce keep` updates it")
                 break
     return [*found, *table_problems(results)]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from scaling_lab.errors import UserError
 from scaling_lab.paper.conditions import csv_name
-from scaling_lab.paper.questions import Asked
+from scaling_lab.paper.questions import QUESTIONS_RUNS, Asked
 from scaling_lab.report.writing import write_report
 from scaling_lab.runs import Runs
 from scaling_lab.starter import starter_folder
@@ -38,15 +38,41 @@ def home_of(results: Path) -> Path:
     return home if (home / "studies").is_dir() else starter_folder()
 
 
+def has_ledger(folder: Path) -> bool:
+    """Say whether a folder is a run's."""
+    return (folder / "ledger.sqlite").is_file()
+
+
 def is_kept(asked: Asked, results: Path) -> bool:
     """Say whether a run is among the results."""
-    return (results / asked.run / "ledger.sqlite").is_file()
+    return has_ledger(results / asked.run)
 
 
 def kept_runs(results: Path, asked: Sequence[Asked]) -> dict[str, Runs]:
-    """Open the stored runs that a question needs, by name, those beside which reports set others included."""
+    """Open the stored runs that a question needs, by name, those that its reports compare with included."""
     names = dict.fromkeys([*(each.run for each in asked), *(each.beside for each in asked if each.beside)])
-    return {name: Runs(results / name) for name in names if (results / name / "ledger.sqlite").is_file()}
+    return {name: Runs(results / name) for name in names if has_ledger(results / name)}
+
+
+def stored(results: Path) -> list[Asked]:
+    """List the stored runs: the questions' first, then others by name."""
+    others = (asked_of(path.parent.name, results) for path in sorted(results.glob("*/ledger.sqlite")))
+    questions = [asked for asked in QUESTIONS_RUNS if is_kept(asked, results)]
+    return list(dict.fromkeys([*questions, *(asked for asked in others if asked is not None)]))
+
+
+def asked_of(name: str, *folders: Path) -> Asked | None:
+    """Find a run by name: a question's, or one in these folders that `scaling-lab run` named so; None if there is none."""
+    for asked in QUESTIONS_RUNS:
+        if asked.run == name:
+            return asked
+    for folder in folders:
+        if has_ledger(folder / name):
+            meta = Runs(folder / name).meta
+            asked = Asked(study=str(meta.get("study")), form=str(meta.get("form") or ""))
+            if asked.run == name:
+                return asked
+    return None
 
 
 def why_unfinished(run: Path) -> str:
@@ -65,7 +91,7 @@ def why_unfinished(run: Path) -> str:
 def keep(run: Path, asked: Asked, results: Path) -> Path:
     """Store a finished run under its name and give the folder; a stored run of that name is replaced once all is written.
 
-    `run` may be the stored one itself, whose CSV and page are then written anew. Raises UserError where it is not finished,
+    `run` may be the stored one itself, whose CSV and page are then updated. Raises UserError where it is not finished,
     is another study's, or where its report needs a run that is not stored.
     """
     _check_can_be_kept(run, asked, results)
@@ -94,7 +120,7 @@ def _check_can_be_kept(run: Path, asked: Asked, results: Path) -> None:
         raise UserError(f"{run} is of the study {meta.get('study')}{form}, so it cannot be stored as {asked.run}")
     if why := why_unfinished(run):
         raise UserError(f"{run} cannot be stored: {why}; `{asked.command}` continues it")
-    if asked.beside and not (results / asked.beside / "ledger.sqlite").is_file():
+    if asked.beside and not has_ledger(results / asked.beside):
         raise UserError(
             f"{run} cannot be stored before {asked.beside}, which its report needs: {results} does not hold it"
         )

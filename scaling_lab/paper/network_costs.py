@@ -1,4 +1,4 @@
-"""Table 5, feature networks against each other: what was counted for each row, and how it stands to the paper's. No AP.
+"""Costs of Table 5, feature networks alone: the detector counted for each row, and its costs compared with the paper's.
 
 The paper gives no configuration. The one here is inferred: D3 with 5 cells in place of 6, and twice as many cells of FPN,
 which cost what those of PANet do. It also fits Table 4's last row.
@@ -17,7 +17,7 @@ from scaling_lab.paper.side_by_side import Column, Table, compared, comparison, 
 
 REPEATS = 5
 LEVELS = " P3-P7"  # all have them, so the rows need not say so
-# Our networks beside the paper's rows.
+# Our networks by the paper's rows.
 NETWORKS: dict[str, tuple[Topology, int]] = {
     "Repeated FPN": (topologies.fpn(3, 7, "sum"), 2 * REPEATS),
     "Repeated FPN + PANet": (topologies.panet(3, 7, "sum"), REPEATS),
@@ -100,12 +100,12 @@ def _notes(costs: Mapping[str, NetworkCost]) -> tuple[str, ...]:
     return (
         f"The paper names no configuration. {REPEATS} cells fit these ratios and Table 4's last row, where Table 1 and the "
         "released code have 6 for D3: the depth 2 + phi in place of 3 + phi, as early re-implementations have it. The repeated "
-        f"FPN has {2 * REPEATS}, for so many cost what {REPEATS} of PANet do.",
+        f"FPN has {2 * REPEATS}, because they cost as much as {REPEATS} of PANet.",
         "Multiply-adds here are TensorFlow's operations / 2, as the paper counts: besides convolutions also biases, poolings, "
         'fusions and activations. "conv only" leaves those out, as gmacs do everywhere else. The fully-connected network then '
-        f"lies {below:.1f} % below the paper, for it pools and adds most, and weighted fusion costs nothing.",
+        f"lies {below:.1f} % below the paper, because it pools and adds most, and weighted fusion costs nothing.",
         "NAS-FPN's parameters are the one number that does not fit. An output of the released cell also adds the "
-        "inputs of its level that nothing has read, and the edge from P5 is a 1x1 convolution more. With those edges parameters "
+        "inputs of its level that nothing has read. The edge from P5 is one more 1x1 convolution. With those edges parameters "
         f"and multiply-adds are {nas.params / one.params:.3f} and {nas.profiled_macs / one.profiled_macs:.3f}, without them "
         f"{bare.params / one.params:.3f} and {bare.profiled_macs / one.profiled_macs:.3f}: the paper's 0.72 needs them, its "
         "0.71 is nearer to a cell without.",

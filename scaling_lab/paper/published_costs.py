@@ -1,4 +1,4 @@
-"""The costs that EfficientDet's paper and its released code print, as they print them. Nothing here was counted."""
+"""The costs that EfficientDet's paper and its released code print, as they print them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One model's row of Table 1; `phi` is None where no phi stands beside it."""
+    """One model's row of Table 1; `phi` is None where the paper gives none."""
 
     phi: int | None
     backbone: str

@@ -56,7 +56,7 @@ class Question:
     def commands(self) -> tuple[str, ...]:
         """The commands that run all of it here, the runs that its reports compare with included."""
         beside = dict.fromkeys(each.beside for each in self.asked if each.beside)
-        others = [each for question in QUESTIONS for each in question.asked if each.run in beside]
+        others = [each for each in QUESTIONS_RUNS if each.run in beside]
         return (*(each.command for each in (*others, *self.asked)), *self.measured)
 
     @property
@@ -122,3 +122,5 @@ QUESTIONS = (
         where="none",
     ),
 )
+
+QUESTIONS_RUNS = tuple(asked for question in QUESTIONS for asked in question.asked)

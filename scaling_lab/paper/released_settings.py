@@ -1,4 +1,4 @@
-"""Table 1, the released models' settings, beside the equations of the same paper. It counts nothing."""
+"""Table 1, the released models' settings, compared with the equations of the same paper."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def scaling_table() -> Table:
         for column in compared(key, words, form, ours=equation)
     ]
     return Table(
-        title="Table 1: the released models' settings, beside the paper's equations at phi = 0 to 7",
+        title="Table 1: the released models' settings, and the paper's equations at phi = 0 to 7",
         columns=(Column(key="model", heading="model"), Column(key="backbone", heading="backbone"), *columns),
         rows=tuple(rows),
         notes=_notes(),
@@ -60,7 +60,7 @@ def _notes() -> tuple[str, ...]:
         f"The released code (google/automl, hparams_config.py) agrees with the table's settings in {_agreeing()}.",
         f"To the nearest multiple of 8, equation 1 gives the widths {widths}; no single multiple gives all of the table's.",
         f"Besides these sizes, the released code differs from the equations: {'; '.join(others)}.",
-        "D7x follows no phi: it is D6 at D7's image size, on B7 and with the level P8.",
+        "D7x has no phi: it is D6 at D7's image size, on B7 and with the level P8.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A table of published beside counted numbers, with remarks, as text or as plain values. It computes no cost."""
+"""A table of published and counted numbers with notes, as text or as plain values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 110
-LEGEND = "paper: as printed there; %: by how much the number beside it is above (+) or below (-)"
+LEGEND = "paper: as printed there; %: difference of our number from the paper's"
 Value = str | int | float | None
 
 

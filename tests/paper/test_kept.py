@@ -26,9 +26,7 @@ from scaling_lab.study.runner import run_study
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "reports" / "results"
 SMOKE = Asked(study="topology_ablation", form="smoke")
-STORED = [
-    asked for question in QUESTIONS for asked in question.asked if (RESULTS / asked.run / "ledger.sqlite").is_file()
-]
+STORED = kept_runs.stored(RESULTS)
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +139,12 @@ def test_what_is_stored_stays_where_storing_fails(run: Path, results: Path, monk
     assert sorted(results.rglob("*")) == before
 
 
-def test_a_stored_runs_page_can_be_written_anew_from_itself(results: Path) -> None:
+def test_a_stored_runs_page_can_be_updated_from_itself(results: Path) -> None:
     folder = results / SMOKE.run
     (folder / "topology_ablation.html").write_text("old")
     (problem,) = problems(SMOKE, results)
     assert problem.startswith('page: topology_ablation.html differs: "old" was stored, "<!doctype html>')
-    assert problem.endswith("`scaling-lab reproduce keep topology_ablation-smoke` writes it anew")
+    assert problem.endswith("`scaling-lab reproduce keep topology_ablation-smoke` updates it")
     keep(folder, SMOKE, results)
     assert problems(SMOKE, results) == []
 
@@ -157,10 +155,27 @@ def test_a_run_is_not_stored_before_the_one_that_its_report_needs(run: Path, tmp
         keep(run, asked, tmp_path / "results")
 
 
+def test_any_studys_run_is_stored_and_checked_by_command(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "reports" / "results"
+    folders = ["--runs", str(run.parent), "--results", str(results)]
+    assert main(["reproduce", "keep", SMOKE.run, *folders]) == 0
+    assert {path.name for path in results.iterdir()} == {SMOKE.run, "answers.csv"}
+    assert main(["reproduce", "check", *folders]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"^{SMOKE.run}: matches its study and page \(commit .*, torch 2\.", shown, re.MULTILINE)
+    assert "answers: match the stored runs" in shown
+    assert main(["reproduce", "keep", *folders]) == 0  # without names too, for it is stored
+    assert f"{SMOKE.run}: stored" in capsys.readouterr().out
+    _sql(results / SMOKE.run, "UPDATE trials SET ap = ap + 1 WHERE id = 1")
+    assert main(["reproduce", "check", SMOKE.run, *folders]) == 1
+
+
 def test_names_that_are_no_runs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = ["--runs", str(tmp_path), "--results", str(tmp_path / "results")]
     assert main(["reproduce", "keep", "nonsense", *folders]) == 2
-    assert "'nonsense' is no run of the paper's questions; allowed are width_factor-seeds" in capsys.readouterr().err
+    assert "'nonsense' is no run of the paper's questions, and no run in " in capsys.readouterr().err
     assert main(["reproduce", "check", "fusion-seeds", *folders]) == 2
     assert "holds no fusion-seeds; stored are none" in capsys.readouterr().err
     assert main(["reproduce", "keep", *folders]) == 2
