@@ -100,7 +100,8 @@ def keep(run: Path, asked: Asked, results: Path) -> Path:
     try:
         shutil.rmtree(beside, ignore_errors=True)
         made.mkdir(parents=True)
-        _copy_ledger(run / "ledger.sqlite", made / "ledger.sqlite")
+        copy = shutil.copyfile if run.resolve() == folder.resolve() else _copy_ledger  # evidence keeps its bytes
+        copy(run / "ledger.sqlite", made / "ledger.sqlite")
         Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
         write_report(report_runs(made, asked, results), report_file(made, asked, results), made, compact=True)
         if folder.exists():

@@ -145,8 +145,10 @@ def test_a_stored_runs_page_can_be_updated_from_itself(results: Path) -> None:
     (problem,) = problems(SMOKE, results)
     assert problem.startswith('page: topology_ablation.html differs: "old" was stored, "<!doctype html>')
     assert problem.endswith("`scaling-lab reproduce keep topology_ablation-smoke` updates it")
+    ledger = (folder / "ledger.sqlite").read_bytes()
     keep(folder, SMOKE, results)
     assert problems(SMOKE, results) == []
+    assert (folder / "ledger.sqlite").read_bytes() == ledger
 
 
 def test_a_run_is_not_stored_before_the_one_that_its_report_needs(run: Path, tmp_path: Path) -> None:
