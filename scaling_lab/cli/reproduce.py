@@ -153,8 +153,8 @@ def stored_state(asked: Asked, results: Path) -> str:
 
 def _check(options: argparse.Namespace) -> int:
     """Check stored runs and answers, and fail where one no longer matches."""
-    from scaling_lab.paper.conditions import made_by
     from scaling_lab.paper.kept_check import answer_problems, problems
+    from scaling_lab.paper.run_conditions import made_by
     from scaling_lab.runs import Runs
 
     results = _results(options)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from scaling_lab.paper import effects
-from scaling_lab.paper.conditions import conditions_in_words, protocol
 from scaling_lab.paper.effects import Effect
 from scaling_lab.paper.likeness import likeness_of
+from scaling_lab.paper.run_conditions import conditions_in_words, protocol
 from scaling_lab.report import beside_paper, finalists, grid, proxy, proxy_words, scaling, statistics, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.frontier import Frontier, compute_frontier

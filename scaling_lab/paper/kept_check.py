@@ -30,9 +30,9 @@ from matplotlib.figure import Figure
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.paper.answer_table import COLUMNS, TABLES, answer_rows, read_answers
-from scaling_lab.paper.conditions import csv_name
 from scaling_lab.paper.kept_runs import home_of, report_file, report_runs
 from scaling_lab.paper.questions import Asked
+from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report import blocks
 from scaling_lab.report.page import render_page
 from scaling_lab.report.writing import make_page, read_runs

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaling_lab.errors import UserError
-from scaling_lab.paper.conditions import csv_name
 from scaling_lab.paper.questions import QUESTIONS_RUNS, Asked
+from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.writing import write_report
 from scaling_lab.runs import Runs
 from scaling_lab.starter import starter_folder

@@ -17,9 +17,9 @@ from scaling_lab.architecture.naming import published_name
 from scaling_lab.errors import UserError
 from scaling_lab.paper.answer_table import answer_rows, long_markdown, short_markdown
 from scaling_lab.paper.answers import Answer, answer
-from scaling_lab.paper.conditions import conditions
 from scaling_lab.paper.kept_runs import kept_runs
 from scaling_lab.paper.questions import OPEN, QUESTIONS, Asked
+from scaling_lab.paper.run_conditions import conditions
 from scaling_lab.runs import Runs
 from scaling_lab.study.loading import StudyFile, load_study
 from scaling_lab.study.runner import run_study
