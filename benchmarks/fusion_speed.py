@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 import torch
 
+import scaling_lab
 from scaling_lab.architecture import efficientdet, topologies
-from scaling_lab.code_digest import code_digest
 from scaling_lab.latency.device import device_name
 from scaling_lab.model import build, for_inference
 from scaling_lab.model.fusion import make_fusion
+from scaling_lab.study.provenance import git_state
 
 FUSIONS = ("fast", "softmax", "unbounded", "sum")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,7 +44,7 @@ COLUMNS = (
     "rounds",
     "model",
     "image_size",
-    "code",
+    "commit",
     "device",
     "threads",
     "batch",
@@ -158,7 +159,7 @@ def main() -> None:
         "rounds": options.rounds,
         "model": options.model,
         "image_size": max(efficientdet(options.model).image_size),
-        "code": code_digest(),
+        "commit": git_state(Path(scaling_lab.__file__))[0],
         "device": device_name(torch.device(options.device)),
         "threads": options.threads,
         "batch": options.batch,

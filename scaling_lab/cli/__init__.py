@@ -18,7 +18,7 @@ from scaling_lab.cli import (
     latency,
     planning,
     prediction,
-    reproduction,
+    reproduce,
     status,
     studies,
     training,
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     planning.add_verbs(verbs)
     checkup.add_verbs(verbs)
     detectors.add_verbs(verbs)
-    reproduction.add_verbs(verbs)
+    reproduce.add_verbs(verbs)
     budget.add_verbs(verbs)
     latency.add_verbs(verbs)
     data.add_verbs(verbs)

@@ -25,7 +25,7 @@ def render_all(parts: Iterable[blocks.Block], draw: Draw = drawn, *, compact: bo
 
 
 def render(block: blocks.Block, draw: Draw = drawn, *, compact: bool = False) -> str:
-    """Render one block; `draw` draws a figure at a width. A compact page has fewer files to link, and nothing to explore."""
+    """Render one block; `draw` draws a figure at a width. A compact page links no files and has no explorer."""
     match block:
         case blocks.Text():
             return f'<p class="text {escape(block.tone)}">{prose(block.text)}</p>'
@@ -83,9 +83,10 @@ def _small_figure(figure: blocks.Figure, draw: Draw, compact: bool) -> str:
 
 
 def _files(name: str, compact: bool) -> str:
-    """Link a figure's files, which stand beside the page."""
-    kinds = ("png", "csv") if compact else ("svg", "pdf", "png", "csv")
-    links = (f'<a href="figures/{escape(name)}.{kind}">{kind.upper()}</a>' for kind in kinds)
+    """Link a figure's files, which stand beside the page; nothing on a compact page, which has none."""
+    if compact:
+        return ""
+    links = (f'<a href="figures/{escape(name)}.{kind}">{kind.upper()}</a>' for kind in ("svg", "pdf", "png", "csv"))
     return f'<span class="files">{" ".join(links)}</span>'
 
 

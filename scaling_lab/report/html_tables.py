@@ -17,7 +17,7 @@ MOST_UNFILTERED = 8  # rows: a shorter table is read faster than it is filtered
 def table(block: blocks.Table, *, filtered: bool = False, compact: bool = False) -> str:
     """Give a table, its first rows as they are and the rest as values, for the page's script to show.
 
-    A short table has a filter where it is `filtered`. On a `compact` page it has one file.
+    A short table has a filter where it is `filtered`. On a `compact` page it has no files.
     """
     numeric = [is_numeric(block, column) for column in block.columns]
     first = block.frame.head(block.most_rows)
@@ -39,8 +39,8 @@ def table(block: blocks.Table, *, filtered: bool = False, compact: bool = False)
         f'<div class="table" id="table-{identifier(block.name)}" data-most="{block.most_rows}">{filtering}'
         f'<div class="scroll" tabindex="0"><table{_kind(block)}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         f"</div>{stored([_column(block, c) for c in block.columns]) if more else ''}"
-        f'<p class="caption">{prose(block.caption)} {sorting}<span class="more">{escape(more)}</span><span class="files">'
-        f"{_files(block.name, compact)}</span></p></div>"
+        f'<p class="caption">{prose(block.caption)} {sorting}<span class="more">{escape(more)}</span>'
+        f"{'' if compact else _files(block.name)}</p></div>"
     )
 
 
@@ -69,9 +69,10 @@ def _column(block: blocks.Table, column: blocks.Column) -> dict[str, Any]:
     return found
 
 
-def _files(name: str, compact: bool) -> str:
-    links = {"csv": "CSV"} if compact else {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}
-    return " ".join(f'<a href="tables/{escape(name)}.{kind}">{text}</a>' for kind, text in links.items())
+def _files(name: str) -> str:
+    kinds = {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}
+    links = (f'<a href="tables/{escape(name)}.{kind}">{text}</a>' for kind, text in kinds.items())
+    return f'<span class="files">{" ".join(links)}</span>'
 
 
 def is_numeric(table: blocks.Table, column: blocks.Column) -> bool:

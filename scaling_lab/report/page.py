@@ -63,8 +63,9 @@ def render_page(page: blocks.Page, draw: Draw = svg.drawn, *, compact: bool = Fa
 def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = False) -> Path:
     """Write <folder>/<name>.html, and figures/ and tables/ beside it; give the page's path.
 
-    `compact` is for keeping in a repository: without plotly.js, figures as PNG, tables as CSV, a ninth of the size. Raises
-    WriteError where the folder cannot be written. The page comes last and in one move, so a page that is there is whole.
+    A `compact` page, for a repository, is the one file: all figures and tables are in it, but no explorer (plotly.js has
+    4.8 MB), and nothing stands beside it. Raises WriteError where the folder cannot be written. The page comes last and in
+    one move, so a page that is there is whole.
     """
     files = {figure: svg.drawn(figure, figure.width) for figure in figures_of(page)}
 
@@ -72,15 +73,11 @@ def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = Fa
         return files[figure] if width == figure.width else svg.drawn(figure, width)
 
     make_folder(folder)
-    for figure in files:
-        _write_figure(figure, files[figure], folder / "figures", compact=compact)
-    for table in tables_of(page):
-        path = folder / "tables" / f"{table.name}.csv"
-        make_folder(path.parent)
-        write_whole(path, _csv(table.frame))
-        if not compact:
-            write_whole(path.with_suffix(".tex"), table_files.latex(table))
-            write_whole(path.with_suffix(".md"), table_files.markdown(table))
+    if not compact:
+        for figure in files:
+            _write_figure(figure, files[figure], folder / "figures")
+        for table in tables_of(page):
+            _write_table(table, folder / "tables")
     path = folder / f"{name}.html"
     write_whole(path, render_page(page, draw, compact=compact))
     return path
@@ -118,11 +115,18 @@ def _leaves(page: blocks.Page) -> Iterator[blocks.Block]:
         yield from walk(section.blocks)
 
 
-def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path, *, compact: bool) -> None:
+def _write_table(table: blocks.Table, folder: Path) -> None:
     make_folder(folder)
-    if not compact:
-        write_bytes(folder / f"{figure.name}.svg", svg.svg_file(drawn))
-        write_bytes(folder / f"{figure.name}.pdf", svg.pdf_file(drawn))
+    path = folder / f"{table.name}.csv"
+    write_whole(path, _csv(table.frame))
+    write_whole(path.with_suffix(".tex"), table_files.latex(table))
+    write_whole(path.with_suffix(".md"), table_files.markdown(table))
+
+
+def _write_figure(figure: blocks.Figure, drawn: MatplotlibFigure, folder: Path) -> None:
+    make_folder(folder)
+    write_bytes(folder / f"{figure.name}.svg", svg.svg_file(drawn))
+    write_bytes(folder / f"{figure.name}.pdf", svg.pdf_file(drawn))
     write_bytes(folder / f"{figure.name}.png", svg.png_file(drawn))
     write_whole(folder / f"{figure.name}.csv", _csv(figure.table))
 

@@ -54,7 +54,7 @@ def inline_svg(figure: MatplotlibFigure, *, prefix: str) -> str:
     """Give an <svg> element for a page, its ids starting with the prefix."""
     text = _svg(figure, fonttype="none", facecolor="none")
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = _without_excess(re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", text)
@@ -67,6 +67,20 @@ def inline_svg(figure: MatplotlibFigure, *, prefix: str) -> str:
         text,
         count=1,
     )
+
+
+def _without_excess(text: str) -> str:
+    """Drop what does not show in a page: unused ids, lists of fonts (the page has its own), digits below 0.01 pt, indents."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+
+    def shorten(tag: re.Match[str]) -> str:
+        short = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", tag[0])
+        short = re.sub(r" font-family: [^;\"]+;", "", short)
+        short = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), short)
+        return re.sub(r"\s*\n\s*", " ", short)
+
+    text = re.sub(r"<[^>]+>", shorten, text.replace("base64,\n", "base64,"))
+    return re.sub(r">\s+<", "><", text)
 
 
 def _svg(figure: MatplotlibFigure, *, fonttype: str, facecolor: str) -> str:

@@ -34,18 +34,24 @@ def write_report(
     `report_path` is a file with report(runs) -> Page, or report(*runs) for several; without one it is the study's, or
     reports/frontier.py, for latencies reports/latency.py, and for several runs reports/comparison.py. `out` is <run>/report
     unless told, beside x.csv x_report, and for several runs comparison_<name>_<name> beside the first. A `compact` page is
-    small and does not explore. Raises UserError where a run, the report file or the folder is at fault.
+    one file, without the explorer. Raises UserError where a run, the report file or the folder is at fault.
     """
     paths = [Path(run_paths)] if isinstance(run_paths, (str, Path)) else [Path(path) for path in run_paths]
     runs = read_runs(paths)
     path = Path(report_path) if report_path is not None else default_report(*runs)
+    page = make_page(runs, path)
+    return write_page(page, Path(out) if out is not None else _folder(runs), path.stem, compact=compact)
+
+
+def make_page(runs: Sequence[Runs | Latencies], path: Path) -> Page:
+    """Call a report file's function. Raises UserError where the file is at fault or is not for these runs."""
     report = load_report(path, takes=len(runs))
     _check_is_for(report, runs[0], path)
     with _naming_the_line(path):
         page = report(*runs)
     if not isinstance(page, Page):
         raise UserError(f"{path}: report(…) gave {type(page).__name__}; allowed is a scaling_lab.report.Page")
-    return write_page(page, Path(out) if out is not None else _folder(runs), path.stem, compact=compact)
+    return page
 
 
 def read_runs(paths: Sequence[Path]) -> list[Runs | Latencies]:

@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.code_digest import code_digest
 from scaling_lab.study.trial import cpu_name
 
 PACKAGES = (
@@ -47,11 +46,8 @@ def _plain(text: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Give the version of Python and of each package that may change a result, and the digest of our own code that may.
-
-    Packages that are not installed are left out.
-    """
-    found = {"python": platform.python_version(), "code": code_digest()}
+    """Give the version of Python and of each installed package that may change a result."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,17 @@ def test_inline_figures_follow_the_theme_and_keep_their_ids_apart(frontier: Fron
     assert "#000000" not in text.replace("stroke: #000000", "")  # a colour of no theme would vanish on one of them
     assert text.count("<svg") == 1
     assert ">BiFPN</text>" in text  # text stays text
+
+
+def test_inline_figures_have_no_unused_ids_and_keep_every_digit_of_their_text(frontier: Frontier) -> None:
+    figure = figures.cost_figure(frontier.trials)
+    figure.axes[0].set_xlabel("0.012345 GMACs")
+    text = svg.inline_svg(figure, prefix="x-")
+    ids, used = (set(re.findall(pattern, text)) for pattern in (r' id="([^"]+)"', r'(?:href="#|url\(#)([^")]+)'))
+    assert ids == used
+    assert ">0.012345 GMACs</text>" in text
+    assert not re.search(r"<[^>]*\d\.\d{3}[^>]*>", text)
+    assert len(text) < 0.8 * len(svg._svg(figure, fonttype="none", facecolor="none"))
 
 
 # --- in a notebook -----------------------------------------------------------------------------------------------------

@@ -1,1 +1,0 @@
-"""Answers to the paper's questions: kept beside the code that made them, in sentences, and checked against it."""
