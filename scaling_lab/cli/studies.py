@@ -137,12 +137,5 @@ def _init(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"folder": str(options.folder), "files": copied}, indent=1))
     else:
-        print(
-            "\n".join(
-                [
-                    *copied,
-                    "",
-                    f"next: cd {shlex.quote(str(options.folder))} && scaling-lab run studies/topology_ablation.py",
-                ]
-            )
-        )
+        folder = shlex.quote(str(options.folder))
+        print("\n".join([*copied, "", f"next: cd {folder} && scaling-lab run studies/topology_ablation.py"]))
