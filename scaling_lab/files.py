@@ -204,7 +204,7 @@ def _target(path: Path) -> Path | None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(mode):
         return None
-    if not os.access(path, os.W_OK):  # a move would replace it all the same
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):  # a move would replace it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return target
 

@@ -55,7 +55,7 @@ def _flush() -> int:
         discard_output()
     except OSError as error:
         discard_output()
-        return _refuse(f"the output cannot be written: {said(error)}")
+        return _refuse(f"the output cannot be written: {error.strerror or error}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,4 +135,5 @@ def _init(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({"folder": str(options.folder), "files": copied}, indent=1))
     else:
-        print("\n".join([*copied, "", f"next: cd {options.folder} && scaling-lab run studies/topology_ablation.py"]))
+        folder = shlex.quote(str(options.folder))
+        print("\n".join([*copied, "", f"next: cd {folder} && scaling-lab run studies/topology_ablation.py"]))

@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,8 +157,9 @@ def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[st
         return
     numbers = ["-" if metrics[name] is None else f"{metrics[name]:.1f}" for name in SUMMARY]
     print(f"\n{text_table([[*SUMMARY], numbers])}\n\nweights: {weights}")
-    print(f"by class: scaling-lab evaluate --weights {weights} --data {options.data}")
-    print(f"curves: tensorboard --logdir {folder}    (pip install tensorboard)")
+    evaluate = ["scaling-lab", "evaluate", "--weights", str(weights), "--data", options.data]
+    print(f"by class: {shlex.join(evaluate)}")
+    print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
 
 
 def read_recipe(name: str, changes: list[str]) -> Recipe:
@@ -169,7 +171,7 @@ def read_recipe(name: str, changes: list[str]) -> Recipe:
         field, equals, text = change.partition("=")
         if not equals:
             raise UserError(f"--set is {change!r}; allowed is NAME=VALUE, such as epochs=20")
-        values[field.strip()] = _value(text.strip())
+        values[field.strip().removeprefix("recipe.")] = _value(text.strip())  # as messages name fields
     return Recipe.paper(**values) if name == "paper" else Recipe.short(**values)
 
 

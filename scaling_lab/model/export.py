@@ -70,7 +70,7 @@ def export_onnx(
         raise UserError(f"opset is {opset!r}; allowed are {OPSETS[0]} to {OPSETS[-1]}")
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"to write ONNX, {' and '.join(missing)} must be installed: pip install 'scaling-lab[export]'")
+        raise UserError(f"to write ONNX, {' and '.join(missing)} must be installed: pip install {' '.join(missing)}")
     module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
     translations = {**_translations(), **(postprocessing.onnx_translations() if postprocessing else {})}
     program = torch.onnx.export(

@@ -27,17 +27,27 @@ PACKAGES = (
     "pillow",
 )
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 def provenance() -> dict[str, Any]:
     """Give command, versions, git_commit, git_dirty and host of this process; None where there is none."""
     commit, dirty = git_state(Path(__file__))
     return {
-        "command": _plain(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+        "command": _plain(shlex.join([*_program(sys.argv[0]), *sys.argv[1:]])),
         "versions": versions(),
         "git_commit": commit,
         "git_dirty": dirty,
         "host": host(),
     }
+
+
+def _program(file: str) -> list[str]:
+    """Give what starts a program by its name: one on the path, or Python with a module of ours or a file."""
+    path = Path(file)
+    if path.name == "__main__.py" and path.is_relative_to(_PACKAGE):
+        return ["python", "-m", ".".join((_PACKAGE.name, *path.relative_to(_PACKAGE).parts[:-1]))]
+    return ["python", file] if path.suffix == ".py" else [path.name]
 
 
 def _plain(text: str) -> str:

@@ -195,8 +195,8 @@ def check_scipy() -> None:
     """Raise UserError where scipy is missing: Optuna would find that out after ten trials."""
     if importlib.util.find_spec("scipy") is None:
         raise UserError(
-            "sampler 'gp' needs scipy, which is not installed: pip install 'scaling-lab[gp]', "
-            "or -e '.[gp]' in the repository; without it there are grid, random, ehvi, tpe, nsga2, nsga3"
+            "sampler 'gp' needs scipy, which is not installed: pip install scipy; "
+            "without it there are grid, random, ehvi, tpe, nsga2, nsga3"
         )
 
 
