@@ -9,8 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +21,7 @@ from scaling_lab.cli.training import LOCK
 from scaling_lab.lock import WriterLock
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
-from tests.disks import as_nobody, resize, small_disk
+from tests.disks import NOBODY, fill, resize, small_disk, without_rights
 
 SPEC = dataclasses.replace(SMALL.base, repeats=1, image_size=(64, 64), num_classes=3)
 SIZES = ["--set", "batch_size=4", "--set", "epochs=2", "--workers", "0", "--device", "cpu"]
@@ -108,35 +106,31 @@ def test_lists_and_starter_files_that_find_no_room(project: Path, capsys: pytest
         resize(disk, 4096)
         assert main(["init", str(disk / "mine")]) == 0  # it is as empty as before
         capsys.readouterr()
-        resize(disk, 1)
+        fill(disk)
         line = _fails(["solve", "--gmacs", "2.5", "--out", str(disk / "d.json")], capsys)
         assert line.startswith(f"scaling-lab: {disk / 'd.json'} cannot be written: ")
         line = _fails(["measure", "small.json", "--out", str(disk / "l.csv")], capsys)
-        assert line.startswith(f"scaling-lab: {disk / 'l.csv'} cannot be written: ")
+        assert line == f"scaling-lab: {disk / '.l.csv.lock'} cannot be written: No space left on device"
+        assert sorted(each.name for each in disk.iterdir()) == ["ballast", "mine"]
 
 
 # --- no rights -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def closed() -> Iterator[Path]:
-    """A folder that all may enter, with a project; `secret` in it may be read by root alone, and nothing may be written."""
-    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # pytest's own are for one user
-    folder.chmod(0o755)
-    _write_project(folder)
-    for each in (folder / "secret", folder / "secret" / "inner"):
-        each.mkdir(mode=0o700)
-    for name in ("spec.json", "study.py", "weights.pt", "run", "a.png", "names.txt", "latencies.csv"):
-        (folder / "secret" / name).touch()
-    shutil.copytree(folder / "coco", folder / "half")
-    (folder / "half" / "annotations").chmod(0o700)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield folder
-    finally:
-        os.chdir(before)
-        shutil.rmtree(folder)
+def closed(project: Path) -> Path:
+    """A project in which nothing may be written, and `secret` and `half/annotations` may not be read."""
+    for each in (project / "secret", project / "secret" / "inner"):
+        each.mkdir()
+    for name in ("spec.json", "study.py", "weights.pt", "run", "a.png", "latencies.csv"):
+        (project / "secret" / name).touch()
+    shutil.copytree(project / "coco", project / "half")
+    if os.geteuid() == 0:
+        for each in (project / "secret", project / "half" / "annotations"):
+            os.chown(each, NOBODY, -1)
+            each.chmod(0o700)
+    project.chmod(0o555)
+    return project
 
 
 @pytest.mark.parametrize(
@@ -181,7 +175,7 @@ def closed() -> Iterator[Path]:
 def test_what_may_not_be_read_or_written_is_one_line_with_the_path(
     arguments: str, path: str, closed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with as_nobody():
+    with without_rights():
         line = _fails(arguments.split(), capsys)
     assert path in line
     assert "Permission denied" in line
