@@ -67,8 +67,18 @@ def clean_up(mark: str, *, patience: float = 5.0) -> list[int]:
         killed.update(left)
         time.sleep(0.05)
         left = marked(mark)  # some may have started others while they were being ended
-    shutil.rmtree(temporary_folder(mark), ignore_errors=True)
+    _remove(temporary_folder(mark))
     return sorted(killed)
+
+
+def _remove(folder: Path, *, patience: float = 5.0) -> None:
+    """Remove a folder, again where something was written into it or removed beside: its driver may still be ending."""
+    deadline = time.monotonic() + patience
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.processes import make_mark, temporary_folder, watched
-from scaling_lab.study.signals import handlers_kept
+from scaling_lab.study.signals import handlers_kept, undisturbed
 from scaling_lab.study.trial import MeasureLatency, Objective
 
 # Set before ray is imported, which reads some of them then.
@@ -224,7 +224,9 @@ def connected(resources: Resources, mark: str) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        # Interrupted, what is left of it would run as Python ends, and make its folder again.
+        with undisturbed() if resources.address is None else nullcontext():
+            ray.shutdown()
 
 
 @contextmanager
