@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.interval_worlds import Array, Trial, covered
 from scaling_lab.report import statistics
-from scaling_lab.report.frontier import SMALL_N
+from scaling_lab.report.analysis.frontier import SMALL_N
 
 
 def mean_own(n: int) -> Trial:

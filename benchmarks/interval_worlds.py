@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from scaling_lab.report import predictors, ranks, resampling, uncertainty
-from scaling_lab.report.grid import CREDIBLE
+from scaling_lab.report import ranks, resampling, uncertainty
+from scaling_lab.report.analysis import predictors
 from scaling_lab.report.posterior import drawn_means
 from scaling_lab.report.scaling_law import band, fit_law, misfit_p
+from scaling_lab.report.sections.grid import CREDIBLE
 from scaling_lab.report.statistics import pooled_sd
 
 Array = np.ndarray[Any, np.dtype[Any]]

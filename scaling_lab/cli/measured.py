@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.measurable import Measurable
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import CONDITIONS, is_of, read_rows, write_rows
+from scaling_lab.runs.latencies import CONDITIONS, is_of, read_rows, write_rows
 
 if TYPE_CHECKING:
     from scaling_lab.latency.conditions import Conditions
     from scaling_lab.latency.rules import Protocol
-    from scaling_lab.study.ledger import Ledger
+    from scaling_lab.study.ledger.database import Ledger
 
 Row = dict[str, Any]
 _NOT_IN_LEDGERS = (
@@ -80,8 +80,8 @@ class Measured:
 @contextmanager
 def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
     """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
-    from scaling_lab.runs import RunFolder
-    from scaling_lab.study.ledger import Ledger
+    from scaling_lab.runs.reader import RunFolder
+    from scaling_lab.study.ledger.database import Ledger
     from scaling_lab.study.lock import DriverLock
 
     with ExitStack() as stack:

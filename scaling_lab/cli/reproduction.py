@@ -120,7 +120,7 @@ def run_state(folder: Path) -> str:
     """Say how far a run is: trials ended, and where its report is."""
     if not (folder / "ledger.sqlite").is_file():
         return "not run here"
-    from scaling_lab.status import read_status
+    from scaling_lab.runs.status import read_status
 
     status = read_status(folder)
     states, trials = status["states"], status["trials"]
@@ -200,7 +200,7 @@ def _confirm(options: argparse.Namespace) -> int:
     """Compare what the code of each kept run and the present one give, where the code has changed."""
     from scaling_lab.results.confirmation import confirm
     from scaling_lab.results.staleness import code_problems
-    from scaling_lab.runs import Runs
+    from scaling_lab.runs.reader import Runs
 
     results = _results(options)
     found: dict[str, Any] = {}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_whole
+from scaling_lab.cli.console import text_table
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
-from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _train(options: argparse.Namespace) -> int:
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data import parse_source
     from scaling_lab.model import load_checkpoint
-    from scaling_lab.study.signals import interruptible
+    from scaling_lab.study.run.signals import interruptible
     from scaling_lab.training.together import train_together
 
     check_whole("--seed", options.seed, least=0)

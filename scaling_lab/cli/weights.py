@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.cli.console import text_table
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
-from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
 
 

@@ -13,25 +13,16 @@ from statistics import median
 
 import pandas as pd
 
-from scaling_lab.report import (
-    ablation,
-    beside_paper,
-    finalists,
-    grid,
-    proxy,
-    proxy_words,
-    scaling,
-    statistics,
-    words,
-)
-from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.frontier import Frontier, compute_frontier
+from scaling_lab.report import statistics
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
+from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.scaling_law import LEAST, band, fit_law
-from scaling_lab.report.tables import records
+from scaling_lab.report.sections import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling, words
 from scaling_lab.results import differences
 from scaling_lab.results.kept import conditions
 from scaling_lab.results.likeness import likeness_of
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 
 PAPERS_FACTOR = 1.35
 WORTH_TELLING = 5.0  # AP: a difference whose cost in seeds question 7 is told

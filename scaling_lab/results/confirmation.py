@@ -26,9 +26,9 @@ import scaling_lab
 from scaling_lab.code_digest import code_digest
 from scaling_lab.errors import UserError
 from scaling_lab.files import write_whole
-from scaling_lab.report.tables import records
+from scaling_lab.report.analysis.tables import records
 from scaling_lab.results.kept import CONFIRMED
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 
 STEPS, HELD_OUT = 6, 16  # of training, and images
 SAME = 1e-4  # relative: six steps of float32

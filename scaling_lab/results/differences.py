@@ -8,9 +8,10 @@ from statistics import mean, median
 from typing import Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import statistics, words
-from scaling_lab.report.frontier import Frontier
-from scaling_lab.report.tables import records
+from scaling_lab.report import statistics
+from scaling_lab.report.analysis.frontier import Frontier
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.sections import words
 
 WIDE = 10.0  # AP: a range of an architecture's seeds that is told beside a difference, for it makes Welch's interval doubtful
 

@@ -29,10 +29,10 @@ from scaling_lab.reproduction.questions import Asked
 from scaling_lab.results.confirmation import confirmed_digests, training_sessions
 from scaling_lab.results.kept import csv_name, home_of, write_kept_report
 from scaling_lab.results.table import COLUMNS, answer_rows, read_answers
-from scaling_lab.runs import Runs
-from scaling_lab.study.enumeration import enumerate_space
-from scaling_lab.study.loading import load_study
-from scaling_lab.study.sampling import replay
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.search.sampling import replay
+from scaling_lab.study.space.enumeration import enumerate_space
+from scaling_lab.study.space.loading import load_study
 from scaling_lab.study.study import Study, protocol_digest
 
 TOLERANCE = 1e-6  # between the numbers of two machines' libraries, relative

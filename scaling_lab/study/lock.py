@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.study.ledger import now
+from scaling_lab.study.ledger.database import now
 
 
 class DriverLock:

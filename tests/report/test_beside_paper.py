@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report import beside_paper, posterior, published, ranks, uncertainty
-from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.blocks import Text
+from scaling_lab.report import posterior, ranks, uncertainty
+from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.page.blocks import Text
+from scaling_lab.report.sections import beside_paper
 from scaling_lab.statistics import pooled_sd
 from tests.report.fixture_run import Trial, opened, topology_trials, with_aps
 

@@ -11,7 +11,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_lab.report import statistics, words
+from scaling_lab.report import statistics
+from scaling_lab.report.sections import words
 
 # Two-sided 95 % and 99 % quantiles, NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 8: 2.306, 10: 2.228, 30: 2.042, 100: 1.984}

@@ -21,8 +21,8 @@ from scaling_lab.reproduction.questions import QUESTIONS, Asked
 from scaling_lab.results import confirmation, kept, likeness, staleness, table
 from scaling_lab.results.kept import keep
 from scaling_lab.results.staleness import code_problems, difference, problems
-from scaling_lab.runs import Runs
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "reports" / "results"

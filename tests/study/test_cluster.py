@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from tests.study.cluster import ACCESS, HEAD, SECOND, two_nodes
 from tests.study.engine import ROOT, log, rows, start_driver, wait_for
 from tests.study.pair import words

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scaling_lab import Recipe
 from scaling_lab.errors import UserError
 from scaling_lab.study import Halving
-from scaling_lab.study.rungs import Judge, Rung, crowding_distances
+from scaling_lab.study.search.rungs import Judge, Rung, crowding_distances
 from tests.study.engine import make_study
 
 # Few values, so that many are equal.
