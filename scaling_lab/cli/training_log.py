@@ -12,7 +12,7 @@ from typing import Any, Self, TextIO
 from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from scaling_lab.study.run.progress import duration
+from scaling_lab.text import duration
 from scaling_lab.training.curves import scalars
 
 LINES_EVERY = 30.0  # seconds, where there is no terminal to draw a bar on

@@ -18,11 +18,12 @@ from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.scaling_law import LEAST, band, fit_law
-from scaling_lab.report.sections import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling, words
+from scaling_lab.report.sections import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling
 from scaling_lab.results import differences
 from scaling_lab.results.kept import conditions
 from scaling_lab.results.likeness import likeness_of
 from scaling_lab.runs.reader import Runs
+from scaling_lab.text import interval, listed, number, plural
 
 PAPERS_FACTOR = 1.35
 WORTH_TELLING = 5.0  # AP: a difference whose cost in seeds question 7 is told
@@ -65,7 +66,7 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
         values = dict.fromkeys(str(value) for each in known if (value := each[key]) is not None)
         parts += [form.format(" or ".join(values))] if values else []
     trainings = _trainings(runs)
-    return f"{', '.join(parts)}, {words.plural(len(trainings), 'training')}{_spread_in_words(trainings)}"
+    return f"{', '.join(parts)}, {plural(len(trainings), 'training')}{_spread_in_words(trainings)}"
 
 
 def _trainings(runs: Sequence[Runs]) -> pd.DataFrame:
@@ -121,14 +122,14 @@ def _width_factor(runs: Mapping[str, Runs]) -> Said | None:
         f"({costs[value] / costs[PAPERS_FACTOR]:.2f} times the multiply-adds){differences.wide(all_of[value])}"
         for value in (min(chances), max(chances))
     ]
-    far = words.plural(int(frontier.far_below[1].sum()), "training")
+    far = plural(int(frontier.far_below[1].sum()), "training")
     without = grid.chances_without_far_below(frontier, "width_factor")
     rest = f" ({100 * without[PAPERS_FACTOR]:.0f} % without the {far} that ended far below)" if without else ""
     return (
         f"{PAPERS_FACTOR}{differences.wide(all_of[PAPERS_FACTOR])} has {' and '.join(ends)}",
         f"of draws of the mean APs that the seeds leave possible, {PAPERS_FACTOR} is the best in "
         f"{100 * chances[PAPERS_FACTOR]:.0f} %{rest}, and "
-        f"{words.listed([f'{value:g}' for value in grid.likeliest(chances)])} together in at least 95 %",
+        f"{listed([f'{value:g}' for value in grid.likeliest(chances)])} together in at least 95 %",
     )
 
 
@@ -143,7 +144,7 @@ def _feature_networks(runs: Mapping[str, Runs]) -> Said | None:
         against = differences.against(frontier, "network", "bifpn", ("repeated_fpn", "none"))
         best = f" {differences.highest(frontier)};" if details else ""
         details.append(f"{lead}{best} BiFPN has {against}, and {_agreement(run, frontier)}")
-    return f"{differences.highest(found[0][2])}. BiFPN has {words.listed(panet)}", "; ".join(details)
+    return f"{differences.highest(found[0][2])}. BiFPN has {listed(panet)}", "; ".join(details)
 
 
 def _agreement(run: Runs, frontier: Frontier) -> str:
@@ -153,8 +154,8 @@ def _agreement(run: Runs, frontier: Frontier) -> str:
     tau, drawn = beside_paper.agreement_with_paper(frontier, table)
     p = statistics.kendall_exact_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
     return (
-        f"the order of the paper's {len(table)} agrees with its own by tau-b {words.number(tau, 2)} "
-        f"([{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over draws of the means that the seeds leave possible; "
+        f"the order of the paper's {len(table)} agrees with its own by tau-b {number(tau, 2)} "
+        f"([{number(drawn.low, 2)}, {number(drawn.high, 2)}] over draws of the means that the seeds leave possible; "
         f"of random orders {100 * p:.0f} % agree or disagree as strongly)"
     )
 
@@ -176,9 +177,7 @@ def _fusion_speed(path: Path) -> str:
     softmax = records(table[(table["fusion"] == "softmax") & ~table["what"].str.contains("inference")])
     times = [f"{row['what']} {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" for row in softmax]
     first = softmax[0]
-    where = (
-        f"{first['model']}, batch {first['batch']}, {first['device']}, {words.plural(int(first['threads']), 'thread')}"
-    )
+    where = f"{first['model']}, batch {first['batch']}, {first['device']}, {plural(int(first['threads']), 'thread')}"
     return f"softmax's time over fast fusion's ({where}, benchmarks/fusion_speed.py): {'; '.join(times)}"
 
 
@@ -194,7 +193,7 @@ def _backbone(runs: Mapping[str, Runs]) -> Said | None:
 
     steps = [step((backbones[1], network), (backbones[0], network), network) for network in networks]
     more = [step((backbone, networks[1]), (backbone, networks[0]), backbone) for backbone in backbones]
-    return f"ResNet-18 for ResNet-10-T gives {words.listed(steps)}; BiFPN for FPN {words.listed(more)}", ""
+    return f"ResNet-18 for ResNet-10-T gives {listed(steps)}; BiFPN for FPN {listed(more)}", ""
 
 
 def _scaling(runs: Mapping[str, Runs]) -> Said | None:
@@ -222,7 +221,7 @@ def _predicted(frontier: Frontier) -> str:
     low, high = band(costs, values, at, seeds=seeds, pooled=pooled, trainings=int(dearest["n"]))[:, 0]
     predicted = float(fit_law(costs, values, seeds)(at)[0])
     return (
-        f"a law fitted to the {len(fitted)} smaller models predicts {predicted:.1f} AP {words.interval(low, high)} for the "
+        f"a law fitted to the {len(fitted)} smaller models predicts {predicted:.1f} AP {interval(low, high)} for the "
         f"dearest, which has {float(dearest['ap_mean']):.1f}"
     )
 
@@ -243,7 +242,7 @@ def _search(runs: Mapping[str, Runs]) -> Said | None:
     ]
     means = float(chosen["ap_search"].mean()), float(chosen["ap_mean"].mean())
     return (
-        f"With fresh seeds the {words.plural(len(chosen), 'other finalist')} have {words.listed(found)} against BiFPN",
+        f"With fresh seeds the {plural(len(chosen), 'other finalist')} have {listed(found)} against BiFPN",
         f"the search had given them {means[0]:.1f} AP on average, fresh seeds give {means[1]:.1f}; "
         f"{likeness_of(run, [str(digest) for digest in chosen['architecture']])}",
     )
@@ -264,7 +263,7 @@ def _proxies(runs: Mapping[str, Runs]) -> Said | None:
     details = [f"{_protocol(run)}, {_seconds(each)}: {differences.pairs_told_apart(each)}" for run, each in protocols]
     if judged[0].judged:
         size = proxy_words.ranked(judged[0].judged["params_m"].tau)
-        repeat = words.number(judged[0].ceilings.dear, 1)
+        repeat = number(judged[0].ceilings.dear, 1)
         details.append(
             f"a repeat of the dear protocol would reach tau-b {repeat}, ranking by parameters alone has {size}"
         )
@@ -272,7 +271,7 @@ def _proxies(runs: Mapping[str, Runs]) -> Said | None:
     details.append(
         f"one comparison, uncorrected, of {WORTH_TELLING:g} AP would take the dear one about {needed} seeds a side"
     )
-    text = f"Tau-b with the order of the dear protocol ({_protocol(dear)}): {words.listed(taus)}"
+    text = f"Tau-b with the order of the dear protocol ({_protocol(dear)}): {listed(taus)}"
     return f"{text}, with intervals over the {len(frontier.architectures)} networks", "; ".join(details)
 
 

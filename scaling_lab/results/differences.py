@@ -12,6 +12,7 @@ from scaling_lab.report import statistics
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.sections import words
+from scaling_lab.text import interval, listed, plural, signed, signed_interval
 
 WIDE = 10.0  # AP: a range of an architecture's seeds that is told beside a difference, for it makes Welch's interval doubtful
 
@@ -20,12 +21,10 @@ def highest(frontier: Frontier) -> str:
     """Name the best architecture and those that cannot be told from it."""
     best = records(frontier.architectures)[0]
     below, same = words.below_and_beside_best(frontier)
-    text = (
-        f"{best['label']} has the highest AP, {best['ap_mean']:.1f} {words.interval(best['ap_low'], best['ap_high'])}"
-    )
+    text = f"{best['label']} has the highest AP, {best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"
     if not below:
         return f"{text}, and once corrected for all pairs is told apart from no other"
-    return f"{text}, told apart from all {f'but {words.listed(same)}' if same else 'others'}"
+    return f"{text}, told apart from all {f'but {listed(same)}' if same else 'others'}"
 
 
 def pairs_told_apart(frontier: Frontier) -> str:
@@ -33,7 +32,7 @@ def pairs_told_apart(frontier: Frontier) -> str:
     pairs = list(itertools.combinations(frontier.aps.values(), 2))
     corrected = statistics.holm([statistics.welch(first, second).p for first, second in pairs])
     apart = sum(p < statistics.LEVEL for p in corrected)
-    return f"{apart} of {words.plural(len(pairs), 'pair')} of networks are told apart (seed SD {frontier.sd:.1f} AP)"
+    return f"{apart} of {plural(len(pairs), 'pair')} of networks are told apart (seed SD {frontier.sd:.1f} AP)"
 
 
 def against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **fixed: Any) -> str:
@@ -43,7 +42,7 @@ def against(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **f
         f"{wide(_aps(frontier, {name: other, **fixed}))}"
         for other in others
     ]
-    return words.listed(found)
+    return listed(found)
 
 
 def compared(frontier: Frontier, ours: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -70,7 +69,7 @@ def below_start(frontier: Frontier, name: str, values: Sequence[Any], *, start: 
     ]
     if not found:
         return ""
-    return f" ({words.listed(found)}, far below the {mean(starts):.1f} of what they were scaled from)"
+    return f" ({listed(found)}, far below the {mean(starts):.1f} of what they were scaled from)"
 
 
 def wide(aps: Sequence[float]) -> str:
@@ -80,7 +79,7 @@ def wide(aps: Sequence[float]) -> str:
 
 def in_ap(difference: float, low: float, high: float) -> str:
     """Write a difference with its interval: "+1.2 AP [0.3, 2.1]"."""
-    return f"{words.signed(difference)} AP {words.signed_interval(low, high)}"
+    return f"{signed(difference)} AP {signed_interval(low, high)}"
 
 
 def _aps(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True) -> list[float]:
@@ -89,7 +88,7 @@ def _aps(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True) -
     for name, value in point.items():
         trials = trials[trials[f"param_{name}"] == value]
     if needed and trials.empty:
-        raise UserError(f"no complete trial has {words.listed([f'{name} {value}' for name, value in point.items()])}")
+        raise UserError(f"no complete trial has {listed([f'{name} {value}' for name, value in point.items()])}")
     return [float(ap) for ap in trials["ap"]]
 
 

@@ -20,12 +20,12 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.errors import UserError
-from scaling_lab.report.sections.words import number
 from scaling_lab.report.writing import write_report
 from scaling_lab.reproduction.questions import Asked
 from scaling_lab.runs.reader import Runs
 from scaling_lab.runs.status import read_status
 from scaling_lab.starter import starter_folder
+from scaling_lab.text import number
 
 FOLDER = Path("reports") / "results"
 CONFIRMED = "confirmed.json"  # what confirmation.py notes beside a kept ledger

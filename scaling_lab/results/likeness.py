@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 
 from scaling_lab.architecture import DetectorSpec, Topology, topologies
 from scaling_lab.cost import count
-from scaling_lab.report.sections import words
 from scaling_lab.results.kept import home_of
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.space.enumeration import random_points
 from scaling_lab.study.space.loading import load_study
+from scaling_lab.text import plural
 
 RANDOM, MOST_DRAWN = 300, 3000  # cells within the study's limit for comparison, and points drawn for them
 LIKE = 0.95  # a cell is called BiFPN-like where so large a share of random cells is less like it
@@ -41,7 +41,7 @@ def likeness_of(runs: Runs, architectures: Sequence[str]) -> str:
     bar = drawn[int(LIKE * (len(drawn) - 1))]
     like = sum(value > bar for value in found)
     return (
-        f"{like} of {words.plural(len(found), 'finalist')} {'is' if like == 1 else 'are'} BiFPN-like (of the "
+        f"{like} of {plural(len(found), 'finalist')} {'is' if like == 1 else 'are'} BiFPN-like (of the "
         f"edges between levels that they or BiFPN have, {min(found):.2f} to {max(found):.2f} are in both; random cells "
         f"{statistics.median(drawn):.2f}, 95 % of them at most {bar:.2f})"
     )

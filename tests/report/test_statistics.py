@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_lab.report import statistics
-from scaling_lab.report.sections import words
+from scaling_lab.text import interval
 
 # Two-sided 95 % and 99 % quantiles, NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 8: 2.306, 10: 2.228, 30: 2.042, 100: 1.984}
@@ -218,9 +218,9 @@ def test_a_front_has_what_nothing_dominates_once() -> None:
 
 
 def test_an_interval_about_nothing_has_no_negative_zero() -> None:
-    assert words.interval(-0.04, 0.04) == "[0.0, 0.0]"
-    assert words.interval(-0.06, 12.34) == "[-0.1, 12.3]"
-    assert words.interval(math.nan, math.nan) == "–"
+    assert interval(-0.04, 0.04) == "[0.0, 0.0]"
+    assert interval(-0.06, 12.34) == "[-0.1, 12.3]"
+    assert interval(math.nan, math.nan) == "–"
 
 
 def test_a_verdict_has_the_same_words_by_p_and_by_interval() -> None:

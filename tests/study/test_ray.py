@@ -150,7 +150,10 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
 
 def test_cores_are_those_that_this_process_may_use() -> None:
     first = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{first}}}); from scaling_lab.study.run.ray_executor import cores; print(cores())"
+    code = (
+        f"import os; os.sched_setaffinity(0, {{{first}}}); "
+        "from scaling_lab.study.run.ray_executor import cores; print(cores())"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "1\n"
 
 

@@ -41,7 +41,7 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
-from scaling_lab.report.sections import words
+from scaling_lab.text import significant
 
 COST_NAMES = {
     "gmacs": "GMACs per image",
@@ -228,7 +228,7 @@ def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     for position, total in zip(positions, left, strict=True):
         axes.annotate(
-            words.significant(total),
+            significant(total),
             (total, position),
             (4, 0),
             textcoords="offset points",

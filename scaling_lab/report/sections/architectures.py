@@ -12,6 +12,7 @@ from scaling_lab.report.analysis.tables import has_values, mean, records
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.page.blocks import Block, Column, Details, Figure, Section, Table
 from scaling_lab.report.sections import words
+from scaling_lab.text import interval, plural
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -34,7 +35,7 @@ def architectures(runs: Runs, frontier: Frontier) -> Section:
 def means_table(frontier: Frontier) -> Table:
     """Give the table of means; what is the same in all rows stands in the caption."""
     table = frontier.architectures.copy()
-    table["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(table)]
+    table["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(table)]
     table["front"] = ["●" if on else "" for on in table["on_front"]]
     table["front_probability"] = frontier.front_probability()
     columns = [
@@ -157,4 +158,4 @@ def _all_trials(runs: Runs, frontier: Frontier) -> list[Block]:
     )
     caption = "Every trial, whatever became of it, and its point in the study's space."
     table = Table(name="trials", frame=trials, columns=columns, caption=caption)
-    return [Details(title=words.plural(len(trials), "trial"), blocks=(table,))]
+    return [Details(title=plural(len(trials), "trial"), blocks=(table,))]

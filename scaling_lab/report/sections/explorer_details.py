@@ -14,8 +14,8 @@ from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.topology_figure import geometry, topology_table
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.pictures import MOST_IMAGES, THRESHOLD, data_uri, shrunk
+from scaling_lab.text import interval, plural, significant
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -67,14 +67,14 @@ def details(
 
 
 def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> list[tuple[str, str]]:
-    between = words.interval(row["ap_low"], row["ap_high"])
+    between = interval(row["ap_low"], row["ap_high"])
     spread = f" {between}" if between != "–" else ""
     height, width = spec.image_size
     facts = [
-        ("AP", f"{row['ap_mean']:.1f}{spread}, {words.plural(int(row['n']), 'seed')} ({row['seeds']})"),
-        ("GMACs", words.significant(row["gmacs"])),
-        ("Parameters", f"{words.significant(row['params_m'])} million"),
-        ("Memory", f"{words.significant(row['memory_mb'])} MB"),
+        ("AP", f"{row['ap_mean']:.1f}{spread}, {plural(int(row['n']), 'seed')} ({row['seeds']})"),
+        ("GMACs", significant(row["gmacs"])),
+        ("Parameters", f"{significant(row['params_m'])} million"),
+        ("Memory", f"{significant(row['memory_mb'])} MB"),
     ]
     for name, label in (("latency_ms", "Latency"), ("predicted_latency_ms", "Predicted latency")):
         if not pd.isna(row.get(name)):
@@ -88,7 +88,7 @@ def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> li
         ("Feature network", f"{topology_name(spec.topology)}{f', {fusion}' if fusion else ''}"),
         (
             "Size",
-            f"{words.plural(spec.repeats, 'cell')} of width {spec.width}, heads of {words.plural(spec.head_repeats, 'layer')}",
+            f"{plural(spec.repeats, 'cell')} of width {spec.width}, heads of {plural(spec.head_repeats, 'layer')}",
         ),
         ("Image", f"{width} × {height} px"),
         ("File", f"specs/{spec.digest}.json"),

@@ -15,9 +15,9 @@ from scaling_lab.report import ranks
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Facts, Figure, Page, Section, Table, Text
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.latency_words import condition_words
 from scaling_lab.runs.latencies import CONDITIONS, Latencies
+from scaling_lab.text import listed, plural
 
 LEAST = 5  # detectors, for a correlation
 MOST_SERIES = 8
@@ -38,7 +38,7 @@ def latency_page(measured: Latencies) -> Page:
     return Page(
         title=measured.path.stem.replace("_", " ").capitalize(),
         question="Do multiply-adds, parameters or activations tell how long a detector takes?",
-        subtitle=f"{words.plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
+        subtitle=f"{plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
         sections=tuple(found),
     )
 
@@ -158,7 +158,7 @@ def most_misled(latencies: pd.DataFrame, *, most: int = MISLED) -> pd.DataFrame:
 def _conclusions(table: pd.DataFrame, correlated: pd.DataFrame) -> list[tuple[str, str]]:
     whole = {row["cost"]: row for row in records(correlated[correlated["among"] == "all"])}
     said = [f"{row['name']} {row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in whole.values()]
-    found = [("Rank correlation with latency (tau-b):", f"{words.listed(said)}, over {len(table)} detectors.")]
+    found = [("Rank correlation with latency (tau-b):", f"{listed(said)}, over {len(table)} detectors.")]
     if "gmacs" in whole:
         share = whole["gmacs"]["inverted"]
         found.append(
