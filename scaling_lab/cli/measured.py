@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.measurable import Measurable
 from scaling_lab.errors import UserError
+from scaling_lab.metrics import COUNTED
 from scaling_lab.runs.latencies import CONDITIONS, is_of, read_rows, write_rows
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ Row = dict[str, Any]
 _NOT_IN_LEDGERS = (
     "detector",
     "description",
-    "gmacs",
-    "params_m",
-    "activations_m",
-    "memory_mb",
+    *COUNTED,
     "pieces_ms",
     "halves_ms",
 )

@@ -12,7 +12,19 @@ from scaling_lab.report.analysis.comparability import RULE
 from scaling_lab.report.analysis.comparison import Comparison, Side
 from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.search_figure import search_figure
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Details, Facts, Figure, Section, Table, Text, renamed
+from scaling_lab.report.page.blocks import (
+    Block,
+    Bullets,
+    Column,
+    Details,
+    Facts,
+    Figure,
+    Section,
+    Table,
+    Text,
+    metric_column,
+    renamed,
+)
 from scaling_lab.report.sections import comparison_words, population, provenance, words
 from scaling_lab.report.sections.search import progress
 from scaling_lab.text import interval, listed, p_value, plainly, significant
@@ -156,7 +168,7 @@ def best_by_cost(comparison: Comparison) -> Section:
         Column(key="between", label="GMACs", sort="dearest"),
         Column(key="run", label="Run", swatch="series"),
         Column(key="label", label="Best architecture"),
-        Column(key="gmacs", label="Its GMACs", digits=3, significant=True),
+        metric_column("gmacs", label="Its GMACs"),
         Column(key="ap_mean", label="AP", digits=1),
     ]
     columns += [Column(key="interval", label="95 % interval", sort="ap_low")] if has_values(table, "ap_low") else []

@@ -12,7 +12,7 @@ import pandas as pd
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.tables import has_values, mean, records
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text, metric_column
 from scaling_lab.report.sections import ablation, words
 from scaling_lab.text import interval, plural, signed
 
@@ -90,7 +90,7 @@ def _table(table: pd.DataFrame) -> Table:
         Column(key="n", label="Fresh seeds", digits=0),
         Column(key="ap_search", label="AP, search", digits=1, help="mean of the trials that it was chosen by"),
         Column(key="change", label="Change", digits=1, signed=True, help="fresh seeds minus search"),
-        Column(key="gmacs", label="GMACs", digits=3, significant=True),
+        metric_column("gmacs"),
     ]
     columns += [Column(key="chosen", label="")] if (frame["role"] == "baseline").any() else []
     caption = "Trained again after the search with seeds that it had not used, and none of them stopped early."

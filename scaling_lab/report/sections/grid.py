@@ -15,7 +15,7 @@ import pandas as pd
 from scaling_lab.report import uncertainty
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, metric_column
 from scaling_lab.text import interval, listed, plural
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _table(table: pd.DataFrame, parameter: str, name: str, scale: str) -> Table:
         Column(key="ap_mean", label="AP", digits=1),
         Column(key="interval", label="95 % interval", sort="ap_low"),
         Column(key="n", label="Seeds", digits=0),
-        Column(key="gmacs", label="GMACs", digits=3, significant=True),
-        Column(key="params_m", label="Params, M", digits=3, significant=True),
+        metric_column("gmacs"),
+        metric_column("params_m"),
     ]
     return Table(name=f"by_{parameter}", frame=frame, columns=tuple(columns))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scaling_lab.metrics import METRICS
 from scaling_lab.report.analysis.frontier import Frontier, with_front
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import has_values
@@ -16,7 +17,6 @@ from scaling_lab.report.figures.curves_figure import curves_figure, has_curve
 from scaling_lab.report.figures.topology_figure import GALLERY, topology_figure, topology_table
 from scaling_lab.report.page.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
 from scaling_lab.report.sections import words
-from scaling_lab.report.sections.architectures import MEMORY
 from scaling_lab.report.sections.fidelities import fidelity_blocks
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.report.sections.published_figure import published_blocks
@@ -111,7 +111,7 @@ def _memory(frontier: Frontier) -> list[Block]:
             table=_figure_table(with_front(frontier.trials, "memory_mb"), "memory_mb"),
             draw=functools.partial(cost_figures.cost_figure, cost="memory_mb"),
             title="AP against memory",
-            caption=f"Memory by counting: {MEMORY}. Marks as above; the line is the front of AP against memory.",
+            caption=f"Memory is counted: {METRICS['memory_mb'].meaning}. Marks as above; the line is the front.",
             alt="AP against memory, with the Pareto front",
         )
     ]

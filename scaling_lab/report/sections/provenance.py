@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from scaling_lab.metrics import COSTS, METRICS
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.page.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
 from scaling_lab.report.sections import words
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
 MOST_FAILURES = 8  # more of them are counted by kind and listed on demand
-COSTS = {
-    "gmacs": "GMACs",
-    "params_m": "million parameters",
-    "memory_mb": "MB of memory",
-    "predicted_latency_ms": "ms of predicted latency",
-    "latency_ms": "ms of latency",
-}
 NAMES = {"cpu": "CPU", "gpus": "GPUs", "memory_gb": "memory, GB", "lr": "learning rate", "ema_decay": "EMA decay"}
 WAYS = {"maximize": "high", "minimize": "low"}
 
@@ -135,7 +129,7 @@ def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _quantity(name: str) -> str:
-    return COSTS.get(name, name.replace("_", " ").replace("ap", "AP"))
+    return METRICS[name].unit if name in COSTS else METRICS[name].label
 
 
 def trained_on(trials: pd.DataFrame) -> str:

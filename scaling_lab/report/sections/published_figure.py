@@ -102,7 +102,7 @@ def published_blocks(
     )
     columns = (
         blocks.Column(key="label", label="Published detector"),
-        blocks.Column(key="gmacs", label="GMACs", digits=3, significant=True),
+        blocks.metric_column("gmacs"),
         blocks.Column(key="ap", label="AP, published", digits=1),
         blocks.Column(key="split", label="On"),
         blocks.Column(key="source", label="Source"),

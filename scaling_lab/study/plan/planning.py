@@ -225,7 +225,7 @@ class _Planning:
         """Stand in for the finalists, which nobody knows: architectures from the cheapest to the dearest, for each seed."""
         if self.job.study.finalists is None or not self.space.within:
             return []
-        ordered = sorted(self.space.within, key=lambda each: each.gmacs)
+        ordered = sorted(self.space.within, key=lambda each: each.known["gmacs"])
         wanted = self.job.study.finalists
         count = min(wanted.count, len(ordered)) if self.space.is_exact else wanted.count
         places = [round(place * (len(ordered) - 1) / max(1, count - 1)) for place in range(count)]
@@ -242,7 +242,7 @@ class _Planning:
         whole = {which: float(size.trial) for which, size in sizes.items()}
         checkpoints = [size.checkpoint for size in sizes.values()]
         weights = [size.weights for size in sizes.values()]
-        total = sum(between(whole, known, "params_m", each.params_m) for each in left)
+        total = sum(between(whole, known, "params_m", each.known["params_m"]) for each in left)
         # A checkpoint is written beside the one before it.
         total += min(len(left), max(1, places.at_once)) * max(checkpoints)
         free = _free_bytes(self.job.folder)

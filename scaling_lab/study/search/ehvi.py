@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab.metrics import ACCURACIES, COUNTED, METRICS
 from scaling_lab.study.fronts import first_front
 from scaling_lab.study.ledger.database import Architecture, TrialRow
 from scaling_lab.study.search.gaussian_process import GaussianProcess
 from scaling_lab.study.search.improvement import expected_improvement
 from scaling_lab.study.space.candidates import Candidate, Candidates, Measure, Params
-from scaling_lab.study.study import MEASURED, Study
+from scaling_lab.study.study import Study
 
 # So many trials are drawn at random first, as Optuna's samplers do.
 STARTUP, LEAST_COMPLETE = 10, 3
@@ -29,7 +30,7 @@ STARTUP, LEAST_COMPLETE = 10, 3
 MOST_MODELLED = 400
 # So many draws without a new architecture say that there is none.
 MOST_DRAWS = 20
-_COSTS = ("gmacs", "params_m", "memory_mb")
+_COSTS = tuple(name for name in COUNTED if METRICS[name].is_main)
 
 
 class Ehvi:
@@ -41,8 +42,8 @@ class Ehvi:
         self._study, self._architecture = study, architecture
         self._candidates = Candidates(study.space, measure, seed=seed)
         self._chance = random.Random(seed)
-        (self._measured,) = (name for name in study.objectives if name in MEASURED)
-        self._counted = [name for name in study.objectives if name not in MEASURED]
+        (self._measured,) = (name for name in study.objectives if name in ACCURACIES)
+        self._counted = [name for name in study.objectives if name not in ACCURACIES]
         self._refused: set[str] = set()
         self._process: GaussianProcess | None = None
 

@@ -338,7 +338,7 @@ class Proposals:
             epochs=row.epochs,
             epochs_done=row.epochs_done,
             seconds=row.seconds,
-            gmacs=architecture.gmacs,
+            gmacs=architecture.known["gmacs"],
         )
 
     # --- finalists ---------------------------------------------------------------------------------------------------
