@@ -76,7 +76,7 @@ def study_problems(runs: Runs, asked: Asked, home: Path) -> list[str]:
     if moved:
         more = f" and {len(moved) - MOST_NAMED} more" if len(moved) > MOST_NAMED else ""
         found.append(f"study: the space gives other architectures now at {'; '.join(moved[:MOST_NAMED])}{more}")
-    if study.sampler == "grid" and not study.trials and not moved:
+    if study.is_exhaustive and not study.trials and not moved:
         found += _other_points(study, runs)
     return found
 

@@ -24,18 +24,16 @@ from scaling_lab.checks import (
     near,
 )
 from scaling_lab.errors import UserError
-from scaling_lab.metrics import ACCURACIES, BEFORE_A_TRIAL, COSTS, DIRECTIONS, names
+from scaling_lab.metrics import ACCURACIES, BEFORE_A_TRIAL, COSTS, DIRECTIONS
 from scaling_lab.study.finalists import Finalists
 from scaling_lab.study.halving import Halving
+from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
 
-SAMPLERS = ("grid", "random", "ehvi", "tpe", "nsga2", "nsga3", "gp")
 OBJECTIVES = (*ACCURACIES, *COSTS)
-# The most objectives beside a measured one that sampler "ehvi" takes.
-MOST_COUNTED = 2
 
 # Fields that are mappings, each with an example.
 _MAPPINGS = {"objectives": '{"ap": "maximize"}', "limits": '{"gmacs": 2.5}', "forms": '{"smoke": {"trials": 2}}'}
@@ -111,8 +109,8 @@ class Study(Fields):
         self._check_forms()
 
     def _check_search(self) -> None:
-        check_choice("sampler", self.sampler, SAMPLERS)
-        if self.trials is None and self.sampler != "grid":
+        check_choice("sampler", self.sampler, tuple(SAMPLERS))
+        if self.trials is None and not self.is_exhaustive:
             raise UserError(
                 f"trials is None; with sampler {self.sampler!r} it must be a number (only a grid has an end)"
             )
@@ -146,13 +144,15 @@ class Study(Fields):
         self._check_finalists()
 
     def _check_counted(self) -> None:
-        """Refuse objectives that sampler "ehvi" cannot know before a trial, or not as many."""
-        measured = [name for name in self.objectives if name in (*ACCURACIES, *names("measured"))]
-        counted = len(self.objectives) - len(measured)
-        if self.sampler == "ehvi" and (len(measured) != 1 or measured[0] not in ACCURACIES or counted > MOST_COUNTED):
+        """Refuse objectives that the sampler cannot know before a trial, or too many."""
+        most = SAMPLERS[self.sampler].most_counted
+        later = [name for name in self.objectives if name not in BEFORE_A_TRIAL]
+        if most is not None and (
+            len(later) != 1 or later[0] not in ACCURACIES or len(self.objectives) - len(later) > most
+        ):
             raise UserError(
-                f"sampler 'ehvi' with the objectives {', '.join(self.objectives)}: allowed are one of {', '.join(ACCURACIES)}, "
-                f"and up to {MOST_COUNTED} that are known before a trial: {', '.join(BEFORE_A_TRIAL)}"
+                f"sampler {self.sampler!r} with the objectives {', '.join(self.objectives)}: allowed are one of "
+                f"{', '.join(ACCURACIES)}, and up to {most} that are known before a trial: {', '.join(BEFORE_A_TRIAL)}"
             )
 
     def _check_stopping(self) -> None:
@@ -227,6 +227,11 @@ class Study(Fields):
                 dataclasses.replace(self, **{**changes, "forms": {}})
             except UserError as error:
                 raise UserError(f"form {form!r}: {error}") from None
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether every point of the space is trained."""
+        return SAMPLERS[self.sampler].is_exhaustive
 
     @property
     def is_predicted(self) -> bool:

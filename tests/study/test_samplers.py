@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, topologies
 from scaling_lab.errors import UserError
+from scaling_lab.study.ledger.database import TrialRow
+from scaling_lab.study.samplers import SAMPLERS, Sampler
+from scaling_lab.study.search.strategy import END, Params, Strategy
 from tests.study.desk import Desk, wide
 from tests.study.engine import count, spec
 
-SEARCHES = ["random", "ehvi", "tpe", "nsga2", "nsga3", "gp"]
+SEARCHES = [name for name, sampler in SAMPLERS.items() if not sampler.is_exhaustive]
 OBJECTIVES: list[dict[str, str]] = [{"ap": "maximize"}, {"ap": "maximize", "gmacs": "minimize"}]
 
 
@@ -110,10 +113,23 @@ def test_a_genetic_search_has_parents_after_a_restart(tmp_path: Path, sampler: s
     assert newest.system_attrs[f"{key}:generation"] == 30 // 12
 
 
-def test_a_gaussian_process_without_scipy_is_refused_before_anything_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "scipy", None)  # it cannot be imported then
-    with pytest.raises(UserError, match=r"sampler 'gp' needs scipy, .* pip install 'scaling-lab\[gp\]'"):
-        Desk(tmp_path, space=broad, sampler="gp", trials=3)
-    Desk(tmp_path, space=broad, sampler="tpe", trials=3)
+# --- a sampler of one's own: a class in a file, and a line of the table -----------------------------------------------
+
+
+class Narrowest(Strategy):
+    """Train the narrowest width that the search has not had, up to 32."""
+
+    def choose(self, rows: Iterable[TrialRow]) -> Params | str:
+        had = {row.params["width"] for row in rows}
+        left = [width for width in (8, 16, 24, 32) if width not in had]
+        return {"topology": "fpn", "width": left[0]} if left else END
+
+
+def test_a_new_sampler_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="sampler is 'narrowest'; allowed are grid"):
+        Desk(tmp_path, space=broad, sampler="narrowest", trials=9)
+    monkeypatch.setitem(SAMPLERS, "narrowest", Sampler(name="narrowest", home=f"{__name__}:Narrowest"))
+    desk = Desk(tmp_path, space=broad, sampler="narrowest", trials=9)
+    widths = [proposal.spec.width for proposal in desk.run_all()]
+    assert widths == [8, 16, 24, 32]
+    assert [trial.params["width"] for trial in desk.told() if trial.state is TrialState.COMPLETE] == widths
