@@ -34,7 +34,7 @@ from benchmarks.interval_means import (
     welch_stuck,
 )
 from benchmarks.interval_worlds import Trial
-from scaling_lab.report import ranks
+from scaling_lab.stats import ranks
 
 REPEATS, MANY, POINTS = 1200, 4500, 0.02  # many where it is cheap, or the nominal far from 1
 

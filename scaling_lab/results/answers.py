@@ -13,25 +13,16 @@ from statistics import median
 
 import pandas as pd
 
-from scaling_lab.report import (
-    ablation,
-    beside_paper,
-    finalists,
-    grid,
-    proxy,
-    proxy_words,
-    scaling,
-    statistics,
-    words,
-)
+from scaling_lab.report import ablation, beside_paper, finalists, grid, proxy, proxy_words, scaling, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.frontier import Frontier, compute_frontier
-from scaling_lab.report.scaling_law import LEAST, band, fit_law
 from scaling_lab.report.tables import records
 from scaling_lab.results import differences
 from scaling_lab.results.kept import conditions
 from scaling_lab.results.likeness import likeness_of
 from scaling_lab.runs import Runs
+from scaling_lab.stats import power, ranks
+from scaling_lab.stats.scaling_law import LEAST, band, fit_law
 
 PAPERS_FACTOR = 1.35
 WORTH_TELLING = 5.0  # AP: a difference whose cost in seeds question 7 is told
@@ -160,7 +151,7 @@ def _agreement(run: Runs, frontier: Frontier) -> str:
     baseline, _ = find_baseline(run, frontier)
     table = beside_paper.published_table(frontier, baseline, run.specs())
     tau, drawn = beside_paper.agreement_with_paper(frontier, table)
-    p = statistics.kendall_exact_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
+    p = ranks.permutation_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
     return (
         f"the order of the paper's {len(table)} agrees with its own by tau-b {words.number(tau, 2)} "
         f"([{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over draws of the means that the seeds leave possible; "
@@ -277,7 +268,7 @@ def _proxies(runs: Mapping[str, Runs]) -> Said | None:
         details.append(
             f"a repeat of the dear protocol would reach tau-b {repeat}, ranking by parameters alone has {size}"
         )
-    needed = statistics.seeds_needed(WORTH_TELLING, frontier.sd) or "over 1,000"
+    needed = power.seeds_needed(WORTH_TELLING, frontier.sd) or "over 1,000"
     details.append(
         f"one comparison, uncorrected, of {WORTH_TELLING:g} AP would take the dear one about {needed} seeds a side"
     )

@@ -8,9 +8,10 @@ from statistics import mean, median
 from typing import Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import statistics, words
+from scaling_lab.report import words
 from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.tables import records
+from scaling_lab.stats import hypotheses
 
 WIDE = 10.0  # AP: a range of an architecture's seeds that is told beside a difference, for it makes Welch's interval doubtful
 
@@ -30,8 +31,8 @@ def highest(frontier: Frontier) -> str:
 def pairs_told_apart(frontier: Frontier) -> str:
     """Count the pairs that are told apart, and give the pooled standard deviation of seeds."""
     pairs = list(itertools.combinations(frontier.aps.values(), 2))
-    corrected = statistics.holm([statistics.welch(first, second).p for first, second in pairs])
-    apart = sum(p < statistics.LEVEL for p in corrected)
+    corrected = hypotheses.holm([hypotheses.welch(first, second).p for first, second in pairs])
+    apart = sum(p < hypotheses.LEVEL for p in corrected)
     return f"{apart} of {words.plural(len(pairs), 'pair')} of networks are told apart (seed SD {frontier.sd:.1f} AP)"
 
 
@@ -52,7 +53,7 @@ def compared(frontier: Frontier, ours: Mapping[str, Any], other: Mapping[str, An
 
 def in_words(ours: Sequence[float], other: Sequence[float]) -> str:
     """Write the difference of two means over seeds: "+1.2 AP [0.3, 2.1]"."""
-    result = statistics.welch(ours, other)
+    result = hypotheses.welch(ours, other)
     return in_ap(result.difference, result.low, result.high)
 
 

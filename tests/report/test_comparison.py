@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scaling_lab.report.statistics import front_of
 from scipy import stats
 
 from scaling_lab.errors import UserError
@@ -21,7 +22,6 @@ from scaling_lab.report.comparison import Comparison, compare
 from scaling_lab.report.page import tables_of
 from scaling_lab.report.provenance import provenance
 from scaling_lab.report.repeats import offsets, same_seeds
-from scaling_lab.report.statistics import front_of
 from scaling_lab.report.style import NARROW, WIDE
 from scaling_lab.report.writing import load_report
 from scaling_lab.runs import Runs

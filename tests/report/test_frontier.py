@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaling_lab.report import Frontier, compute_frontier, statistics
+from scaling_lab.report import Frontier, compute_frontier
 from scaling_lab.report.frontier import MOST_BAND_COSTS, MOST_SERIES, _thinned
 from scaling_lab.runs import Runs
+from scaling_lab.stats import estimates
 from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run
 
 
@@ -57,7 +58,7 @@ def test_many_seeds_keep_their_own_spread(tmp_path: Path) -> None:
     trials = [Trial(topology="panet", seed=seed, ap=ap) for seed, ap in enumerate(aps)]
     trials += [Trial(topology="fpn", seed=seed, ap=ap) for seed, ap in enumerate((10.0, 60.0))]
     row = computed(tmp_path, trials).architectures.set_index("label").loc["PANet"]
-    assert row["ap_high"] == pytest.approx(statistics.estimate(aps).high)
+    assert row["ap_high"] == pytest.approx(estimates.estimate(aps).high)
 
 
 def test_front_marks_what_nothing_beats(frontier: Frontier) -> None:

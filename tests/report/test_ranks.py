@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report import ranks
+from scaling_lab.stats import ranks
 
 CORRELATIONS = [(ranks.tau, 2 / math.pi * math.asin(0.6)), (ranks.spearman, 6 / math.pi * math.asin(0.3))]
 TIED = [1.0, 2, 2, 3, 5, 5], [1.0, 3, 2, 3, 4, 1]

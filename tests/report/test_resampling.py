@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from scaling_lab import statistics
-from scaling_lab.report import predictors, ranks, resampling
+from scaling_lab.report import predictors
+from scaling_lab.stats import ranks, resampling
 
 
 def written_out(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 
-from scaling_lab.report.scaling_law import band, fit_law, fit_line, left_out, misfit_p
+from scaling_lab.stats.scaling_law import band, fit_law, fit_line, left_out, misfit_p
 
 COSTS = [2.5, 6.1, 11.0, 24.9, 55.2, 130.0]
 

@@ -18,9 +18,9 @@ from optuna._hypervolume import compute_hypervolume
 from scaling_lab import DetectorSpec, Halving, Recipe, Study, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
+from scaling_lab.stats.hypervolume import expected_improvement
 from scaling_lab.study.enumeration import Drawn
 from scaling_lab.study.gaussian_process import GaussianProcess
-from scaling_lab.study.improvement import expected_improvement
 from scaling_lab.study.runner import run_study
 from tests.study.engine import Replayed, count, make_study, rows, spec
 
