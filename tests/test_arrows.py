@@ -19,7 +19,7 @@ ALLOWED = {
     "detection": {"architecture"},
     "data": {"architecture"},
     "cost": {"architecture", "model"},
-    "latency": {"architecture", "model", "detection", "cost", "statistics"},
+    "latency": {"architecture", "model", "detection", "cost", "stats"},
     "training": {"architecture", "model", "detection", "data"},
     "runs": {"architecture"},
     "study": {
@@ -29,12 +29,12 @@ ALLOWED = {
         "cost",
         "latency",
         "runs",
-        "statistics",
+        "stats",
         "user_files",
         "files",
         "code_digest",
     },
-    "report": {"architecture", "files", "latencies", "runs", "starter", "statistics", "user_files"},
+    "report": {"architecture", "files", "latencies", "runs", "starter", "stats", "user_files"},
     "reproduction": {"architecture", "cost"},
     "results": {
         "architecture",
@@ -45,6 +45,7 @@ ALLOWED = {
         "reproduction",
         "runs",
         "starter",
+        "stats",
         "status",
         "study",
     },
@@ -52,7 +53,7 @@ ALLOWED = {
     "files": set(),
     "code_digest": set(),
     "starter": set(),
-    "statistics": set(),
+    "stats": set(),
     "console": {"runs"},
     "status": {"runs"},
     "user_files": {"starter"},
@@ -66,6 +67,7 @@ LIBRARIES = {
     "ray": {"study"},
     "optuna": {"study"},
     "matplotlib": {"report"},
+    "scipy": {"stats"},
     "pandas": {"report", "results", "runs", "latencies"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -86,7 +86,7 @@ def test_the_interval_of_the_agreement_covers_the_truth() -> None:
     for _ in range(runs):
         groups = [list(mean + draw.normal(0, 0.8, 3)) for mean in truth]
         means_BA = posterior.drawn_means(groups, pooled=pooled_sd(groups), draws=400)
-        found = posterior_fronts.Range.of(ranks.tau_of_draws(means_BA, paper))
+        found = posterior_fronts.Range.of(ranks.taus_with(means_BA, paper))
         covered += found.low <= expected <= found.high
     assert covered / runs >= 0.93
 
