@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scaling_lab.report.statistics import front_of
 from scipy import stats
 
 from scaling_lab.errors import UserError
@@ -25,6 +24,7 @@ from scaling_lab.report.repeats import offsets, same_seeds
 from scaling_lab.report.style import NARROW, WIDE
 from scaling_lab.report.writing import load_report
 from scaling_lab.runs import Runs
+from scaling_lab.stats.fronts import front_of
 from tests.report.conftest import EVIL, ROOT
 from tests.report.fixture_run import TRUE_AP, Fixture, Latency, Trial, topology_trials, write_run
 
