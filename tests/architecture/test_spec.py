@@ -141,7 +141,8 @@ def test_what_is_no_spec_in_json_is_named(text: str, message: str) -> None:
     ("content", "message"),
     [
         (b'{"backbone": ', "not JSON: Expecting value: line 1"),
-        (b"\xff\xfe", "'utf-8' codec can't decode"),
+        (b"\xff\xfe", "not JSON: Expecting value: line 1"),
+        (b"{\xff}", "is not UTF-8"),
         (with_("width", 0).encode(), "width is 0; allowed are whole numbers from 1"),
         (None, "cannot be read: No such file or directory"),
     ],

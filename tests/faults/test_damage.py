@@ -198,7 +198,7 @@ def test_no_wrong_number_and_no_code_comes_out_of_a_checkpoint(tmp_path: Path) -
     content = bytearray(path.read_bytes())
     content[20000:20004] = bytes(4)  # one weight
     path.write_bytes(content)
-    with pytest.raises(BadCheckpoint, match="the check sum of checkpoint/data/0 is wrong"):
+    with pytest.raises(BadCheckpoint, match="the check sum of archive/data/0 is wrong"):
         read_state(path, ("epoch",), device)
     torch.save({"epoch": 1, "model": Executed(tmp_path / "executed")}, path)
     with pytest.raises(BadCheckpoint, match="it is of another kind, or holds more than tensors and plain values"):

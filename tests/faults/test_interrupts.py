@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from scaling_lab.study.lock import _read
 
+from scaling_lab.lock import read_holder
 from scaling_lab.runs import Runs
 from scaling_lab.study.processes import marked, temporary_folder
 from tests.faults.afterwards import look_at
@@ -23,7 +23,7 @@ def test_ctrl_c_again_and_again(tmp_path: Path, executor: str, pauses: tuple[flo
     out = tmp_path / "run"
     driver = start_driver(out, executor=executor, objective={"hold": 2}, study={"trials": 3}, cpus=1)
     wait_for(lambda: (out / "trials" / "2" / "checkpoint.pt").exists())
-    mark = _read(out / "driver.lock")["mark"]
+    mark = read_holder(out / "driver.lock")["mark"]
     os.killpg(driver.pid, signal.SIGINT)
     for pause in pauses:
         time.sleep(pause)

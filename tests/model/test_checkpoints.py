@@ -186,8 +186,8 @@ def test_half_precision(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
 def test_a_class_layer_of_more_values_than_the_file_holds_is_refused(
     state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    """Otherwise a file of few bytes would have a detector of 10^12 classes built."""
-    length, layer = SPEC.anchors.per_position * 10**12, "class_head.predict.pointwise"
+    """Otherwise a file of few bytes would have a detector of 10^6 classes built."""
+    length, layer = SPEC.anchors.per_position * 10**6, "class_head.predict.pointwise"
     many = {
         f"{layer}.bias": torch.zeros(1).expand(length),
         f"{layer}.weight": torch.zeros(1).expand(length, SPEC.width, 1, 1),
@@ -283,12 +283,12 @@ def test_a_file_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
-@pytest.mark.parametrize("change", [{"width": 10**9}, {"width": 10**12}, {"repeats": 10**9}, {"head_repeats": 10**9}])
+@pytest.mark.parametrize("change", [{"width": 10**6}, {"width": 10**12}, {"repeats": 10**4}, {"head_repeats": 10**9}])
 def test_a_spec_that_no_memory_holds_is_refused(
     change: dict[str, int], state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     torch.save({"spec": {**SPEC.to_dict(), **change}, "state": state}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights.pt does not fit "):
+    with pytest.raises(UserError, match=r"weights.pt(: \w+ is 10+; allowed are | does not fit )"):
         load_checkpoint(None, tmp_path / "weights.pt")
 
 
