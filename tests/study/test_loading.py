@@ -183,8 +183,8 @@ def test_data_in_words(tmp_path: Path) -> None:
     assert data_source("shapes", study) is study.data
     assert data_source("shapes", make_study(data=Coco(folder=str(tmp_path)))) == Shapes()
     assert data_source(f"coco:{tmp_path}", study).kind == "coco"
-    with pytest.raises(UserError, match="yolo"):
-        data_source("yolo:x", study)
+    with pytest.raises(UserError, match="kitti"):
+        data_source("kitti:x", study)
 
 
 def test_random_search_takes_over_the_number_of_a_grid(tmp_path: Path) -> None:
