@@ -41,7 +41,7 @@ def test_unknown_kinds_and_fields_are_refused() -> None:
         Shapes(train_image=3)  # type: ignore[call-arg]
     with pytest.raises(UserError, match="Shapes has no field 'kind'"):
         Shapes(kind="shapes")  # type: ignore[call-arg]
-    with pytest.raises(UserError, match="Shapes: seed is '-1'; allowed are whole numbers from 0"):
+    with pytest.raises(UserError, match="Shapes: seed is -1; allowed are whole numbers from 0"):
         parse_source("shapes,seed=-1")
     with pytest.raises(UserError, match="Shapes: seed is True; allowed are whole numbers from 0"):
         parse_source("shapes,seed")
