@@ -55,3 +55,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_rows(path)
     with pytest.raises(UserError, match="cannot be written: No such file"):
         write_rows(tmp_path / "nowhere" / "x.csv", [ROW])
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-Infinity", "1e999", "9" * 5000, "x"])
+def test_what_is_no_finite_number_is_named_with_its_row(tmp_path: Path, number: str) -> None:
+    columns = [number if name == "median_ms" else "" for name in COLUMNS]
+    (tmp_path / "l.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(columns) + "\n")
+    with pytest.raises(UserError, match=r"l.csv: row 1 has median_ms '.*', which is no value of that column"):
+        read_rows(tmp_path / "l.csv")

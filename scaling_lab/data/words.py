@@ -12,23 +12,23 @@ from scaling_lab.errors import UserError
 _READ = {"int": int, "float": float}
 
 
-def place_and_fields(text: str, kinds: Collection[str]) -> tuple[str, dict[str, str]]:
-    """Split at commas, but for those of a folder that is there: the longest such name counts. A bare field is "true".
+def place_and_fields(text: str, kinds: Collection[str]) -> tuple[str, dict[str, str | bool]]:
+    """Split at commas, but for those of a folder that is there: the longest such name counts. A bare field is True.
 
     Before the folder may stand one of the `kinds` and a colon.
     """
     parts = text.split(",")
     number = next((number for number in range(len(parts), 1, -1) if _is_there(parts[:number], kinds)), 1)
-    fields: dict[str, str] = {}
+    fields: dict[str, str | bool] = {}
     for part in parts[number:]:
         name, equals, value = (each.strip() for each in part.partition("="))
         if name in fields:
             raise UserError(f"--data names the field {name!r} twice; allowed is once")
-        fields[name] = value if equals else "true"
+        fields[name] = value if equals else True
     return ",".join(parts[:number]), fields
 
 
-def values_of(source: type[Any], fields: Mapping[str, str]) -> dict[str, Any]:
+def values_of(source: type[Any], fields: Mapping[str, str | bool]) -> dict[str, Any]:
     """Read each field as its type asks; what cannot be read so stays text, which the source refuses."""
     types = {field.name: str(field.type).partition(" | ")[0] for field in dataclasses.fields(source)}
     return {name: _value(types.get(name, ""), text) for name, text in fields.items()}
@@ -43,7 +43,9 @@ def _is_there(parts: list[str], kinds: Collection[str]) -> bool:
     )
 
 
-def _value(kind: str, text: str) -> Any:
+def _value(kind: str, text: str | bool) -> Any:
+    if isinstance(text, bool):
+        return text
     if kind in ("bool", *_READ) and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

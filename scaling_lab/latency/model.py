@@ -16,7 +16,7 @@ from typing import Any
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.cost import Cost, count
 from scaling_lab.errors import UserError
-from scaling_lab.files import read_json
+from scaling_lab.files import parse_json, read_bytes
 from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
 
 FORMAT = 1
@@ -130,10 +130,11 @@ class LatencyModel:
     @classmethod
     def load(cls, path: str | Path) -> LatencyModel:
         """Read a file. Raises UserError where it is not there or is none."""
+        content = read_bytes(Path(path))
         try:
-            values = read_json(Path(path))
-        except UserError as error:
-            raise UserError(f"the latency model {error}; `scaling-lab measure SPACE --fit FILE` writes one") from None
+            values = parse_json(content)
+        except UserError:
+            values = None
         names = [field.name for field in fields(cls)]
         if (
             not isinstance(values, dict)

@@ -141,8 +141,15 @@ def test_what_is_no_spec_in_json_is_named(text: str, message: str) -> None:
     ("content", "message"),
     [
         (b'{"backbone": ', "not JSON: Expecting value: line 1"),
-        (b"\xff\xfe", "not JSON: Expecting value: line 1"),
-        (b"{\xff}", "is not UTF-8"),
+        (b"\xff{}", r"is not UTF-8 \(byte 0 is 0xff\)"),
+        (b"[" * 100_000, "nested too deep"),
+        (with_("width", 10**400).encode(), r"width is 10000.*… \(401 characters\); allowed are .* from 1 to 1000000"),
+        (with_("width", float("nan")).encode(), "NaN is no number of JSON"),
+        (
+            with_("head_repeats", 10**9).encode(),
+            "head_repeats is 1000000000; allowed are whole numbers from 0 to 10000",
+        ),
+        (with_("image_size", [64, 10**7]).encode(), "image_size is 10000000; allowed are .* from 1 to 1000000"),
         (with_("width", 0).encode(), "width is 0; allowed are whole numbers from 1"),
         (None, "cannot be read: No such file or directory"),
     ],

@@ -160,7 +160,9 @@ def test_features_that_always_come_together_share_their_time() -> None:
     assert weights["a"] + weights["b"] == pytest.approx(2.0, rel=0.02)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"latency_model": 99}', '{"latency_model": 1, "device": "d"}'])
+@pytest.mark.parametrize(
+    "text", ["", "[" * 100_000, "[]", "{}", '{"latency_model": 99}', '{"latency_model": 1, "device": "d"}']
+)
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(
