@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # So many overlaps, of one object with one anchor, are taken at once; about four tensors of that size are alive together.
-# A processor is fastest where they stay in its cache. A GPU is, where few pieces have to be started.
+# A processor is fastest where they stay in its cache, a GPU where few pieces have to be started.
 PIECE = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 

@@ -14,12 +14,13 @@ import torch
 from scaling_lab import Coco, DetectorSpec, Finalists, Halving, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
-from scaling_lab.study import proposals
-from scaling_lab.study.plan import Detectable, Plan
+from scaling_lab.study import planning, proposals
+from scaling_lab.study.plan import Detectable, Plan, Reading
 from scaling_lab.study.planning import make_plan
 from scaling_lab.study.ray_executor import cores
 from scaling_lab.study.runner import run_study
 from scaling_lab.training import rehearsal
+from tests.coco_files import write_coco
 from tests.study.engine import Replayed, count, make_study, spec
 
 
@@ -342,3 +343,17 @@ def test_one_seed_shows_no_difference(tmp_path: Path) -> None:
     assert plan(tmp_path, seeds=(0, 1, 2)).detectable.seeds == 3
     # Seeds are outermost: 13 of 18 trials are two seeds of all six, and a third of one.
     assert plan(tmp_path, seeds=(0, 1, 2), trials=13).detectable.seeds == 2
+
+
+def test_what_is_read_ahead_needs_room_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_coco(tmp_path / "coco", train=16, val=2)
+    options: dict[str, Any] = {"data": data, "recipe": Recipe.short(epochs=1, batch_size=4), "cpus_per_trial": 2}
+    here = plan(tmp_path / "run", cpus=4, **options).reading
+    # One process beside the trial's own: two batches of 4 images of 64 px ahead, and the one in use.
+    assert here == Reading(readers=1, batch=4 * 64 * 64 * 3, trial=3 * 4 * 64 * 64 * 3, at_once=2, free=None)
+    assert plan(tmp_path / "run", **options | {"cpus_per_trial": 1}).reading is None
+    assert plan(tmp_path / "run", cpus=4, cpus_per_trial=2).reading is None  # Shapes are drawn
+    monkeypatch.setattr(planning, "free_memory", lambda: 1000)
+    monkeypatch.setattr(planning, "cores", lambda: 4)
+    (problem,) = plan(tmp_path / "run", **options).problems
+    assert problem.startswith("the images that are read ahead take ")
