@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,16 @@ _BY_ENDING = {".json": Coco.kind, ".yaml": Yolo.kind, ".yml": Yolo.kind, ".data"
 def find_source(text: str) -> Source:
     """Read what --data takes: see `parse_source`."""
     place, fields = place_and_fields(text, ON_DISK)
+    given = {name: str(value) for name, value in fields.items()}
     kind, colon, folder = place.partition(":")
     if place == Shapes.kind:
         return source_from_dict({**values_of(Shapes, fields), "kind": Shapes.kind})
     if colon and kind in ON_DISK and folder:
-        found = _fields(folder, (kind,), fields) if Path(folder).expanduser().exists() else {"folder": folder}
+        found = _fields(folder, (kind,), given) if Path(os.path.expanduser(folder)).exists() else {"folder": folder}
         return source_from_dict({**found, **values_of(ON_DISK[kind], fields), "kind": kind})
-    if not place or not Path(place).expanduser().exists():
+    if not place or not Path(os.path.expanduser(place)).exists():
         raise UserError(f"--data is {text!r}, which is no folder; allowed are {allowed()}")
-    found = _fields(place, tuple(ON_DISK), fields)
+    found = _fields(place, tuple(ON_DISK), given)
     return source_from_dict({**found, **values_of(ON_DISK[found["kind"]], fields)})
 
 
@@ -45,7 +47,7 @@ def allowed() -> str:
 
 def _fields(folder: str, kinds: tuple[str, ...], given: Mapping[str, str]) -> dict[str, Any]:
     """Give kind, folder and splits of a folder, or of one that a file stands for, where they are not given."""
-    path = Path(folder).expanduser()
+    path = Path(os.path.expanduser(folder))
     root, named = folder, dict(given)
     look = path
     if path.is_file():
@@ -82,7 +84,7 @@ def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[st
     if not names:
         return {}
     if "train" in given and "val" in given:
-        return source.fields_for(Path(root).expanduser(), given["train"], given["val"])
+        return source.fields_for(Path(os.path.expanduser(root)), given["train"], given["val"])
     if train is None:
         listed = ", ".join(names[:_MOST_NAMED])
         raise UserError(
@@ -99,7 +101,7 @@ def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[st
             f"{text} has images to train on ({kind}, {train}), and none held out{more}; "
             f"--data {text},val_fraction=0.2 holds out a fifth of them, chosen by their names"
         )
-    return {"train": train, "val": val, **source.fields_for(Path(root).expanduser(), train, val)}
+    return {"train": train, "val": val, **source.fields_for(Path(os.path.expanduser(root)), train, val)}
 
 
 def _chosen(names: list[str], usual: str, beginnings: tuple[str, ...]) -> str | None:

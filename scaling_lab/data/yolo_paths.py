@@ -46,7 +46,7 @@ def _found(written: str, bases: list[Path]) -> Path | None:
     "../train/images" is so found beside data.yaml too, where Roboflow means it, and "/home/me/set/images" where the set is.
     """
     plain = written.replace("\\", "/")
-    itself = Path(plain).expanduser()
+    itself = Path(os.path.expanduser(plain))
     if itself.is_absolute() and os.path.exists(itself):
         return itself
     named = (Path(os.path.normpath(base / plain)) for base in bases)

@@ -448,7 +448,7 @@ def test_orientation_and_white_are_fields_of_the_command_line() -> None:
     assert source_from_dict(source.to_dict()) == source
     with pytest.raises(UserError, match="Coco: white is 'bright'; allowed are finite numbers above 0"):
         parse_source("coco:/data/mine,white=bright")
-    with pytest.raises(UserError, match=r"Coco: orientation is 'true'; allowed are auto, exif, raw"):
+    with pytest.raises(UserError, match=r"Coco: orientation is True; allowed are auto, exif, raw"):
         parse_source("coco:/data/mine,orientation")
 
 
