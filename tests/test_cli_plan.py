@@ -147,7 +147,7 @@ def test_every_form_of_the_shipped_studies_can_be_planned(
     [
         (["studies/missing.py"], "there is no study file studies/missing.py"),
         (["studies/width_factor.py", "--form", "huge"], "form 'huge' is unknown; allowed are smoke, seeds, paper"),
-        (["studies/width_factor.py", "--data", "yolo:x"], "yolo:x"),
+        (["studies/width_factor.py", "--data", "kitti:x"], "kitti:x"),
         (["studies/width_factor.py", "--cpus", "0"], "--cpus is 0; allowed are whole numbers from 1"),
         (["studies/width_factor.py", "--points", "-1"], "--points is -1; allowed are whole numbers from 1"),
         (["studies/width_factor.py", "--gpus", "1", "--address", "auto"], "--gpus 1 is for one machine"),
