@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaling_lab.errors import UserError
+from scaling_lab.files import make_folder
+from scaling_lab.lock import only_writer
 from scaling_lab.paper.questions import QUESTIONS_RUNS, Asked
 from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.writing import write_report
@@ -95,23 +97,39 @@ def keep(run: Path, asked: Asked, results: Path) -> Path:
     is another study's, or where its report needs a run that is not stored.
     """
     _check_can_be_kept(run, asked, results)
-    folder, beside = results / asked.run, results / ".new"
-    made = beside / asked.run
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        made.mkdir(parents=True)
-        copy = shutil.copyfile if run.resolve() == folder.resolve() else _copy_ledger  # evidence keeps its bytes
-        copy(run / "ledger.sqlite", made / "ledger.sqlite")
-        Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
-        write_report(report_runs(made, asked, results), report_file(made, asked, results), made, compact=True)
-        if folder.exists():
-            folder.rename(beside / "old")
-        made.rename(folder)
-    except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{folder} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    make_folder(results)
+    with only_writer(results / ".keep.lock", what=results, option="--results"):
+        beside = results / ".new"
+        _bring_back(beside / "old", results)
+        try:
+            return _replaced(run, asked, results, beside)
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"{results / asked.run} cannot be written: {error}") from None
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replaced(run: Path, asked: Asked, results: Path, beside: Path) -> Path:
+    """Make all of a stored run beside what is there, and put it in its place."""
+    folder, made, old = results / asked.run, beside / asked.run, beside / "old"
+    shutil.rmtree(beside, ignore_errors=True)
+    old.mkdir(parents=True)
+    made.mkdir()
+    copy = shutil.copyfile if run.resolve() == folder.resolve() else _copy_ledger  # evidence keeps its bytes
+    copy(run / "ledger.sqlite", made / "ledger.sqlite")
+    Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
+    write_report(report_runs(made, asked, results), report_file(made, asked, results), made, compact=True)
+    if folder.exists():
+        folder.rename(old / folder.name)
+    made.rename(folder)
     return folder
+
+
+def _bring_back(old: Path, results: Path) -> None:
+    """Put back what a kill in the middle of a replacement has left aside."""
+    for each in old.iterdir() if old.is_dir() else ():
+        if not (results / each.name).exists():
+            each.rename(results / each.name)
 
 
 def _check_can_be_kept(run: Path, asked: Asked, results: Path) -> None:

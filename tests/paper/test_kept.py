@@ -16,6 +16,7 @@ import pytest
 from scaling_lab.architecture import topologies
 from scaling_lab.cli import main
 from scaling_lab.errors import UserError
+from scaling_lab.lock import only_writer
 from scaling_lab.paper import answer_table, kept_check, kept_runs, likeness
 from scaling_lab.paper.kept_check import difference, problems, text_difference
 from scaling_lab.paper.kept_runs import keep
@@ -137,6 +138,21 @@ def test_what_is_stored_stays_where_storing_fails(run: Path, results: Path, monk
     with pytest.raises(UserError, match="no report"):
         keep(run, SMOKE, results)
     assert sorted(results.rglob("*")) == before
+
+
+def test_a_kill_in_the_middle_of_a_replacement_loses_nothing(run: Path, results: Path) -> None:
+    """The old one stands aside, the new one is not there yet."""
+    aside = results / ".new" / "old" / SMOKE.run
+    aside.parent.mkdir(parents=True)
+    shutil.move(results / SMOKE.run, aside)
+    keep(run, SMOKE, results)
+    assert Runs(results / SMOKE.run).table().equals(Runs(run).table())
+    assert not (results / ".new").exists()
+
+
+def test_two_do_not_store_at_once(run: Path, results: Path) -> None:
+    with only_writer(results / ".keep.lock"), pytest.raises(UserError, match="is being written by process"):
+        keep(run, SMOKE, results)
 
 
 def test_a_stored_runs_page_can_be_updated_from_itself(results: Path) -> None:

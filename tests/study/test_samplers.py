@@ -114,6 +114,6 @@ def test_a_gaussian_process_without_scipy_is_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)  # it cannot be imported then
-    with pytest.raises(UserError, match="sampler 'gp' needs scipy, .*: pip install scipy"):
+    with pytest.raises(UserError, match=r"sampler 'gp' needs scipy, .*: pip install scipy"):
         Desk(tmp_path, space=broad, sampler="gp", trials=3)
     Desk(tmp_path, space=broad, sampler="tpe", trials=3)
