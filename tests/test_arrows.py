@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,7 @@ ALLOWED = {
         "statistics",
         "user_files",
         "lock",
+        "signals",
     },
     "report": {"architecture", "latencies", "runs", "starter", "statistics", "user_files"},
     "paper": {"architecture", "cost", "lock", "report", "runs", "starter", "status", "study"},
@@ -40,6 +43,7 @@ ALLOWED = {
     "files": set(),
     "lock": set(),
     "machine": set(),
+    "signals": set(),
     "starter": set(),
     "statistics": set(),
     "console": {"runs"},
@@ -110,6 +114,15 @@ def test_nothing_is_unpickled(path: Path) -> None:
         assert chosen.get("allow_pickle", "False") == "False", called
         if called == "torch.load":
             assert chosen["weights_only"] == "True"
+
+
+def test_help_loads_no_library_that_takes_time() -> None:
+    code = (
+        "import sys, contextlib, scaling_lab.cli as cli\n"
+        "with contextlib.suppress(SystemExit): cli.main(['--help'])\n"
+        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
 
 
 def test_every_part_is_known() -> None:

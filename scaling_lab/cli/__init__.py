@@ -27,7 +27,7 @@ from scaling_lab.cli import (
 from scaling_lab.cli.streams import discard_output, prepare_streams
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.files import is_of_files, said
-from scaling_lab.study.signals import interruptible
+from scaling_lab.signals import interruptible
 
 _NO_READER = 141  # as a shell says of a program that the system ends for it
 

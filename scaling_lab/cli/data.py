@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.console import text_table
-from scaling_lab.data.image_files import shown
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
 from scaling_lab.files import check_writable, whole_file
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 SHEET = Path("data_sheet.png")
 SPLITS = ("train", "val")
 MOST_NAMED = 5
-# What a detector gives, and COCO's AP counts, of an image.
-MOST_DETECTIONS = 100
 _KINDS = ("BMP", "GIF", "JPEG", "PDF", "PNG", "TIFF", "WEBP")  # of a contact sheet's file, as Pillow names them
 
 Summaries = Mapping[str, dict[str, Any]]
@@ -187,6 +184,8 @@ def _text(source: Source, summaries: Summaries, image_size: int) -> str:
 
 def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
     """Say what a reader should know before training."""
+    from scaling_lab.data.accuracies import MOST_DETECTIONS
+
     for split in SPLITS:
         if summaries[split]["misread"]:
             yield f"{source.split_name(split)}: {summaries[split]['misread']}; training refuses them"
@@ -233,7 +232,7 @@ def _copy_words(source: Source, copies: Copies) -> Iterator[str]:
     """Say which images are there more than once, with an example."""
 
     def name(split: str, place: int) -> str:
-        return shown(source.ground_truth(split)["images"][place]["file_name"])
+        return printable(source.ground_truth(split)["images"][place]["file_name"])
 
     for split, groups in copies.within.items():
         if groups:

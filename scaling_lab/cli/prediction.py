@@ -192,9 +192,9 @@ def _names_of_data(text: str, num_classes: int, own: Sequence[str] | None) -> li
 
 
 def _shown(names: Sequence[str]) -> list[str]:
-    from scaling_lab.model.weights_file import printable
+    from scaling_lab.model.weights_file import in_short
 
-    return [printable(name) for name in names]
+    return [in_short(name) for name in names]
 
 
 # --- one image -------------------------------------------------------------------------------------------------------

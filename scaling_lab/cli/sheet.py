@@ -10,10 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from scaling_lab.cli.drawing import draw_boxes
 from scaling_lab.data import Source
 from scaling_lab.data.entries import Annotations
-from scaling_lab.data.image_files import shown
 from scaling_lab.data.shapes import NATIVE_SIZE, Shapes
 from scaling_lab.data.summary import annotations_of
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
 from scaling_lab.report.blocks import Box
 
 # In pixels of the sheet.
@@ -44,7 +43,7 @@ def contact_sheet(source: Source, split: str, most: int) -> tuple[Image.Image, l
             cell = Image.new("RGB", _cell_size((entry.size[1], entry.size[0])), _BROKEN)
             middle = (cell.width / 2, cell.height / 2)
             ImageDraw.Draw(cell).text(middle, "cannot be used", _INK, _font(), anchor="mm")
-        cells.append((cell, f"{shown(entry.file_name)}, {entry.size[1]} x {entry.size[0]}"))
+        cells.append((cell, f"{printable(entry.file_name)}, {entry.size[1]} x {entry.size[0]}"))
     title = f"{len(chosen)} of {len(found.entries)} images of {source.split_name(split)}"
     return _arranged(cells, title), broken
 

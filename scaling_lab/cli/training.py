@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data.accuracies import held_out_words, objects_for
     from scaling_lab.data.readers import LostReader
-    from scaling_lab.study.signals import interruptible
+    from scaling_lab.signals import interruptible
     from scaling_lab.training.evaluation import uncounted_objects
     from scaling_lab.training.together import train_together
 

@@ -10,6 +10,8 @@ from scaling_lab.errors import UserError
 
 # The areas of the objects that each AP is over, both ends included, in pixels of the original image, as pycocotools has them.
 _LARGEST = 1e10
+# So many detections of an image count: a detector gives no more, and COCO's AP takes no more of each class.
+MOST_DETECTIONS = 100
 AREAS = {
     "ap": (0, _LARGEST),
     "ap50": (0, _LARGEST),

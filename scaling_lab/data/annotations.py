@@ -11,9 +11,9 @@ from typing import Any
 
 from scaling_lab.checks import is_number, is_whole
 from scaling_lab.data.entries import Annotations, Record, annotated
-from scaling_lab.data.files import read_bytes
 from scaling_lab.data.segmentations import box_of_segmentation
 from scaling_lab.errors import UserError, first_line
+from scaling_lab.files import read_bytes
 
 # What gives the value to keep, and in words what is allowed where a value does not fit, else nothing.
 Check = Callable[[Any], tuple[Any, str]]

@@ -1,4 +1,4 @@
-"""Reads the files of a set: bytes, and images that must be as their annotations say."""
+"""Reads the images of a set, which must be as their annotations say."""
 
 from __future__ import annotations
 
@@ -6,27 +6,18 @@ import os
 from pathlib import Path
 
 from scaling_lab.data.entries import Entry
-from scaling_lab.data.image_files import shown
 from scaling_lab.data.images import BrokenImage, Look, MissingImage, Picture, Reading, look_at_image, read_picture
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
 
 # What a JPEG file and a PNG file end with.
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
 _END = max(map(len, _ENDS))
 
 
-def read_bytes(path: Path) -> bytes:
-    """Read a whole file."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-
-
 def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
     """Say that an image's file is not there."""
     return MissingImage(
-        f"{shown(str(path))} does not exist, but the annotations name it (image id {entry.file_id}){others}"
+        f"{printable(str(path))} does not exist, but the annotations name it (image id {entry.file_id}){others}"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from scaling_lab.checks import nearest
+from scaling_lab.errors import printable
 
 ENDINGS = frozenset(
     (
@@ -82,15 +83,10 @@ def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Fo
     if unknown is not None:
         hints[unknown] = _nearest(unknown, folder, look)
     remarks = [
-        f"{len(read):,} file names are read {words}: {shown(read[0])} is {shown(str(moved[read[0]].relative_to(root)))}"
+        f"{len(read):,} file names are read {words}: {printable(read[0])} is {printable(str(moved[read[0]].relative_to(root)))}"
         for words, read in examples.items()
     ]
     return Found(folder, moved, hints, tuple(remarks))
-
-
-def shown(text: str) -> str:
-    """Give a text from a file as it can be printed: line ends, control signs and halves of signs are escaped."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def is_image(path: Path) -> bool:
@@ -179,7 +175,7 @@ def _nearest(name: str, folder: Path, look: _Look) -> str:
     base = PurePosixPath(name.replace("\\", "/")).name
     others = [each for each in sorted(look.names(folder))[:_MOST_COMPARED] if _letters(each) != _letters(base)]
     near = nearest(base, others)
-    return "" if near is None else f"{shown(near)} has a similar name"
+    return "" if near is None else f"{printable(near)} has a similar name"
 
 
 def _letters(name: str) -> str:
@@ -187,5 +183,5 @@ def _letters(name: str) -> str:
 
 
 def _listed(paths: Iterable[Path]) -> str:
-    names = [shown(str(path)) for path in paths]
+    names = [printable(str(path)) for path in paths]
     return " and ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")

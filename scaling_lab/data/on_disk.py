@@ -17,9 +17,8 @@ import numpy as np
 from scaling_lab.checks import Fields, check_flag, check_number, check_text
 from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
 from scaling_lab.data.files import check_whole_image, look_at, missing_image, read_image
-from scaling_lab.data.image_files import shown
 from scaling_lab.data.images import BrokenImage, Look, Picture, Reading
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -243,7 +242,7 @@ class OnDisk(Fields, ABC):
             return read_image(self.image_path(split, entry), entry, self.reading)
         except BrokenImage as error:
             hint = self.hint(split, entry)
-            raise type(error)(shown(f"{error}; {hint}" if hint else str(error))) from error
+            raise type(error)(printable(f"{error}; {hint}" if hint else str(error))) from error
 
     def look(self, split: str, entry: Entry) -> Look:
         """Read one image's header. Raises as `image` does, as far as the header shows it."""

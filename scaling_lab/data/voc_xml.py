@@ -22,9 +22,9 @@ from xml.etree import ElementTree
 
 from scaling_lab.checks import is_number, near
 from scaling_lab.data.entries import Annotations, annotated
-from scaling_lab.data.files import read_bytes
 from scaling_lab.data.image_files import is_image
 from scaling_lab.errors import UserError
+from scaling_lab.files import read_bytes
 
 Stamp = tuple[int, ...]
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

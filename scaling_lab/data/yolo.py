@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from scaling_lab.data.entries import Annotations, Entry, annotated
-from scaling_lab.data.files import read_bytes
 from scaling_lab.data.on_disk import OnDisk
 from scaling_lab.data.yolo_config import Config, find_config, read_config
 from scaling_lab.data.yolo_labels import Labelled, label_files, read_labelled
 from scaling_lab.data.yolo_paths import image_files
 from scaling_lab.errors import UserError
+from scaling_lab.files import read_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Yolo(OnDisk):
         """Read and check a split's label files, and the sizes of its images."""
         config = self._config()
         images = self._images(split)
-        found = [read_labelled(image, label, config) for image, label in label_files(images).items()]
+        found = [read_labelled(image, label, config, self.reading) for image, label in label_files(images).items()]
         if not any(each.label for each in found):
             raise UserError(
                 f"{self.folder}: no image of {getattr(self, split)} has a label file, such as {_expected(images[0])}; "

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import is_whole
-from scaling_lab.data.files import read_bytes
 from scaling_lab.errors import UserError, first_line
+from scaling_lab.files import read_bytes
 
 SPLITS = ("train", "val", "valid", "validation", "test")
 MOST_CLASSES = 100_000

@@ -7,17 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_lab.data.files import read_bytes
-from scaling_lab.data.image_files import shown
+from scaling_lab.data.images import BrokenImage, Reading, look_at_image
 from scaling_lab.data.segmentations import box_of_points
 from scaling_lab.data.yolo_config import Config
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
+from scaling_lab.files import read_bytes
 
 _ALLOWED = "allowed are class, x, y, width, height, or class and the points of a polygon"
 # A fraction above it is no rounding: numbers are pixels then.
 _MOST = 2.0
-# EXIF's tag of how the camera was held, and its values for an image that lies on its side.
-_ORIENTATION, _SIDEWAYS = 274, (5, 6, 7, 8)
 # Of an image that cannot be opened: who reads it says what is wrong with it.
 _UNKNOWN = (1, 1)
 
@@ -66,9 +64,12 @@ def _label_folders(folder: Path) -> list[Path]:
     return list(dict.fromkeys([*swapped, folder / "labels", folder.parent / "labels", folder]))
 
 
-def read_labelled(image: Path, label: Path | None, config: Config) -> Labelled:
-    """Read an image's size and its label file. Raises UserError with file and line."""
-    size = _upright_size(image)
+def read_labelled(image: Path, label: Path | None, config: Config, reading: Reading) -> Labelled:
+    """Read an image's size, as `reading` has it, and its label file. Raises UserError with file and line."""
+    try:
+        size = look_at_image(image, reading).size[::-1]
+    except BrokenImage:
+        size = _UNKNOWN
     if label is None:
         return Labelled(image, None, size, ())
     try:
@@ -79,26 +80,12 @@ def read_labelled(image: Path, label: Path | None, config: Config) -> Labelled:
     return Labelled(image, label, size, boxes)
 
 
-def _upright_size(image: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    try:
-        with Image.open(image) as file:
-            width, height = file.size
-            # Asked for EXIF that is not at its beginning, PNG decodes the whole image.
-            has_exif = file.format != "PNG" or "exif" in file.info
-            sideways = has_exif and file.getexif().get(_ORIENTATION) in _SIDEWAYS
-    except Exception:  # decoders raise whatever they like
-        return _UNKNOWN
-    return (height, width) if sideways else (width, height)
-
-
 def _box(label: Path, number: int, line: str, size: tuple[int, int], config: Config) -> Box:
     where = f"{label}, line {number}"
     try:
         first, *numbers = (float(word) for word in line.replace(",", " ").split())
     except ValueError:
-        raise UserError(f"{where}, is '{shown(line[:80])}'; {_ALLOWED}") from None
+        raise UserError(f"{where}, is '{printable(line[:80])}'; {_ALLOWED}") from None
     if not all(map(math.isfinite, (first, *numbers))):
         raise UserError(f"{where}, holds what is no finite number; {_ALLOWED}")
     if not first.is_integer() or not 0 <= first < len(config.names):

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from scaling_lab.data.files import read_bytes
-from scaling_lab.data.image_files import is_image, shown
+from scaling_lab.data.image_files import is_image
 from scaling_lab.data.yolo_config import Config
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
+from scaling_lab.files import read_bytes
 
 
 def image_files(config: Config, split: str) -> list[Path]:
@@ -27,9 +27,11 @@ def image_files(config: Config, split: str) -> list[Path]:
         elif is_image(path):
             files.append(path)
         else:
-            raise UserError(f"{config.path}: {split} is {shown(entry)}; allowed is a folder, or a .txt file of images")
+            raise UserError(
+                f"{config.path}: {split} is {printable(entry)}; allowed is a folder, or a .txt file of images"
+            )
     if not files:
-        raise UserError(f"{config.path}: {split} is {shown(', '.join(config.splits[split]))}, which holds no image")
+        raise UserError(f"{config.path}: {split} is {printable(', '.join(config.splits[split]))}, which holds no image")
     return list(dict.fromkeys(files))
 
 
@@ -74,7 +76,9 @@ def _matching(config: Config, split: str, entry: str) -> list[Path]:
             if found:
                 return found
     where = " or ".join(str(base) for base in _bases(config))
-    raise UserError(f"{config.path}: {split} is {shown(entry)}, and no end of that path is in {where}; mend it there")
+    raise UserError(
+        f"{config.path}: {split} is {printable(entry)}, and no end of that path is in {where}; mend it there"
+    )
 
 
 def _of_list(config: Config, file: Path) -> list[Path]:
@@ -92,6 +96,6 @@ def _of_list(config: Config, file: Path) -> list[Path]:
             folders[folder] = _found(folder, bases) if folder else file.parent
         place = folders[folder]
         if place is None:
-            raise UserError(f"{file}, line {number}, is {shown(line)}; no end of that path is in {bases[0]}")
+            raise UserError(f"{file}, line {number}, is {printable(line)}; no end of that path is in {bases[0]}")
         files.append(place / name)
     return files

@@ -14,7 +14,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 from torch import Tensor, nn
 
 from scaling_lab.errors import UserError, first_line
-from scaling_lab.model.weights_file import find_tensors, first_parts, fit, printable, read_file, some
+from scaling_lab.model.weights_file import find_tensors, first_parts, fit, in_short, read_file, some
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _load(backbone: nn.Module, name: str, tensors: Mapping[str, Tensor], source:
     found = fit(state, backbone.state_dict())
     if found.faults:
         rest = [each for each in tensors if _key(each) not in own]
-        hints = [f"the file says that it is of {printable(says)}"] if isinstance(says, str) and says != name else []
+        hints = [f"the file says that it is of {in_short(says)}"] if isinstance(says, str) and says != name else []
         if found.fitting < found.wanted / 2 and any("of another shape" in fault for fault in found.faults):
             hints.append("it looks like another backbone's")
         elif found.fitting < found.wanted / 2 and rest:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scaling_lab.errors import UserError
+from scaling_lab.errors import UserError, printable
 
 ALLOWED = "a state dict from torch.save (.pth, .pt, .ckpt), or .safetensors"
 
@@ -136,10 +136,9 @@ def class_names_of(read: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def printable(text: str) -> str:
+def in_short(text: str) -> str:
     """Give a text out of a file as one line that any terminal can show, cut where it is long."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST])
-    return shown + "…" * (len(text) > _LONGEST)
+    return printable(text, most=_LONGEST)
 
 
 # --- finding a set of tensors ----------------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ class _Candidate:
 
     @property
     def place(self) -> str:
-        return printable(" / ".join([*self.keys, *([f"{self.prefix}*"] if self.prefix else [])]))
+        return in_short(" / ".join([*self.keys, *([f"{self.prefix}*"] if self.prefix else [])]))
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -353,7 +352,7 @@ def _shape(tensor: Tensor) -> str:
 
 def some(names: list[str] | tuple[str, ...]) -> str:
     """Give the first of some names, and dots where there are more."""
-    return ", ".join(map(printable, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+    return ", ".join(map(in_short, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def counted_tensors(number: int) -> str:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.errors import UserError
+from scaling_lab.signals import handlers_kept, undisturbed
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.processes import make_mark, temporary_folder, watched
-from scaling_lab.study.signals import handlers_kept, undisturbed
 from scaling_lab.study.trial import MeasureLatency, Objective
 
 # Set before ray is imported, which reads some of them then.

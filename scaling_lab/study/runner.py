@@ -19,6 +19,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, write_whole
 from scaling_lab.lock import WriterLock
 from scaling_lab.runs import RunFolder
+from scaling_lab.signals import interruptible, undisturbed
 from scaling_lab.study.bookkeeper import Bookkeeper
 from scaling_lab.study.costs import Count
 from scaling_lab.study.job import Job, check_objectives, check_same_protocol, make_folder, prepare
@@ -30,7 +31,6 @@ from scaling_lab.study.proposals import Proposals
 from scaling_lab.study.provenance import provenance
 from scaling_lab.study.ray_executor import Resources, check_choices, cores, run_with_ray
 from scaling_lab.study.samples import write_samples
-from scaling_lab.study.signals import interruptible, undisturbed
 from scaling_lab.study.study import Study
 from scaling_lab.study.trial import Latency, MeasureLatency, Objective, Training
 

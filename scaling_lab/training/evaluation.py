@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from scaling_lab.checks import check_whole
 from scaling_lab.data import Source
+from scaling_lab.data.accuracies import MOST_DETECTIONS
 from scaling_lab.data.loading import Batch, batches
 from scaling_lab.detection import detect
 from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
 from scaling_lab.model.class_names import difference, places_by_name
 
-# So many detections of an image count, as in COCO's AP.
-MOST_DETECTIONS = 100
 # What COCO's summary holds, in its order: AP, and recall with 1, 10 and 100 detections an image.
 SUMMARY = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),

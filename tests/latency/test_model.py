@@ -166,8 +166,7 @@ def test_features_that_always_come_together_share_their_time() -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(
-        UserError,
-        match=r"m\.json is (no latency model|not JSON: .*); `scaling-lab measure SPACE --fit FILE` writes one",
+        UserError, match=r"m\.json is no latency model; `scaling-lab measure SPACE --fit FILE` writes one"
     ):
         LatencyModel.load(tmp_path / "m.json")
     with pytest.raises(UserError, match=r"nowhere\.json cannot be read: No such file"):

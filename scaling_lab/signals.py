@@ -19,13 +19,19 @@ def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Call
     ignored where it is, as by nohup. Outside the main thread, which alone can handle signals, nothing changes.
     """
     seen: list[int] = []
+    is_saying = False
 
     def handle(number: int, frame: object) -> None:
+        nonlocal is_saying
         seen.append(number)
+        if is_saying:  # the first signal's handler goes on, and interrupts for this one too
+            return
         if len(seen) == 1:
+            is_saying = True
             # It may come in the middle of another write to the same stream, or when nobody reads what we say.
             with contextlib.suppress(RuntimeError, OSError):
                 say("stopping …")
+            is_saying = False
         if at_once or len(seen) > 1:
             raise KeyboardInterrupt
 
