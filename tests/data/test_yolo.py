@@ -168,6 +168,10 @@ def test_sizes_are_those_of_upright_images(tmp_path: Path) -> None:
     path.unlink()
     image = parse_source(str(tmp_path)).ground_truth("train")["images"][0]
     assert (image["width"], image["height"]) == (HEIGHT, WIDTH)
+    # Sizes and pixels are read in one way: as stored, where that is asked for.
+    source = parse_source(f"yolo:{tmp_path},orientation=raw")
+    image, entry = source.ground_truth("train")["images"][0], source.entries("train")[0]
+    assert (image["width"], image["height"]) == source.image("train", entry).size == (WIDTH, HEIGHT)
 
 
 def test_an_image_that_cannot_be_opened_is_named_where_it_is_read(tmp_path: Path) -> None:
