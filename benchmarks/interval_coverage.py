@@ -1,6 +1,6 @@
 """Do the intervals, ps and probabilities of a report keep what they promise? Each against simulations with a known truth.
 
-    python benchmarks/interval_coverage.py                       all: about 15 minutes on 1 quiet core
+    python benchmarks/interval_coverage.py                       all: about 25 minutes on 1 quiet core
     python benchmarks/interval_coverage.py --only hypervolume    those whose name has this in it
     python benchmarks/interval_coverage.py --share 0.05          fewer repeats, for a look
     python benchmarks/interval_coverage.py --csv reports/results/interval_coverage.csv
@@ -34,7 +34,7 @@ from benchmarks.interval_means import (
     welch_stuck,
 )
 from benchmarks.interval_worlds import Trial
-from scaling_lab.report import ranks
+from scaling_lab.stats import ranks
 
 REPEATS, MANY, POINTS = 1200, 4500, 0.02  # many where it is cheap, or the nominal far from 1
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
-from scaling_lab.report import predictors, ranks, resampling, uncertainty
 from scaling_lab.report.grid import CREDIBLE
-from scaling_lab.report.posterior import drawn_means
-from scaling_lab.report.scaling_law import band, fit_law, misfit_p
-from scaling_lab.report.statistics import pooled_sd
+from scaling_lab.stats import posterior_fronts, ranks, resampling
+from scaling_lab.stats.estimates import pooled_sd
+from scaling_lab.stats.posterior import drawn_means
+from scaling_lab.stats.scaling_law import band, fit_law, misfit_p
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Trial = Callable[[np.random.Generator], Array]
@@ -69,15 +68,15 @@ def front(
         )
         if what == "hypervolume":
             reference = (2.0 * float(costs.max()), 0.0)
-            found = uncertainty.Range.of(uncertainty.hypervolumes(costs.tolist(), means, reference=reference))
-            true = uncertainty.hypervolumes(costs.tolist(), truths[None], reference=reference)[0]
+            found = posterior_fronts.Range.of(posterior_fronts.hypervolumes(costs.tolist(), means, reference=reference))
+            true = posterior_fronts.hypervolumes(costs.tolist(), truths[None], reference=reference)[0]
             return covered(found.low, float(true), found.high)
         if what == "front band":
-            low, _, high = uncertainty.front_band(costs.tolist(), means, costs.tolist())
+            low, _, high = posterior_fronts.front_band(costs.tolist(), means, costs.tolist())
             true = np.maximum.accumulate(truths)
             return np.stack([np.full(count, 0.9), ((low <= true) & (true <= high)).astype(float)], axis=1)
-        given = uncertainty.front_probability(costs.tolist(), means)
-        is_on = uncertainty.on_front(costs.tolist(), truths[None])[0].astype(float)
+        given = posterior_fronts.front_probability(costs.tolist(), means)
+        is_on = posterior_fronts.on_front(costs.tolist(), truths[None])[0].astype(float)
         some = (given >= bin[0]) & (given < bin[1])
         return np.stack([given[some], is_on[some]], axis=1)
 
@@ -93,7 +92,7 @@ def grid(what: str, values: int, scales: int, seeds: int, spread: float, sd: flo
         names = np.repeat(np.arange(values), scales)
         groups = [truth + sd * random.standard_normal(seeds) for truth in truths]
         means = drawn_means(groups, pooled=pooled_sd(groups), draws=DRAWS, seed=int(random.integers(2**32)))
-        chances = np.array(list(uncertainty.best_value(names.tolist(), means).values()))
+        chances = np.array(list(posterior_fronts.best_value(names.tolist(), means).values()))
         best = int(np.argmax(worth))
         if what == "probability":
             return np.array([[chances.max(), float(np.argmax(chances) == best)]])
@@ -130,8 +129,7 @@ def true_correlation(statistic: Callable[..., float], world: str) -> float:
         rho = float(world)
         return 2 / math.pi * math.asin(rho) if statistic is ranks.tau else 6 / math.pi * math.asin(rho / 2)
     first, second = pair(world, 200_000, np.random.default_rng(0))
-    scipys = scipy.stats.kendalltau if statistic is ranks.tau else scipy.stats.spearmanr
-    return float(scipys(first, second).statistic)
+    return statistic(first, second)
 
 
 def correlation(statistic: Callable[..., float], world: str, count: int) -> Trial:
@@ -139,7 +137,7 @@ def correlation(statistic: Callable[..., float], world: str, count: int) -> Tria
     truth = functools.cache(lambda: true_correlation(statistic, world))
 
     def trial(random: np.random.Generator) -> Array:
-        found = ranks.with_interval(statistic, *pair(world, count, random))
+        found = resampling.with_interval(statistic, *pair(world, count, random))
         return covered(found.low, truth(), found.high)
 
     return trial
@@ -155,7 +153,7 @@ def partial(count: int, by_size: float) -> Trial:
     def trial(random: np.random.Generator) -> Array:
         size, cause = random.standard_normal((2, count))
         first, second = loads @ np.stack([size, cause]) + own[:, None] * random.standard_normal((2, count))
-        found = ranks.with_interval(ranks.partial_tau, first, second, size)
+        found = resampling.with_interval(ranks.partial_tau, first, second, size)
         return covered(found.low, truth, found.high)
 
     return trial
@@ -168,9 +166,9 @@ def ahead(count: int, first: float, second: float, between: float) -> Trial:
 
     def trial(random: np.random.Generator) -> Array:
         truth, one, other = spread @ random.standard_normal((3, count))
-        without = resampling.leave_out(range(count))
-        taus = [resampling.kendall_taus(each, truth, without) for each in (one, other)]
-        found = predictors.ahead(one, other, *taus)
+        parts = resampling.leave_out(range(count))
+        taus = [resampling.of_parts(ranks.tau, parts, each, truth) for each in (one, other)]
+        found = resampling.tau_difference(one, other, *taus)
         return covered(found.low, true, found.high)
 
     return trial
@@ -189,8 +187,8 @@ def clustered(count: int, seeds: int, rho: float, of_seeds: float) -> Trial:
             )
         )
         early, final = (np.repeat(whole, seeds) + 0.5 * one for whole, one in zip(wholes, own, strict=True))
-        without = resampling.leave_out(np.repeat(np.arange(count), seeds).tolist())
-        found = resampling.jackknifed(ranks.tau, resampling.kendall_taus(early, final, without), count)
+        parts = resampling.leave_out(np.repeat(np.arange(count), seeds).tolist())
+        found = resampling.jackknifed(ranks.tau, resampling.of_parts(ranks.tau, parts, early, final), count)
         return covered(found.low, truth, found.high)
 
     return trial
@@ -199,9 +197,12 @@ def clustered(count: int, seeds: int, rho: float, of_seeds: float) -> Trial:
 def regret(count: int, rho: float) -> Trial:
     """Judge what resampling says of a regret: does that of as many other architectures lie within?"""
 
+    def lost(counts_AB: Array, random: np.random.Generator) -> Array:
+        return resampling.regrets(*pair(str(rho), count, random), counts_AB, [1])[1]
+
     def trial(random: np.random.Generator) -> Array:
-        found = ranks.with_interval(ranks.regret, *pair(str(rho), count, random))
-        return covered(found.low, ranks.regret(*pair(str(rho), count, random)), found.high)
+        found = resampling.middle(lost(resampling.resample(range(count)), random))
+        return covered(found.low, float(lost(np.ones((count, 1)), random)[0]), found.high)
 
     return trial
 
@@ -212,7 +213,7 @@ def ceiling(spread: float, sd: float, seeds: int, count: int = 30) -> Trial:
     def trial(random: np.random.Generator) -> Array:
         truths, error = spread * random.standard_normal(count), sd / math.sqrt(seeds)
         first, second = truths + error * random.standard_normal((2, count))
-        found = ranks.noise_ceiling(first.tolist(), [error] * count, draws=20, seed=int(random.integers(2**32)))
+        found = ranks.noise_ceiling(first.tolist(), [error] * count, repeats=20, seed=int(random.integers(2**32)))
         return np.array([[ranks.tau(first, second), found]])
 
     return trial

@@ -2,7 +2,7 @@
 
     python benchmarks/replayed_search.py                      5 samplers, 20 seeds: about 15 minutes on 2 quiet cores
     python benchmarks/replayed_search.py --noise 0.8          the AP of each trial with the noise of its seed
-    python benchmarks/replayed_search.py --samplers gp        needs scipy; about a minute a seed
+    python benchmarks/replayed_search.py --samplers gp        about a minute a seed
 
 benchmarks/replayed.py says what the 660 architectures and their APs are: a stand-in with a known truth, no claim about any
 detector. A search is a study with `trials` trials, run by `run_study` with its local executor and the replayed objective;
@@ -30,8 +30,9 @@ import numpy as np
 
 from benchmarks.replayed import DATA, Replay, architectures, costs, replayed_count, space, true_ap
 from scaling_lab import Recipe, Study
-from scaling_lab.report.statistics import hypervolume, pareto_front
 from scaling_lab.runs import Runs
+from scaling_lab.stats.fronts import front_of, pareto_front
+from scaling_lab.stats.hypervolume import dominated_volume
 from scaling_lab.study.runner import run_study
 
 GOAL = 0.95
@@ -86,9 +87,10 @@ class Truth:
         return self._hypervolume([digest for (digest, _), on in zip(found, marks, strict=True) if on]) / self._whole
 
     def _hypervolume(self, digests: Sequence[str]) -> float:
-        reference = (max(self._gmacs.values()), min(self._aps.values()))
+        reference = (max(self._gmacs.values()), -min(self._aps.values()))
         gmacs, aps = [self._gmacs[digest] for digest in digests], [self._aps[digest] for digest in digests]
-        return hypervolume(gmacs, aps, reference=reference)
+        front = front_of([(cost, -ap) for cost, ap in zip(gmacs, aps, strict=True)])
+        return dominated_volume(front, reference)
 
 
 def lead(shares: Sequence[float], others: Sequence[float], *, draws: int = 10_000) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
 from scaling_lab.latency.model import LatencyModel
-from scaling_lab.statistics import kendall_tau_b
+from scaling_lab.stats.ranks import tau
 
 HELD_OUT = 1 / 3
 LEAST = 12
@@ -55,8 +55,8 @@ def fit(measured: Sequence[Measured], conditions: Conditions, *, seed: int = 0) 
         "beyond": beyond,
         "median_error": statistics.median(errors) if errors else None,
         "p90_error": float(np.quantile(errors, 0.9)) if errors else None,
-        "kendall_tau": kendall_tau_b(predicted, medians) if len(errors) > 1 else None,
-        "kendall_tau_of_halves": kendall_tau_b(*zip(*halves, strict=True)) if len(errors) > 1 else None,
+        "kendall_tau": tau(predicted, medians) if len(errors) > 1 else None,
+        "kendall_tau_of_halves": tau(*zip(*halves, strict=True)) if len(errors) > 1 else None,
         "seed": seed,
     }
     return dataclasses.replace(_fit(measured, conditions), quality=quality)

@@ -16,10 +16,11 @@ from scaling_lab.paper import effects
 from scaling_lab.paper.effects import Effect
 from scaling_lab.paper.likeness import likeness_of
 from scaling_lab.paper.run_conditions import conditions_in_words, protocol
-from scaling_lab.report import beside_paper, finalists, grid, proxy, proxy_words, scaling, statistics, words
+from scaling_lab.report import beside_paper, finalists, grid, proxy, proxy_words, scaling, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.frontier import Frontier, compute_frontier
-from scaling_lab.report.scaling_law import LEAST, band, fit_law
+from scaling_lab.stats import power, ranks
+from scaling_lab.stats.scaling_law import LEAST, band, fit_law
 from scaling_lab.report.tables import records
 from scaling_lab.runs import Runs
 
@@ -187,7 +188,7 @@ def _agreement(run: Runs, frontier: Frontier) -> str:
     baseline, _ = find_baseline(run, frontier)
     table = beside_paper.published_table(frontier, baseline, run.specs())
     tau, drawn = beside_paper.agreement_with_paper(frontier, table)
-    p = statistics.kendall_exact_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
+    p = ranks.permutation_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
     return (
         f"Rank agreement with the paper's {len(table)} networks: tau-b {words.number(tau, 2)} (95 % credible interval "
         f"{words.number(drawn.low, 2)} to {words.number(drawn.high, 2)}, exact p = {words.p_value(p)})."
@@ -395,7 +396,7 @@ def _reference_taus(found: proxy.Proxy) -> list[str]:
 
 
 def _seeds_needed(frontier: Frontier) -> str:
-    needed = statistics.seeds_needed(EXAMPLE_DIFFERENCE, frontier.sd) or "over 1,000"
+    needed = power.seeds_needed(EXAMPLE_DIFFERENCE, frontier.sd) or "over 1,000"
     return (
         f"With the full protocol, detecting {EXAMPLE_DIFFERENCE:g} AP in one uncorrected comparison takes about {needed} "
         "seeds a side (80 % power)."

@@ -9,7 +9,8 @@ from statistics import mean, median
 from typing import Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import statistics, words
+from scaling_lab.report import words
+from scaling_lab.stats import hypotheses
 from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.tables import records
 
@@ -24,7 +25,7 @@ class Effect:
     other: str
     ours_aps: tuple[float, ...]
     other_aps: tuple[float, ...]
-    result: statistics.Difference
+    result: hypotheses.Difference
 
     @property
     def ap(self) -> str:
@@ -39,7 +40,7 @@ class Effect:
 
 def effect(ours: str, other: str, ours_aps: Sequence[float], other_aps: Sequence[float]) -> Effect:
     """Compare the means of two samples of APs."""
-    result = statistics.welch(ours_aps, other_aps)
+    result = hypotheses.welch(ours_aps, other_aps)
     return Effect(ours=ours, other=other, ours_aps=tuple(ours_aps), other_aps=tuple(other_aps), result=result)
 
 
@@ -51,7 +52,7 @@ def effects_of(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], 
 
 def corrected(effects: Sequence[Effect]) -> list[float]:
     """Give the effects' p-values, corrected by Holm for their number."""
-    return statistics.holm([each.result.p for each in effects])
+    return hypotheses.holm([each.result.p for each in effects])
 
 
 def significance(effects: Sequence[Effect]) -> str:
@@ -71,7 +72,7 @@ def significance(effects: Sequence[Effect]) -> str:
 
 def is_significant(p: float) -> bool:
     """Say whether a corrected p is below the level; nan is not."""
-    return p < statistics.LEVEL
+    return p < hypotheses.LEVEL
 
 
 def verdict(p: float) -> str:
@@ -105,7 +106,7 @@ def best_of(frontier: Frontier) -> Best:
 def significant_pairs(frontier: Frontier) -> tuple[int, int]:
     """Count the pairs of architectures that differ significantly after Holm correction for all pairs, and all pairs."""
     pairs = list(itertools.combinations(frontier.aps.values(), 2))
-    adjusted = statistics.holm([statistics.welch(first, second).p for first, second in pairs])
+    adjusted = hypotheses.holm([hypotheses.welch(first, second).p for first, second in pairs])
     return sum(map(is_significant, adjusted)), len(pairs)
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report import figures, statistics, words
+from scaling_lab.report import figures, verdicts, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.factors import differing_factors
 from scaling_lab.report.frontier import SMALL_N
 from scaling_lab.report.tables import records
+from scaling_lab.stats import hypotheses, power
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,10 +61,10 @@ def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]
     rows = []
     for row in records(table.drop(index=baseline).reset_index()):
         digest = row["architecture"]
-        result = statistics.welch(values[digest], values[baseline])
+        result = hypotheses.welch(values[digest], values[baseline])
         n, n_base = len(values[digest]), len(values[baseline])
-        detectable = statistics.smallest_detectable(frontier.sd, n, n_base)
-        needed = statistics.seeds_needed(result.difference, frontier.sd) if not math.isnan(detectable) else None
+        detectable = power.smallest_detectable(frontier.sd, n, n_base)
+        needed = power.seeds_needed(result.difference, frontier.sd) if not math.isnan(detectable) else None
         rows.append(
             {"architecture": digest, "label": row["label"], "series": row["series"], "n": n, "n_baseline": n_base}
             | {"difference": result.difference, "low": result.low, "high": result.high, "p": result.p}
@@ -74,8 +75,8 @@ def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]
     differences = pd.DataFrame(rows)
     if differences.empty:
         return differences
-    differences["p_holm"] = statistics.holm([float(p) for p in differences["p"]])
-    differences["verdict"] = [statistics.verdict(p) for p in differences["p_holm"]]
+    differences["p_holm"] = hypotheses.holm([float(p) for p in differences["p"]])
+    differences["verdict"] = [verdicts.verdict(p) for p in differences["p_holm"]]
     name = str(table.loc[baseline, "label"])
     differences["sentence"] = [sentence(row, name) for row in records(differences)]
     return differences

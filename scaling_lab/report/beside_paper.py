@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report import paper_differences, published, ranks, statistics, uncertainty, words
+from scaling_lab.report import paper_differences, published, words
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Block, Column, Section, Table, Text
 from scaling_lab.report.factors import differing_factors
 from scaling_lab.report.names import topology_fusion, topology_name
 from scaling_lab.report.tables import has_values, records
+from scaling_lab.stats import posterior_fronts, ranks
 
 if TYPE_CHECKING:
     from scaling_lab.architecture import DetectorSpec
@@ -130,17 +131,17 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
     else:
         text += f" over {n} feature networks, without an interval, with one seed each: no claim"
     if n <= MOST_EXACT:
-        p = statistics.kendall_exact_p(ours, theirs)
+        p = ranks.permutation_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
     return text + "."
 
 
-def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float, uncertainty.Range]:
+def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float, posterior_fronts.Range]:
     """Give tau-b between the APs here and the paper's, of published_table's rows, and its range over what seeds leave open."""
     theirs = [float(value) for value in table["ap_val"]]
     tau = ranks.tau([float(value) for value in table["ap_mean"]], theirs)
-    draws = ranks.tau_of_draws(frontier.means_of(table["architecture"].tolist()), theirs)
-    return tau, uncertainty.Range.of(draws)
+    draws = ranks.taus_with(frontier.means_of(table["architecture"].tolist()), theirs)
+    return tau, posterior_fronts.Range.of(draws)
 
 
 def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:

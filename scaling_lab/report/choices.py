@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import importance, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Table, Text
 from scaling_lab.report.names import SPELLINGS
 from scaling_lab.report.population_figures import importance_figure
 from scaling_lab.report.tables import records
+from scaling_lab.stats import variance_shares
+from scaling_lab.stats.variance_shares import Array
 
 LEAST_ARCHITECTURES = 20
 MOST_BARS = 12
+MOST_GROUPS = 6  # a number with more values is cut
+CUTS = 5
+RARE = 4  # values with fewer architectures are one group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +65,34 @@ def label_of(value: str) -> str:
 # --- importance ------------------------------------------------------------------------------------------------------
 
 
+def grouped(values: pd.Series[Any]) -> Array:
+    """Give the group (N,) of each value from 0 up, -1 where there is none.
+
+    A number with more than MOST_GROUPS values is cut at its quintiles; rare values of anything else are one group.
+    """
+    present = values.dropna().infer_objects()
+    numbers = pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present)
+    codes_N, distinct = pd.factorize(
+        values.astype(float) if numbers else values.map(str, na_action="ignore"), sort=True
+    )
+    if numbers and len(distinct) > MOST_GROUPS:
+        codes_N = pd.qcut(values.astype(float), CUTS, labels=False, duplicates="drop").fillna(-1).to_numpy(dtype=int)
+    counts = np.bincount(codes_N[codes_N >= 0], minlength=1)
+    rare_N = (codes_N >= 0) & (counts[codes_N] < RARE)
+    found_N = np.where(rare_N, len(counts), codes_N)
+    kept = [group for group in range(len(counts) + 1) if (found_N == group).sum() >= RARE]
+    places = {group: place for place, group in enumerate(kept)}
+    return np.array([places.get(int(group), -1) for group in found_N], dtype=int)
+
+
 def choice_importance(table: pd.DataFrame) -> Importance:
     """Compute how much of AP's variance each choice of the space explains (table: ap, gmacs, param_*)."""
     params = params_of(table)
-    groups = {param: importance.grouped(table[param]) for param in params}
+    groups = {param: grouped(table[param]) for param in params}
     aps = table["ap"].to_numpy(dtype=float)
-    rest, cost = importance.without_cost(aps, np.log(table["gmacs"].to_numpy(dtype=float)))
-    whole, chance = importance.shares(aps, groups)
-    left, rest_chance = importance.shares(rest, groups)
+    rest, cost = variance_shares.without_cost(aps, np.log(table["gmacs"].to_numpy(dtype=float)))
+    whole, chance = variance_shares.shares(aps, groups)
+    left, rest_chance = variance_shares.shares(rest, groups)
     rows = []
     for param in params:
         of_all, of_rest = whole[param], left[param]

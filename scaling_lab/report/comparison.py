@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import posterior, statistics, uncertainty
+from scaling_lab.report import verdicts
 from scaling_lab.report.comparability import Refused, distinct_names, split, terms
 from scaling_lab.report.figures import log_ticks
 from scaling_lab.report.frontier import Frontier, compute_frontier
@@ -24,6 +24,7 @@ from scaling_lab.report.names import short_names
 from scaling_lab.report.repeats import repeats
 from scaling_lab.report.tables import records
 from scaling_lab.runs import Runs
+from scaling_lab.stats import estimates, fronts, hypotheses, posterior, posterior_fronts
 
 MOST_BANDS = 6  # of cost
 MOST_GRID = 200  # costs at which a band is drawn
@@ -89,7 +90,7 @@ class Comparison:
         """The seed SD pooled over the architectures of all runs and its degrees; a training that several hold counts once."""
         once = self.trials.drop_duplicates(["architecture", "seed", "ap"])
         groups = [[float(value) for value in group] for _, group in once.groupby(["run", "architecture"])["ap"]]
-        return statistics.pooled_sd(groups)
+        return estimates.pooled_sd(groups)
 
     @cached_property
     def draws(self) -> dict[str, Array]:
@@ -110,7 +111,7 @@ class Comparison:
             table = side.frontier.architectures
             if cost in table and len(table):
                 table = table[table[cost].notna()]
-                marks = statistics.pareto_front(table[cost].tolist(), table["ap_mean"].tolist())
+                marks = fronts.pareto_front(table[cost].tolist(), table["ap_mean"].tolist())
                 table = table.assign(run=side.name, series=side.series, on_front=np.array(marks, dtype=bool))
                 found.append(table[["run", "series", cost, *columns]])
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["run", "series", cost, *columns])
@@ -124,7 +125,9 @@ class Comparison:
                 continue
             costs = np.unique(table["gmacs"].to_numpy(dtype=float))
             grid = costs[np.unique(np.linspace(0, len(costs) - 1, min(MOST_GRID, len(costs))).round().astype(int))]
-            low, median, high = uncertainty.front_band(table["gmacs"].tolist(), self.draws[side.name], grid.tolist())
+            low, median, high = posterior_fronts.front_band(
+                table["gmacs"].tolist(), self.draws[side.name], grid.tolist()
+            )
             found.append(pd.DataFrame({"run": side.name, "cost": grid, "low": low, "median": median, "high": high}))
         columns = ["run", "cost", "low", "median", "high"]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
@@ -150,7 +153,7 @@ class Comparison:
             table = side.frontier.architectures
             if len(table):
                 value, draws = self._both_volumes(side)
-                drawn = uncertainty.Range.of(draws)
+                drawn = posterior_fronts.Range.of(draws)
                 row = {"run": side.name, "series": side.series, "architectures": len(table), "value": float(value[0])}
                 rows.append(row | {"median": drawn.median, "low": drawn.low, "high": drawn.high})
         return pd.DataFrame(rows, columns=["run", "series", "architectures", "value", "median", "low", "high"])
@@ -166,7 +169,7 @@ class Comparison:
         sides = [side for side in self.sides if len(side.frontier.architectures)]
         rows = []
         for other in sides[1:]:
-            confidence = 1.0 - statistics.LEVEL / (2 * (len(sides) - 1))
+            confidence = 1.0 - hypotheses.LEVEL / (2 * (len(sides) - 1))
             floor = max(float(side.frontier.architectures["gmacs"].min()) for side in (sides[0], other))
             row: dict[str, Any] = {"first": sides[0].name, "other": other.name, "cheapest": floor}
             width = math.log2(0.5 * self.reference[0] / floor)
@@ -177,9 +180,9 @@ class Comparison:
                         self._both_volumes(sides[0], least, end), self._both_volumes(other, least, end), strict=True
                     )
                 )
-                found = uncertainty.Range.of(drawn, confidence=confidence)
+                found = posterior_fronts.Range.of(drawn, confidence=confidence)
                 row |= {f"{name}value": float(value[0]), f"{name}median": found.median, f"{name}low": found.low}
-                row |= {f"{name}high": found.high, f"{name}verdict": statistics.interval_verdict(found.low, found.high)}
+                row |= {f"{name}high": found.high, f"{name}verdict": verdicts.interval_verdict(found.low, found.high)}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -191,10 +194,10 @@ class Comparison:
         table, drawn = side.frontier.architectures, self.draws[side.name]
         costs = np.maximum(table["gmacs"].to_numpy(dtype=float), least).tolist()
         reference = (end * self.reference[0], self.reference[1])
-        value = uncertainty.hypervolumes(costs, table["ap_mean"].to_numpy(dtype=float)[None], reference=reference)
+        value = posterior_fronts.hypervolumes(costs, table["ap_mean"].to_numpy(dtype=float)[None], reference=reference)
         if not side.is_repeated:
             return value, np.full(len(drawn), math.nan)
-        return value, uncertainty.hypervolumes(costs, drawn, reference=reference)
+        return value, posterior_fronts.hypervolumes(costs, drawn, reference=reference)
 
     # --- the best for a cost -----------------------------------------------------------------------------------------
 

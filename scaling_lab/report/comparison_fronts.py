@@ -12,8 +12,8 @@ from scaling_lab.report.blocks import Block, Column, Figure, Section, Table, Tex
 from scaling_lab.report.comparison import Comparison
 from scaling_lab.report.comparison_figure import fronts_figure
 from scaling_lab.report.latency_words import condition_words, not_quiet, quick_caution
-from scaling_lab.report.statistics import pareto_front
 from scaling_lab.report.tables import has_values, records
+from scaling_lab.stats.fronts import pareto_front
 
 
 def fronts(comparison: Comparison) -> Section:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report import statistics, words
+from scaling_lab.report import words
 from scaling_lab.report.comparison import Comparison, Side
 from scaling_lab.report.repeats import offsets, same_seeds
 from scaling_lab.report.tables import records
 from scaling_lab.runs import ENDED
+from scaling_lab.stats import power
 
 Bullet = tuple[str, str]
 
@@ -180,7 +181,7 @@ def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
     if tested.empty or degrees < 1:
         return ""
     first, other = int(tested["n_first"].median()), int(tested["n_other"].median())
-    least = statistics.smallest_detectable(sd, first, other)
+    least = power.smallest_detectable(sd, first, other)
     seeds = words.plural(first, "seed") + (f" and {other}" if other != first else " a side")
     return (
         f"Not distinguishable is not equal: with {seeds} a difference below {least:.1f} AP cannot be relied on to show "

@@ -1,6 +1,6 @@
 """Distributions of AP in groups of architectures at matched cost, as tables: all groups together, and pair by pair.
 
-It finds the architectures of a run and has matching.py compare them; it writes no sentence and draws nothing.
+stats/matched_groups.py compares the architectures that this finds in a run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import matching, statistics
+from scaling_lab.report import verdicts
+from scaling_lab.stats import hypotheses, matched_groups
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -67,14 +68,14 @@ def distributions(table: pd.DataFrame) -> Distributions:
 def _matched(table: pd.DataFrame) -> pd.DataFrame:
     """Add each architecture's bin of cost (-1 for none) and weight."""
     groups = table["group"].tolist()
-    bins_N = matching.matched_bins(np.log(table["gmacs"].to_numpy(dtype=float)), groups)
-    return table.assign(bin=bins_N, weight=matching.weights(groups, bins_N))
+    bins_N = matched_groups.matched_bins(np.log(table["gmacs"].to_numpy(dtype=float)), groups)
+    return table.assign(bin=bins_N, weight=matched_groups.weights(groups, bins_N))
 
 
 def _pairs(table: pd.DataFrame, order: list[str]) -> pd.DataFrame:
     pairs = pd.DataFrame([_pair(table, first, second) for first, second in itertools.combinations(order, 2)])
-    pairs["p_holm"] = statistics.holm(pairs["p"].tolist())
-    pairs["verdict"] = ["not compared" if np.isnan(p) else statistics.verdict(p) for p in pairs["p_holm"]]
+    pairs["p_holm"] = hypotheses.holm(pairs["p"].tolist())
+    pairs["verdict"] = ["not compared" if np.isnan(p) else verdicts.verdict(p) for p in pairs["p_holm"]]
     return pairs
 
 
@@ -97,7 +98,7 @@ def _pair(table: pd.DataFrame, first: str, second: str) -> dict[str, Any]:
         return {"first": first, "second": second, "n_first": 0, "n_second": 0, "bins": 0, **nothing}
     is_first = (both["group"] == first).to_numpy(dtype=bool)
     aps, logs = both["ap"].to_numpy(dtype=float), np.log(both["gmacs"].to_numpy(dtype=float))
-    found = matching.compare(aps, logs, is_first, both["bin"].to_numpy(dtype=int))
+    found = matched_groups.compare(aps, logs, is_first, both["bin"].to_numpy(dtype=int))
     if found.difference < 0:
         first, second, is_first = second, first, ~is_first
         found = dataclasses.replace(found, difference=-found.difference, low=-found.high, high=-found.low)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import posterior, statistics, uncertainty
 from scaling_lab.report.names import short_names
 from scaling_lab.report.style import SERIES
 from scaling_lab.report.tables import records
+from scaling_lab.stats import estimates, fronts, posterior, posterior_fronts
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -71,9 +71,9 @@ class Frontier:
 
     @cached_property
     def far_below(self) -> tuple[float, pd.Series[bool]]:
-        """How far below its architecture's median a training is far below, and which of `trials` are (statistics.far_below)."""
+        """How far below its architecture's median a training is far below, and which of `trials` are (estimates.far_below)."""
         groups = [group["ap"] for _, group in self.trials.groupby("architecture", sort=False)]
-        limit, marks = statistics.far_below([group.tolist() for group in groups])
+        limit, marks = estimates.far_below([group.tolist() for group in groups])
         found = {
             place: far
             for group, fars in zip(groups, marks, strict=True)
@@ -124,7 +124,7 @@ class Frontier:
         table = self.architectures
         if table.empty or self.degrees < 1:
             return pd.Series(math.nan, index=table.index, dtype=float)
-        return pd.Series(uncertainty.front_probability(table["gmacs"].tolist(), self.means_BA), index=table.index)
+        return pd.Series(posterior_fronts.front_probability(table["gmacs"].tolist(), self.means_BA), index=table.index)
 
     def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
         """Give the best AP that a cost buys: cost, low, median, high (5, 50, 95 %).
@@ -135,17 +135,17 @@ class Frontier:
         if table.empty or self.degrees < 1 or table[cost].isna().any():
             return pd.DataFrame(columns=["cost", "low", "median", "high"])
         costs = _thinned(sorted(set(table[cost])))
-        low, median, high = uncertainty.front_band(table[cost].tolist(), self.means_BA, costs)
+        low, median, high = posterior_fronts.front_band(table[cost].tolist(), self.means_BA, costs)
         return pd.DataFrame({"cost": costs, "low": low, "median": median, "high": high})
 
-    def hypervolume(self, cost: str = "gmacs") -> tuple[uncertainty.Range, tuple[float, float]]:
+    def hypervolume(self, cost: str = "gmacs") -> tuple[posterior_fronts.Range, tuple[float, float]]:
         """Give what the architectures dominate (see uncertainty.hypervolumes), and the reference: twice the dearest, 0 AP."""
         table = self.architectures
         if table.empty or self.degrees < 1 or table[cost].isna().any():
-            return uncertainty.Range.of(np.array([])), (math.nan, 0.0)
+            return posterior_fronts.Range.of(np.array([])), (math.nan, 0.0)
         reference = (2.0 * float(table[cost].max()), 0.0)
-        return uncertainty.Range.of(
-            uncertainty.hypervolumes(table[cost].tolist(), self.means_BA, reference=reference)
+        return posterior_fronts.Range.of(
+            posterior_fronts.hypervolumes(table[cost].tolist(), self.means_BA, reference=reference)
         ), reference
 
     @property
@@ -180,7 +180,7 @@ def summarise(
     compared = compared.drop(columns=[name for name in _SUMMARIES if name in compared])
     if labels is None:
         labels = dict(zip(compared["architecture"].astype(str), compared["label"].astype(str), strict=True))
-    sd, degrees = statistics.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
+    sd, degrees = estimates.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
     architectures = by_architecture(compared, sd=sd, degrees=degrees)
     joined = compared.merge(architectures[["architecture", *_SUMMARIES]], on="architecture", how="left", sort=False)
     return Frontier(
@@ -198,7 +198,7 @@ def with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
     """Mark the front of AP against any cost (on_front) among the rows that are there: trials or architectures, by ap_mean."""
     points = trials.drop_duplicates("architecture")
     marks = dict(
-        zip(points["architecture"], statistics.pareto_front(list(points[cost]), list(points["ap_mean"])), strict=True)
+        zip(points["architecture"], fronts.pareto_front(list(points[cost]), list(points["ap_mean"])), strict=True)
     )
     return trials.assign(on_front=[marks[digest] for digest in trials["architecture"]])
 
@@ -229,7 +229,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
     numbers = trials[means].apply(pd.to_numeric).assign(architecture=trials["architecture"])
     table = table.join(numbers.groupby("architecture", sort=False).mean()).reset_index()
     table = table.sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
-    table["on_front"] = statistics.pareto_front(table["gmacs"].tolist(), table["ap_mean"].tolist())
+    table["on_front"] = fronts.pareto_front(table["gmacs"].tolist(), table["ap_mean"].tolist())
     table["series"] = _series(table)
     return table.reset_index(drop=True)
 
@@ -258,7 +258,7 @@ def _estimates(groups: Any, *, sd: float, degrees: int) -> list[dict[str, object
     rows: list[dict[str, object]] = []
     for digest, values in groups["ap"].agg(list).items():
         pooled = (sd, degrees) if len(values) <= SMALL_N and degrees > 0 else None
-        accuracy = statistics.estimate([float(value) for value in values], pooled=pooled)
+        accuracy = estimates.estimate([float(value) for value in values], pooled=pooled)
         row = {"architecture": digest, "n": accuracy.n, "seeds": ", ".join(str(seed) for seed in sorted(seeds[digest]))}
         rows.append(
             row | {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}

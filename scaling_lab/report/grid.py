@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report import uncertainty, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.grid_figures import best_figure, grid_figure
 from scaling_lab.report.tables import records
+from scaling_lab.stats import posterior_fronts
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -85,7 +86,7 @@ def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
     if frontier.degrees < 1 or not whole:
         return pd.DataFrame(columns=["value", "probability"])
     means_BA = frontier.means_of(table["architecture"].tolist())
-    found = uncertainty.best_value(table["value"].tolist(), means_BA)
+    found = posterior_fronts.best_value(table["value"].tolist(), means_BA)
     return pd.DataFrame({"value": list(found), "probability": list(found.values())})
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.latencies import CONDITIONS, Latencies
-from scaling_lab.report import ranks, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Bullets, Column, Facts, Figure, Page, Section, Table, Text
 from scaling_lab.report.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
 from scaling_lab.report.latency_words import condition_words
 from scaling_lab.report.tables import records
+from scaling_lab.stats import ranks, resampling
 
 LEAST = 5  # detectors, for a correlation
 MOST_SERIES = 8
@@ -77,7 +78,7 @@ def with_series(latencies: pd.DataFrame) -> pd.DataFrame:
 def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
     """Give tau-b and Spearman's rho of each cost with median_ms, over all detectors and within each space of 5 and more.
 
-    low and high are the 95 % interval of tau-b (ranks.with_interval); `inverted` is the share of the pairs that
+    low and high are the 95 % interval of tau-b (resampling.with_interval); `inverted` is the share of the pairs that
     differ in the cost in which the cheaper one is slower.
     """
     groups = [("all", latencies)]
@@ -89,7 +90,7 @@ def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
             if rows[cost].nunique() < 2:
                 continue
             values, times = rows[cost].to_numpy(dtype=float), rows["median_ms"].to_numpy(dtype=float)
-            found_tau = ranks.with_interval(ranks.tau, values, times)
+            found_tau = resampling.with_interval(ranks.tau, values, times)
             found.append(
                 {
                     "among": among,
@@ -101,18 +102,12 @@ def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
                     "low": found_tau.low,
                     "high": found_tau.high,
                     "rho": ranks.spearman(values, times),
-                    "inverted": inverted(values, times),
+                    "inverted": ranks.inverted_share(values, times),
                 }
             )
     return pd.DataFrame(
         found, columns=["among", "series", "detectors", "cost", "name", "tau", "low", "high", "rho", "inverted"]
     )
-
-
-def inverted(costs: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> float:
-    """Give the share of pairs, of those with different costs, in which the cheaper one takes longer."""
-    cost, time = np.subtract.outer(costs, costs), np.subtract.outer(times, times)
-    return float((cost * time < 0).sum() / max(1, (cost != 0).sum()))
 
 
 def with_residuals(latencies: pd.DataFrame, correlated: pd.DataFrame) -> pd.DataFrame:

@@ -42,17 +42,11 @@ from scaling_lab.report.scaling_figure import scaling_figure
 from scaling_lab.report.search import progress
 from scaling_lab.report.search_figure import search_figure
 from scaling_lab.report.sections import curves_table
-from scaling_lab.report.statistics import (
-    estimate,
-    expected_best_of,
-    holm,
-    pareto_front,
-    pooled_sd,
-    seeds_needed,
-    smallest_detectable,
-    welch,
-)
 from scaling_lab.report.topology_figure import topology_figure, topology_table
+from scaling_lab.stats.estimates import estimate, expected_best_of, pooled_sd
+from scaling_lab.stats.fronts import pareto_front
+from scaling_lab.stats.hypotheses import holm, welch
+from scaling_lab.stats.power import seeds_needed, smallest_detectable
 
 __all__ = [
     "Frontier",

@@ -16,11 +16,12 @@ import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
 from scaling_lab.architecture.naming import published_name
-from scaling_lab.report import published, statistics, words
+from scaling_lab.report import published, verdicts, words
 from scaling_lab.report.blocks import Block, Bullets, Column, Table, Text
 from scaling_lab.report.factors import differing_factors, wiring
 from scaling_lab.report.names import topology_fusion
 from scaling_lab.report.tables import has_values, records
+from scaling_lab.stats import hypotheses, power
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -156,16 +157,16 @@ def _differences(frontier: Frontier, pairs: Sequence[tuple[str, str]]) -> pd.Dat
     latencies = dict(zip(frontier.architectures["architecture"], frontier.architectures["latency_ms"], strict=True))
     rows = []
     for first, second in pairs:
-        result = statistics.welch(values[first], values[second])
+        result = hypotheses.welch(values[first], values[second])
         n, n_second = len(values[first]), len(values[second])
         rows.append(
             {"pair": f"{frontier.labels[first]} against {frontier.labels[second]}", "n": n, "n_second": n_second}
             | {"difference": result.difference, "low": result.low, "high": result.high, "p": result.p}
-            | {"detectable": statistics.smallest_detectable(frontier.sd, n, n_second)}
+            | {"detectable": power.smallest_detectable(frontier.sd, n, n_second)}
             | {"speedup": float(latencies[second]) / float(latencies[first])}
         )
     table = pd.DataFrame(rows)
-    table["p_holm"] = statistics.holm([float(p) for p in table["p"]])
+    table["p_holm"] = hypotheses.holm([float(p) for p in table["p"]])
     return table
 
 
@@ -176,7 +177,7 @@ def _sentence(row: dict[str, Any], low: float, high: float) -> str:
     beginning = f"{row['pair']}: {words.signed(row['difference'])} AP"
     if math.isnan(row["p"]):
         return f"{beginning}, {seeds}: no claim."
-    verdict = statistics.verdict(row["p_holm"])
+    verdict = verdicts.verdict(row["p_holm"])
     inside = [row["low"] <= each <= row["high"] for each in (low, high)]
     where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
     interval = words.signed_interval(row["low"], row["high"])

@@ -1,7 +1,7 @@
 """The section Population: distributions of AP at matched cost, by a choice of the space or between spaces, and importance.
 
 A point is an architecture with one training. What it says is of the architectures that were trained: of the whole space only
-where they were drawn at random. matching.py and importance.py compute, population_figures.py draws.
+where they were drawn at random. scaling_lab.stats computes, population_figures.py draws.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import matching, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.choices import importance_blocks, label_of, name_of, params_of, texts
 from scaling_lab.report.distributions import Distributions, distributions, population_table
 from scaling_lab.report.escaping import identifier
 from scaling_lab.report.population_figures import distribution_figure
 from scaling_lab.report.tables import records
+from scaling_lab.stats.matched_groups import LEAST_LEFT
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -98,7 +99,7 @@ def shown_choices(table: pd.DataFrame) -> list[str]:
 def sentence(row: Mapping[str, Any]) -> str:
     """Say how two populations differ."""
     if np.isnan(row["p"]):
-        return f"not compared, for fewer than {matching.LEAST_LEFT} of one have costs that the other has too."
+        return f"not compared, for fewer than {LEAST_LEFT} of one have costs that the other has too."
     interval = "" if np.isnan(row["low"]) else f" {words.signed_interval(row['low'], row['high'])}"
     return (
         f"{words.signed(row['difference'])} AP{interval} in the mean, the distributions at most {100 * row['distance']:.0f} % "
@@ -152,9 +153,7 @@ def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
     """Give the sentences, the figure and the table of a comparison of groups."""
     found = distributions(table)
     if found.pairs["p"].isna().all():
-        text = (
-            f"No two {several} have {matching.LEAST_LEFT} architectures or more at shared costs, so AP is not compared."
-        )
+        text = f"No two {several} have {LEAST_LEFT} architectures or more at shared costs, so AP is not compared."
         return [Text(text=text, tone="note")]
     file = identifier(name).replace("-", "_")  # a parameter's name may hold a slash
     blocks: list[Block] = [_verdict(found, several)]

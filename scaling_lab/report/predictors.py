@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import ranks, resampling
 from scaling_lab.report.frontier import Frontier
-from scaling_lab.report.ranks import Array, Ranked
+from scaling_lab.stats import ranks, resampling
+from scaling_lab.stats.resampling import Array, Ranked
 
 PREDICTORS = {"cheap_ap_mean": "the cheap protocol", "params_m": "more parameters", "gmacs": "more GMACs"}
 TOPS = (1, 3, 5)
@@ -50,40 +50,39 @@ NOTHING = Ranked(value=math.nan, low=math.nan, high=math.nan)
 
 def predictors(table: pd.DataFrame) -> dict[str, Predictor]:
     """Judge each of PREDICTORS by pairs (see pairing.Pairs): how it ranks dear_ap_mean."""
-    without_AB, drawn_AB = resampling.leave_out(range(len(table))), resampling.resample(range(len(table)))
+    parts_BA, drawn_AB = resampling.leave_out(range(len(table))), resampling.resample(range(len(table)))
     truth = table["dear_ap_mean"].to_numpy(dtype=float)
     columns = {key: table[key].to_numpy(dtype=float) for key in PREDICTORS}
-    taus = {key: resampling.kendall_taus(values, truth, without_AB) for key, values in columns.items()}
-    return {key: _predictor(key, columns, truth, taus, without_AB, drawn_AB) for key in PREDICTORS}
+    taus = {key: resampling.of_parts(ranks.tau, parts_BA, values, truth) for key, values in columns.items()}
+    return {key: _predictor(key, columns, truth, taus, parts_BA, drawn_AB) for key in PREDICTORS}
 
 
 def _predictor(
-    key: str, columns: dict[str, Array], truth: Array, taus: dict[str, Array], without_AB: Array, drawn_AB: Array
+    key: str, columns: dict[str, Array], truth: Array, taus: dict[str, Array], parts_BA: Array, drawn_AB: Array
 ) -> Predictor:
     values, count, partial = columns[key], len(truth), NOTHING
     if key != "gmacs":
-        with_size = resampling.kendall_taus(values, columns["gmacs"], without_AB)
-        parts = resampling.partial_taus(taus[key], with_size, taus["gmacs"])
-        partial = resampling.jackknifed(ranks.partial_tau, parts, count)
+        with_size = resampling.of_parts(ranks.tau, parts_BA, values, columns["gmacs"])
+        partials = ranks.partial_taus(taus[key], with_size, taus["gmacs"])
+        partial = resampling.jackknifed(ranks.partial_tau, partials, count)
     tops = [k for k in TOPS if k < len(values)] if float(np.ptp(values)) > 0 else []
     lost = resampling.regrets(values, truth, drawn_AB, tops)
     return Predictor(
         key=key,
         name=PREDICTORS[key],
         tau=resampling.jackknifed(ranks.tau, taus[key], count),
-        spearman=resampling.jackknifed(ranks.spearman, resampling.spearmans(values, truth, without_AB), count),
+        spearman=resampling.jackknifed(
+            ranks.spearman, resampling.of_parts(ranks.spearman, parts_BA, values, truth), count
+        ),
         partial=partial,
-        ahead=ahead(columns["cheap_ap_mean"], values, taus["cheap_ap_mean"], taus[key])
-        if key != "cheap_ap_mean"
-        else NOTHING,
+        ahead=NOTHING if key == "cheap_ap_mean" else _ahead(key, columns, taus),
         regrets={k: resampling.middle(lost[k]) if k in lost else NOTHING for k in TOPS},
     )
 
 
-def ahead(cheap: Array, other: Array, cheap_B: Array, other_B: Array) -> Ranked:
-    """Give how far the cheap protocol's tau is above another's, by their taus without each architecture."""
-    ahead_B = cheap_B - other_B
-    return ranks.difference_jackknifed(float(ahead_B[0]), ahead_B[1:], ranks.tau(cheap, other), len(cheap))
+def _ahead(key: str, columns: dict[str, Array], taus: dict[str, Array]) -> Ranked:
+    cheap = "cheap_ap_mean"
+    return resampling.tau_difference(columns[cheap], columns[key], taus[cheap], taus[key])
 
 
 def ceilings(cheap: Frontier, dear: Frontier, table: pd.DataFrame) -> Ceilings:

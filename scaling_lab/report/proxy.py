@@ -19,7 +19,7 @@ from scaling_lab.report.frontier import Frontier, compute_frontier, summarise
 from scaling_lab.report.pairing import Pairs, pair
 from scaling_lab.report.predictors import TOPS, Ceilings, Predictor
 from scaling_lab.report.proxy_figure import MOST_BARS, proxy_figure
-from scaling_lab.report.resampling import resamples_of
+from scaling_lab.stats.resampling import resamples_of
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs

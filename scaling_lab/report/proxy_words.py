@@ -7,8 +7,8 @@ import math
 from scaling_lab.report import words
 from scaling_lab.report.pairing import Pairs
 from scaling_lab.report.predictors import Ceilings, Predictor
-from scaling_lab.report.ranks import LEAST_DIFFERENCE, Ranked
 from scaling_lab.report.words import Bullet
+from scaling_lab.stats.resampling import LEAST_DIFFERENCE, Ranked
 
 LEAST_CEILING = 0.15  # a tau-b between repeats below which the dear protocol's order is noise
 INTERVALS = "95 % jackknife intervals over architectures: for all architectures of which these might be a sample"

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report import statistics
+from scaling_lab.report import verdicts
+from scaling_lab.stats import estimates, hypotheses
 
 LEAST_OFFSET = 3  # architectures for a mean difference with an interval
 SAME = "the same trainings"
@@ -47,9 +48,9 @@ def repeats(trials: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
             row = {"label": labels[digest], "architecture": digest, "first": first, "other": other}
             rows.append(row | _compared(here[digest], there[digest]))
     table = pd.DataFrame(rows, columns=_COLUMNS)
-    table["p_holm"] = statistics.holm([float(p) for p in table["p"]])
+    table["p_holm"] = hypotheses.holm([float(p) for p in table["p"]])
     table["verdict"] = [
-        verdict or statistics.verdict(p) for verdict, p in zip(table["verdict"], table["p_holm"], strict=True)
+        verdict or verdicts.verdict(p) for verdict, p in zip(table["verdict"], table["p_holm"], strict=True)
     ]
     return table.sort_values(["label", "first", "other"], kind="stable").reset_index(drop=True)
 
@@ -79,8 +80,8 @@ def offsets(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (first, other), group in groups:
         differences = [float(value) for value in group["difference"]]
-        found = statistics.estimate(differences, confidence=1.0 - statistics.LEVEL / len(groups))
-        verdict = statistics.interval_verdict(found.low, found.high)
+        found = estimates.estimate(differences, confidence=1.0 - hypotheses.LEVEL / len(groups))
+        verdict = verdicts.interval_verdict(found.low, found.high)
         row = {"first": first, "other": other, "architectures": found.n, "mean": found.mean}
         rows.append(row | {"low": found.low, "high": found.high, "verdict": verdict})
     return pd.DataFrame(rows, columns=["first", "other", "architectures", "mean", "low", "high", "verdict"])
@@ -95,7 +96,7 @@ def _trainings(trials: pd.DataFrame) -> dict[str, list[tuple[int, float]]]:
 
 
 def _compared(first: list[tuple[int, float]], other: list[tuple[int, float]]) -> dict[str, Any]:
-    result = statistics.welch([ap for _, ap in first], [ap for _, ap in other])
+    result = hypotheses.welch([ap for _, ap in first], [ap for _, ap in other])
     same = first == other
     numbers = {"n_first": len(first), "n_other": len(other), "difference": result.difference}
     means = {"ap_first": _mean(first), "ap_other": _mean(other)}

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import ranks, resampling, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.proxy_words import INTERVALS, middle_of, ranked
-from scaling_lab.report.ranks import Ranked
 from scaling_lab.report.rungs_figure import rungs_figure
 from scaling_lab.report.tables import records
+from scaling_lab.stats import ranks, resampling
+from scaling_lab.stats.resampling import Ranked
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -102,13 +103,13 @@ def _row(epoch: int, group: pd.DataFrame, stops: tuple[int, ...]) -> dict[str, A
     early, final = group["ap"].to_numpy(dtype=float), group["final"].to_numpy(dtype=float)
     architectures = list(group["architecture"])
     count = len(set(architectures))
-    without_AB, drawn_AB = resampling.leave_out(architectures), resampling.resample(architectures)
+    parts_BA, drawn_AB = resampling.leave_out(architectures), resampling.resample(architectures)
     lost = resampling.regrets(early, final, drawn_AB, [k for k in TOPS if k < len(group)])
     statistics: dict[str, Ranked] = {
-        "tau": resampling.jackknifed(ranks.tau, resampling.kendall_taus(early, final, without_AB), count),
-        "spearman": resampling.jackknifed(ranks.spearman, resampling.spearmans(early, final, without_AB), count),
-        **{f"regret_{k}": resampling.middle(lost_B) for k, lost_B in lost.items()},
+        name: resampling.jackknifed(statistic, resampling.of_parts(statistic, parts_BA, early, final), count)
+        for name, statistic in (("tau", ranks.tau), ("spearman", ranks.spearman))
     }
+    statistics |= {f"regret_{k}": resampling.middle(lost_B) for k, lost_B in lost.items()}
     row: dict[str, Any] = {"epoch": epoch, "is_rung": epoch in stops, "share": epoch / int(group["epochs"].iloc[0])}
     row |= {"trials": len(group), "architectures": count, "resamples": drawn_AB.shape[1] - 1}
     best = early[final == final.max()].max()

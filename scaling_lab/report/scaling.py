@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import statistics, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.scaling_figure import draw_scaling
-from scaling_lab.report.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
 from scaling_lab.report.tables import is_missing, records
+from scaling_lab.stats import hypotheses
+from scaling_lab.stats.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
 
 if TYPE_CHECKING:
     from scaling_lab.report.frontier import Frontier
@@ -176,7 +177,7 @@ def _sentence(law: dict[str, Any]) -> tuple[str, str]:
         f"for the next model, of {words.significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{interval}. "
         f"{law['preferred']}"
     )
-    if law["misfit"] < statistics.LEVEL:
+    if law["misfit"] < hypotheses.LEVEL:
         text += " But the models lie further off the law than their seeds explain, so its intervals are too narrow."
     if not math.isnan(law["dearest_error"]):
         off = float(np.abs(law["errors"]).mean())

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report import statistics, words
+from scaling_lab.report import words
 from scaling_lab.report.blocks import Block, Column, Figure, Section, Table, Text
 from scaling_lab.report.frontier import Frontier
 from scaling_lab.report.search_figure import search_figure
 from scaling_lab.runs import ENDED, Runs
+from scaling_lab.stats import fronts, hypervolume
 
 TITLE = "Search"
 
@@ -164,14 +165,14 @@ def _best(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _volumes(
     points: np.ndarray[Any, Any], worst: np.ndarray[Any, Any], all_of_them: np.ndarray[Any, Any]
 ) -> list[float]:
-    whole = statistics.dominated_volume(statistics.front_of(all_of_them.tolist()), worst.tolist()) or 1.0
+    whole = hypervolume.dominated_volume(fronts.front_of(all_of_them.tolist()), worst.tolist()) or 1.0
     front: list[list[float]] = []
     found, volume = [], 0.0
     for point in points.tolist():
         if not np.isnan(point).any() and not any(
             all(a <= b for a, b in zip(each, point, strict=True)) for each in front
         ):
-            front = statistics.front_of([*front, point])
-            volume = statistics.dominated_volume(front, worst.tolist())
+            front = fronts.front_of([*front, point])
+            volume = hypervolume.dominated_volume(front, worst.tolist())
         found.append(100.0 * volume / whole)
     return found

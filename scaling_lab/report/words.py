@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.architecture.naming import published_name
-from scaling_lab.report import statistics
 from scaling_lab.report.cost_marks import MOST_INTERVALS
 from scaling_lab.report.frontier import SMALL_N, Frontier
 from scaling_lab.report.names import SPELLINGS
-from scaling_lab.report.posterior import SPARE, STRAIGHT
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs import NO_KIND
+from scaling_lab.stats import estimates, hypotheses, power
+from scaling_lab.stats.posterior import SPARE, STRAIGHT
 
 if TYPE_CHECKING:
     from scaling_lab.runs import Runs
@@ -207,9 +207,9 @@ def below_and_beside_best(frontier: Frontier) -> tuple[list[str], list[str]]:
     repeated = frontier.architectures[frontier.architectures["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
     aps = frontier.aps
-    tests = [statistics.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
-    corrected = statistics.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
-    is_below = [p < statistics.LEVEL for p in corrected]
+    tests = [hypotheses.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
+    corrected = hypotheses.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
+    is_below = [p < hypotheses.LEVEL for p in corrected]
     labels = [str(label) for label in others["label"]]
     below = [label for label, told in zip(labels, is_below, strict=True) if told]
     return below, [label for label, told in zip(labels, is_below, strict=True) if not told]
@@ -242,14 +242,14 @@ def _luck(frontier: Frontier) -> list[Bullet]:
     if frontier.degrees == 0 or len(table) < 2:
         return []
     n = int(table["n"].median())
-    least = statistics.smallest_detectable(frontier.sd, max(n, 2), max(n, 2))
+    least = power.smallest_detectable(frontier.sd, max(n, 2), max(n, 2))
     spread = (
         f"Two trainings of one architecture differ by an SD of {frontier.sd:.1f} AP (pooled over architectures, "
         f"{plural(frontier.degrees, 'degree')} of freedom). With {plural(max(n, 2), 'seed')} a side, a difference "
         f"below {least:.1f} AP cannot be relied on to show (80 % power, 5 %, two-sided), in a single comparison chosen "
         "beforehand; corrected for many pairs, it takes more."
     )
-    lift = statistics.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
+    lift = estimates.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
     luck = (
         f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; "
         "its interval does not allow for that."
@@ -269,7 +269,7 @@ def _far_below(frontier: Frontier) -> list[Bullet]:
         return []
     what = f"({'; '.join(found[:8])}{'; …' if len(found) > 8 else ''})"
     text = (
-        f"{len(found)} of {plural(len(frontier.trials), 'training')} ended more than {limit:.1f} AP ({statistics.FAR:g} robust "
+        f"{len(found)} of {plural(len(frontier.trials), 'training')} ended more than {limit:.1f} AP ({estimates.FAR:g} robust "
         f"SDs) below the median of the same architecture's {what}. {'It' if len(found) == 1 else 'They'} did not learn what the "
         "others did: intervals and ps suppose seeds that spread evenly, and are too narrow where some do not. Of an "
         "architecture most of whose trainings fail, few or none are named here: its median is low too."

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from scaling_lab.stats.fronts import first_front
+from scaling_lab.stats.hypervolume import expected_improvement
 from scaling_lab.study.candidates import Candidate, Candidates, Measure, Params
-from scaling_lab.study.fronts import first_front
 from scaling_lab.study.gaussian_process import GaussianProcess
-from scaling_lab.study.improvement import expected_improvement
 from scaling_lab.study.ledger import Architecture, TrialRow
 from scaling_lab.study.study import MEASURED, Study
 
@@ -109,7 +110,7 @@ class Ehvi:
         complete: Sequence[TrialRow],
         stopped: Sequence[TrialRow],
         running: Sequence[TrialRow],
-    ) -> Tensor:
+    ) -> NDArray[np.float64]:
         ended, known = [*complete, *stopped], [*complete, *stopped, *running]
         architectures = [self._architecture(row.architecture) for row in known]
         points = [(row.params, each) for row, each in zip(known, architectures, strict=True)]
@@ -124,17 +125,17 @@ class Ehvi:
         # What runs is taken for what it is expected to reach, or several at once would be alike.
         known_N = torch.cat([values_N, process(running_ND)[0]])
         costs_NC, costs_MC = (
-            torch.tensor([self._costs(each) for each in group], dtype=torch.float64).reshape(len(group), -1)
+            np.array([self._costs(each) for each in group], dtype=float).reshape(len(group), -1)
             for group in (architectures, [each.architecture for each in fresh])
         )
         return expected_improvement(
-            mean_M,
-            deviation_M,
+            mean_M.numpy(),
+            deviation_M.numpy(),
             costs_MC,
-            values_N=known_N,
+            values_N=known_N.numpy(),
             known_costs_NC=costs_NC,
             reference=float(values_N.min()),
-            reference_costs_C=torch.cat([costs_NC, costs_MC]).amax(0),
+            reference_costs_C=np.concatenate([costs_NC, costs_MC]).max(axis=0),
         )
 
     def _start(self, groups_D: Tensor) -> GaussianProcess | None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.statistics import pooled_sd, smallest_detectable
+from scaling_lab.stats.estimates import pooled_sd
+from scaling_lab.stats.power import smallest_detectable
 from scaling_lab.study.forecast import Forecast
 from scaling_lab.study.survey import Survey
 

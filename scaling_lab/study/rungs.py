@@ -9,9 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from scaling_lab.study.fronts import Fronts, OrderedFronts, Point, Points
+from scaling_lab.stats.fronts import Fronts, OrderedFronts, Point, crowding_distances
 from scaling_lab.study.study import Study
 
 
@@ -86,19 +84,3 @@ class Rung:
         points = self._fronts[front]
         crowding = crowding_distances(points)
         return int((crowding > crowding[(points == self._points[trial]).all(axis=1)][0]).sum())
-
-
-def crowding_distances(front: Points) -> Points:
-    """Give how far each point's neighbours in its front are apart, over the objectives' ranges; ends have infinity.
-
-    Equal points count as one.
-    """
-    points, places = np.unique(front, axis=0, return_inverse=True)
-    distances = np.zeros(len(points))
-    for values in points.T:
-        order = np.argsort(values, kind="stable")
-        extent = values[order[-1]] - values[order[0]]
-        distances[order[[0, -1]]] = np.inf
-        if extent > 0:
-            distances[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / extent
-    return np.asarray(distances[places.reshape(-1)])

@@ -5,7 +5,6 @@ Optuna's study is in memory, made anew at each start from what the ledger says; 
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -186,18 +185,8 @@ def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:
         with _unwarned():
             return NSGAIIISampler(population_size=population_size(trials), seed=seed)
     if name == "gp":
-        check_scipy()
         return GPSampler(seed=seed, warn_independent_sampling=False)
     return RandomSampler(seed=seed)
-
-
-def check_scipy() -> None:
-    """Raise UserError where scipy is missing: Optuna would find that out after ten trials."""
-    if importlib.util.find_spec("scipy") is None:
-        raise UserError(
-            "sampler 'gp' needs scipy, which is not installed: pip install scipy; "
-            "without it there are grid, random, ehvi, tpe, nsga2, nsga3"
-        )
 
 
 def population_size(trials: int | None) -> int:

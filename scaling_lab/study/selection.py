@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scaling_lab.study.fronts import Points, first_front
+from scaling_lab.stats.fronts import Points, crowding_distances, first_front
 from scaling_lab.study.ledger import TrialRow
-from scaling_lab.study.rungs import crowding_distances
 from scaling_lab.study.study import Study
 
 Values = Callable[[int, Mapping[str, Any]], list[Any]]

@@ -53,8 +53,8 @@ class Study(Fields):
     the other samplers use the seeds after the first for architectures that they propose again. `sampler` "ehvi" is for one
     measured objective beside those that are counted: it draws many points, counts them, and trains what promises most
     hypervolume; further seeds are used when it has had all architectures. The others are Optuna's. "gp" models what every
-    point of the space has, parameters that only some points have are drawn at random; it needs scipy. `objectives` maps
-    each objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
+    point of the space has, parameters that only some points have are drawn at random. `objectives` maps each
+    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
 
     Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). predicted_latency_ms is
     known before it too, from `latency_model`, a file that `scaling-lab measure SPACE --fit` wrote on the device in question:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, ablation, sections, statistics, words
+from scaling_lab.report import Frontier, ablation, sections, words
 from scaling_lab.report.architectures import architectures
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Bullets, Details, Figure, Table, Text
 from scaling_lab.runs import Runs
+from scaling_lab.stats import hypotheses
 from tests.report.fixture_run import TRUE_AP, Trial, opened, topology_trials, with_aps
 
 
@@ -87,7 +88,7 @@ def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_pat
         "none": (46.7, 47.7, 45.7),
     }
     _, frontier = opened(tmp_path, with_aps(**aps))
-    p = statistics.welch(aps["bifpn"], aps["fpn"]).p
+    p = hypotheses.welch(aps["bifpn"], aps["fpn"]).p
     assert 3 * p < 0.05 < 6 * p
     _, text = words.told_apart(frontier)
     assert text.startswith("BiFPN is not distinguishable from ")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report import beside_paper, posterior, published, ranks, uncertainty
+from scaling_lab.report import beside_paper, published
 from scaling_lab.report.baseline import find_baseline
 from scaling_lab.report.blocks import Text
-from scaling_lab.statistics import pooled_sd
+from scaling_lab.stats import posterior, posterior_fronts, ranks
+from scaling_lab.stats.estimates import pooled_sd
 from tests.report.fixture_run import Trial, opened, topology_trials, with_aps
 
 
@@ -85,7 +86,7 @@ def test_the_interval_of_the_agreement_covers_the_truth() -> None:
     for _ in range(runs):
         groups = [list(mean + draw.normal(0, 0.8, 3)) for mean in truth]
         means_BA = posterior.drawn_means(groups, pooled=pooled_sd(groups), draws=400)
-        found = uncertainty.Range.of(ranks.tau_of_draws(means_BA, paper))
+        found = posterior_fronts.Range.of(ranks.taus_with(means_BA, paper))
         covered += found.low <= expected <= found.high
     assert covered / runs >= 0.93
 

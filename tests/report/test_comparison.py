@@ -21,10 +21,10 @@ from scaling_lab.report.comparison import Comparison, compare
 from scaling_lab.report.page import tables_of
 from scaling_lab.report.provenance import provenance
 from scaling_lab.report.repeats import offsets, same_seeds
-from scaling_lab.report.statistics import front_of
 from scaling_lab.report.style import NARROW, WIDE
 from scaling_lab.report.writing import load_report
 from scaling_lab.runs import Runs
+from scaling_lab.stats.fronts import front_of
 from tests.report.conftest import EVIL, ROOT
 from tests.report.fixture_run import TRUE_AP, Fixture, Latency, Trial, topology_trials, write_run
 

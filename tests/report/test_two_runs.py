@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaling_lab.report.posterior import drawn_means
-from scaling_lab.report.uncertainty import hypervolumes
-from scaling_lab.statistics import pooled_sd
+from scaling_lab.stats.estimates import pooled_sd
+from scaling_lab.stats.posterior import drawn_means
+from scaling_lab.stats.posterior_fronts import hypervolumes
 
 REFERENCE = (4.0, 0.0)
 

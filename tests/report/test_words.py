@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,9 @@ def test_trainings_far_below_their_architectures_others_are_named(tmp_path: Path
     assert "(FPN, seed 4: 40.0, median 60.5). It did not learn" in said
     steady = opened(tmp_path / "steady", with_aps(fpn=(60.0, 61.0, 60.5), panet=(64.0, 65.5, 63.0)))[1]
     assert "Trainings far below." not in dict(words.conclusions(runs, steady, runs.table()))
+
+
+def test_an_interval_about_nothing_has_no_negative_zero() -> None:
+    assert words.interval(-0.04, 0.04) == "[0.0, 0.0]"
+    assert words.interval(-0.06, 12.34) == "[-0.1, 12.3]"
+    assert words.interval(math.nan, math.nan) == "–"

@@ -57,7 +57,7 @@ def test_a_broken_report_file_is_named_with_its_line(empty: Path, tmp_path: Path
 def test_our_own_mistakes_keep_their_traceback(empty: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from scaling_lab.report import statistics\ndef report(runs):\n    statistics.smallest_detectable('a', 3, 3)\n"
+        "from scaling_lab.stats import power\ndef report(runs):\n    power.smallest_detectable('a', 3, 3)\n"
     )
     with pytest.raises(TypeError):
         write_report(empty, file)

@@ -11,60 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from optuna._hypervolume import compute_hypervolume
 
 from scaling_lab import DetectorSpec, Halving, Recipe, Study, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
 from scaling_lab.study.enumeration import Drawn
 from scaling_lab.study.gaussian_process import GaussianProcess
-from scaling_lab.study.improvement import expected_improvement
 from scaling_lab.study.runner import run_study
 from tests.study.engine import Replayed, count, make_study, rows, spec
-
-# --- the formula -----------------------------------------------------------------------------------------------------
-
-
-def dominated(values: Any, costs: Any, reference: float, reference_costs: Any) -> float:
-    """The hypervolume by Optuna, which minimises all."""
-    points = np.column_stack([-np.asarray(values), costs])
-    inside = (points < [-reference, *reference_costs]).all(1)
-    return float(compute_hypervolume(points[inside], np.array([-reference, *reference_costs]))) if inside.any() else 0.0
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2), st.integers(0, 12), st.integers(0, 10**6))
-def test_the_expected_improvement_is_the_mean_over_draws(dimensions: int, known: int, seed: int) -> None:
-    chance = np.random.default_rng(seed)
-    # On a grid, so that equal values and equal costs occur; some lie beyond the reference.
-    values = chance.integers(0, 8, known) / 4
-    costs = chance.integers(0, 8, (known, dimensions)) / 4
-    reference, limits = 0.25, [1.5] * dimensions
-    mean, deviation, own = (
-        chance.uniform(0, 2, 1),
-        chance.uniform(0.05, 1, 1),
-        chance.integers(0, 7, (1, dimensions)) / 4,
-    )
-    expected = expected_improvement(
-        torch.tensor(mean),
-        torch.tensor(deviation),
-        torch.tensor(own, dtype=torch.float64),
-        values_N=torch.tensor(values),
-        known_costs_NC=torch.tensor(costs, dtype=torch.float64),
-        reference=reference,
-        reference_costs_C=torch.tensor(limits, dtype=torch.float64),
-    )
-    before = dominated(values, costs, reference, limits)
-    # The values at the middle of many equal shares of the distribution.
-    shares = torch.special.ndtri((torch.arange(400, dtype=torch.float64) + 0.5) / 400).numpy()
-    gains = [
-        dominated([*values, value], np.vstack([costs, own]), reference, limits) - before
-        for value in mean + deviation * shares
-    ]
-    assert float(expected[0]) == pytest.approx(np.mean(gains), rel=0.02, abs=0.003)
-
 
 # --- the process -----------------------------------------------------------------------------------------------------
 

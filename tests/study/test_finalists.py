@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scaling_lab import Finalists, Halving
 from scaling_lab.errors import UserError
 from scaling_lab.runs import Runs
-from scaling_lab.study.fronts import dominates
+from scaling_lab.stats.fronts import dominates
 from scaling_lab.study.runner import run_study
 from scaling_lab.study.selection import _ranked
 from tests.faults.afterwards import look_at

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from scaling_lab import Recipe
 from scaling_lab.errors import UserError
+from scaling_lab.stats.fronts import crowding_distances
 from scaling_lab.study import Halving
-from scaling_lab.study.rungs import Judge, Rung, crowding_distances
+from scaling_lab.study.rungs import Judge, Rung
 from tests.study.engine import make_study
 
 # Few values, so that many are equal.
@@ -85,10 +86,6 @@ def test_within_a_front_the_lonelier_go_on() -> None:
     second = [[1.0, 5.0], [4.8, 1.2], [5.0, 1.0]]
     assert judged([*first, *second, [2.0, 3.0]])[-1] is False
     assert judged([*first, [2.0, 3.0], [4.8, 1.2], [5.0, 1.0], [1.0, 5.0]])[-1] is True
-    distances = crowding_distances(np.array([[1.0, 5.0], [4.8, 1.2], [5.0, 1.0], [2.0, 3.0], [2.0, 3.0]]))
-    assert distances[[0, 2]].tolist() == [math.inf, math.inf]
-    assert distances[1] == pytest.approx(3 / 4 + 2 / 4)
-    assert distances[3] == distances[4] == pytest.approx(3.8 / 4 + 3.8 / 4)
 
 
 @given(POINTS, st.integers(2, 4))

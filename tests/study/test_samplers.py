@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, topologies
-from scaling_lab.errors import UserError
 from tests.study.desk import Desk, wide
 from tests.study.engine import count, spec
 
@@ -108,12 +106,3 @@ def test_a_genetic_search_has_parents_after_a_restart(tmp_path: Path, sampler: s
     assert desk.proposals.next() is not None
     newest = max(desk.told(), key=lambda trial: trial.number)
     assert newest.system_attrs[f"{key}:generation"] == 30 // 12
-
-
-def test_a_gaussian_process_without_scipy_is_refused_before_anything_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "scipy", None)  # it cannot be imported then
-    with pytest.raises(UserError, match=r"sampler 'gp' needs scipy, .*: pip install scipy"):
-        Desk(tmp_path, space=broad, sampler="gp", trials=3)
-    Desk(tmp_path, space=broad, sampler="tpe", trials=3)

@@ -1,15 +1,13 @@
-"""What the true means of architectures may be, given their seeds: draws from a hierarchical normal model. It reads no tables.
+"""Posterior samples of the true means of architectures under a hierarchical normal model (Gelman et al., BDA3, 5.4 and 15.2).
 
-The highest of many noisy means is high in part by luck, so that draws about each mean by itself put a front too high. Here
-the architectures' true means scatter about a curve of log cost, by an SD that the data tell, and every draw is drawn in
-towards it as far as the data say: not at all where architectures differ much more than seeds do. Of the SD between seeds, of
-that between architectures and of the curve all is drawn that the data leave possible (Gelman et al., Bayesian Data
-Analysis, 3rd ed., sections 5.4 and 15.2): flat priors on the curve and log sigma, the root of tau on tau.
+The highest of many noisy means is partly luck, so independent samples put a front too high. Here the true means scatter about a
+curve of log cost with SD tau, and samples are shrunk towards it: not at all where architectures differ much more than seeds.
+The curve, tau and the seed SD sigma are sampled too. Their priors are flat on the curve and on log sigma, sqrt(tau) on tau.
 
-Where they do scatter so, a hypervolume's 95 % interval covers 94 to 96 %; where by a long tail downwards, 90 to 92 %
+Under the model a hypervolume's 95 % interval covers 94 to 96 %; with a long lower tail it covers 90 to 92 %
 (reports/results/interval_coverage.csv).
 
-A is architectures, B draws, S values of sigma, T of tau, P coefficients of the curve, N different numbers of seeds.
+A is architectures, B samples, S values of sigma, T of tau, P coefficients of the curve, N different numbers of seeds.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 DRAWS, SEED = 2000, 0
 MOST_NUMBERS = 5_000_000  # of draws times architectures: 40 MB, and a second
@@ -28,7 +27,7 @@ SPARE = 3
 FAR = 5.0
 STRAIGHT, BENT, TURNED = 8, 10, 16  # from so many architectures on the curve has log cost, its square, its cube
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 def drawn_means(
@@ -39,11 +38,10 @@ def drawn_means(
     draws: int | None = None,
     seed: int = SEED,
 ) -> Array:
-    """Draw means (B, A) of groups of seeds; `pooled` is (SD, degrees) over all groups, `costs` what each costs.
+    """Sample the true means (B, A) of groups of seeds; `pooled` is (SD, degrees of freedom) over all groups.
 
-    A group of one seed is drawn by the pooled SD as well, for its place among the others would otherwise have no spread at
-    all. A group of none, and every one without degrees anywhere, is nan. With fewer than four groups nothing says how far
-    they scatter, and each is drawn by itself: mean + t · SD / sqrt(n).
+    A group of one seed is sampled with the pooled SD. An empty group is nan, and so are all groups without degrees of
+    freedom. With fewer than four groups each is sampled independently: mean + t · SD / sqrt(n).
     """
     draws = min(DRAWS, MOST_NUMBERS // max(1, len(groups))) if draws is None else draws
     found_BA = np.full((draws, len(groups)), math.nan)
@@ -83,10 +81,9 @@ def _curve(costs_A: Array | None, count: int) -> Array:
 
 
 def _alike(y_A: Array, curve_AP: Array, errors_A: Array) -> Array:
-    """Mark (A,) who scatter about the curve: not those far off it, such as some that did not learn, which are drawn by
-    themselves lest they widen the scatter of the rest.
+    """Mark (A,) the architectures that scatter about the curve; outliers, such as failed runs, are sampled independently.
 
-    Far is five SDs, by the median of the distances to a curve of least absolute deviations, and five standard errors.
+    An outlier is five SDs, by the median distance to a curve of least absolute deviations, and five standard errors off.
     """
     if len(y_A) < BENT:
         return np.ones(len(y_A), dtype=bool)
@@ -103,7 +100,7 @@ def _alike(y_A: Array, curve_AP: Array, errors_A: Array) -> Array:
 
 
 def _drawn(y_A: Array, n_A: Array, curve_AP: Array, sigmas_S: Array, draws: int, random: np.random.Generator) -> Array:
-    """Draw (B, A): first sigma and tau, then the curve, then each mean between its seeds' and the curve."""
+    """Sample (B, A): first sigma and tau, then the curve, then each mean, shrunk from its seeds' mean towards the curve."""
     alike_A = _alike(y_A, curve_AP, float(np.median(sigmas_S)) / np.sqrt(n_A))
     centre = float(y_A[alike_A].mean())
     y_A, curve_MP = y_A - centre, np.linalg.qr(curve_AP[alike_A])[0]

@@ -1,8 +1,7 @@
-"""A saturating power law, AP = a - b · cost^-c, fitted to means, with bands, and what it says of a larger model. No tables.
+"""The saturating power law AP = a - b · cost^-c: least-squares fit, confidence band, lack of fit, leave-one-out residuals.
 
-The law has three parameters, so that four models are the least to fit it; its prediction is worth what the held-out
-models say. Beside it stands the plain line AP = a + b · log(cost), which has to be beaten. A model weighs as many as its
-seeds. E is exponents, N models, G costs at which something is said.
+It has three parameters and needs four models. The alternative is the line AP = a + b · log(cost). A model's weight is its number
+of seeds. N is models, E exponents, G costs of a band.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from scaling_lab.statistics import incomplete_beta, t_quantile
+from numpy.typing import NDArray
+from scipy.special import fdtrc, stdtrit
 
 LEAST = 4
 # What c may be: under the least the law is the line in log(cost), beyond the most a step.
 EXPONENTS = np.geomspace(0.01, 4.0, 240)
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class Law:
         return self.a + self.b * np.log(relative) if self.c == 0 else self.a - self.b * relative**-self.c
 
     def aic(self, n: int) -> float:
-        """Give Akaike's criterion with its correction for few points; infinite where these are too few to say."""
+        """Give Akaike's criterion, corrected for few points (AICc); infinite where n is too small for it."""
         parameters = (2 if self.c == 0 else 3) + 1  # the residuals' variance is one
         if n - parameters - 1 <= 0:
             return math.inf
@@ -48,14 +47,14 @@ class Law:
 
 
 def fit_law(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Law:
-    """Fit the saturating law by least squares; b is not below 0, for more cost does not cost AP."""
+    """Fit the saturating law by weighted least squares with b >= 0: AP does not fall with cost."""
     x, y, w = _arrays(costs, values, seeds)
     law = _best_of(x, y, w, EXPONENTS)
     return _best_of(x, y, w, _near(law.c))
 
 
 def fit_line(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Law:
-    """Fit AP = a + b · log(cost)."""
+    """Fit AP = a + b · log(cost) by weighted least squares."""
     x, y, w = _arrays(costs, values, seeds)
     scale = float(np.exp(np.log(x).mean()))
     design, roots = np.stack([np.ones_like(x), np.log(x / scale)], axis=1), np.sqrt(w)
@@ -131,18 +130,18 @@ def band(
     trainings: int | None = None,
     confidence: float = 0.95,
 ) -> Array:
-    """Give (2, G): between what the law may lie at each of G costs, by the profile likelihood; `pooled` is (SD, degrees).
+    """Give the law's profile-likelihood interval (2, G) at each of G costs; `pooled` is (seed SD, degrees of freedom).
 
-    An AP belongs to the interval where some law that goes through it fits so well that the F test with 1 and these degrees
-    does not refuse it (Seber and Wild, Nonlinear Regression, 1989, section 5.4). With `trainings` it is instead the interval
-    of the mean of so many trainings of a further model at that cost, which a law is then to fit as well.
+    An AP is in the interval if the F test with 1 and these degrees does not reject the best law through it (Seber and Wild,
+    Nonlinear Regression, 1989, section 5.4). With `trainings` it is the prediction interval of the mean of so many training
+    runs of a further model at that cost.
     """
     x, y, w = _arrays(costs, values, seeds)
     law = fit_law(costs, values, seeds)
     exponents = np.concatenate([EXPONENTS, _near(law.c), [law.c]])
     lines = _lines(x, y, w, exponents, law.scale)
     each = float(np.mean(np.asarray(seeds, dtype=float)))  # the seeds that a weight of 1 stands for
-    more = t_quantile(0.5 + confidence / 2.0, pooled[1]) ** 2 * pooled[0] ** 2 / each
+    more = float(stdtrit(pooled[1], 0.5 + confidence / 2.0)) ** 2 * pooled[0] ** 2 / each
     further = 0.0 if trainings is None else each / trainings
     powers_EG = (np.asarray(at, dtype=float) / law.scale) ** -exponents[:, None]
     off_EG = powers_EG - lines.mean_E[:, None]
@@ -161,16 +160,16 @@ def band(
 
 
 def misfit_p(law: Law, seeds: Sequence[float], pooled: tuple[float, int]) -> float:
-    """Give the p of the F test for lack of fit: whether models lie further off the law than their seeds explain."""
+    """Give the p of the F test for lack of fit against the seed SD; nan with three models or without degrees or spread."""
     first, second = len(seeds) - 3, pooled[1]
     if first < 1 or second < 1 or pooled[0] == 0:
         return math.nan
     ratio = law.squares * float(np.mean(np.asarray(seeds, dtype=float))) / first / pooled[0] ** 2
-    return incomplete_beta(second / 2.0, first / 2.0, second / (second + first * ratio))
+    return float(fdtrc(first, second, ratio))
 
 
 def left_out(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Array:
-    """Give what each model's AP is above its prediction from all the others; nan with fewer than five models."""
+    """Give the leave-one-out residual (N,) of each model: its AP minus the prediction of the others; nan below five models."""
     x, y, w = _arrays(costs, values, seeds)
     if len(x) <= LEAST:
         return np.full(len(x), math.nan)

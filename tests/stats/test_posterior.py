@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report.posterior import drawn_means
+from scaling_lab.stats.posterior import drawn_means
 
 
 def test_with_few_architectures_each_is_drawn_by_itself() -> None:

@@ -1,9 +1,8 @@
-"""Two populations at the same cost: bins of cost that both have, weights that make their costs alike, and tests within bins.
+"""Comparison of groups of architectures at matched cost: bins of cost, weights that equalise it, and tests within bins.
 
-The idea is arXiv:1905.13214's ("On network design spaces", section 3): distributions of results are compared under one and the
-same distribution of complexity. There bins are of equal width and weigh the same; here they are quantiles of the cost, so
-that they follow where the architectures are. Architectures are the unit of repetition. N is architectures, B draws, K bins.
-It reads no tables.
+As in arXiv:1905.13214 ("On network design spaces", section 3), results are compared under one distribution of complexity. There
+bins have equal width; here they are quantiles of the cost. The unit is the architecture. N is architectures, B permutations, K
+bins.
 """
 
 from __future__ import annotations
@@ -14,25 +13,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from scaling_lab.statistics import t_quantile, t_two_sided_p
+from scaling_lab.stats.hypotheses import two_sided_p
 
 PERMUTATIONS, SEED = 999, 0
 # Bins are fine, for the distributions keep what cost explains within a bin. With these, groups of 20 to 3000 that differ in cost
-# alone are told apart at 5 % about 5 times in 100, up to 9 for the smallest where AP saturates (tests/report/test_population.py).
+# alone differ significantly at 5 % in 5 of 100 cases, up to 9 for the smallest where AP saturates
+# (tests/stats/test_matched_groups.py).
 EACH_BIN, MOST_BINS = 4, 40
 LEAST_LEFT = 5  # architectures of a group
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Two groups at matched cost, and p that one of the two measures is so large by chance (Bonferroni's correction for two).
+    """Two groups at matched cost: Kolmogorov-Smirnov distance and difference of means, each with its p.
 
-    `distance` is the largest of the weighted distributions (Kolmogorov and Smirnov's), its p over exchanges of the groups
-    within bins, which change neither's costs. `difference` is that of the means, the first minus the second, once the slope of
-    the values in log cost within bins is taken out, with its 95 % t-interval and p; nan where bins have too few to tell a spread.
+    `distance` is that of the weighted distributions; its p is over permutations of the groups within bins. `difference` is
+    the first mean minus the second, adjusted for the slope in log cost within bins, with its 95 % t interval and p. These are
+    nan where bins are too small for an SD.
     """
 
     distance: float
@@ -44,16 +46,16 @@ class Compared:
 
     @property
     def p(self) -> float:
-        """The lesser of the two, doubled; that of the distance where it is alone."""
+        """The smaller of the two, Bonferroni-corrected; that of the distance where it is alone."""
         if math.isnan(self.p_difference):
             return self.p_distance
         return min(1.0, 2.0 * min(self.p_distance, self.p_difference))
 
 
 def matched_bins(costs: Sequence[float] | Array, groups: Sequence[Any] | Array) -> Array:
-    """Give the bin (N,) of each architecture, from 0 up; -1 for what has no match in every other group.
+    """Give the bin (N,) of each architecture, from 0 up; -1 for those without a match in every other group.
 
-    A group without LEAST_LEFT matches is left out, each time that one whose absence leaves the most of the others.
+    Groups without LEAST_LEFT matches are left out one by one, first the one whose absence keeps most of the others.
     """
     costs_N, groups_N = np.asarray(costs, dtype=float), np.asarray(groups)
     names = [name for name in dict.fromkeys(groups_N.tolist()) if (groups_N == name).sum() >= LEAST_LEFT]
@@ -67,7 +69,7 @@ def matched_bins(costs: Sequence[float] | Array, groups: Sequence[Any] | Array) 
 
 
 def weights(groups: Sequence[Any] | Array, bins_N: Array) -> Array:
-    """Give weights (N,) by which every group has each bin with the same weight, and 1 in all; 0 for those without a bin."""
+    """Give weights (N,) that sum to 1 in each group, equally over the bins; 0 for architectures without a bin."""
     groups_N, found_N = np.asarray(groups), np.zeros(len(bins_N))
     number = int(bins_N.max()) + 1
     for name in dict.fromkeys(groups_N.tolist()):
@@ -86,7 +88,7 @@ def compare(
     permutations: int = PERMUTATIONS,
     seed: int = SEED,
 ) -> Compared:
-    """Compare the first group with the second under the same costs (logs); both are in every bin."""
+    """Compare the first group (`first` is true) with the second at the same log costs; both are in every bin."""
     first_N = np.asarray(first, dtype=bool)
     order = np.argsort(np.asarray(values, dtype=float), kind="stable")
     values_N, costs_N = (np.asarray(each, dtype=float)[order] for each in (values, costs))
@@ -97,7 +99,7 @@ def compare(
     distance = float(_distances(signed_N[None], last_N)[0])
     as_far = int((_distances(drawn_BN, last_N) >= distance - 1e-9).sum())
     difference, error, degrees = _difference(values_N, costs_N, first_N, bins_N, signed_N)
-    half = t_quantile(0.975, degrees) * error if degrees > 0 else math.nan
+    half = float(stdtrit(degrees, 0.975)) * error if degrees > 0 else math.nan
     return Compared(
         distance=distance,
         p_distance=(1 + as_far) / (permutations + 1),
@@ -175,4 +177,4 @@ def _p(difference: float, error: float, degrees: int) -> float:
         return math.nan
     if error < 1e-12:
         return 1.0 if abs(difference) < 1e-9 else 0.0
-    return t_two_sided_p(difference / error, degrees)
+    return two_sided_p(difference / error, degrees)

@@ -1,7 +1,6 @@
-"""What the spread of seeds leaves open about a front: who is on it, where it lies, how much it dominates.
+"""Fronts under uncertainty: probability of membership, band, hypervolume and best value over posterior samples of the means.
 
-It counts over draws of the architectures' true means, which posterior.py makes. A is architectures, B draws. It reads no
-tables.
+A is architectures, B posterior samples (see posterior.py), G costs of a grid.
 """
 
 from __future__ import annotations
@@ -12,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from scaling_lab.stats.fronts import on_front
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A median and an interval of draws; nan where nothing could be drawn."""
+    """The median and an interval of posterior samples; nan where there are none."""
 
     median: float
     low: float
@@ -26,7 +28,7 @@ class Range:
 
     @classmethod
     def of(cls, draws: Array, *, confidence: float = 0.95) -> Range:
-        """Take the percentiles of draws."""
+        """Take the percentiles of samples (B,)."""
         if not len(draws) or np.isnan(draws).all():
             return cls(median=math.nan, low=math.nan, high=math.nan)
         tail = (1.0 - confidence) / 2.0
@@ -34,23 +36,15 @@ class Range:
         return cls(median=float(median), low=float(low), high=float(high))
 
 
-def on_front(costs: Sequence[float], means_BA: Array) -> Array:
-    """Mark (B, A) who is on the front of each draw: no other is as cheap and better, or cheaper and as good."""
-    costs_A = np.asarray(costs, dtype=float)
-    best_BA = _best_at(costs_A, means_BA, cheaper_only=True)
-    same_cost_BA = _best_at(costs_A, means_BA, cheaper_only=False)
-    return (means_BA > best_BA) & (means_BA >= same_cost_BA)
-
-
 def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
-    """Give the share of draws in which each architecture is on the front; nan where nothing was drawn."""
+    """Give (A,) the probability that each architecture is on the front of low cost and high mean; nan without samples."""
     shares_A: Array = on_front(costs, means_BA).mean(axis=0)
     shares_A[np.isnan(means_BA).any(axis=0)] = math.nan
     return shares_A
 
 
 def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
-    """Give (3, G): the 5th, 50th and 95th percentile of the best mean that each cost of a grid buys; nan below the cheapest."""
+    """Give (3, G): the 5th, 50th and 95th percentile of the best mean at up to each cost of a grid; nan below the cheapest."""
     order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
     best_BA = np.maximum.accumulate(np.nan_to_num(means_BA[:, order_A], nan=-math.inf), axis=1)
     affordable_G = np.searchsorted(np.asarray(costs, dtype=float)[order_A], np.asarray(grid, dtype=float), side="right")
@@ -61,9 +55,9 @@ def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -
 
 
 def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:
-    """Give (B,): the area that each draw dominates, log2 of the cost by AP, up to the reference (cost, AP).
+    """Give (B,) the area that each sample dominates, log2 of the cost times AP, up to the reference (cost, AP).
 
-    In these units a detector at half the reference's cost and 10 AP above it dominates 10.
+    An architecture at half the reference's cost and 10 AP above it dominates 10.
     """
     order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
     logs_A = np.log2(np.asarray(costs, dtype=float)[order_A])
@@ -75,10 +69,9 @@ def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[fl
 
 
 def best_value(values: Sequence[float], means_BA: Array) -> dict[float, float]:
-    """Give for each value of a parameter, such as a width factor, the share of draws in which it has the highest mean.
+    """Give for each value of a parameter (A,), such as a width factor, the probability that it has the highest mean.
 
-    Several architectures of one value count with the mean of their means: the value at every scale. nan where a mean could not
-    be drawn.
+    Several architectures of one value count with the mean of their means. All are nan where a mean has no samples.
     """
     different = sorted(set(values))
     array = np.asarray(values, dtype=float)
@@ -87,15 +80,3 @@ def best_value(values: Sequence[float], means_BA: Array) -> dict[float, float]:
         return dict.fromkeys(different, math.nan)
     winners_B = np.argmax(by_value_BV, axis=1)
     return {value: float((winners_B == place).mean()) for place, value in enumerate(different)}
-
-
-def _best_at(costs_A: Array, means_BA: Array, *, cheaper_only: bool) -> Array:
-    """Give (B, A) the best mean among the cheaper ones, or among those of the same cost."""
-    best_BA = np.full_like(means_BA, -math.inf)
-    running_B = np.full(len(means_BA), -math.inf)
-    for cost in np.unique(costs_A):
-        same = costs_A == cost
-        group_B = np.nanmax(np.nan_to_num(means_BA[:, same], nan=-math.inf), axis=1)
-        best_BA[:, same] = (running_B if cheaper_only else group_B)[:, None]
-        running_B = np.maximum(running_B, group_B)
-    return best_BA

@@ -1,10 +1,8 @@
-"""How much of the spread of a result each choice explains: shares of variance with intervals and what chance would give.
+"""The share of variance that each grouping explains (one-way analysis of variance), with bootstrap intervals and a chance level.
 
-A share is that of a one-way analysis of variance, corrected for the number of groups (Kelley's epsilon squared, 1935), so that a
-choice without effect has 0 on average, however many values it has. Of optuna's importances, fANOVA and the decrease of impurity
-need scikit-learn, and PED-ANOVA tells what leads into the best tenth, in a unit of its own and without an interval; what a
-reader of a population asks is the share. Shares are of single choices: what two do only together is in neither. It reads no
-tables of runs. N is architectures, B draws, P choices, G groups of all choices.
+Shares are corrected for the number of groups (Kelley's epsilon squared, 1935): a grouping without effect has 0 on average.
+Optuna's importances are no substitute: fANOVA and the decrease of impurity need scikit-learn, and PED-ANOVA has its own unit
+and no interval. Interactions are in no share. N is values, B resamples, P groupings, G groups of all groupings.
 """
 
 from __future__ import annotations
@@ -15,20 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 RESAMPLES, PERMUTATIONS, SEED = 500, 999, 0
 AT_ONCE = 2_000_000  # numbers of a block of draws: 16 MB
-MOST_GROUPS = 6  # a number with more values is cut
-CUTS = 5
-RARE = 4  # values with fewer architectures are one group
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A share of variance, 0 to 1 but for noise, of n architectures in so many groups, with its 95 % interval."""
+    """A share of variance, 0 to 1 but for noise, of n values in so many groups, with its 95 % interval."""
 
     n: int
     groups: int
@@ -37,34 +32,14 @@ class Share:
     high: float
 
 
-def grouped(values: pd.Series[Any]) -> Array:
-    """Give the group (N,) of each value from 0 up, -1 where there is none.
-
-    A number with more than MOST_GROUPS values is cut at its quintiles; rare values of anything else are one group.
-    """
-    present = values.dropna().infer_objects()
-    numbers = pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present)
-    codes_N, distinct = pd.factorize(
-        values.astype(float) if numbers else values.map(str, na_action="ignore"), sort=True
-    )
-    if numbers and len(distinct) > MOST_GROUPS:
-        codes_N = pd.qcut(values.astype(float), CUTS, labels=False, duplicates="drop").fillna(-1).to_numpy(dtype=int)
-    counts = np.bincount(codes_N[codes_N >= 0], minlength=1)
-    rare_N = (codes_N >= 0) & (counts[codes_N] < RARE)
-    found_N = np.where(rare_N, len(counts), codes_N)
-    kept = [group for group in range(len(counts) + 1) if (found_N == group).sum() >= RARE]
-    places = {group: place for place, group in enumerate(kept)}
-    return np.array([places.get(int(group), -1) for group in found_N], dtype=int)
-
-
 def shares(
     values: Sequence[float] | Array, groups: Mapping[str, Array], *, seed: int = SEED
 ) -> tuple[dict[str, Share], float]:
-    """Give the share of the variance of values (N,) that each grouping (N,) explains, and what the best has by chance.
+    """Give the share of the variance of values (N,) that each grouping explains, and the chance level of the largest share.
 
-    A grouping counts for the architectures that it groups. Chance is the 95 % quantile of the largest of all shares when the
-    values are exchanged between architectures (Westfall and Young, 1993): above it a share is distinguishable from none, also
-    as one of many. All are nan where there is nothing to explain.
+    A grouping (N,) numbers groups from 0; -1 is none, and leaves a value out. The chance level is the 95 % quantile of the
+    largest share over permutations of the values (Westfall and Young, 1993). A share above it differs significantly from 0
+    after correction for all groupings. All are nan where values or groups do not vary.
     """
     values_N = np.asarray(values, dtype=float)
     able = {name: codes_N for name, codes_N in groups.items() if _can_be_explained(values_N, codes_N)}
@@ -86,7 +61,7 @@ def shares(
             for size in _blocks(PERMUTATIONS, n)
         ]
     )
-    # A resample counts architectures twice, which every choice seems to explain a little of: the draws are moved back.
+    # Repeated values in a resample inflate every share a little: the resamples are moved back.
     low_P, high_P = np.quantile(resampled_BP - resampled_BP.mean(axis=0) + value_P, [0.025, 0.975], axis=0)
     for place, name in enumerate(able):
         numbers = {"value": float(value_P[place]), "low": float(low_P[place]), "high": float(high_P[place])}
@@ -133,7 +108,7 @@ class _Groups:
         return found.astype(float)
 
     def _squares(self, squares_BN: Array) -> Array:
-        """Add up squares by grouping (B, P); most runs have choices that all architectures have."""
+        """Add up squares by grouping (B, P); mostly all groupings group all values."""
         if self.grouped_NP.all():
             found: Array = squares_BN.sum(axis=1)[:, None]
             return found
@@ -146,13 +121,13 @@ def _blocks(draws: int, n: int) -> list[int]:
 
 
 def _counts(random: np.random.Generator, draws: int, n: int) -> Array:
-    """Draw how often (B, N) each architecture is in a resample."""
+    """Draw how often (B, N) each value is in a resample."""
     drawn_BN = random.integers(0, n, (draws, n)) + n * np.arange(draws)[:, None]
     return np.bincount(drawn_BN.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float32)
 
 
 def without_cost(values: Sequence[float] | Array, logs: Sequence[float] | Array) -> tuple[Array, float]:
-    """Give what is left of values (N,) once a parabola in the log of the cost is taken out, and the share that it explained."""
+    """Give the residuals of values (N,) from a parabola in log cost, and the share of variance that it explains."""
     values_N, logs_N = np.asarray(values, dtype=float), np.asarray(logs, dtype=float)
     degree = min(2, len(np.unique(logs_N)) - 1)
     if degree < 1 or np.ptp(values_N) < 1e-12:

@@ -7,15 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from scaling_lab.report import statistics
-from scaling_lab.report.posterior import drawn_means
-from scaling_lab.report.uncertainty import (
+from scaling_lab.stats import estimates, fronts
+from scaling_lab.stats.fronts import on_front
+from scaling_lab.stats.hypervolume import dominated_volume
+from scaling_lab.stats.posterior import drawn_means
+from scaling_lab.stats.posterior_fronts import (
     Range,
     best_value,
     front_band,
     front_probability,
     hypervolumes,
-    on_front,
 )
 
 COSTS = [1.0, 2.0, 2.0, 4.0]
@@ -25,7 +26,7 @@ def test_who_is_on_a_front_is_what_the_plain_front_says() -> None:
     draw = np.random.default_rng(0)
     means = draw.integers(0, 6, (200, 4)).astype(float)  # with ties
     for row, marks in zip(means, on_front(COSTS, means), strict=True):
-        assert marks.tolist() == statistics.pareto_front(COSTS, row.tolist())
+        assert marks.tolist() == fronts.pareto_front(COSTS, row.tolist())
 
 
 def test_a_clear_front_is_certain_and_a_tie_is_even() -> None:
@@ -67,7 +68,7 @@ def test_the_probability_of_the_front_is_calibrated() -> None:
     for number in range(250):
         truths = draw.normal(0, 3, 10)
         seeds = truths[:, None] + draw.standard_normal((10, 3))
-        sd, degrees = statistics.pooled_sd([list(row) for row in seeds])
+        sd, degrees = estimates.pooled_sd([list(row) for row in seeds])
         means = drawn_means([list(row) for row in seeds], pooled=(sd, degrees), draws=300, seed=number)
         given += front_probability(costs, means).tolist()
         true += on_front(costs, truths[None, :])[0].tolist()
@@ -96,7 +97,7 @@ def test_a_hypervolume_counts_halvings_of_cost() -> None:
     draw = np.random.default_rng(3)
     costs, means = draw.uniform(0.1, 2.0, 8), draw.uniform(0, 50, (50, 8))
     for row, volume in zip(means, hypervolumes(costs.tolist(), means, reference=(1.0, 10.0)), strict=True):
-        expected = statistics.hypervolume(np.log2(costs).tolist(), row.tolist(), reference=(0.0, 10.0))
+        expected = dominated_volume(np.stack([np.log2(costs), -row], axis=1).tolist(), (0.0, -10.0))
         assert volume == pytest.approx(expected)
 
 
