@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab import DetectorSpec, Recipe, Shapes, Study
-from scaling_lab.study.runner import run_study, training_objective
-from scaling_lab.study.trial import Objective, Report
+from scaling_lab.study.run.runner import run_study, training_objective
+from scaling_lab.study.run.trial import Objective, Report
 from search_spaces.compound import SMALL
 
 WIDTHS = (16, 24, 32, 40, 48, 56)

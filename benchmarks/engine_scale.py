@@ -32,10 +32,12 @@ from optuna.samplers import BaseSampler
 from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.cost.counts import total
-from scaling_lab.runs import Runs
-from scaling_lab.study import Halving, bookkeeper, ehvi, sampling
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.trial import Outcome, Report
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study import Halving
+from scaling_lab.study.run import bookkeeper
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.run.trial import Outcome, Report
+from scaling_lab.study.search import ehvi, sampling
 from search_spaces import edges
 from search_spaces.compound import SMALL
 

@@ -29,7 +29,7 @@ from scaling_lab.architecture import efficientdet, topologies
 from scaling_lab.latency.device import device_name
 from scaling_lab.model import build, for_inference
 from scaling_lab.model.fusion import make_fusion
-from scaling_lab.study.provenance import git_state
+from scaling_lab.study.ledger.provenance import git_state
 
 FUSIONS = ("fast", "softmax", "unbounded", "sum")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from benchmarks.interval_worlds import Array, Trial, covered
-from scaling_lab.report.frontier import SMALL_N
+from scaling_lab.report.analysis.frontier import SMALL_N
 from scaling_lab.stats import estimates, hypotheses, power, ranks
 
 

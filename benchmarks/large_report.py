@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scaling_lab.architecture import Anchors, DetectorSpec, topologies
 from scaling_lab.report import write_report
-from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder
+from scaling_lab.runs.reader import SCHEMA, SCHEMA_VERSION, RunFolder
 
 NAMES = ("fpn", "panet", "bifpn", "nas_fpn", "fully_connected")
 PROTOCOL, TIME, EPOCHS = "0123456789ab", "2026-01-01T10:00:00.000+00:00", 6

@@ -35,8 +35,8 @@ from typing import Any
 from scaling_lab import DetectorSpec, Shapes, Topology, count
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.cost.counts import PARTS, total
-from scaling_lab.study.enumeration import enumerate_space
-from scaling_lab.study.trial import Report
+from scaling_lab.study.run.trial import Report
+from scaling_lab.study.space.enumeration import enumerate_space
 from search_spaces import compound, topology
 
 COSTS = Path(__file__).parents[1] / "reports" / "results" / "replayed_costs.csv"

@@ -30,10 +30,10 @@ import numpy as np
 
 from benchmarks.replayed import DATA, Replay, architectures, costs, replayed_count, space, true_ap
 from scaling_lab import Recipe, Study
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats.fronts import front_of, pareto_front
 from scaling_lab.stats.hypervolume import dominated_volume
-from scaling_lab.study.runner import run_study
+from scaling_lab.study.run.runner import run_study
 
 GOAL = 0.95
 SHARES = (0.05, 0.10, 0.15)

@@ -5,9 +5,10 @@ scaling-lab report runs/<study> runs/<study>-random
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, comparison_fronts, comparison_sections
-from scaling_lab.report.comparison import compare
-from scaling_lab.runs import Runs
+from scaling_lab.report import Page
+from scaling_lab.report.analysis.comparison import compare
+from scaling_lab.report.sections import comparison_fronts, comparison_sections
+from scaling_lab.runs.reader import Runs
 
 
 def report(*runs: Runs) -> Page:

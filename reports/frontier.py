@@ -5,20 +5,19 @@ scaling-lab report runs/<study> --report reports/frontier.py
 
 from __future__ import annotations
 
-from scaling_lab.report import (
-    Page,
+from scaling_lab.report import Page, compute_frontier
+from scaling_lab.report.sections import (
     architectures,
-    compute_frontier,
     explorer,
     finalists,
+    overview,
     pictures,
     provenance,
     proxy,
     rungs,
     search,
-    sections,
 )
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 
 
 def report(runs: Runs) -> Page:
@@ -29,16 +28,16 @@ def report(runs: Runs) -> Page:
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
-            sections.conclusions(runs, frontier),
+            overview.conclusions(runs, frontier),
             explorer.explore(runs, frontier),
             finalists.finalists(runs, frontier),
-            sections.accuracy_and_cost(runs, frontier),
+            overview.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
             search.search(runs, frontier),
             rungs.where_stopped(runs, frontier),
             proxy.within(runs, frontier),
-            sections.topologies(runs, frontier),
-            sections.curves(runs, frontier),
+            overview.topologies(runs, frontier),
+            overview.curves(runs, frontier),
             pictures.detections(runs, frontier),
             provenance.failures(runs, frontier),
             provenance.provenance(runs),

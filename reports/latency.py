@@ -5,9 +5,9 @@ scaling-lab report FILE.csv
 
 from __future__ import annotations
 
-from scaling_lab.latencies import Latencies
 from scaling_lab.report import Page
-from scaling_lab.report.latency import latency_page
+from scaling_lab.report.sections.latency import latency_page
+from scaling_lab.runs.latencies import Latencies
 
 
 def report(latencies: Latencies) -> Page:

@@ -5,17 +5,9 @@ scaling-lab report runs/<study> --report reports/population.py
 
 from __future__ import annotations
 
-from scaling_lab.report import (
-    Page,
-    compute_frontier,
-    explorer,
-    fusion_weights,
-    population,
-    provenance,
-    search,
-    sections,
-)
-from scaling_lab.runs import Runs
+from scaling_lab.report import Page, compute_frontier
+from scaling_lab.report.sections import explorer, fusion_weights, overview, population, provenance, search
+from scaling_lab.runs.reader import Runs
 
 
 def report(runs: Runs) -> Page:
@@ -26,12 +18,12 @@ def report(runs: Runs) -> Page:
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
-            sections.conclusions(runs, frontier),
+            overview.conclusions(runs, frontier),
             explorer.explore(runs, frontier),
             population.population(runs, frontier),
             fusion_weights.fusion_weights(runs, frontier),
             search.search(runs, frontier),
-            sections.accuracy_and_cost(runs, frontier),
+            overview.accuracy_and_cost(runs, frontier),
             provenance.failures(runs, frontier),
             provenance.provenance(runs),
         ),

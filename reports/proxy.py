@@ -5,8 +5,9 @@ scaling-lab report runs/<cheap> runs/<dear> --report reports/proxy.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, provenance, proxy, rungs
-from scaling_lab.runs import Runs
+from scaling_lab.report import Page
+from scaling_lab.report.sections import provenance, proxy, rungs
+from scaling_lab.runs.reader import Runs
 
 
 def report(cheap: Runs, dear: Runs) -> Page:

@@ -5,8 +5,9 @@ scaling-lab report runs/<study> --report reports/scaling.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, architectures, compute_frontier, explorer, provenance, scaling, sections
-from scaling_lab.runs import Runs
+from scaling_lab.report import Page, compute_frontier
+from scaling_lab.report.sections import architectures, explorer, overview, provenance, scaling
+from scaling_lab.runs.reader import Runs
 
 
 def report(runs: Runs) -> Page:
@@ -17,10 +18,10 @@ def report(runs: Runs) -> Page:
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
-            sections.conclusions(runs, frontier),
+            overview.conclusions(runs, frontier),
             explorer.explore(runs, frontier),
             scaling.scaling(runs, frontier, family="dimension"),
-            sections.accuracy_and_cost(runs, frontier),
+            overview.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
             provenance.failures(runs, frontier),
             provenance.provenance(runs),

@@ -5,21 +5,20 @@ scaling-lab report runs/<study> --report reports/topology_ablation.py
 
 from __future__ import annotations
 
-from scaling_lab.report import (
-    Page,
+from scaling_lab.report import Page, compute_frontier
+from scaling_lab.report.sections import (
     ablation,
     architectures,
     beside_paper,
-    compute_frontier,
     explorer,
     finalists,
     fusion_weights,
+    overview,
     pictures,
     provenance,
     search,
-    sections,
 )
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 
 
 def report(runs: Runs) -> Page:
@@ -30,17 +29,17 @@ def report(runs: Runs) -> Page:
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
-            sections.conclusions(runs, frontier),
+            overview.conclusions(runs, frontier),
             explorer.explore(runs, frontier),
             ablation.ablation(runs, frontier),
             finalists.finalists(runs, frontier),
-            sections.accuracy_and_cost(runs, frontier),
+            overview.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
             search.search(runs, frontier),
-            sections.topologies(runs, frontier),
+            overview.topologies(runs, frontier),
             beside_paper.beside_the_paper(runs, frontier),
             fusion_weights.fusion_weights(runs, frontier),
-            sections.curves(runs, frontier),
+            overview.curves(runs, frontier),
             pictures.detections(runs, frontier),
             provenance.failures(runs, frontier),
             provenance.provenance(runs),

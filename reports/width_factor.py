@@ -5,8 +5,9 @@ scaling-lab report runs/width_factor --report reports/width_factor.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, architectures, compute_frontier, explorer, grid, pictures, provenance, sections
-from scaling_lab.runs import Runs
+from scaling_lab.report import Page, compute_frontier
+from scaling_lab.report.sections import architectures, explorer, grid, overview, pictures, provenance
+from scaling_lab.runs.reader import Runs
 
 PAPERS = 1.35  # arXiv:1911.09070v7, section 4.2
 
@@ -19,12 +20,12 @@ def report(runs: Runs) -> Page:
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
         sections=(
-            sections.conclusions(runs, frontier),
+            overview.conclusions(runs, frontier),
             explorer.explore(runs, frontier),
             grid.grid(runs, frontier, "width_factor", paper=PAPERS),
-            sections.accuracy_and_cost(runs, frontier),
+            overview.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
-            sections.curves(runs, frontier),
+            overview.curves(runs, frontier),
             pictures.detections(runs, frontier),
             provenance.failures(runs, frontier),
             provenance.provenance(runs),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from scaling_lab.cost import count
     from scaling_lab.data import Coco, Shapes, Voc, Yolo
     from scaling_lab.model import build, for_inference, load_checkpoint
-    from scaling_lab.runs import Runs
+    from scaling_lab.runs.reader import Runs
     from scaling_lab.study import Finalists, Halving, Study
-    from scaling_lab.study.runner import run_study
+    from scaling_lab.study.run.runner import run_study
     from scaling_lab.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -39,7 +39,7 @@ _HOME = {
     "Node": "scaling_lab.architecture",
     "Pixels": "scaling_lab.architecture",
     "Recipe": "scaling_lab.training.recipe",
-    "Runs": "scaling_lab.runs",
+    "Runs": "scaling_lab.runs.reader",
     "Shapes": "scaling_lab.data",
     "Study": "scaling_lab.study",
     "Topology": "scaling_lab.architecture",
@@ -50,7 +50,7 @@ _HOME = {
     "efficientdet": "scaling_lab.architecture",
     "for_inference": "scaling_lab.model",
     "load_checkpoint": "scaling_lab.model",
-    "run_study": "scaling_lab.study.runner",
+    "run_study": "scaling_lab.study.run.runner",
     "topologies": "scaling_lab.architecture",
 }
 

@@ -20,7 +20,7 @@ from scaling_lab import build
 from scaling_lab.cli import main
 from scaling_lab.cli.training import read_recipe
 from scaling_lab.errors import UserError
-from scaling_lab.study.provenance import provenance
+from scaling_lab.study.ledger.provenance import provenance
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
 from tests.tiny_study import write_tiny

@@ -16,9 +16,9 @@ import torch
 from scaling_lab import DetectorSpec, Runs, build, efficientdet, topologies
 from scaling_lab.architecture.naming import PUBLISHED
 from scaling_lab.cli import main
-from scaling_lab.console import WIDTH
+from scaling_lab.cli.console import WIDTH
 from scaling_lab.starter import FOLDERS, starter_folder
-from scaling_lab.study.runner import run_study
+from scaling_lab.study.run.runner import run_study
 from scaling_lab.training.evaluation import SUMMARY
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco

@@ -11,11 +11,11 @@ import pytest
 from scaling_lab import Runs, topologies
 from scaling_lab.cli import main
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import read_rows
 from scaling_lab.latency import protocol
-from scaling_lab.lock import WriterLock
-from scaling_lab.runs import RunFolder
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.latencies import read_rows
+from scaling_lab.runs.lock import WriterLock
+from scaling_lab.runs.reader import RunFolder
+from scaling_lab.study.run.runner import run_study
 from tests.latency.tiny import tiny
 from tests.study.engine import Replayed, make_study
 

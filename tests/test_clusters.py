@@ -16,9 +16,9 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from scaling_lab.cli import main
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from scaling_lab.starter import starter_folder
-from scaling_lab.study.processes import MARK, clean_up, make_mark, marked
+from scaling_lab.study.run.processes import MARK, clean_up, make_mark, marked
 from tests.study.cluster import HEAD, SECOND
 
 CLUSTERS = Path(__file__).parents[1] / "scaling_lab" / "clusters"

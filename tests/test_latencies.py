@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import COLUMNS, Latencies, is_of, read_rows, write_rows
+from scaling_lab.runs.latencies import COLUMNS, Latencies, is_of, read_rows, write_rows
 
 ROW: dict[str, Any] = {
     "detector": "d0, \"my\" one\n<b>", "architecture": "abc", "description": "d", "gmacs": 2.492, "params_m": 3.88,

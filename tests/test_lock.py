@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.lock import WriterLock, only_writer, read_holder
+from scaling_lab.runs.lock import WriterLock, only_writer, read_holder
 
 _HOLDS = """
 import os, sys, time
 from pathlib import Path
-from scaling_lab.lock import WriterLock
+from scaling_lab.runs.lock import WriterLock
 lock = WriterLock(Path(sys.argv[1]))
 lock.write({"mark": "m"})
 if len(sys.argv) > 2 and os.fork() == 0:  # a child keeps the lock for a while, as a reader of images does

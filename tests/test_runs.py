@@ -14,9 +14,9 @@ import pytest
 
 from scaling_lab import Runs
 from scaling_lab.errors import UserError
-from scaling_lab.runs import ACCURACIES, SCHEMA_VERSION, RunFolder
-from scaling_lab.study.ledger import Ledger
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import ACCURACIES, SCHEMA_VERSION, RunFolder
+from scaling_lab.study.ledger.database import Ledger
+from scaling_lab.study.run.runner import run_study
 from tests.study.engine import Replayed, count, make_study
 
 

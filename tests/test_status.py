@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from scaling_lab.cli import main
-from scaling_lab.lock import WriterLock
-from scaling_lab.status import read_status
+from scaling_lab.runs.lock import WriterLock
+from scaling_lab.runs.status import read_status
 from scaling_lab.study import Finalists, Halving
-from scaling_lab.study.runner import run_study
+from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, make_study, start_driver, wait_for
 

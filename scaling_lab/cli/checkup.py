@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.cli.console import text_table
 from scaling_lab.cli.parsing import add_verb
-from scaling_lab.console import text_table
 
 if TYPE_CHECKING:
-    from scaling_lab.study.checkup import Check
+    from scaling_lab.study.plan.checkup import Check
 
 
 def add_verbs(verbs: Any) -> None:
@@ -30,7 +30,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from scaling_lab.study.checkup import check_up
+    from scaling_lab.study.plan.checkup import check_up
 
     checks = check_up(address=options.address, storage=options.storage, nodes=options.nodes)
     if options.json:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.cli.console import text_table
 from scaling_lab.cli.parsing import add_verb
-from scaling_lab.console import text_table
 from scaling_lab.errors import UserError, printable
 from scaling_lab.files import check_writable, whole_file
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.cli.console import decimals, text_table, trial_rows, trial_table
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.cli.specs import CHANGES, DETECTOR_HELP, add_changes, read_detector
-from scaling_lab.console import decimals, text_table, trial_rows, trial_table
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.errors import UserError
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.cli.console import text_table
 from scaling_lab.cli.measurable import Measurable, measurables
 from scaling_lab.cli.measured import Measured, Row, ledgers_of, only_writer_of
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes
-from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
 from scaling_lab.files import check_writable, write_whole
 from scaling_lab.latency.conditions import BACKENDS, DTYPES, SCOPES, Conditions

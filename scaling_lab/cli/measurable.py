@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scaling_lab.cli.spaces import points_of, read_space
 from scaling_lab.cli.specs import CHANGES, read_detector
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import COSTS
+from scaling_lab.runs.latencies import COSTS
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.spec import DetectorSpec
@@ -74,7 +74,7 @@ def _of_space(path: Path, options: argparse.Namespace) -> list[DetectorSpec]:
 
 
 def _of_run(folder: Path) -> list[DetectorSpec]:
-    from scaling_lab.runs import Runs
+    from scaling_lab.runs.reader import Runs
 
     runs = Runs(folder)
     table = runs.table()

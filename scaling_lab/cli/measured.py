@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.measurable import Measurable
 from scaling_lab.files import WriteError
-from scaling_lab.latencies import CONDITIONS, is_of, read_rows, write_rows
-from scaling_lab.lock import WriterLock, only_writer
+from scaling_lab.runs.latencies import CONDITIONS, is_of, read_rows, write_rows
+from scaling_lab.runs.lock import WriterLock, only_writer
 
 if TYPE_CHECKING:
     from scaling_lab.latency.conditions import Conditions
     from scaling_lab.latency.rules import Protocol
-    from scaling_lab.study.ledger import Ledger
+    from scaling_lab.study.ledger.database import Ledger
 
 Row = dict[str, Any]
 _LONGEST = 200  # of a name, in letters; that of its lock is longer
@@ -86,8 +86,8 @@ class Measured:
 @contextmanager
 def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
     """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
-    from scaling_lab.runs import RunFolder
-    from scaling_lab.study.ledger import Ledger
+    from scaling_lab.runs.reader import RunFolder
+    from scaling_lab.study.ledger.database import Ledger
 
     with ExitStack() as stack:
         ledgers = {}

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaling_lab.cli.console import decimals, text_table
 from scaling_lab.cli.parsing import add_verb
-from scaling_lab.console import decimals, text_table
 
 if TYPE_CHECKING:
-    from scaling_lab.study.forecast import Forecast
-    from scaling_lab.study.plan import Detectable, Places, Plan, Reading
-    from scaling_lab.study.survey import Survey
+    from scaling_lab.study.plan.forecast import Forecast
+    from scaling_lab.study.plan.outlook import Detectable, Places, Plan, Reading
+    from scaling_lab.study.plan.survey import Survey
 
 _INDENT = 12
 
@@ -46,7 +46,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from scaling_lab.study.planning import make_plan
+    from scaling_lab.study.plan.planning import make_plan
 
     plan = make_plan(
         options.study,
@@ -90,7 +90,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def _space(space: Survey, sampler: str) -> list[tuple[str, str]]:
-    from scaling_lab.study.progress import counted
+    from scaling_lab.study.run.progress import counted
 
     architectures = counted(space.architectures, "distinct architecture")
     if space.is_exact:
@@ -117,7 +117,7 @@ def _ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _trials(plan: Plan) -> str:
-    from scaling_lab.study.progress import counted
+    from scaling_lab.study.run.progress import counted
 
     trials = plan.trials
     words = counted(trials.trials, "trial")
@@ -138,7 +138,7 @@ def _trials(plan: Plan) -> str:
 def _earlier(plan: Plan) -> list[tuple[str, str]]:
     if plan.earlier is None:
         return []
-    from scaling_lab.study.progress import counted, duration
+    from scaling_lab.study.run.progress import counted, duration
 
     states = ", ".join(f"{number} {state}" for state, number in plan.earlier.states.items()) or "no trial"
     words = f"{plan.folder} holds {states}; {counted(plan.trials.left, 'trial')} left to run"
@@ -199,7 +199,7 @@ def _differences(plan: Plan, least: Detectable) -> str:
 def _time(plan: Plan) -> list[tuple[str, str]]:
     if plan.time is None:
         return []
-    from scaling_lab.study.progress import counted, duration
+    from scaling_lab.study.run.progress import counted, duration
 
     time = plan.time
     ends = [duration(span.estimate) for span in (time.quickest, time.slowest)]
@@ -220,7 +220,7 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
 def _stopping(time: Forecast) -> list[str]:
     if time.stopping is None:
         return []
-    from scaling_lab.study.progress import counted, duration
+    from scaling_lab.study.run.progress import counted, duration
 
     first, *_ = time.stopping.rungs
     epochs = f"epoch{'' if len(time.stopping.rungs) == 1 else 's'} {', '.join(map(str, time.stopping.rungs))}"
@@ -232,7 +232,7 @@ def _stopping(time: Forecast) -> list[str]:
 
 
 def _timed(time: Forecast) -> str:
-    from scaling_lab.study.progress import duration
+    from scaling_lab.study.run.progress import duration
 
     places = decimals((each.gmacs for each in time.timed), least=3, digits=3)
     rows = [["measured", "GMACs", "steps", "s a step", "s of data", "s an evaluation", "trial", "architecture"]]

@@ -18,7 +18,7 @@ from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError
 from scaling_lab.files import make_folder, whole_file
-from scaling_lab.lock import only_writer
+from scaling_lab.runs.lock import only_writer
 
 if TYPE_CHECKING:
     import torch
@@ -233,7 +233,7 @@ def _rows(found: Detections, names: Sequence[str], least: float) -> list[dict[st
 
 def _drawn(image: Image.Image, rows: Sequence[dict[str, Any]]) -> Image.Image:
     from scaling_lab.cli.drawing import draw_boxes
-    from scaling_lab.report.blocks import Box
+    from scaling_lab.report.page.blocks import Box
 
     boxes = [Box(bbox=tuple(row["bbox"]), name=row["name"], series=row["class"], score=row["score"]) for row in rows]
     return draw_boxes(image, boxes)

@@ -125,7 +125,7 @@ def run_state(folder: Path) -> str:
     """Say how far a run is: trials ended, and where its report is."""
     if not (folder / "ledger.sqlite").is_file():
         return "not run here"
-    from scaling_lab.status import read_status
+    from scaling_lab.runs.status import read_status
 
     status = read_status(folder)
     states, trials = status["states"], status["trials"]
@@ -155,7 +155,7 @@ def _check(options: argparse.Namespace) -> int:
     """Check stored runs and answers, and fail where one no longer matches."""
     from scaling_lab.paper.kept_check import answer_problems, problems
     from scaling_lab.paper.run_conditions import made_by
-    from scaling_lab.runs import Runs
+    from scaling_lab.runs.reader import Runs
 
     results = _results(options)
     found = {}

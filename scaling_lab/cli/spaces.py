@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 def read_space(path: Path) -> Found:
     """Read a file's `space`, or its STUDY's."""
-    from scaling_lab.study.loading import load_study
+    from scaling_lab.study.space.loading import load_study
     from scaling_lab.user_files import import_file, locate
 
     if not path.is_file():
@@ -50,7 +50,7 @@ def read_space(path: Path) -> Found:
 
 def points_of(space: Space, sample: int | None, *, seed: int) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
     """Give the points of a space, all or as many as are to be drawn. Raises UserError where all are too many."""
-    from scaling_lab.study.enumeration import TooMany, enumerate_space, random_points
+    from scaling_lab.study.space.enumeration import TooMany, enumerate_space, random_points
 
     if sample is None:
         try:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.cli.console import decimals, text_table
 from scaling_lab.cli.parsing import add_verb
-from scaling_lab.console import decimals, text_table
 from scaling_lab.errors import UserError
 
 
@@ -28,7 +28,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from scaling_lab.status import read_status
+    from scaling_lab.runs.status import read_status
 
     found = [read_status(run) for run in options.run] if options.run else [_or_error(run) for run in _all_runs()]
     if options.json:
@@ -47,7 +47,7 @@ def _all_runs() -> list[Path]:
 
 def _or_error(folder: Path) -> dict[str, Any]:
     """Give a run's status, or what is wrong with it: the others are to be seen all the same."""
-    from scaling_lab.status import read_status
+    from scaling_lab.runs.status import read_status
 
     try:
         return read_status(folder)
@@ -65,7 +65,7 @@ def _text(status: dict[str, Any]) -> str:
 
 
 def _driver(status: dict[str, Any]) -> str:
-    from scaling_lab.study.progress import duration
+    from scaling_lab.study.run.progress import duration
 
     if status["driver"] is not None:
         holder = status["driver"]
@@ -83,7 +83,7 @@ def _driver(status: dict[str, Any]) -> str:
 
 
 def _trials(status: dict[str, Any]) -> str:
-    from scaling_lab.study.progress import by_kind, counted, duration
+    from scaling_lab.study.run.progress import by_kind, counted, duration
 
     states = status["states"]
     words = [f"{states['complete']} of {counted(status['trials'], 'trial')} complete"]

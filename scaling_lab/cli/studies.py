@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from scaling_lab.cli.console import trial_rows, trial_table
 from scaling_lab.cli.parsing import add_verb
-from scaling_lab.console import trial_rows, trial_table
 
 
 def add_verbs(verbs: Any) -> None:
@@ -83,8 +83,8 @@ def add_verbs(verbs: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from scaling_lab.report import write_report
-    from scaling_lab.study.runner import run_study
-    from scaling_lab.study.trial import Latency
+    from scaling_lab.study.run.runner import run_study
+    from scaling_lab.study.run.trial import Latency
 
     stream = sys.stderr if options.json else sys.stdout
     folder = run_study(
@@ -116,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check_report(folder: Path) -> None:
     """Load the study's report file: what is wrong with it is to be known before hours of training."""
     from scaling_lab.report.writing import default_report, load_report
-    from scaling_lab.runs import Runs
+    from scaling_lab.runs.reader import Runs
 
     load_report(default_report(Runs(folder)))
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_whole
+from scaling_lab.cli.console import text_table
 from scaling_lab.cli.loading import load_and_say
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
-from scaling_lab.console import text_table
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json, write_whole
-from scaling_lab.lock import only_writer
+from scaling_lab.runs.lock import only_writer
 
 if TYPE_CHECKING:
     from scaling_lab.training import Recipe

@@ -16,13 +16,13 @@ from scaling_lab.paper import effects
 from scaling_lab.paper.effects import Effect
 from scaling_lab.paper.likeness import likeness_of
 from scaling_lab.paper.run_conditions import conditions_in_words, protocol
-from scaling_lab.report import beside_paper, finalists, grid, proxy, proxy_words, scaling, words
-from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.frontier import Frontier, compute_frontier
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.sections import beside_paper, finalists, grid, proxy, proxy_words, scaling, words
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import power, ranks
 from scaling_lab.stats.scaling_law import LEAST, band, fit_law
-from scaling_lab.report.tables import records
-from scaling_lab.runs import Runs
 
 PAPERS_FACTOR = 1.35
 EXAMPLE_DIFFERENCE = 5.0  # AP: question 7 gives the seeds that it takes to detect it

@@ -9,10 +9,10 @@ from statistics import mean, median
 from typing import Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import words
+from scaling_lab.report.analysis.frontier import Frontier
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.sections import words
 from scaling_lab.stats import hypotheses
-from scaling_lab.report.frontier import Frontier
-from scaling_lab.report.tables import records
 
 WIDE = 10.0  # AP: seeds that range over more make Welch's interval doubtful
 

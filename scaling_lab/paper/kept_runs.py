@@ -18,13 +18,13 @@ from pathlib import Path
 
 from scaling_lab.errors import UserError
 from scaling_lab.files import make_folder
-from scaling_lab.lock import only_writer
 from scaling_lab.paper.questions import QUESTIONS_RUNS, Asked
 from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.writing import write_report
-from scaling_lab.runs import Runs
+from scaling_lab.runs.lock import only_writer
+from scaling_lab.runs.reader import Runs
+from scaling_lab.runs.status import read_status
 from scaling_lab.starter import starter_folder
-from scaling_lab.status import read_status
 
 FOLDER = Path("reports") / "results"
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report import words
-from scaling_lab.report.tables import records
-from scaling_lab.runs import Runs
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.sections import words
+from scaling_lab.runs.reader import Runs
 
 
 def conditions(runs: Runs) -> dict[str, Any]:

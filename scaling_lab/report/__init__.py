@@ -6,15 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaling_lab.report.blocks import Page, Section
-    from scaling_lab.report.frontier import Frontier, compute_frontier
+    from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
+    from scaling_lab.report.page.blocks import Page, Section
     from scaling_lab.report.writing import write_report
 
 _HOME = {
-    "Frontier": "frontier",
-    "Page": "blocks",
-    "Section": "blocks",
-    "compute_frontier": "frontier",
+    "Frontier": "analysis.frontier",
+    "Page": "page.blocks",
+    "Section": "page.blocks",
+    "compute_frontier": "analysis.frontier",
     "write_report": "writing",
 }
 

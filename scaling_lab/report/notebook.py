@@ -26,23 +26,23 @@ Its docstring names the columns that it draws, so that the table may come from a
 
 from __future__ import annotations
 
-from scaling_lab.report.ablation import compare
-from scaling_lab.report.choices import choice_importance
-from scaling_lab.report.curves_figure import curves_figure
-from scaling_lab.report.distributions import distributions, population_table
-from scaling_lab.report.figures import cost_figure, difference_figure, latency_figure, parts_figure
-from scaling_lab.report.frontier import Frontier, compute_frontier, summarise, with_front
-from scaling_lab.report.fusion_weights import last_weights, weights_table
-from scaling_lab.report.fusion_weights_figure import fusion_weights_figure
-from scaling_lab.report.grid import best_values, grid_table
-from scaling_lab.report.grid_figures import best_figure, grid_figure
-from scaling_lab.report.population_figures import distribution_figure, importance_figure
-from scaling_lab.report.scaling import family_points, law_curves
-from scaling_lab.report.scaling_figure import scaling_figure
-from scaling_lab.report.search import progress
-from scaling_lab.report.search_figure import search_figure
-from scaling_lab.report.sections import curves_table
-from scaling_lab.report.topology_figure import topology_figure, topology_table
+from scaling_lab.report.analysis.distributions import distributions, population_table
+from scaling_lab.report.analysis.frontier import Frontier, compute_frontier, summarise, with_front
+from scaling_lab.report.figures.cost_figures import cost_figure, difference_figure, latency_figure, parts_figure
+from scaling_lab.report.figures.curves_figure import curves_figure
+from scaling_lab.report.figures.fusion_weights_figure import fusion_weights_figure
+from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
+from scaling_lab.report.figures.population_figures import distribution_figure, importance_figure
+from scaling_lab.report.figures.scaling_figure import scaling_figure
+from scaling_lab.report.figures.search_figure import search_figure
+from scaling_lab.report.figures.topology_figure import topology_figure, topology_table
+from scaling_lab.report.sections.ablation import compare
+from scaling_lab.report.sections.choices import choice_importance
+from scaling_lab.report.sections.fusion_weights import last_weights, weights_table
+from scaling_lab.report.sections.grid import best_values, grid_table
+from scaling_lab.report.sections.overview import curves_table
+from scaling_lab.report.sections.scaling import family_points, law_curves
+from scaling_lab.report.sections.search import progress
 from scaling_lab.stats.estimates import estimate, expected_best_of, pooled_sd
 from scaling_lab.stats.fronts import pareto_front
 from scaling_lab.stats.hypotheses import holm, welch

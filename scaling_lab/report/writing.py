@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import Latencies
-from scaling_lab.report.blocks import Page
-from scaling_lab.report.comparability import distinct_names
-from scaling_lab.report.page import write_page
-from scaling_lab.runs import Runs
+from scaling_lab.report.analysis.comparability import distinct_names
+from scaling_lab.report.page.blocks import Page
+from scaling_lab.report.page.writer import write_page
+from scaling_lab.runs.latencies import Latencies
+from scaling_lab.runs.reader import Runs
 from scaling_lab.starter import starter_folder
 from scaling_lab.user_files import import_file, is_ours, locate
 

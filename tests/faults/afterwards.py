@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.cli import main
-from scaling_lab.runs import STATES
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import STATES
+from scaling_lab.study.run.runner import run_study
 from tests.study.engine import Replayed, count, make_study
 
 # What a page says in place of what is missing, where a missing cell was taken for a value.

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from scaling_lab.lock import read_holder
-from scaling_lab.runs import Runs
-from scaling_lab.study.processes import is_mark, marked, temporary_folder
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.lock import read_holder
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.processes import is_mark, marked, temporary_folder
+from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.engine import (
     Replayed,

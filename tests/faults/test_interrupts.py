@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.lock import read_holder
-from scaling_lab.runs import Runs
-from scaling_lab.study.processes import marked, temporary_folder
+from scaling_lab.runs.lock import read_holder
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.processes import marked, temporary_folder
 from tests.faults.afterwards import look_at
 from tests.study.engine import rows, start_driver, wait_for
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scaling_lab.lock import read_holder
-from scaling_lab.runs import Runs
-from scaling_lab.study.processes import marked
+from scaling_lab.runs.lock import read_holder
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.processes import marked
 from tests.faults.afterwards import look_at
 from tests.study.engine import log, rows, some_cores, start_driver, wait_for
 

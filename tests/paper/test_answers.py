@@ -20,10 +20,10 @@ from scaling_lab.paper.answers import Answer, answer
 from scaling_lab.paper.kept_runs import kept_runs
 from scaling_lab.paper.questions import OPEN, QUESTIONS, Asked
 from scaling_lab.paper.run_conditions import conditions
-from scaling_lab.runs import Runs
-from scaling_lab.study.loading import StudyFile, load_study
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.trial import Objective, Report
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.run.trial import Objective, Report
+from scaling_lab.study.space.loading import StudyFile, load_study
 
 ROOT = Path(__file__).parents[2]
 SD = 0.5

@@ -16,13 +16,13 @@ import pytest
 from scaling_lab.architecture import topologies
 from scaling_lab.cli import main
 from scaling_lab.errors import UserError
-from scaling_lab.lock import only_writer
 from scaling_lab.paper import answer_table, kept_check, kept_runs, likeness
 from scaling_lab.paper.kept_check import difference, problems, text_difference
 from scaling_lab.paper.kept_runs import keep
 from scaling_lab.paper.questions import OPEN, QUESTIONS, Asked
-from scaling_lab.runs import Runs
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.lock import only_writer
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "reports" / "results"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.report import Frontier, compute_frontier, write_report
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Latency, Trial, topology_trials, write_run
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 
 from scaling_lab.architecture import Anchors, DetectorSpec, Topology, topologies
 from scaling_lab.report import Frontier, compute_frontier
-from scaling_lab.report.published_figure import COCO_CLASSES
-from scaling_lab.runs import SCHEMA, SCHEMA_VERSION, RunFolder, Runs
+from scaling_lab.report.sections.published_figure import COCO_CLASSES
+from scaling_lab.runs.reader import SCHEMA, SCHEMA_VERSION, RunFolder, Runs
 
 CLASSES = ("square in red frame", "disc in red frame", "square in blue frame", "disc in blue frame")
 TRUE_AP = {"none": 31.1, "fpn": 43.6, "panet": 47.4, "nas_fpn": 48.4, "fully_connected": 46.0, "bifpn": 53.0}

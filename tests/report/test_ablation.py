@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, ablation, sections, words
-from scaling_lab.report.architectures import architectures
-from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.blocks import Bullets, Details, Figure, Table, Text
-from scaling_lab.runs import Runs
+from scaling_lab.report import Frontier
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.page.blocks import Bullets, Details, Figure, Table, Text
+from scaling_lab.report.sections import ablation, overview, words
+from scaling_lab.report.sections.architectures import architectures
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import hypotheses
 from tests.report.fixture_run import TRUE_AP, Trial, opened, topology_trials, with_aps
 
@@ -38,7 +39,7 @@ def test_one_seed_each_claims_nothing(tmp_path: Path) -> None:
 
 def test_one_seed_each_is_said_once_at_the_top(tmp_path: Path) -> None:
     runs, frontier = opened(tmp_path, topology_trials((0,)))
-    warnings = [b for b in sections.conclusions(runs, frontier).blocks if isinstance(b, Text) and b.tone == "warning"]
+    warnings = [b for b in overview.conclusions(runs, frontier).blocks if isinstance(b, Text) and b.tone == "warning"]
     assert len(warnings) == 1
     assert warnings[0].text.startswith(
         "Here it cannot be said whether any architecture is better than another: one seed each"

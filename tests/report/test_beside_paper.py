@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report import beside_paper, published
-from scaling_lab.report.baseline import find_baseline
-from scaling_lab.report.blocks import Text
+from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.page.blocks import Text
+from scaling_lab.report.sections import beside_paper
 from scaling_lab.stats import posterior, posterior_fronts, ranks
 from scaling_lab.stats.estimates import pooled_sd
 from tests.report.fixture_run import Trial, opened, topology_trials, with_aps

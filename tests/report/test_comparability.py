@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.report.comparability import Terms, distinct_names, split, terms, why_not
-from scaling_lab.runs import Runs
+from scaling_lab.report.analysis.comparability import Terms, distinct_names, split, terms, why_not
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Trial, write_run
 
 TERMS = Terms(

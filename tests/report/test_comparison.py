@@ -15,15 +15,16 @@ import pytest
 from scipy import stats
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import comparison_fronts, comparison_sections, write_report
-from scaling_lab.report.blocks import Bullets, Details, Figure, Table, Text
-from scaling_lab.report.comparison import Comparison, compare
-from scaling_lab.report.page import tables_of
-from scaling_lab.report.provenance import provenance
-from scaling_lab.report.repeats import offsets, same_seeds
-from scaling_lab.report.style import NARROW, WIDE
+from scaling_lab.report import write_report
+from scaling_lab.report.analysis.comparison import Comparison, compare
+from scaling_lab.report.analysis.repeats import offsets, same_seeds
+from scaling_lab.report.figures.style import NARROW, WIDE
+from scaling_lab.report.page.blocks import Bullets, Details, Figure, Table, Text
+from scaling_lab.report.page.writer import tables_of
+from scaling_lab.report.sections import comparison_fronts, comparison_sections
+from scaling_lab.report.sections.provenance import provenance
 from scaling_lab.report.writing import load_report
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats.fronts import front_of
 from tests.report.conftest import EVIL, ROOT
 from tests.report.fixture_run import TRUE_AP, Fixture, Latency, Trial, topology_trials, write_run
@@ -213,7 +214,7 @@ def hash_of(text: str) -> int:
 
 
 def summarised(trials: pd.DataFrame, comparison: Comparison) -> Any:
-    from scaling_lab.report.frontier import summarise
+    from scaling_lab.report.analysis.frontier import summarise
 
     return summarise(trials, comparison.labels, excluded=trials.iloc[:0])
 

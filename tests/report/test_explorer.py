@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from scaling_lab.report import explorer
-from scaling_lab.report.blocks import Explorer
+from scaling_lab.report.page.blocks import Explorer
+from scaling_lab.report.sections import explorer
 from tests.report.fixture_run import opened, topology_trials
 
 

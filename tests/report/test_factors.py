@@ -9,7 +9,7 @@ import pytest
 
 from scaling_lab.architecture import Anchors, DetectorSpec, Topology, topologies
 from scaling_lab.architecture.spec import Pixels
-from scaling_lab.report.factors import differing_factors
+from scaling_lab.report.analysis.factors import differing_factors
 
 BASE = DetectorSpec(
     backbone="resnet10t", topology=topologies.panet(3, 7, fusion="sum"), width=32, repeats=2, head_repeats=1,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.report import Frontier, sections, style, svg
-from scaling_lab.report.blocks import Figure
-from scaling_lab.report.fidelities import MARKERS, fidelity_figure, fidelity_words, other_trials
-from scaling_lab.runs import Runs
+from scaling_lab.report import Frontier
+from scaling_lab.report.figures import style, svg
+from scaling_lab.report.page.blocks import Figure
+from scaling_lab.report.sections import overview
+from scaling_lab.report.sections.fidelities import MARKERS, fidelity_figure, fidelity_words, other_trials
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Trial, opened, topology_trials
 
 NAME = "ap_against_gmacs_fidelities"
@@ -23,7 +25,7 @@ OTHERS = [
 
 
 def figures_of(runs: Runs, frontier: Frontier) -> dict[str, Figure]:
-    return {b.name: b for b in sections.accuracy_and_cost(runs, frontier).blocks if isinstance(b, Figure)}
+    return {b.name: b for b in overview.accuracy_and_cost(runs, frontier).blocks if isinstance(b, Figure)}
 
 
 def test_a_fidelity_is_named_by_epochs_and_protocol() -> None:

@@ -17,12 +17,14 @@ from matplotlib.text import Annotation
 
 from scaling_lab.architecture import Topology, topologies
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, figures, style, svg, words
-from scaling_lab.report.cost_marks import MOST_INTERVALS
-from scaling_lab.report.curves_figure import curves_figure
-from scaling_lab.report.frontier import summarise, with_front
-from scaling_lab.report.topology_figure import topology_figure, topology_table
-from scaling_lab.runs import Runs
+from scaling_lab.report import Frontier
+from scaling_lab.report.analysis.frontier import summarise, with_front
+from scaling_lab.report.figures import cost_figures, style, svg
+from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
+from scaling_lab.report.figures.curves_figure import curves_figure
+from scaling_lab.report.figures.topology_figure import topology_figure, topology_table
+from scaling_lab.report.sections import words
+from scaling_lab.runs.reader import Runs
 
 
 def boxes_of_labels(figure: Figure) -> list[tuple[float, float, float, float]]:
@@ -34,7 +36,7 @@ def boxes_of_labels(figure: Figure) -> list[tuple[float, float, float, float]]:
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
 @pytest.mark.parametrize("cost", ["gmacs", "params_m", "memory_mb"])
 def test_labels_of_the_frontier_do_not_overlap(frontier: Frontier, cost: str, width: float) -> None:
-    figure = figures.cost_figure(frontier.trials, width, cost=cost)
+    figure = cost_figures.cost_figure(frontier.trials, width, cost=cost)
     boxes = boxes_of_labels(figure)
     assert len(boxes) == 3
     for first, second in itertools.combinations(boxes, 2):
@@ -55,7 +57,7 @@ def offsets(figure: Figure) -> list[tuple[float, float]]:
 def test_grey_architectures_have_the_marks_that_coloured_ones_have(frontier: Frontier) -> None:
     coloured = frontier.trials.assign(latency_ms=3.0, p90_ms=[3.5] * 8 + [math.nan])
     grey = coloured.assign(series=-1)
-    first, second = (figures.cost_figure(table, cost="latency_ms") for table in (coloured, grey))
+    first, second = (cost_figures.cost_figure(table, cost="latency_ms") for table in (coloured, grey))
     ends = sorted(
         {(3.5, float(mean)) for mean in coloured["ap_mean"]} & set(offsets(second))
     )  # lines of their own in colour
@@ -81,7 +83,7 @@ def test_hundreds_of_architectures_are_their_means_and_few_artists() -> None:
          "ap_low": 31.0, "ap_high": 35.0, "n": 2, "on_front": k < 4}
         for k in range(2 * count)
     )  # fmt: skip
-    figure = figures.cost_figure(table)
+    figure = cost_figures.cost_figure(table)
     assert len(figure.axes[0].collections) < 12
     assert len(offsets(figure)) == count + 4  # all means, and the seeds of the two that have a colour
     assert "means alone" not in words.accuracy_caption(frontier_of(MOST_INTERVALS))
@@ -98,20 +100,20 @@ def frontier_of(count: int) -> Frontier:
 
 def test_frontier_of_one_trial(frontier: Frontier) -> None:
     one = frontier.trials.head(1).assign(ap_low=math.nan, ap_high=math.nan, n=1)
-    axes = figures.cost_figure(one).axes[0]
+    axes = cost_figures.cost_figure(one).axes[0]
     low, high = axes.get_ylim()
-    assert high - low >= figures.LEAST_SPAN
+    assert high - low >= cost_figures.LEAST_SPAN
 
 
 def test_a_cost_axis_is_logarithmic_with_plain_numbers(frontier: Frontier) -> None:
-    axes = figures.cost_figure(frontier.trials).axes[0]
+    axes = cost_figures.cost_figure(frontier.trials).axes[0]
     assert axes.get_xscale() == "log"
     assert all("$" not in tick.get_text() for tick in axes.get_xticklabels())
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.05, 0.12), (1.0, 1.05), (0.3, 40.0), (1e-3, 1e3), (2.4, 21.0)])
 def test_ticks_of_a_log_axis(low: float, high: float) -> None:
-    ticks = figures.log_ticks(low, high)
+    ticks = cost_figures.log_ticks(low, high)
     assert 2 <= len(ticks) <= 12
     assert all(low <= tick <= high for tick in ticks)
 
@@ -145,7 +147,7 @@ def test_differences_without_intervals() -> None:
     table = pd.DataFrame(
         {"label": ["A", "B"], "series": [0, -1], "difference": [1.0, -2.0], "low": math.nan, "high": math.nan}
     )
-    assert len(figures.difference_figure(table, baseline="$C$").axes[0].collections) == 2
+    assert len(cost_figures.difference_figure(table, baseline="$C$").axes[0].collections) == 2
 
 
 def cells() -> list[Topology]:
@@ -166,14 +168,14 @@ def test_every_topology_can_be_drawn(topology: Topology) -> None:
 
 
 def test_the_same_figure_has_the_same_bytes(frontier: Frontier) -> None:
-    first, second = (figures.cost_figure(frontier.trials) for _ in range(2))
+    first, second = (cost_figures.cost_figure(frontier.trials) for _ in range(2))
     assert svg.svg_file(first) == svg.svg_file(second)
     assert svg.png_file(first) == svg.png_file(second)
     assert b"<dc:date>" not in svg.svg_file(first)
 
 
 def test_inline_figures_follow_the_theme_and_keep_their_ids_apart(frontier: Frontier) -> None:
-    text = svg.inline_svg(figures.cost_figure(frontier.trials), prefix="x-")
+    text = svg.inline_svg(cost_figures.cost_figure(frontier.trials), prefix="x-")
     assert f"var(--series-0, {style.SERIES[0]})" in text
     assert f"var(--ink, {style.INK})" in text
     assert 'id="x-' in text
@@ -183,7 +185,7 @@ def test_inline_figures_follow_the_theme_and_keep_their_ids_apart(frontier: Fron
 
 
 def test_inline_figures_have_no_unused_ids_and_keep_every_digit_of_their_text(frontier: Frontier) -> None:
-    figure = figures.cost_figure(frontier.trials)
+    figure = cost_figures.cost_figure(frontier.trials)
     figure.axes[0].set_xlabel("0.012345 GMACs")
     text = svg.inline_svg(figure, prefix="x-")
     ids, used = (set(re.findall(pattern, text)) for pattern in (r' id="([^"]+)"', r'(?:href="#|url\(#)([^")]+)'))
@@ -199,14 +201,16 @@ def test_inline_figures_have_no_unused_ids_and_keep_every_digit_of_their_text(fr
 def test_a_figure_shows_itself_as_a_picture_on_white_at_its_own_size(frontier: Frontier) -> None:
     from IPython.core.formatters import DisplayFormatter
 
-    figure = figures.cost_figure(frontier.trials, style.NARROW)
+    figure = cost_figures.cost_figure(frontier.trials, style.NARROW)
     data, about = DisplayFormatter().format(figure)
     assert about["image/png"] == {"width": round(96 * 3.7), "height": round(96 * 0.95 * 3.7)}
     pixels = plt_image(data["image/png"])
     assert pixels.shape[:2] == (int(128 * 0.95 * 3.7), int(128 * 3.7))
     assert pixels[0, 0].tolist() == pytest.approx([1.0, 1.0, 254 / 255, 1.0])
     assert (pixels[..., :3].min(axis=(0, 1)) < 0.5).all(), "something is drawn"
-    assert DisplayFormatter().format(figures.cost_figure(frontier.trials, style.NARROW))[0] == data, "the same bytes"
+    assert DisplayFormatter().format(cost_figures.cost_figure(frontier.trials, style.NARROW))[0] == data, (
+        "the same bytes"
+    )
 
 
 def plt_image(png: bytes) -> np.ndarray:
@@ -220,7 +224,7 @@ def plt_image(png: bytes) -> np.ndarray:
 def test_savefig_is_on_white_unless_told_otherwise_and_a_pdf_has_whole_fonts(
     frontier: Frontier, tmp_path: Path
 ) -> None:
-    figure = figures.cost_figure(frontier.trials, style.NARROW)
+    figure = cost_figures.cost_figure(frontier.trials, style.NARROW)
     figure.savefig(tmp_path / "a.png")
     figure.savefig(tmp_path / "b.png", facecolor="none")
     figure.savefig(tmp_path / "a.pdf")
@@ -235,20 +239,20 @@ def test_a_table_that_lacks_a_column_or_all_rows_is_named(run: Path, frontier: F
     with pytest.raises(
         UserError, match="no column label, series, ap_mean, ap_low, ap_high, on_front; this figure draws"
     ):
-        figures.cost_figure(Runs(run).table())
+        cost_figures.cost_figure(Runs(run).table())
     with pytest.raises(UserError, match="no rows"):
-        figures.cost_figure(frontier.trials[frontier.trials["gmacs"] > 1e9])
+        cost_figures.cost_figure(frontier.trials[frontier.trials["gmacs"] > 1e9])
     with pytest.raises(UserError, match=r"no column label, series; .* sections\.curves_table has"):
         curves_figure(Runs(run).epochs())
     with pytest.raises(UserError, match="no column high;"):
-        figures.difference_figure(pd.DataFrame({"label": ["a"], "difference": [1.0], "low": [0.0]}))
+        cost_figures.difference_figure(pd.DataFrame({"label": ["a"], "difference": [1.0], "low": [0.0]}))
 
 
 def test_differences_of_ones_own_need_no_series() -> None:
     table = pd.DataFrame(
         {"label": ["a", "b"], "difference": [1.0, -1.0], "low": [0.0, math.nan], "high": [2, math.nan]}
     )
-    plain, coloured = (figures.difference_figure(each) for each in (table, table.assign(series=0)))
+    plain, coloured = (cost_figures.difference_figure(each) for each in (table, table.assign(series=0)))
     assert svg.svg_file(plain) == svg.svg_file(coloured)
 
 
@@ -270,4 +274,4 @@ def test_rows_of_ones_own_make_a_frontier_and_any_cost_a_front() -> None:
     assert made.trials["on_front"].tolist() == [True, True, False, False]
     assert with_front(made.trials, "money")["on_front"].tolist() == [True] * 4
     assert repr(made) == "Frontier: 4 comparable trials of 2 architectures, 1 on the front, seed SD 1.03 AP"
-    assert len(offsets(figures.cost_figure(with_front(made.trials, "money"), cost="money", name="price"))) == 6
+    assert len(offsets(cost_figures.cost_figure(with_front(made.trials, "money"), cost="money", name="price"))) == 6

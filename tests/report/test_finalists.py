@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.report import compute_frontier
-from scaling_lab.report.blocks import Bullets, Facts, Table, Text
-from scaling_lab.report.finalists import finalists, shrinkage
-from scaling_lab.report.frontier import summarise
-from scaling_lab.report.sections import conclusions
-from scaling_lab.runs import Runs
+from scaling_lab.report.analysis.frontier import summarise
+from scaling_lab.report.page.blocks import Bullets, Facts, Table, Text
+from scaling_lab.report.sections.finalists import finalists, shrinkage
+from scaling_lab.report.sections.overview import conclusions
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Trial, write_run
 
 SEARCH = {"fpn": 43.0, "panet": 50.0, "bifpn": 60.0, "none": 30.0}

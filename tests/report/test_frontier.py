@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from scaling_lab.report import Frontier, compute_frontier
-from scaling_lab.report.frontier import MOST_BAND_COSTS, MOST_SERIES, _thinned
-from scaling_lab.runs import Runs
+from scaling_lab.report.analysis.frontier import MOST_BAND_COSTS, MOST_SERIES, _thinned
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import estimates
 from scaling_lab.stats.hypervolume import dominated_volume
 from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run

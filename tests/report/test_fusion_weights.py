@@ -14,12 +14,13 @@ import torch
 from scaling_lab import DetectorSpec, Recipe, Shapes, build, topologies
 from scaling_lab.architecture.node_names import inputs_by_node
 from scaling_lab.model.fusion_weights import fusion_weights as read_weights
-from scaling_lab.report import compute_frontier, fusion_weights, write_report
-from scaling_lab.report.blocks import Bullets, Figure, Section, Text
-from scaling_lab.report.fusion_weights_figure import MOST_NODES, fusion_weights_figure
-from scaling_lab.runs import Runs
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.trial import Report
+from scaling_lab.report import compute_frontier, write_report
+from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
+from scaling_lab.report.page.blocks import Bullets, Figure, Section, Text
+from scaling_lab.report.sections import fusion_weights
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.run.trial import Report
 from tests.report.fixture_run import Fixture, topology_trials, write_run
 from tests.study.engine import count, make_study, result, spec
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.report import compute_frontier, grid, write_report
-from scaling_lab.report.blocks import Bullets, Figure, Section, Table, Text
-from scaling_lab.report.grid_figures import best_figure, grid_figure
-from scaling_lab.runs import Runs
+from scaling_lab.report import compute_frontier, write_report
+from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
+from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
+from scaling_lab.report.sections import grid
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Trial, write_run
 
 APS = {16: (30.0, 30.4, 29.6), 24: (40.0, 40.4, 39.6), 32: (40.1, 40.5, 39.7)}

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_lab.report import labels
+from scaling_lab.report.figures import labels
 
 BOUNDS = (0.0, 0.0, 500.0, 300.0)
 POINTS = st.lists(st.tuples(st.floats(10, 490), st.floats(10, 290)), min_size=1, max_size=8)

@@ -11,11 +11,11 @@ import pytest
 import scipy.stats
 
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import write_rows
-from scaling_lab.report import latency as report
 from scaling_lab.report import write_report
-from scaling_lab.report.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
-from scaling_lab.report.latency_words import not_quiet, quick_caution
+from scaling_lab.report.figures.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.sections import latency as report
+from scaling_lab.report.sections.latency_words import not_quiet, quick_caution
+from scaling_lab.runs.latencies import write_rows
 from tests.test_latencies import ROW
 
 EVIL = '<script>alert("x")</script>'

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from scaling_lab.cli import main
-from scaling_lab.report.tables import records
-from scaling_lab.runs import Runs
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Latency, Trial, topology_trials, write_run
 
 TABLES = {"sessions": "id", "trials": "id", "rejections": "id", "latencies": "rowid", "architectures": "rowid"}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.report import beside_paper, compute_frontier, paper_differences
-from scaling_lab.report.blocks import Block, Bullets, Table, Text
-from scaling_lab.runs import Runs
+from scaling_lab.report import compute_frontier
+from scaling_lab.report.page.blocks import Block, Bullets, Table, Text
+from scaling_lab.report.sections import beside_paper, paper_differences
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Latency, Trial, opened, write_run
 
 

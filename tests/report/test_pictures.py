@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_lab.errors import UserError
-from scaling_lab.report import Frontier, compute_frontier, labels, pictures
-from scaling_lab.report.blocks import Box, Pictures
-from scaling_lab.runs import Runs
+from scaling_lab.report import Frontier, compute_frontier
+from scaling_lab.report.figures import labels
+from scaling_lab.report.page.blocks import Box, Pictures
+from scaling_lab.report.sections import pictures
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, topology_trials, write_run
 
 SIZE = (192, 160)

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from scaling_lab.report import compute_frontier, proxy, proxy_words
-from scaling_lab.report.blocks import Block, Bullets, Figure, Section, Table, Text
-from scaling_lab.report.page import figures_of, tables_of, write_page
-from scaling_lab.report.predictors import Ceilings, Predictor
-from scaling_lab.runs import Runs
+from scaling_lab.report import compute_frontier
+from scaling_lab.report.analysis.predictors import Ceilings, Predictor
+from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section, Table, Text
+from scaling_lab.report.page.writer import figures_of, tables_of, write_page
+from scaling_lab.report.sections import proxy, proxy_words
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats.resampling import Ranked
 from scaling_lab.user_files import import_file
 from tests.report.fixture_run import GMACS, TRUE_AP, Fixture, Trial, write_run

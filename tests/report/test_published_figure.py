@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from matplotlib.text import Annotation
 
-from scaling_lab.report import Frontier, published, sections, style, svg
-from scaling_lab.report.architectures import architectures
-from scaling_lab.report.blocks import Details, Figure, Table
-from scaling_lab.report.published_figure import COCO_CLASSES, REACH, held_out, is_coco, published_points
-from scaling_lab.runs import Runs
+from scaling_lab.report import Frontier
+from scaling_lab.report.analysis import published
+from scaling_lab.report.figures import style, svg
+from scaling_lab.report.page.blocks import Details, Figure, Table
+from scaling_lab.report.sections import overview
+from scaling_lab.report.sections.architectures import architectures
+from scaling_lab.report.sections.published_figure import COCO_CLASSES, REACH, held_out, is_coco, published_points
+from scaling_lab.runs.reader import Runs
 from tests.coco_files import write_coco
 from tests.report.fixture_run import COCO_META, Trial, opened, topology_trials
 
@@ -25,7 +28,7 @@ def trials() -> list[Trial]:
 
 
 def figures_of(runs: Runs, frontier: Frontier) -> dict[str, Figure]:
-    return {b.name: b for b in sections.accuracy_and_cost(runs, frontier).blocks if isinstance(b, Figure)}
+    return {b.name: b for b in overview.accuracy_and_cost(runs, frontier).blocks if isinstance(b, Figure)}
 
 
 @pytest.fixture
@@ -126,7 +129,7 @@ def test_they_are_in_no_front_no_volume_and_no_table_of_results(tmp_path: Path, 
     assert list(front.get_ydata())[1:] == list(plain_front.get_ydata())[1:]  # the first stands on the axis
     tables = [b for b in architectures(runs, frontier).blocks if isinstance(b, Table)]
     assert not any("EfficientDet" in table.frame.to_csv() for table in tables)
-    (details,) = (b for b in sections.accuracy_and_cost(runs, frontier).blocks if isinstance(b, Details))
+    (details,) = (b for b in overview.accuracy_and_cost(runs, frontier).blocks if isinstance(b, Details))
     (own,) = details.blocks
     assert isinstance(own, Table)
     assert own.frame["source"].notna().all()

@@ -11,9 +11,10 @@ import pytest
 import scipy.stats
 
 from scaling_lab import Halving
-from scaling_lab.report import compute_frontier, rungs
-from scaling_lab.report.blocks import Bullets, Figure, Section, Table, Text
-from scaling_lab.runs import Runs
+from scaling_lab.report import compute_frontier
+from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
+from scaling_lab.report.sections import rungs
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import TRUE_AP, Fixture, Trial, write_run
 
 EPOCHS = 12

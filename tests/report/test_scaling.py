@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scaling_lab.report import compute_frontier, scaling, svg
-from scaling_lab.report.blocks import Bullets, Figure, Section, Table, Text
-from scaling_lab.runs import Runs
+from scaling_lab.report import compute_frontier
+from scaling_lab.report.figures import svg
+from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
+from scaling_lab.report.sections import scaling
+from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import GMACS, Fixture, Trial, write_run
 
 WIDTHS = (16, 24, 32, 48, 64)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from scaling_lab.report.blocks import Column, Table
-from scaling_lab.report.table_files import latex, markdown
+from scaling_lab.report.page.blocks import Column, Table
+from scaling_lab.report.page.table_files import latex, markdown
 
 TABLE = Table(
     name="t",

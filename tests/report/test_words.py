@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.report import words
+from scaling_lab.report.sections import words
 from tests.report.fixture_run import opened, with_aps
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.latencies import write_rows
 from scaling_lab.report import write_report
 from scaling_lab.report.writing import default_report
-from scaling_lab.runs import Runs
+from scaling_lab.runs.latencies import write_rows
+from scaling_lab.runs.reader import Runs
 from tests.report.conftest import ROOT
 from tests.report.fixture_run import Fixture, write_run
 

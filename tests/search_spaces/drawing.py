@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from scaling_lab.study.enumeration import Suggestions
+from scaling_lab.study.space.enumeration import Suggestions
 
 
 class Drawn(Suggestions):

@@ -15,7 +15,7 @@ from optuna.trial import FixedTrial
 
 from scaling_lab import DetectorSpec, Topology, build, topologies
 from scaling_lab.architecture.naming import PUBLISHED
-from scaling_lab.study.enumeration import enumerate_space
+from scaling_lab.study.space.enumeration import enumerate_space
 from search_spaces.compound import SMALL
 from search_spaces.edges import space
 from tests.search_spaces.drawing import Drawn

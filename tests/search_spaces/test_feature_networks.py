@@ -8,8 +8,8 @@ import pytest
 from optuna.trial import FixedTrial
 
 from scaling_lab import DetectorSpec, count, efficientdet
-from scaling_lab.report import published
-from scaling_lab.report.names import topology_fusion, topology_name
+from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from search_spaces.compound import ONE_CELL
 from search_spaces.feature_networks import NETWORKS, space
 

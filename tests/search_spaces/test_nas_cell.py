@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from scaling_lab import DetectorSpec, topologies
-from scaling_lab.study.enumeration import enumerate_space
+from scaling_lab.study.space.enumeration import enumerate_space
 from search_spaces.compound import SMALL
 from search_spaces.nas_cell import space
 from tests.search_spaces.drawing import Drawn

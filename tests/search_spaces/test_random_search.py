@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.runs import Runs
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.study import Space
 from search_spaces import edges, nas_cell
 from tests.study.engine import Replayed, count, make_study

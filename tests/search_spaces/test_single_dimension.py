@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from scaling_lab import count
-from scaling_lab.study.enumeration import enumerate_space
+from scaling_lab.study.space.enumeration import enumerate_space
 from search_spaces.single_dimension import DIMENSIONS, START, space
 
 FIELDS = {"image_size": "image_size", "width": "width", "depth": "repeats", "heads": "head_repeats"}

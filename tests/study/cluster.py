@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling_lab.study.processes import MARK, clean_up, make_mark, marked, temporary_folder
+from scaling_lab.study.run.processes import MARK, clean_up, make_mark, marked, temporary_folder
 from tests.study.engine import ROOT, wait_for
 
 # What every node and every driver needs.

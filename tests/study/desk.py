@@ -8,9 +8,9 @@ from typing import Any
 import optuna
 
 from scaling_lab import DetectorSpec, Study, topologies
-from scaling_lab.study.ledger import Ledger
-from scaling_lab.study.proposal import Proposal
-from scaling_lab.study.proposals import Proposals
+from scaling_lab.study.ledger.database import Ledger
+from scaling_lab.study.search.proposal import Proposal
+from scaling_lab.study.search.proposals import Proposals
 from tests.study.engine import count, make_study, spec
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab import DetectorSpec, Recipe
-from scaling_lab.study.trial import Report
+from scaling_lab.study.run.trial import Report
 from tests.study.engine import log, result
 
 RECIPE = Recipe.short(epochs=3, sync_norm=True)

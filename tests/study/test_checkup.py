@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.machine import Space
-from scaling_lab.study.checkup import _shared_memory
-from scaling_lab.study.node_facts import gather
+from scaling_lab.study.plan.checkup import _shared_memory
+from scaling_lab.study.plan.node_facts import gather
 
 
 @pytest.mark.parametrize(

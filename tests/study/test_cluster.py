@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from tests.faults.afterwards import look_at
 from tests.study.cluster import ACCESS, HEAD, SECOND, two_nodes
 from tests.study.engine import ROOT, log, rows, start_driver, wait_for
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 PAIR = """
 import sys
 from scaling_lab.study import Halving
-from scaling_lab.study.runner import run_study
+from scaling_lab.study.run.runner import run_study
 from tests.study.engine import count, make_study
 from tests.study.pair import TWO, Shared
 

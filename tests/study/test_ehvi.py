@@ -14,10 +14,10 @@ import torch
 
 from scaling_lab import DetectorSpec, Halving, Recipe, Study, topologies
 from scaling_lab.errors import UserError
-from scaling_lab.runs import Runs
-from scaling_lab.study.enumeration import Drawn
-from scaling_lab.study.gaussian_process import GaussianProcess
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.search.gaussian_process import GaussianProcess
+from scaling_lab.study.space.enumeration import Drawn
 from tests.study.engine import Replayed, count, make_study, rows, spec
 
 # --- the process -----------------------------------------------------------------------------------------------------

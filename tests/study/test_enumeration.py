@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from scaling_lab import DetectorSpec, topologies
 from scaling_lab.errors import UserError
-from scaling_lab.study import enumeration
-from scaling_lab.study.enumeration import enumerate_space
+from scaling_lab.study.space import enumeration
+from scaling_lab.study.space.enumeration import enumerate_space
 from tests.study.engine import space, spec
 
 ANY = spec(topologies.none(3, 7))

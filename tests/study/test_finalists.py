@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from scaling_lab import Finalists, Halving
 from scaling_lab.errors import UserError
-from scaling_lab.runs import Runs
+from scaling_lab.runs.reader import Runs
 from scaling_lab.stats.fronts import dominates
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.selection import _ranked
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.search.selection import _ranked
 from tests.faults.afterwards import look_at
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, make_study, rows, some_cores, start_driver, wait_for

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scaling_lab import topologies
-from scaling_lab.study.forecast import between, makespan, picks
-from scaling_lab.study.ledger import Architecture
+from scaling_lab.study.ledger.database import Architecture
+from scaling_lab.study.plan.forecast import between, makespan, picks
 from tests.study.engine import spec
 
 

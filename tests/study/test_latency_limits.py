@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, Finalists, Runs, topologies
 from scaling_lab.latency.quick import measure_latency
-from scaling_lab.study import proposals
-from scaling_lab.study.runner import run_study, trial_latency
+from scaling_lab.study.run.runner import run_study, trial_latency
+from scaling_lab.study.search import proposals
 from tests.study.desk import wide
 from tests.study.engine import Replayed, count, log, make_study, rows, some_cores, spec
 

@@ -11,7 +11,7 @@ import pytest
 
 from scaling_lab import topologies
 from scaling_lab.errors import UserError
-from scaling_lab.study.ledger import Architecture, Ledger
+from scaling_lab.study.ledger.database import Architecture, Ledger
 from tests.study.engine import spec
 
 

@@ -13,12 +13,13 @@ import torch
 
 from scaling_lab import Coco, DetectorSpec, Finalists, Halving, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
-from scaling_lab.runs import Runs
-from scaling_lab.study import planning, proposals
-from scaling_lab.study.plan import Detectable, Plan, Reading
-from scaling_lab.study.planning import make_plan
-from scaling_lab.study.ray_executor import cores
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.plan import planning
+from scaling_lab.study.plan.outlook import Detectable, Plan, Reading
+from scaling_lab.study.plan.planning import make_plan
+from scaling_lab.study.run.ray_executor import cores
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.search import proposals
 from scaling_lab.training import rehearsal
 from tests.coco_files import write_coco
 from tests.study.engine import Replayed, count, make_study, spec

@@ -13,8 +13,8 @@ from scaling_lab.errors import UserError
 from scaling_lab.latency import Conditions
 from scaling_lab.latency.fitting import fit
 from scaling_lab.latency.model import LatencyModel
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.survey import survey
+from scaling_lab.study.plan.survey import survey
+from scaling_lab.study.run.runner import run_study
 from tests.latency.test_model import measured
 from tests.latency.tiny import tiny
 from tests.study.engine import DATA, Replayed, make_study

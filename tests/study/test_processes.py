@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling_lab.study.processes import MARK, clean_up, is_mark, make_mark, marked, temporary_folder, watched
+from scaling_lab.study.run.processes import MARK, clean_up, is_mark, make_mark, marked, temporary_folder, watched
 from tests.study.engine import wait_for
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -34,7 +34,7 @@ def test_the_watchdog_ends_them_when_the_driver_is_killed(tmp_path: Path) -> Non
     mark = make_mark()
     code = (
         "import subprocess, sys, time\n"
-        "from scaling_lab.study.processes import watched\n"
+        "from scaling_lab.study.run.processes import watched\n"
         f"with watched({mark!r}):\n"
         f"    subprocess.Popen({SLEEP!r})\n"
         "    print('started', flush=True)\n"

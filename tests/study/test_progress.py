@@ -7,9 +7,9 @@ import io
 import pytest
 
 from scaling_lab import topologies
-from scaling_lab.study.progress import Progress, duration
-from scaling_lab.study.proposal import Proposal
-from scaling_lab.study.trial import Outcome
+from scaling_lab.study.run.progress import Progress, duration
+from scaling_lab.study.run.trial import Outcome
+from scaling_lab.study.search.proposal import Proposal
 from tests.study.engine import spec
 
 

@@ -14,9 +14,9 @@ from optuna.trial import TrialState
 from scaling_lab import DetectorSpec, topologies
 from scaling_lab.architecture.naming import published_name
 from scaling_lab.errors import UserError
-from scaling_lab.study import proposals as module
-from scaling_lab.study.ledger import Ledger
-from scaling_lab.study.proposals import Proposals
+from scaling_lab.study.ledger.database import Ledger
+from scaling_lab.study.search import proposals as module
+from scaling_lab.study.search.proposals import Proposals
 from tests.study.desk import Desk, wide
 from tests.study.engine import count, make_study, spec
 

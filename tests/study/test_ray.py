@@ -14,11 +14,11 @@ import pytest
 
 from scaling_lab import Finalists
 from scaling_lab.errors import UserError
-from scaling_lab.lock import read_holder
-from scaling_lab.runs import Runs
-from scaling_lab.study.processes import marked, temporary_folder
-from scaling_lab.study.ray_executor import Resources
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.lock import read_holder
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.processes import marked, temporary_folder
+from scaling_lab.study.run.ray_executor import Resources
+from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.engine import (
     Replayed,
@@ -60,7 +60,7 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_search_goes_on_over_several_runs_of_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaling_lab.study import tune_loop
+    from scaling_lab.study.run import tune_loop
 
     # So few that six trials and two finalists take four runs; the last of them is full, and there is no fifth.
     monkeypatch.setattr(tune_loop, "_MOST_TRIALS", 2)
@@ -82,8 +82,8 @@ def test_a_search_goes_on_over_several_runs_of_tune(tmp_path: Path, monkeypatch:
 def test_a_ray_that_a_study_has_imported_before_is_reached() -> None:
     code = (
         "import ray\n"  # it reads the authentication now, and would not send our token
-        "from scaling_lab.study.processes import make_mark, watched\n"
-        "from scaling_lab.study.ray_executor import Resources, connected\n"
+        "from scaling_lab.study.run.processes import make_mark, watched\n"
+        "from scaling_lab.study.run.ray_executor import Resources, connected\n"
         "mark = make_mark()\n"
         "with watched(mark), connected(Resources(cpus=1), mark) as connection:\n"
         "    print(connection.cluster_resources()['CPU'])\n"
@@ -156,7 +156,8 @@ def test_a_cluster_that_does_not_answer_is_said_at_once(tmp_path: Path) -> None:
 
 def test_cores_are_those_that_this_process_may_use() -> None:
     first = min(os.sched_getaffinity(0))
-    code = f"import os; os.sched_setaffinity(0, {{{first}}}); from scaling_lab.study.ray_executor import cores; print(cores())"
+    ray_executor = "scaling_lab.study.run.ray_executor"
+    code = f"import os; os.sched_setaffinity(0, {{{first}}}); from {ray_executor} import cores; print(cores())"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "1\n"
 
 

@@ -16,7 +16,7 @@ from scaling_lab import Recipe
 from scaling_lab.errors import UserError
 from scaling_lab.stats.fronts import crowding_distances
 from scaling_lab.study import Halving
-from scaling_lab.study.rungs import Judge, Rung
+from scaling_lab.study.search.rungs import Judge, Rung
 from tests.study.engine import make_study
 
 # Few values, so that many are equal.

@@ -17,9 +17,9 @@ from PIL import Image
 
 from scaling_lab import DetectorSpec, Recipe, Shapes
 from scaling_lab.errors import UserError
-from scaling_lab.lock import WriterLock
-from scaling_lab.runs import Runs
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.lock import WriterLock
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
 

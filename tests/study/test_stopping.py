@@ -13,10 +13,11 @@ from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, topologies
 from scaling_lab.report import compute_frontier
-from scaling_lab.runs import Runs
-from scaling_lab.study import Halving, runner
-from scaling_lab.study.processes import make_mark, marked
-from scaling_lab.study.runner import run_study
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study import Halving
+from scaling_lab.study.run import runner
+from scaling_lab.study.run.processes import make_mark, marked
+from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, log, make_study, rows, some_cores, spec, start_driver, wait_for

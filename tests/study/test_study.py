@@ -146,7 +146,7 @@ def test_protocol_is_data_and_recipe() -> None:
 
 def test_neither_studies_nor_runs_import_what_is_heavy() -> None:
     code = (
-        "import sys, scaling_lab.study, scaling_lab.runs, scaling_lab.study.study;"
+        "import sys, scaling_lab.study, scaling_lab.runs.reader, scaling_lab.study.study;"
         "print([name for name in ('torch', 'ray', 'optuna', 'pandas', 'matplotlib', 'scipy') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

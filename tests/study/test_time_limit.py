@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scaling_lab.errors import UserError
-from scaling_lab.runs import Runs
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.time_limit import TimeUp, not_now, raising, traced
+from scaling_lab.runs.reader import Runs
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.run.time_limit import TimeUp, not_now, raising, traced
 from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, log, make_study, rows, wait_for
 
@@ -60,7 +60,7 @@ def test_what_is_being_written_is_written_whole() -> None:
 
 
 def test_an_exception_that_was_swallowed_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scaling_lab.study.time_limit._AGAIN", 0.05)
+    monkeypatch.setattr("scaling_lab.study.run.time_limit._AGAIN", 0.05)
     raised = []
 
     def swallow_the_first() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from scaling_lab import topologies
 from scaling_lab.errors import UserError
-from scaling_lab.runs import FAILURE_KINDS
-from scaling_lab.study.trial import Outcome, Stopped, run_trial
+from scaling_lab.runs.reader import FAILURE_KINDS
+from scaling_lab.study.run.trial import Outcome, Stopped, run_trial
 from scaling_lab.training import Diverged
 from tests.study.engine import Replayed, spec
 

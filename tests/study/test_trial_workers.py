@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from scaling_lab import DetectorSpec
-from scaling_lab.study import Halving, runner
-from scaling_lab.study.processes import make_mark, marked
-from scaling_lab.study.runner import run_study
-from scaling_lab.study.trial import Stopped, Training
+from scaling_lab.study import Halving
+from scaling_lab.study.run import runner
+from scaling_lab.study.run.processes import make_mark, marked
+from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.run.trial import Stopped, Training
 from tests.faults.afterwards import look_at
 from tests.study.engine import count, make_study, rows
 from tests.study.pair import TWO, Shared, words

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from scaling_lab import Coco, Recipe
-from scaling_lab.runs import RunFolder
-from scaling_lab.study.samples import write_samples
+from scaling_lab.runs.reader import RunFolder
+from scaling_lab.study.ledger.samples import write_samples
 from scaling_lab.training.evaluation import average_precision
 from scaling_lab.training.train import train
 from search_spaces.compound import SMALL

@@ -1,0 +1,1 @@
+"""Tables of a report, computed from runs: numbers in, numbers out."""

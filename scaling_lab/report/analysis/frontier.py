@@ -1,0 +1,286 @@
+"""From trials to what a report shows of them: which are comparable, each architecture's mean and interval, the front.
+
+It computes tables; it draws nothing and writes no sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scaling_lab.report.analysis.names import short_names
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.figures.style import SERIES
+from scaling_lab.stats import estimates, fronts, posterior, posterior_fronts
+
+if TYPE_CHECKING:
+    from scaling_lab.runs.reader import Runs
+
+ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
+MOST_SERIES = len(SERIES)
+MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """The comparable trials of a run and their architectures.
+
+    `trials` has a row for each complete trial of one protocol and one number of epochs, with its architecture's label,
+    series, mean, interval and whether it is on the front; `architectures` has a row for each architecture, best first;
+    `excluded` holds the complete trials of other protocols or epochs. `sd` is the seed SD pooled over architectures.
+    `finalists` holds the comparable trials with fresh seeds, which are in none of the others: the search's own results have
+    chosen these architectures, so no mean may mix the two.
+    """
+
+    trials: pd.DataFrame
+    architectures: pd.DataFrame
+    excluded: pd.DataFrame
+    finalists: pd.DataFrame
+    labels: Mapping[str, str]
+    sd: float
+    degrees: int
+
+    def __repr__(self) -> str:
+        """Say in one line what it holds; the tables are for looking at by themselves."""
+        table = self.architectures
+        spread = "" if math.isnan(self.sd) else f", seed SD {self.sd:.2f} AP"
+        return (
+            f"Frontier: {len(self.trials)} comparable trials of {len(table)} architectures, {int(table['on_front'].sum())} on "
+            f"the front{spread}"
+        )
+
+    @cached_property
+    def fresh(self) -> Frontier:
+        """The same of the trials with fresh seeds alone."""
+        return summarise(self.finalists, self.labels, excluded=self.excluded)
+
+    @cached_property
+    def aps(self) -> dict[str, list[float]]:
+        """The APs of each architecture's trials, in their order, by its digest."""
+        found: dict[str, list[float]] = {}
+        for digest, ap in zip(self.trials["architecture"], self.trials["ap"], strict=True):
+            found.setdefault(str(digest), []).append(float(ap))
+        return found
+
+    @cached_property
+    def far_below(self) -> tuple[float, pd.Series[bool]]:
+        """How far below its architecture's median a training is far below, and which of `trials` are (estimates.far_below)."""
+        groups = [group["ap"] for _, group in self.trials.groupby("architecture", sort=False)]
+        limit, marks = estimates.far_below([group.tolist() for group in groups])
+        found = {
+            place: far
+            for group, fars in zip(groups, marks, strict=True)
+            for place, far in zip(group.index, fars, strict=True)
+        }
+        return limit, pd.Series([found[place] for place in self.trials.index], index=self.trials.index, dtype=bool)
+
+    @cached_property
+    def without_far_below(self) -> Frontier:
+        """The same without the trainings far below: beside the whole it tells what hangs on them, and never replaces it."""
+        kept = self.trials[~self.far_below[1]].reset_index(drop=True)
+        return summarise(kept, self.labels, excluded=self.excluded, finalists=self.finalists)
+
+    @cached_property
+    def means_BA(self) -> np.ndarray[Any, Any]:
+        """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
+        return self.drawn_means(pooled=(self.sd, self.degrees))
+
+    def drawn_means(
+        self, *, pooled: tuple[float, int], by_cost: bool = True, draws: int | None = None, seed: int = posterior.SEED
+    ) -> np.ndarray[Any, Any]:
+        """Draw the same by a pooled (SD, degrees) of one's own; two runs take two seeds, or they would share their luck.
+
+        Without `by_cost` no curve of AP by log cost draws them in, but their common mean alone.
+        """
+        groups = [self.aps[str(digest)] for digest in self.architectures["architecture"]]
+        costs = [float(cost) for cost in self.architectures["gmacs"]] if by_cost else None
+        return posterior.drawn_means(groups, pooled=pooled, costs=costs, draws=draws, seed=seed)
+
+    def means_of(self, architectures: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Draw the means of some architectures, by their digests, to hold them against each other.
+
+        Cost has no say in these: a curve of AP by cost would answer itself which of a grid's values is the best.
+        """
+        places = {str(digest): place for place, digest in enumerate(self.architectures["architecture"])}
+        return self._means_apart_BA[:, [places[str(digest)] for digest in architectures]]
+
+    @cached_property
+    def _means_apart_BA(self) -> np.ndarray[Any, Any]:
+        return self.drawn_means(pooled=(self.sd, self.degrees), by_cost=False)
+
+    def front_probability(self) -> pd.Series[float]:
+        """Give for each of `architectures` how probable it is that it is on the front of AP against GMACs."""
+        return self._front_probability.copy()
+
+    @cached_property
+    def _front_probability(self) -> pd.Series[float]:
+        table = self.architectures
+        if table.empty or self.degrees < 1:
+            return pd.Series(math.nan, index=table.index, dtype=float)
+        return pd.Series(posterior_fronts.front_probability(table["gmacs"].tolist(), self.means_BA), index=table.index)
+
+    def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
+        """Give the best AP that a cost buys: cost, low, median, high (5, 50, 95 %).
+
+        It is given at each architecture's cost, and where these are very many at some of them, evenly along the log axis.
+        """
+        table = self.architectures
+        if table.empty or self.degrees < 1 or table[cost].isna().any():
+            return pd.DataFrame(columns=["cost", "low", "median", "high"])
+        costs = _thinned(sorted(set(table[cost])))
+        low, median, high = posterior_fronts.front_band(table[cost].tolist(), self.means_BA, costs)
+        return pd.DataFrame({"cost": costs, "low": low, "median": median, "high": high})
+
+    def hypervolume(self, cost: str = "gmacs") -> tuple[posterior_fronts.Range, tuple[float, float]]:
+        """Give what the architectures dominate (see uncertainty.hypervolumes), and the reference: twice the dearest, 0 AP."""
+        table = self.architectures
+        if table.empty or self.degrees < 1 or table[cost].isna().any():
+            return posterior_fronts.Range.of(np.array([])), (math.nan, 0.0)
+        reference = (2.0 * float(table[cost].max()), 0.0)
+        return posterior_fronts.Range.of(
+            posterior_fronts.hypervolumes(table[cost].tolist(), self.means_BA, reference=reference)
+        ), reference
+
+    @property
+    def series(self) -> dict[str, int]:
+        """The series of each architecture, -1 for the rest."""
+        return {row["architecture"]: int(row["series"]) for row in records(self.architectures)}
+
+
+def compute_frontier(runs: Runs, labels: Mapping[str, str] | None = None) -> Frontier:
+    """Read a run's trials and compute what reports show of them; `labels` name architectures beyond this run's too."""
+    labels = short_names(runs.specs()) if labels is None else labels
+    trials = runs.table()
+    trials = trials.assign(label=[labels.get(digest, str(digest)) for digest in trials["architecture"]])
+    compared, excluded = comparable(trials)
+    is_searched = compared["role"] == "search"
+    searched, fresh = (compared[mask].reset_index(drop=True) for mask in (is_searched, ~is_searched))
+    return summarise(searched, labels, excluded=excluded, finalists=fresh)
+
+
+def summarise(
+    compared: pd.DataFrame,
+    labels: Mapping[str, str] | None = None,
+    *,
+    excluded: pd.DataFrame | None = None,
+    finalists: pd.DataFrame | None = None,
+) -> Frontier:
+    """Compute what is shown of comparable trials; a table without rows gives a frontier without.
+
+    The table has a row for each trial: architecture (any name that tells it from the others), label, seed, ap and gmacs, and
+    what else a figure is to draw. It may be a part of another Frontier's trials, whose summaries are then made anew.
+    """
+    compared = compared.drop(columns=[name for name in _SUMMARIES if name in compared])
+    if labels is None:
+        labels = dict(zip(compared["architecture"].astype(str), compared["label"].astype(str), strict=True))
+    sd, degrees = estimates.pooled_sd([list(group) for _, group in compared.groupby("architecture")["ap"]])
+    architectures = by_architecture(compared, sd=sd, degrees=degrees)
+    joined = compared.merge(architectures[["architecture", *_SUMMARIES]], on="architecture", how="left", sort=False)
+    return Frontier(
+        trials=joined,
+        architectures=architectures,
+        excluded=compared.iloc[:0] if excluded is None else excluded,
+        finalists=compared.iloc[:0] if finalists is None else finalists,
+        labels=labels,
+        sd=sd,
+        degrees=degrees,
+    )
+
+
+def with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """Mark the front of AP against any cost (on_front) among the rows that are there: trials or architectures, by ap_mean."""
+    points = trials.drop_duplicates("architecture")
+    marks = dict(
+        zip(points["architecture"], fronts.pareto_front(list(points[cost]), list(points["ap_mean"])), strict=True)
+    )
+    return trials.assign(on_front=[marks[digest] for digest in trials["architecture"]])
+
+
+def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the complete trials into those of the protocol and epochs that most share, and the rest.
+
+    Stopped and failed trials are in neither. On a tie the longer training counts, then the later trial.
+    """
+    complete = trials[(trials["state"] == "complete") & trials["ap"].notna()]
+    if complete.empty:
+        return complete, complete
+    groups = complete.groupby(["protocol", "epochs"])["trial"].agg(["size", "max"]).reset_index()
+    chosen = groups.sort_values(["size", "epochs", "max"]).iloc[-1]
+    same = (complete["protocol"] == chosen["protocol"]) & (complete["epochs"] == chosen["epochs"])
+    return complete[same].reset_index(drop=True), complete[~same].reset_index(drop=True)
+
+
+def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.DataFrame:
+    """Summarise comparable trials: one row for each architecture, the highest mean AP first."""
+    if trials.empty:
+        return pd.DataFrame(columns=_COLUMNS)
+    groups = trials.groupby("architecture", sort=False)
+    carried = [name for name in (*_CARRIED, *_PARTS) if name in trials]
+    means = [name for name in (*ACCURACIES, "seconds") if name in trials]
+    table = trials.drop_duplicates("architecture").set_index("architecture")[carried]
+    table = table.join(pd.DataFrame(_estimates(groups, sd=sd, degrees=degrees)).set_index("architecture"))
+    numbers = trials[means].apply(pd.to_numeric).assign(architecture=trials["architecture"])
+    table = table.join(numbers.groupby("architecture", sort=False).mean()).reset_index()
+    table = table.sort_values(["ap_mean", "label"], ascending=[False, True], kind="stable")
+    table["on_front"] = fronts.pareto_front(table["gmacs"].tolist(), table["ap_mean"].tolist())
+    table["series"] = _series(table)
+    return table.reset_index(drop=True)
+
+
+_SUMMARIES = ("ap_mean", "ap_low", "ap_high", "n", "on_front", "series")
+_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
+_PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
+_COLUMNS = (
+    "architecture",
+    *_CARRIED,
+    "n",
+    "seeds",
+    "ap_mean",
+    "ap_sd",
+    "ap_low",
+    "ap_high",
+    "seconds",
+    "on_front",
+    "series",
+)
+
+
+def _estimates(groups: Any, *, sd: float, degrees: int) -> list[dict[str, object]]:
+    """Estimate each architecture's mean AP; few seeds borrow the pooled spread."""
+    seeds = groups["seed"].agg(list)
+    rows: list[dict[str, object]] = []
+    for digest, values in groups["ap"].agg(list).items():
+        pooled = (sd, degrees) if len(values) <= SMALL_N and degrees > 0 else None
+        accuracy = estimates.estimate([float(value) for value in values], pooled=pooled)
+        row = {"architecture": digest, "n": accuracy.n, "seeds": ", ".join(str(seed) for seed in sorted(seeds[digest]))}
+        rows.append(
+            row | {"ap_mean": accuracy.mean, "ap_sd": accuracy.sd, "ap_low": accuracy.low, "ap_high": accuracy.high}
+        )
+    return rows
+
+
+def _thinned(costs: list[float]) -> list[float]:
+    """Take at most MOST_BAND_COSTS of rising costs, the first in each of as many equal steps of their logarithm, and the last."""
+    if len(costs) <= MOST_BAND_COSTS:
+        return costs
+    logs = np.log(costs)
+    steps = np.floor((logs - logs[0]) / (logs[-1] - logs[0]) * (MOST_BAND_COSTS - 1)).astype(int)
+    firsts = np.unique(steps, return_index=True)[1]
+    return [costs[place] for place in sorted({*firsts.tolist(), len(costs) - 1})]
+
+
+def _series(table: pd.DataFrame) -> list[int]:
+    """Give each architecture a series; where there are more than colours, the front and then the best get them."""
+    if len(table) <= MOST_SERIES:
+        order = table.sort_values("label").index
+    else:
+        order = table.sort_values(["on_front", "ap_mean"], ascending=False, kind="stable").index[:MOST_SERIES]
+    numbers = {index: number for number, index in enumerate(order)}
+    return [numbers.get(index, -1) for index in table.index]

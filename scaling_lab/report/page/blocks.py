@@ -1,0 +1,207 @@
+"""What a page is made of, as plain data: text, tables, figures, pictures. It renders nothing (page.py does).
+
+All text is plain text; the renderer escapes it. A figure is a table and the function that draws it, so that each can be
+used alone, in a notebook too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure as MatplotlibFigure
+
+from scaling_lab.report.figures.style import WIDE
+
+Draw = Callable[[pd.DataFrame, float], MatplotlibFigure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph; `tone` "note" is small and grey, "warning" stands out."""
+
+    text: str
+    tone: str = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bullets:
+    """A list of sentences, each with an optional bold lead."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Names and values: as a list, or (`tiles`) as a row of large values."""
+
+    items: tuple[tuple[str, str], ...]
+    tiles: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Figure:
+    """A drawing of a table. `draw(table, width in inches)`; `name` is the name of its files; `alt` says what it shows.
+
+    `width` is that of its files and of the page on a desk.
+    """
+
+    name: str
+    table: pd.DataFrame
+    draw: Draw
+    title: str
+    caption: str
+    alt: str
+    width: float = WIDE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Small figures side by side."""
+
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table: the frame's column `key`, shown under `label`, sorted by the column `sort` (or itself).
+
+    `digits` is for numbers: digits after the point, or significant ones; `signed` gives them a sign. `help` explains the
+    heading; `swatch` names a column with the row's series colour.
+    """
+
+    key: str
+    label: str
+    digits: int | None = None
+    significant: bool = False
+    signed: bool = False
+    help: str = ""
+    sort: str | None = None
+    swatch: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """A frame as a table that sorts and filters; all its columns go into the CSV, `columns` into the page.
+
+    The first `most_rows` stand in the page as they are; a reader's sorting and filtering reaches all of them.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    caption: str = ""
+    most_rows: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explorer:
+    """Points that a reader points at, zooms into, filters and selects, and the table whose rows are the same points.
+
+    `data` is plain JSON values: explorer.py gathers them, assets/explorer.js draws them.
+    """
+
+    table: Table
+    data: Mapping[str, Any]
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Words in a picture and the box that they fill: x, y, width, height in pixels of the picture."""
+
+    text: str
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score.
+
+    `label` is what is written beside it, nothing where there is no room.
+    """
+
+    bbox: tuple[float, float, float, float]
+    name: str
+    series: int
+    score: float | None = None
+    label: Label | None = None
+
+    @property
+    def text(self) -> str:
+        """The class and the score."""
+        return self.name if self.score is None else f"{self.name} {self.score:.2f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Boxes on a picture, under a title."""
+
+    title: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image as a data URI with its size in pixels and several panels that show it."""
+
+    name: str
+    href: str
+    size: tuple[int, int]
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Pictures with boxes, one row each, and the figure of the same for files."""
+
+    rows: tuple[Picture, ...]
+    figure: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Text in a fixed-width face."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Details:
+    """Blocks that are closed until asked for."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Text | Bullets | Facts | Figure | Gallery | Table | Explorer | Pictures | Code | Details
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what stands under it; a page leaves out a section without blocks."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A whole report."""
+
+    title: str
+    question: str
+    sections: tuple[Section, ...]
+    subtitle: str = ""
+
+
+def renamed(block: Block, suffix: str) -> Block:
+    """Give a block's tables and figures names of their own, for those of several runs stand in one folder."""
+    if isinstance(block, Details):
+        return dataclasses.replace(block, blocks=tuple(renamed(each, suffix) for each in block.blocks))
+    if isinstance(block, (Table, Figure)):
+        return dataclasses.replace(block, name=f"{block.name}_{suffix}")
+    return block

@@ -1,0 +1,76 @@
+"""A page's table as files for papers and notes: LaTeX (booktabs) and Markdown, with the columns and digits of the page.
+
+Of a long table they hold the first rows, as the page does before it is filtered; its CSV holds all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.page.blocks import Column, Table
+from scaling_lab.report.page.html_tables import is_numeric, shown
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "−": "$-$",
+    "–": "--", "Δ": r"$\Delta$", "●": r"$\bullet$", "×": r"$\times$", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def markdown(table: Table) -> str:
+    """Give the table as GitHub's Markdown, its caption as a line below it."""
+    numeric = [is_numeric(table, column) for column in table.columns]
+    lines = [
+        _markdown_row([column.label for column in table.columns]),
+        _markdown_row(["---:" if number else "---" for number in numeric]),
+        *(_markdown_row(cells) for cells in _cells(table)),
+        *(["", _escaped(_caption(table))] if _caption(table) else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table) -> str:
+    """Give the table as a LaTeX tabular, which needs the package booktabs; it and the caption are comments above."""
+    kinds = "".join("r" if is_numeric(table, column) else "l" for column in table.columns)
+    rows = [_latex_row(cells) for cells in _cells(table)]
+    head = _latex_row([column.label for column in table.columns])
+    lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
+    caption = _caption(table)
+    above = [r"% needs \usepackage{booktabs}", *([f"% {caption}"] if caption else [])]
+    return "\n".join([*above, *lines]) + "\n"
+
+
+def _cells(table: Table) -> list[list[str]]:
+    rows = records(table.frame.head(table.most_rows))
+    return [[_text(column, row) for column in table.columns] for row in rows]
+
+
+def _caption(table: Table) -> str:
+    """Give the caption and what the file leaves out, on one line."""
+    return " ".join(f"{table.caption} {_more(table)}".split())
+
+
+def _more(table: Table) -> str:
+    left = len(table.frame) - table.most_rows
+    return f"The first {table.most_rows:,} of {len(table.frame):,} rows; {table.name}.csv has all." if left > 0 else ""
+
+
+def _text(column: Column, row: dict[str, Any]) -> str:
+    return shown(row[column.key], column.digits, signed=column.signed, significant=column.significant)
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Escape what would end a cell, begin a tag or be a mark, and join lines."""
+    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _latex_row(cells: list[str]) -> str:
+    return (
+        " & ".join("".join(_LATEX.get(letter, letter) for letter in " ".join(cell.split())) for cell in cells) + r" \\"
+    )

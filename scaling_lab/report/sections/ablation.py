@@ -1,0 +1,233 @@
+"""Architectures against a named baseline: differences, intervals, tests. beside_paper.py has those of the paper.
+
+It computes and words them; figures.py draws. Needs a run whose study names a baseline.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.analysis.factors import differing_factors
+from scaling_lab.report.analysis.frontier import SMALL_N
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.figures import cost_figures
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.sections import verdicts, words
+from scaling_lab.stats import hypotheses, power
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scaling_lab.architecture import DetectorSpec
+    from scaling_lab.report.analysis.frontier import Frontier
+    from scaling_lab.runs.reader import Runs
+
+MATCHED_COST = 0.05  # costs are matched up to this share of the baseline's GMACs
+MOST_SHOWN = 40  # comparisons as sentences and in the figure; the table has all
+
+
+def ablation(runs: Runs, frontier: Frontier) -> Section:
+    """Compare every architecture with the study's baseline."""
+    baseline, why_not = find_baseline(runs, frontier)
+    if frontier.trials.empty:
+        return Section(title="Against the baseline", blocks=())
+    if baseline is None:
+        return Section(title="Against the baseline", blocks=(Text(text=why_not, tone="warning"),))
+    differences = compare(frontier, baseline, runs.specs())
+    name = str(frontier.labels[baseline])
+    if differences.empty:
+        text = f"{name} is the baseline, and no other architecture has a complete trial to compare with it."
+        return Section(title="Against the baseline", blocks=(Text(text=text, tone="note"),))
+    blocks: list[Block] = [_verdict(differences), fairness(differences, name)]
+    if differences["p"].notna().any():
+        blocks += [Bullets(items=tuple(("", text) for text in differences["sentence"].head(MOST_SHOWN)))]
+    blocks += [_figure(differences, name), _table(differences, name)]
+    return Section(title="Against the baseline", blocks=tuple(blocks))
+
+
+def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
+    """Compare each other architecture with the baseline: Welch's interval and p, Holm's correction, what could show.
+
+    Columns: label, n, difference, low, high, p, p_holm, detectable, needed (seeds a side), gmacs_ratio, matched (whether
+    that is 1 up to MATCHED_COST), factors (in which the specs differ, with commas) and their number, verdict, sentence.
+    """
+    table = frontier.architectures.set_index("architecture")
+    values = frontier.aps
+    gmacs = float(table["gmacs"].loc[baseline])
+    rows = []
+    for row in records(table.drop(index=baseline).reset_index()):
+        digest = row["architecture"]
+        result = hypotheses.welch(values[digest], values[baseline])
+        n, n_base = len(values[digest]), len(values[baseline])
+        detectable = power.smallest_detectable(frontier.sd, n, n_base)
+        needed = power.seeds_needed(result.difference, frontier.sd) if not math.isnan(detectable) else None
+        rows.append(
+            {"architecture": digest, "label": row["label"], "series": row["series"], "n": n, "n_baseline": n_base}
+            | {"difference": result.difference, "low": result.low, "high": result.high, "p": result.p}
+            | {"detectable": detectable, "needed": needed}
+            | _cost(float(row["gmacs"]), gmacs)
+            | _factors(specs[digest], specs[baseline])
+        )
+    differences = pd.DataFrame(rows)
+    if differences.empty:
+        return differences
+    differences["p_holm"] = hypotheses.holm([float(p) for p in differences["p"]])
+    differences["verdict"] = [verdicts.verdict(p) for p in differences["p_holm"]]
+    name = str(table.loc[baseline, "label"])
+    differences["sentence"] = [sentence(row, name) for row in records(differences)]
+    return differences
+
+
+def _cost(gmacs: float, of_baseline: float) -> dict[str, Any]:
+    ratio = gmacs / of_baseline if of_baseline > 0 else math.nan
+    return {"gmacs_ratio": ratio, "gmacs": gmacs, "matched": abs(ratio - 1.0) <= MATCHED_COST + 1e-9}
+
+
+def _factors(spec: DetectorSpec, of_baseline: DetectorSpec) -> dict[str, Any]:
+    names = differing_factors(spec, of_baseline)
+    return {"factors": ", ".join(names), "factor_count": len(names)}
+
+
+def sentence(row: dict[str, Any], baseline: str) -> str:
+    """Say a comparison in one sentence."""
+    beginning = f"{row['label']} against {baseline}: {words.signed(row['difference'])} AP"
+    n, n_base = int(row["n"]), int(row["n_baseline"])
+    seeds = words.plural(n, "seed") if n == n_base else f"{n} and {words.plural(n_base, 'seed')}"
+    seeds += "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
+    several = f" It differs in {words.listed(row['factors'].split(', '))}." if row["factor_count"] > 1 else ""
+    if row["verdict"] == "no claim":
+        return f"{beginning}, {seeds}: no claim.{several}"
+    text = f"{beginning} {words.signed_interval(row['low'], row['high'])}, {seeds}: {row['verdict']}"
+    if row["verdict"] == "not distinguishable":
+        if row["low"] > 0 or row["high"] < 0:
+            text += f" once corrected for being one of several comparisons (p {row['p_holm']:.2f})"
+        needed = row["needed"]
+        if pd.isna(needed):
+            text += "; no affordable number of seeds would tell"
+        elif int(needed) > max(n, n_base):
+            text += f"; about {int(needed)} seeds a side would be needed if this difference is real"
+    return f"{text}.{several}"
+
+
+def cost_words(ratio: float) -> str:
+    """Say how a cost stands to the baseline's: "at 12 % more GMACs", "at 2.5 times the GMACs"."""
+    if math.isnan(ratio):
+        return "at a cost that cannot be compared"
+    if ratio >= 2.0:
+        return f"at {words.significant(ratio, 2)} times the GMACs"
+    share = 100.0 * abs(ratio - 1.0)
+    return f"at {words.significant(share, 2)} % {'more' if ratio > 1.0 else 'fewer'} GMACs"
+
+
+def fairness(differences: pd.DataFrame, baseline: str) -> Text:
+    """Say how many of the comparisons are at matched cost, and how many are of one factor alone."""
+    matched, several, count = (
+        int(differences["matched"].sum()),
+        int((differences["factor_count"] > 1).sum()),
+        len(differences),
+    )
+    of_all = (
+        "The comparison is"
+        if count == 1 and matched
+        else f"{matched} of {words.plural(count, 'comparison')} {_is(matched)}"
+    )
+    cost = f"{of_all} at matched cost (within {100 * MATCHED_COST:.0f} % of the GMACs of {baseline})"
+    cost += "." if matched == count else "; elsewhere a part of the difference may be the cost's."
+    factors = sorted(set(differences["factors"]))
+    if several:
+        whole = f"{several} of {words.plural(count, 'comparison')} {_differ(several)} from {baseline} in more than one factor"
+        rest = f"{whole}; such a difference cannot be put down to one of them."
+    elif len(factors) == 1:
+        rest = f"All else is equal: {'it differs' if count == 1 else 'all differ'} from {baseline} in one factor, {factors[0]}."
+    else:
+        rest = f"Each differs from {baseline} in one factor: {words.listed(factors)}."
+    return Text(text=f"{cost} {rest}")
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _differ(count: int) -> str:
+    return "differs" if count == 1 else "differ"
+
+
+def _verdict(differences: pd.DataFrame) -> Text:
+    if (differences["verdict"] == "no claim").all():
+        return Text(
+            text="These are differences between trained models, not between architectures: with one seed on a side no "
+            "difference can be claimed.",
+            tone="warning",
+        )
+    told = int((differences["verdict"] == "distinguishable").sum())
+    return Text(text=f"{told} of {words.plural(len(differences), 'difference')} can be told from chance.")
+
+
+def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
+    intervals = bool(differences["low"].notna().any())
+    caption = (
+        "Bars are 95 % intervals of the difference (Welch), before correction for being many; "
+        "the table has the corrected p."
+        if intervals
+        else "Hollow marks: one seed on a side, no interval."
+    )
+    if len(differences) > MOST_SHOWN:
+        caption += f" The {MOST_SHOWN} with the highest AP of {len(differences)}."
+    least = differences[["n", "n_baseline"]].min(axis=1)
+    if intervals and ((least > 1) & (least <= SMALL_N) & (differences["n"] != differences["n_baseline"])).any():
+        caption += (
+            " With two or three seeds against more, such an interval holds the true difference in about nine of ten."
+        )
+    return Figure(
+        name="difference_to_baseline",
+        table=differences.head(MOST_SHOWN).drop(columns="sentence"),
+        draw=functools.partial(cost_figures.difference_figure, baseline=baseline),
+        title=f"Difference in AP to {baseline}",
+        caption=caption,
+        alt=f"Differences in AP to {baseline}",
+    )
+
+
+def _table(differences: pd.DataFrame, baseline: str) -> Table:
+    """Give the table of differences, with columns for what was tested where anything was."""
+    frame = differences.copy()
+    frame["interval"] = [
+        words.signed_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)
+    ]
+    frame["p"] = [words.p_value(p) for p in frame["p_holm"]]
+    frame["cost"] = 100.0 * (frame["gmacs_ratio"] - 1.0)
+    frame["cost_matched"] = ["yes" if matched else "no" for matched in frame["matched"]]
+    tested = bool(frame["p_holm"].notna().any())
+    columns = [
+        Column(key="label", label="Architecture", swatch="series"),
+        Column(key="difference", label="ΔAP", digits=1, signed=True),
+    ]
+    if tested:
+        columns += [
+            Column(key="interval", label="95 % interval", sort="low"),
+            Column(key="p", label="p", sort="p_holm"),
+            Column(key="detectable", label="Detectable", digits=1, help="smallest difference that these seeds show"),
+        ]
+    columns += [
+        Column(key="n", label="Seeds", digits=0),
+        Column(key="cost", label="ΔGMACs, %", digits=0, signed=True),
+        Column(
+            key="cost_matched", label="Cost matched", help=f"within {100 * MATCHED_COST:.0f} % of the baseline's GMACs"
+        ),
+    ]
+    if frame["factors"].nunique() > 1 or int(frame["factor_count"].max()) > 1:
+        columns += [Column(key="factors", label="Differs in", help="topology is the wiring alone, without its fusion")]
+    columns += [Column(key="verdict", label="Verdict")] if tested else []
+    caption = f"Δ is the difference to {baseline}, which has {words.plural(int(frame['n_baseline'].iloc[0]), 'seed')}."
+    if tested:
+        caption += (
+            " p: Welch's t-test with Holm's correction for being one of several. Detectable: the smallest true "
+            "difference that one t-test with these seeds, supposing equal spreads, finds four times in five (5 %, two-sided, "
+            "SD pooled over architectures); Welch's, which does not suppose them, needs more, by 15 % at three seeds a side."
+        )
+    return Table(name="differences", frame=frame, columns=tuple(columns), caption=caption)

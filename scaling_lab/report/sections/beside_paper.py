@@ -1,0 +1,152 @@
+"""The section Beside the paper: this run's order of feature networks and the paper's, and how far seeds let them agree.
+
+Nothing of the paper's was measured here. paper_differences.py has its fusions and its steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.analysis.factors import differing_factors
+from scaling_lab.report.analysis.names import topology_fusion, topology_name
+from scaling_lab.report.analysis.tables import has_values, records
+from scaling_lab.report.page.blocks import Block, Column, Section, Table, Text
+from scaling_lab.report.sections import paper_differences, words
+from scaling_lab.stats import posterior_fronts, ranks
+
+if TYPE_CHECKING:
+    from scaling_lab.architecture import DetectorSpec
+    from scaling_lab.report.analysis.frontier import Frontier
+    from scaling_lab.runs.reader import Runs
+
+TITLE = "Beside the paper"
+MOST_EXACT = 7  # 7! orders are enumerated for the p of Kendall's tau
+
+
+def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
+    """Show the paper's comparisons of feature networks, fusions and steps beside this run's, where it has the same ones."""
+    if frontier.trials.empty:
+        return Section(title=TITLE, blocks=())
+    specs = runs.specs()
+    more = [*paper_differences.fusion_blocks(frontier, specs), *paper_differences.step_blocks(frontier, specs)]
+    return Section(title=TITLE, blocks=(*_feature_networks(runs, frontier, specs), *more))
+
+
+def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
+    """Give Table 5 beside this run's means, and the agreement of the two orders."""
+    baseline, _ = find_baseline(runs, frontier)
+    table = published_table(frontier, baseline, specs)
+    source = str(published.feature_networks()["source"].iloc[0])
+    if table.empty:
+        return [Text(text=f"None of the architectures trained here is a row of {source}.")]
+    if table["feature_network"].duplicated().any():
+        text = f"{source} has one detector for each feature network; this run has several, so they cannot be paired."
+        return [Text(text=text)]
+    unequal = other_factors(specs, table["architecture"].tolist())
+    note = f"Here they differ in {words.listed(unequal)} too, so the order is not the feature networks' alone."
+    return [
+        _table_5(table, source, "" if baseline is None else str(frontier.labels[baseline])),
+        Text(text=agreement(frontier, table)),
+        *((Text(text=note, tone="note"),) if unequal else ()),
+    ]
+
+
+def _table_5(table: pd.DataFrame, source: str, baseline: str) -> Table:
+    columns = [
+        Column(key="label", label="Architecture", swatch="series"),
+        Column(key="feature_network", label="In the paper"),
+        Column(key="ap_val", label="AP, paper", digits=2),
+        Column(key="ap_mean", label="AP, here", digits=1),
+    ]
+    caption = ""
+    if has_values(table, "difference_here"):
+        caption = f"ΔAP is the difference to {baseline}. "
+        columns += [
+            Column(key="difference_paper", label="ΔAP, paper", digits=2, signed=True),
+            Column(key="difference_here", label="ΔAP, here", digits=1, signed=True),
+        ]
+    columns += [Column(key="gmacs_ratio", label="Cost, paper", digits=2)]
+    caption += (
+        f"The paper's numbers are {source}: COCO val, full-length training. They were not measured here, and the APs "
+        "of the two sides do not compare; only the order and the sign of differences do."
+    )
+    if has_values(table, "gmacs_ratio_here"):
+        columns += [Column(key="gmacs_ratio_here", label="Cost, here", digits=2)]
+        caption += " Cost: multiply-adds relative to FPN, in the paper as printed there, here of the feature network."
+    return Table(name="beside_the_paper", frame=table, columns=tuple(columns), caption=caption)
+
+
+def published_table(frontier: Frontier, baseline: str | None, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
+    """Pair architectures with the rows of the paper's Table 5."""
+    paper = {row.pop("feature_network"): row for row in records(published.feature_networks())}
+    rows = []
+    for row in records(frontier.architectures):
+        topology = specs[row["architecture"]].topology
+        name = published.table_5_row(topology_name(topology), topology_fusion(topology))
+        if name is not None:
+            ours = {key: row[key] for key in ("architecture", "label", "series", "n", "ap_mean")}
+            cost = {"gmacs_feature_network": row.get("gmacs_feature_network", math.nan)}
+            rows.append({**ours, **cost, "feature_network": name, **paper[name]})
+    table = pd.DataFrame(rows)
+    if table.empty:
+        return table
+    for column, value in (("difference_here", "ap_mean"), ("difference_paper", "ap_val")):
+        base = table.loc[table["architecture"] == baseline, value]
+        table[column] = table[value] - base.iloc[0] if len(base) else math.nan
+    fpn = table.loc[table["feature_network"] == published.COST_ONE, "gmacs_feature_network"]
+    table["gmacs_ratio_here"] = table["gmacs_feature_network"] / fpn.iloc[0] if len(fpn) else math.nan
+    return table.sort_values("ap_val", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
+    """Say how far this run's order of feature networks agrees with the paper's, and what its seeds leave open of that.
+
+    The interval is of draws of what the means here may truly be; the paper's numbers are fixed. All orders are as likely
+    beforehand, so where seeds can hardly tell the networks apart it lies about 0 and leaves out a full agreement too often
+    (five networks 0.3 AP apart, an SD of 0.8, three seeds: 62 in 100 hold it; from 1 AP apart 99 do). The ceiling, what two
+    repeats of this run would agree by, shows when that is so.
+    """
+    n = len(table)
+    if n < 3:
+        return f"{words.plural(n, 'pair')} of results: too few to speak of an order."
+    ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
+    tau, drawn = agreement_with_paper(frontier, table)
+    if math.isnan(tau):
+        return f"The {n} feature networks all have the same AP here, so there is no order to compare with the paper's."
+    text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f}".replace("-0", "−0").replace("-1", "−1")
+    if frontier.degrees > 0:
+        text += (
+            f" [{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over {n} feature networks (95 % interval"
+        )
+        text += ", over what the seeds leave possible)"
+        ceiling = ranks.noise_ceiling(ours, [frontier.sd / math.sqrt(count) for count in table["n"]])
+        text += (
+            f"; two repeats of this run would agree by {words.number(ceiling, 2)}" if not math.isnan(ceiling) else ""
+        )
+    else:
+        text += f" over {n} feature networks, without an interval, with one seed each: no claim"
+    if n <= MOST_EXACT:
+        p = ranks.permutation_p(ours, theirs)
+        text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
+    return text + "."
+
+
+def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float, posterior_fronts.Range]:
+    """Give tau-b between the APs here and the paper's, of published_table's rows, and its range over what seeds leave open."""
+    theirs = [float(value) for value in table["ap_val"]]
+    tau = ranks.tau([float(value) for value in table["ap_mean"]], theirs)
+    draws = ranks.taus_with(frontier.means_of(table["architecture"].tolist()), theirs)
+    return tau, posterior_fronts.Range.of(draws)
+
+
+def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:
+    """Name what differs among these architectures beside topology and fusion, which the paper kept equal."""
+    first = specs[digests[0]]
+    found = {name for digest in digests[1:] for name in differing_factors(specs[digest], first)}
+    return sorted(found - {"topology", "fusion"})

@@ -1,0 +1,141 @@
+"""The section Fronts of a report on several runs: AP against each cost that compares, and what the fronts dominate."""
+
+from __future__ import annotations
+
+import functools
+
+import pandas as pd
+
+from scaling_lab.report.analysis.comparison import Comparison
+from scaling_lab.report.analysis.tables import has_values, records
+from scaling_lab.report.figures.comparison_figure import fronts_figure
+from scaling_lab.report.page.blocks import Block, Column, Figure, Section, Table, Text
+from scaling_lab.report.sections import words
+from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
+from scaling_lab.runs.latencies import CONDITIONS
+from scaling_lab.stats.fronts import pareto_front
+
+
+def fronts(comparison: Comparison) -> Section:
+    """Show the fronts of all runs on one axis for each cost that compares, and what they dominate."""
+    if not len(comparison.points()):
+        return Section(title="Fronts", blocks=(Text(text="No run has a complete trial yet, so there is no front."),))
+    band = comparison.band()
+    caption = (
+        "A line is a run's front: at a cost, the highest mean AP trained for it; small marks are the architectures below "
+        "it, hollow ones have one seed. "
+    )
+    if len(band):
+        caption += (
+            "Shaded is where a front lies in nine of ten draws of what the seeds leave possible. Means are drawn in towards a "
+            "curve of AP by log cost, as far as a run's architectures lie on one, so it may lie below the line. "
+        )
+    caption += "Multiply-adds are counted, so they compare between runs."
+    gmacs = _front_figure(comparison, "gmacs", caption, title="AP against multiply-adds", band=band)
+    params = _front_figure(comparison, "params_m", "Marks as above.", title="AP against parameters")
+    return Section(
+        title="Fronts",
+        blocks=(*gmacs, *_volumes(comparison), *_predicted(comparison), *_latencies(comparison), *params),
+    )
+
+
+def _front_figure(
+    comparison: Comparison, cost: str, caption: str, *, title: str, band: pd.DataFrame | None = None
+) -> list[Figure]:
+    points = comparison.points(cost)
+    if points.empty:
+        return []
+    names = words.listed(list(dict.fromkeys(points["run"])))
+    draw = functools.partial(fronts_figure, cost=cost, band=band)
+    name = f"fronts_{cost}"
+    return [Figure(name=name, table=points, draw=draw, title=title, caption=caption, alt=f"{title}: fronts of {names}")]
+
+
+def _volumes(comparison: Comparison) -> list[Block]:
+    volumes, apart = comparison.volumes.copy(), comparison.volume_differences
+    cost, ap = comparison.reference
+    claimed = bool(volumes["median"].notna().any())
+    columns = [
+        Column(key="run", label="Run", swatch="series"),
+        Column(key="architectures", label="Architectures", digits=0),
+        Column(key="value", label="Hypervolume of the means", digits=1, help="AP times halvings of cost"),
+    ]
+    caption = (
+        f"What each front dominates, in AP times halvings of cost, up to one reference point for all: "
+        f"{words.significant(cost)} GMACs (twice the dearest of all runs) and {ap:.0f} AP."
+    )
+    if claimed:
+        volumes["interval"] = [words.interval(row["low"], row["high"]) for row in records(volumes)]
+        columns += [
+            Column(key="median", label="With luck drawn in", digits=1),
+            Column(key="interval", label="95 % interval", sort="low"),
+        ]
+        caption += (
+            " The best of many means stands high by luck, the more the more there are; the last two columns draw each "
+            "mean in towards its run's trend by cost, as far as seeds and scatter say."
+        )
+    several = "The intervals of differences in the conclusions hold for all of them together (Bonferroni)."
+    note = [Text(text=several, tone="note")] if claimed and len(apart) else []
+    return [Table(name="hypervolumes", frame=volumes, columns=tuple(columns), caption=caption), *note]
+
+
+def _predicted(comparison: Comparison) -> list[Block]:
+    """Show predicted latencies, where one model predicted those of all runs."""
+    cost = "predicted_latency_ms"
+    if not has_values(comparison.points(cost), cost):
+        return []
+    models = {side.runs.meta.get("latency_model_digest") for side in comparison.sides}
+    if len(models) > 1:
+        text = "Predicted latencies are not compared: different models predicted them."
+        return [Text(text=text, tone="note")]
+    caption = f"Predicted by one model ({next(iter(models))}), not measured. Marks as above."
+    return [*_front_figure(comparison, cost, caption, title="AP against predicted latency")]
+
+
+def _latencies(comparison: Comparison) -> list[Block]:
+    """Show measured latencies, a figure for each condition that several runs share; name the others."""
+    measured = _measured(comparison)
+    if measured.empty:
+        return [Text(text="Latency was not measured in these runs.", tone="note")]
+    found: list[Block] = []
+    alone: list[str] = []
+    for _, group in measured.groupby([*CONDITIONS, "method"], sort=False):
+        runs = list(dict.fromkeys(group["run"]))
+        if len(runs) == 1:
+            alone.append(f"{condition_words(group.iloc[0])} ({runs[0]})")
+        else:
+            found.append(_latency_figure(comparison, group, len(found)))
+    if alone:
+        text = f"Latencies of one run alone are not compared: {'; '.join(alone)}."
+        found.append(Text(text=text, tone="note"))
+    return found
+
+
+def _measured(comparison: Comparison) -> pd.DataFrame:
+    found = []
+    for side in comparison.sides:
+        table = side.runs.latencies()
+        digests = set(side.frontier.architectures["architecture"])
+        found.append(table[table["architecture"].isin(digests)].assign(run=side.name))
+    found = [each for each in found if len(each)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _latency_figure(comparison: Comparison, group: pd.DataFrame, index: int) -> Figure:
+    condition, batch = condition_words(group.iloc[0]), group["batch"].iloc[0]
+    latencies = group[["run", "architecture", "median_ms"]].rename(columns={"median_ms": "latency_ms"})
+    points = comparison.points().drop(columns="gmacs").merge(latencies, on=["run", "architecture"])
+    points["on_front"] = False
+    caution = quick_caution(group, comparison.sides[0].runs.meta)
+    for _, rows in points.groupby("run") if not caution else ():
+        points.loc[rows.index, "on_front"] = pareto_front(rows["latency_ms"].tolist(), rows["ap_mean"].tolist())
+    draw = functools.partial(fronts_figure, cost="latency_ms", name=f"latency, ms per batch of {batch}")
+    return Figure(
+        name="fronts_latency" if index == 0 else f"fronts_latency_{index + 1}",
+        table=points,
+        draw=draw,
+        title="AP against latency",
+        caption=f"Measured in each run on {condition}: the median.{caution}{not_quiet(group)} Marks as above. An architecture "
+        "that no run measured so is not shown.",
+        alt=f"AP against latency on {condition}: fronts of {words.listed(list(dict.fromkeys(points['run'])))}",
+    )

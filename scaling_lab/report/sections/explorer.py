@@ -1,0 +1,193 @@
+"""The section Explore: each architecture as a point that can be pointed at, filtered and selected. It draws nothing.
+
+assets/explorer.js draws these values, with plotly.js; where no script runs, the table stands alone and the static figures
+tell the rest.
+
+    labels, digests, series, ap_low, ap_high, seeds     a value for each architecture, in the table's order
+    across, up      the axes to choose from: name, label, log, values, and whether it is a cost
+    colours         the ways to colour points: label, names, and for each point the place of its name
+    trials          each comparable trial: the place of its architecture, its seed, and its values on the axes `up`
+    details         for each of the first architectures its facts, spec, topology, curves and boxes
+    topologies      drawings, by digest; pictures and classes: what the boxes of the details are on and of
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scaling_lab.architecture import DetectorSpec
+from scaling_lab.report.analysis.frontier import ACCURACIES, Frontier
+from scaling_lab.report.analysis.names import topology_fusion, topology_name
+from scaling_lab.report.analysis.tables import has_values
+from scaling_lab.report.page.blocks import Explorer, Section
+from scaling_lab.report.sections.architectures import means_table
+from scaling_lab.report.sections.explorer_details import details, drawings, numbers, pictures
+from scaling_lab.report.sections.pictures import THRESHOLD
+
+if TYPE_CHECKING:
+    from scaling_lab.runs.reader import Runs
+
+MOST_DETAILED = 200  # architectures with drawing, spec, curves and detections in the page
+MOST_TRIALS = 3000  # points of seeds; beyond, only means
+MOST_COLOURS = 8
+
+ACROSS = {
+    "gmacs": "GMACs per image",
+    "params_m": "parameters, million",
+    "memory_mb": "memory, MB",
+    "latency_ms": "latency, ms",
+    "predicted_latency_ms": "predicted latency, ms",
+    "seconds": "training time of a trial, s",
+}
+UP = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+}
+CHOICES: dict[str, Callable[[DetectorSpec], object]] = {
+    "Topology": lambda spec: topology_name(spec.topology),
+    "Fusion": lambda spec: topology_fusion(spec.topology) or "none",
+    "Backbone": lambda spec: spec.backbone,
+    "Width": lambda spec: spec.width,
+    "Cells": lambda spec: spec.repeats,
+    "Head layers": lambda spec: spec.head_repeats,
+    "Image size": lambda spec: spec.image_size[0],
+    "Levels": lambda spec: f"P{spec.topology.min_level}–P{spec.topology.max_level}",
+}
+
+
+def explore(runs: Runs, frontier: Frontier) -> Section:
+    """Show the architectures that have a complete trial, as points and as the table of their means."""
+    if len(frontier.architectures) == 0:
+        return Section(title="Explore", blocks=())
+    data = explorer_data(runs, frontier)
+    several = frontier.degrees > 0
+    caption = (
+        f"Each point is an architecture{': the mean of its seeds, where it has several' if several else ', trained once'}. "
+        + ("Small dots are the seeds, bars 95 % intervals, as far as they can be shown. " if several else "")
+        + "The line is the front of what is shown: nothing shown costs less and is better. Point at one to read it, select it "
+        "here or in the table to see what it is, draw a frame to look closer or to choose several, and type in the filter to "
+        "leave some out."
+    )
+    return Section(title="Explore", blocks=(Explorer(table=means_table(frontier), data=data, caption=caption),))
+
+
+def explorer_data(runs: Runs, frontier: Frontier) -> dict[str, Any]:
+    """Gather what the page's script draws: plain JSON values, as the module says."""
+    table, specs = frontier.architectures, runs.specs()
+    shown = [specs[digest] for digest in table["architecture"]]
+    detailed = {place: shown[place] for place in _detailed(table)}
+    samples = pictures(runs)
+    return {
+        "labels": table["label"].tolist(),
+        "digests": table["architecture"].tolist(),
+        "ap_low": numbers(table["ap_low"]),
+        "ap_high": numbers(table["ap_high"]),
+        "seeds": table["n"].tolist(),
+        "across": _across(table) + _parameters(frontier),
+        "up": [
+            {"name": name, "label": label, "values": numbers(table[_mean_of(name)])}
+            for name, label in UP.items()
+            if has_values(table, _mean_of(name))
+        ],
+        "colours": _colours(frontier, shown),
+        "trials": _trials(frontier),
+        "details": details(runs, frontier, detailed, samples),
+        "topologies": drawings(spec.topology for spec in detailed.values()),
+        "pictures": [
+            {"href": sample.href, "width": sample.size[0], "height": sample.size[1], "truth": sample.boxes}
+            for sample in samples
+        ],
+        "classes": list(runs.category_names().values()),
+        "threshold": THRESHOLD,
+    }
+
+
+# --- axes and colours ------------------------------------------------------------------------------------------------
+
+
+def _mean_of(name: str) -> str:
+    return "ap_mean" if name == "ap" else name
+
+
+def _across(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "label": label, "cost": True, "log": True, "values": numbers(table[name])}
+        for name, label in ACROSS.items()
+        if has_values(table, name) and float(table[name].min()) > 0.0
+    ]
+
+
+def _parameters(frontier: Frontier) -> list[dict[str, Any]]:
+    """Give the space's numeric parameters that vary, as axes that are no costs."""
+    found = []
+    for column, values in _points(frontier).items():
+        name = str(column)
+        if pd.api.types.is_numeric_dtype(values) and values.nunique() > 1:
+            label = name.removeprefix("param_").replace("_", " ")
+            found.append({"name": name, "label": label, "cost": False, "log": False, "values": numbers(values)})
+    return found
+
+
+def _points(frontier: Frontier) -> pd.DataFrame:
+    """Give each architecture's parameters, in the order of `architectures`."""
+    columns = [name for name in frontier.trials.columns if str(name).startswith("param_")]
+    first = frontier.trials.drop_duplicates("architecture").set_index("architecture")
+    return first.reindex(frontier.architectures["architecture"])[columns]
+
+
+def _colours(frontier: Frontier, specs: list[DetectorSpec]) -> list[dict[str, Any]]:
+    """Give the ways to colour: by architecture where they are few, by what the specs and the space's points vary in."""
+    table = frontier.architectures
+    ways: list[dict[str, Any]] = []
+    if len(table) <= MOST_COLOURS:
+        ordered = table.sort_values("series")
+        names = ordered["label"].tolist()
+        ways.append({"label": "Architecture", "names": names, "of": [names.index(label) for label in table["label"]]})
+    columns = {name: [read(spec) for spec in specs] for name, read in CHOICES.items()}
+    for name, values in _points(frontier).items():
+        label = str(name).removeprefix("param_").replace("_", " ").capitalize()
+        columns.setdefault(label, values.tolist())
+    for label, found in columns.items():
+        texts = [_value(value) for value in found]
+        names = [_value(value) for value in _in_order(found)]
+        if 2 <= len(names) <= MOST_COLOURS:
+            ways.append({"label": label, "names": names, "of": [names.index(text) for text in texts]})
+    return ways
+
+
+def _in_order(values: list[Any]) -> list[Any]:
+    """Give the different values, numbers by size with a missing one last, and all others as they come."""
+    different = list({_value(value): value for value in values}.values())
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in different):
+        return sorted(different, key=lambda value: (math.isnan(value), value))
+    return different
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:g}"
+    return str(value)
+
+
+def _trials(frontier: Frontier) -> dict[str, list[Any]]:
+    """Give the trials of architectures with several seeds, where they are few enough to be drawn."""
+    trials = frontier.trials[frontier.trials["n"] > 1]
+    if len(trials) > MOST_TRIALS:
+        trials = trials.iloc[:0]
+    places = {digest: place for place, digest in enumerate(frontier.architectures["architecture"])}
+    up = {name: numbers(trials[name], 4) for name in ("ap", *ACCURACIES) if has_values(trials, name)}
+    return {"of": [places[digest] for digest in trials["architecture"]], "seed": trials["seed"].tolist(), **up}
+
+
+def _detailed(table: pd.DataFrame) -> list[int]:
+    """Choose who is told in full: those on the front, then the best."""
+    order = table.assign(place=range(len(table))).sort_values("on_front", ascending=False, kind="stable")
+    return order["place"].head(MOST_DETAILED).tolist()

@@ -1,0 +1,108 @@
+"""The section Finalists: what the best of a search give with seeds that took no part in choosing them.
+
+The APs of the search stand beside them, and no mean mixes the two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_lab.report.analysis.baseline import find_baseline
+from scaling_lab.report.analysis.frontier import Frontier
+from scaling_lab.report.analysis.tables import has_values, mean, records
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text
+from scaling_lab.report.sections import ablation, words
+
+if TYPE_CHECKING:
+    from scaling_lab.runs.reader import Runs
+
+TITLE = "Finalists"
+
+
+def finalists(runs: Runs, frontier: Frontier) -> Section:
+    """Show the finalists by their fresh seeds, and how far these fall short of what chose them."""
+    wanted = runs.meta.get("finalists")
+    if not wanted and frontier.finalists.empty:
+        return Section(title=TITLE, blocks=())
+    fresh = frontier.fresh
+    if fresh.trials.empty:
+        text = "No finalist has a complete trial yet; they are trained once the search has ended."
+        return Section(title=TITLE, blocks=(Text(text=text, tone="note"),))
+    table = shrinkage(fresh, frontier)
+    return Section(
+        title=TITLE, blocks=(Bullets(items=_sentences(fresh, table)), _table(table), *_differences(runs, fresh))
+    )
+
+
+def shrinkage(fresh: Frontier, frontier: Frontier) -> pd.DataFrame:
+    """Give the finalists' architectures by their fresh seeds, best first, with ap_search (the mean that chose), its seeds
+    n_search, shrinkage (ap_search minus the fresh mean) and role; nan where the search has no complete trial.
+    """
+    searched = frontier.architectures.set_index("architecture")
+    roles = dict(zip(fresh.trials["architecture"], fresh.trials["role"], strict=True))
+    table = fresh.architectures.copy()
+    for name, column in (("ap_search", "ap_mean"), ("n_search", "n")):
+        table[name] = searched[column].reindex(table["architecture"]).to_numpy(dtype=float)
+    table["shrinkage"] = table["ap_search"] - table["ap_mean"]
+    table["role"] = [roles[digest] for digest in table["architecture"]]
+    return table
+
+
+def _sentences(fresh: Frontier, table: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    found = [words.best_of_fresh(table)]
+    if fresh.degrees > 0 and (table["n"] > 1).sum() > 1:
+        found.append(words.told_apart(fresh))
+    chosen = table[(table["role"] == "finalist") & table["shrinkage"].notna()]
+    if len(chosen):
+        found.append(_curse(chosen))
+    return tuple(found)
+
+
+def _curse(chosen: pd.DataFrame) -> tuple[str, str]:
+    """Say how much of the finalists' APs was luck of the choice."""
+    before, after = mean(chosen["ap_search"]), mean(chosen["ap_mean"])
+    text = (
+        f"The {words.plural(len(chosen), 'finalist')} had {before:.1f} AP on average in the search that chose them and "
+        f"{after:.1f} with fresh seeds: {words.signed(after - before)} AP."
+    )
+    if after < before:
+        text += " What is chosen for being high is in part high by luck (the winner's curse); quote the fresh seeds."
+    return "Shrinkage.", text
+
+
+def _table(table: pd.DataFrame) -> Table:
+    frame = table.copy()
+    frame["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
+    frame["change"] = -frame["shrinkage"]
+    frame["chosen"] = ["baseline" if role == "baseline" else "" for role in frame["role"]]
+    columns = [
+        Column(key="label", label="Architecture", swatch="series"),
+        Column(
+            key="ap_mean", label="AP, fresh seeds", digits=1, help="COCO AP, 0–100, mean over the fresh seeds alone"
+        ),
+    ]
+    if has_values(frame, "ap_low"):
+        columns += [Column(key="interval", label="95 % interval", sort="ap_low")]
+    columns += [
+        Column(key="n", label="Fresh seeds", digits=0),
+        Column(key="ap_search", label="AP, search", digits=1, help="mean of the trials that it was chosen by"),
+        Column(key="change", label="Change", digits=1, signed=True, help="fresh seeds minus search"),
+        Column(key="gmacs", label="GMACs", digits=3, significant=True),
+    ]
+    columns += [Column(key="chosen", label="")] if (frame["role"] == "baseline").any() else []
+    caption = "Trained again after the search with seeds that it had not used, and none of them stopped early."
+    return Table(name="finalists", frame=frame, columns=tuple(columns), caption=caption)
+
+
+def _differences(runs: Runs, fresh: Frontier) -> list[Block]:
+    """Compare the finalists with the baseline, where it was trained with fresh seeds too."""
+    baseline, _ = find_baseline(runs, fresh)
+    if baseline is None or len(fresh.architectures) < 2:
+        return []
+    sentences = ablation.compare(fresh, baseline, runs.specs())["sentence"]
+    return [
+        Text(text="Against the baseline, fresh seeds on both sides:"),
+        Bullets(items=tuple(("", s) for s in sentences)),
+    ]

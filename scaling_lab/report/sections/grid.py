@@ -1,0 +1,177 @@
+"""A grid over one parameter, such as the width factor: AP by its value, and how probable it is that a value is the best.
+
+It says what the paper chose beside that. A value counts at every scale that the run has (phi), each with equal weight.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.sections import words
+from scaling_lab.stats import posterior_fronts
+
+if TYPE_CHECKING:
+    from scaling_lab.report.analysis.frontier import Frontier
+    from scaling_lab.runs.reader import Runs
+
+CREDIBLE = 0.95
+
+
+def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None = None, scale: str = "phi") -> Section:
+    """Compare the values of a numeric parameter of the space; `paper` is the published choice, `scale` the other parameter."""
+    name = parameter.replace("_", " ")
+    title = f"Which {name}?"
+    table = grid_table(frontier, parameter, scale=scale)
+    if table["value"].nunique() < 2:
+        text = f"The run has no two values of {name} with complete trials, so there is nothing to choose from."
+        return Section(title=title, blocks=(Text(text=text, tone="note"),))
+    chances = best_values(frontier, table)
+    without = chances_without_far_below(frontier, parameter, scale=scale)
+    items = [*_sentences(table, chances, name, paper), *_without_far_below(frontier, without, paper)]
+    blocks: list[Block] = [Bullets(items=tuple(items))]
+    blocks.append(
+        Figure(
+            name=f"ap_by_{parameter}",
+            table=table,
+            draw=functools.partial(grid_figure, name=name, scale=scale, paper=paper),
+            title=f"AP by {name}",
+            caption=_caption(table, scale, paper),
+            alt=f"AP and GMACs of each {name}",
+        )
+    )
+    if len(chances):
+        blocks.append(
+            Figure(
+                name=f"best_{parameter}",
+                table=chances,
+                draw=functools.partial(best_figure, name=name, paper=paper),
+                title=f"Which {name} is the best?",
+                caption="The share of draws of what the seeds leave possible in which each value has the highest mean AP"
+                + (" over the scales" if table["scale"].nunique() > 1 else "")
+                + ". What a value costs has no say in it.",
+                alt=f"How probable it is that each {name} is the best",
+            )
+        )
+    return Section(title=title, blocks=(*blocks, _table(table, parameter, name, scale)))
+
+
+def grid_table(frontier: Frontier, parameter: str, *, scale: str = "phi") -> pd.DataFrame:
+    """Give a row for each value and scale: both, architecture, n, AP with interval, costs, its seeds' aps."""
+    columns = ["value", "scale", "architecture", "n", "ap_mean", "ap_low", "ap_high", "gmacs", "params_m", "aps"]
+    trials = frontier.trials
+    key = f"param_{parameter}"
+    if trials.empty or key not in trials:
+        return pd.DataFrame(columns=columns)
+    scales = trials[f"param_{scale}"] if f"param_{scale}" in trials else pd.Series(0.0, index=trials.index)
+    trials = trials.assign(value=pd.to_numeric(trials[key]), scale=scales)
+    known = {str(row["architecture"]): row for row in records(frontier.architectures)}
+    rows = []
+    for (value, at, digest), group in trials.groupby(["value", "scale", "architecture"], sort=True):
+        shown = {name: known[str(digest)][name] for name in ("n", "ap_mean", "ap_low", "ap_high", "gmacs", "params_m")}
+        rows.append({"value": value, "scale": at, "architecture": digest, **shown, "aps": list(group["ap"])})
+    return pd.DataFrame(rows, columns=columns)
+
+
+def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
+    """Give for each value the probability that it is the best; empty where no seed was repeated, or a scale lacks a value."""
+    whole = table.groupby("scale")["value"].nunique().eq(table["value"].nunique()).all()
+    if frontier.degrees < 1 or not whole:
+        return pd.DataFrame(columns=["value", "probability"])
+    means_BA = frontier.means_of(table["architecture"].tolist())
+    found = posterior_fronts.best_value(table["value"].tolist(), means_BA)
+    return pd.DataFrame({"value": list(found), "probability": list(found.values())})
+
+
+def chances_without_far_below(frontier: Frontier, parameter: str, *, scale: str = "phi") -> dict[float, float]:
+    """Give each value's probability of being the best without the trainings far below; empty where there are none."""
+    if not frontier.far_below[1].any():
+        return {}
+    rest = frontier.without_far_below
+    return by_value(best_values(rest, grid_table(rest, parameter, scale=scale)))
+
+
+def by_value(chances: pd.DataFrame) -> dict[float, float]:
+    """Give the probabilities of `best_values` by value."""
+    return {float(row["value"]): float(row["probability"]) for row in records(chances)}
+
+
+def likeliest(chances: Mapping[float, float], share: float = CREDIBLE) -> list[float]:
+    """Give the fewest values, in their order, that together have at least a share of the chances of being the best."""
+    ordered = sorted(chances, key=lambda value: -chances[value])
+    sums = itertools.accumulate(chances[value] for value in ordered)
+    enough = next((place for place, total in enumerate(sums, 1) if total >= share), len(ordered))
+    return sorted(ordered[:enough])
+
+
+def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: float | None) -> list[tuple[str, str]]:
+    means = table.groupby("value")["ap_mean"].mean()
+    best = float(str(means.idxmax()))
+    found = [
+        (
+            f"The highest mean AP has {name} {best:g}:",
+            f"{means.max():.1f}, from {means.min():.1f} for {means.idxmin():g}.",
+        )
+    ]
+    if chances.empty:
+        found.append(("No claim.", "Without repeated seeds at every value nothing says how far that is chance."))
+    else:
+        values = likeliest(by_value(chances))
+        top = records(chances.sort_values("probability", ascending=False))[0]
+        told = "is the best" if top["probability"] >= CREDIBLE else "cannot be told from others"
+        text = f"it is the best in {100 * top['probability']:.0f} % of draws"
+        if len(values) > 1:
+            text += f"; {words.listed([f'{v:g}' for v in values])} together have {100 * CREDIBLE:.0f} %"
+        found.append((f"{top['value']:g} {told}:", f"{text}."))
+    if paper is not None:
+        row = chances[chances["value"] == paper]
+        chance = (
+            f"; here it is the best in {100 * float(row['probability'].iloc[0]):.0f} % of draws" if len(row) else ""
+        )
+        found.append((f"The paper chose {paper:g}", f"on COCO, and gives no AP for the others{chance}."))
+    return found
+
+
+def _without_far_below(
+    frontier: Frontier, chances: Mapping[float, float], paper: float | None
+) -> list[tuple[str, str]]:
+    if not chances:
+        return []
+    best = max(chances, key=lambda value: chances[value])
+    text = f"{best:g} is the best in {100 * chances[best]:.0f} % of draws"
+    if paper is not None and paper in chances and paper != best:
+        text += f", {paper:g} in {100 * chances[paper]:.0f} %"
+    count = int(frontier.far_below[1].sum())
+    whose = "its architecture's" if count == 1 else "their architectures'"
+    return [(f"Without the {words.plural(count, 'training')} far below {whose} others", f"{text}.")]
+
+
+def _caption(table: pd.DataFrame, scale: str, paper: float | None) -> str:
+    intervals = "Bars are 95 % intervals of the mean, dots single seeds. " if table["ap_low"].notna().any() else ""
+    lines = f"A line for each {scale}. " if table["scale"].nunique() > 1 else ""
+    marked = f"The dashed line marks the paper's choice, {paper:g}. " if paper is not None else ""
+    return f"{lines}{intervals}{marked}Below, what each costs: a higher value buys AP with GMACs."
+
+
+def _table(table: pd.DataFrame, parameter: str, name: str, scale: str) -> Table:
+    frame = table.drop(columns="aps")
+    frame["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
+    digits = 0 if (frame["value"] % 1 == 0).all() else 2
+    columns = [Column(key="value", label=name.capitalize(), digits=digits)]
+    if frame["scale"].nunique() > 1:
+        columns.append(Column(key="scale", label=scale, digits=1))
+    columns += [
+        Column(key="ap_mean", label="AP", digits=1),
+        Column(key="interval", label="95 % interval", sort="ap_low"),
+        Column(key="n", label="Seeds", digits=0),
+        Column(key="gmacs", label="GMACs", digits=3, significant=True),
+        Column(key="params_m", label="Params, M", digits=3, significant=True),
+    ]
+    return Table(name=f"by_{parameter}", frame=frame, columns=tuple(columns))

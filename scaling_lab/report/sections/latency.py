@@ -1,0 +1,273 @@
+"""The report on measured latencies: do multiply-adds mean anything on this device? Conditions are never mixed on one axis.
+
+Where a cost misleads it is said with the detectors that it misleads about. Intervals come from a jackknife over detectors.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.figures.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Facts, Figure, Page, Section, Table, Text
+from scaling_lab.report.sections import words
+from scaling_lab.report.sections.latency_words import condition_words
+from scaling_lab.runs.latencies import CONDITIONS, Latencies
+from scaling_lab.stats import ranks, resampling
+
+LEAST = 5  # detectors, for a correlation
+MOST_SERIES = 8
+MISLED = 8
+
+
+def latency_page(measured: Latencies) -> Page:
+    """Build the page of one file of latencies: sections for each device and set of conditions."""
+    latencies = measured.table()
+    groups = [group.reset_index(drop=True) for _, group in latencies.groupby([*CONDITIONS, "method"], sort=False)]
+    found = [section for index, group in enumerate(groups) for section in _sections(group, index, len(groups))]
+    if not groups:
+        found = [
+            Section(
+                title="What can be concluded", blocks=(Text(text="The file holds no measurement.", tone="warning"),)
+            )
+        ]
+    return Page(
+        title=measured.path.stem.replace("_", " ").capitalize(),
+        question="Do multiply-adds, parameters or activations tell how long a detector takes?",
+        subtitle=f"{words.plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
+        sections=tuple(found),
+    )
+
+
+def _sections(group: pd.DataFrame, index: int, count: int) -> list[Section]:
+    condition = condition_words(group.iloc[0])
+    suffix = f": {condition}" if count > 1 else ""
+    blocks: list[Block] = [Text(text=condition)]
+    table = with_series(group)
+    found = correlations(table) if len(table) >= LEAST else pd.DataFrame()
+    if len(table) < LEAST:
+        blocks.append(Text(text=f"A correlation needs {LEAST} detectors; here are {len(table)}.", tone="note"))
+    elif found.empty:
+        blocks.append(
+            Text(text="These detectors do not differ in what is counted: only latency tells them apart.", tone="note")
+        )
+    else:
+        table = with_residuals(table, found)
+        blocks += [Bullets(items=tuple(_conclusions(table, found))), *_figures(table, found, condition, index)]
+    return [
+        Section(title=f"Latency and cost{suffix}", blocks=tuple(blocks)),
+        Section(title=f"Detectors{suffix}", blocks=(_table(table, index),)),
+        Section(title=f"How it was measured{suffix}", blocks=(_facts(group),)),
+    ]
+
+
+# --- what is computed ------------------------------------------------------------------------------------------------
+
+
+def with_series(latencies: pd.DataFrame) -> pd.DataFrame:
+    """Add `series`, a number for each value of `detector` (the space that it was drawn from); the many beyond 8 are -1."""
+    names = list(dict.fromkeys(latencies["detector"]))
+    numbers = {name: place if place < MOST_SERIES else -1 for place, name in enumerate(names)}
+    return latencies.assign(series=[numbers[name] for name in latencies["detector"]])
+
+
+def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
+    """Give tau-b and Spearman's rho of each cost with median_ms, over all detectors and within each space of 5 and more.
+
+    low and high are the 95 % interval of tau-b (resampling.with_interval); `inverted` is the share of the pairs that
+    differ in the cost in which the cheaper one is slower.
+    """
+    groups = [("all", latencies)]
+    if latencies["detector"].nunique() > 1:
+        groups += [(str(name), rows) for name, rows in latencies.groupby("detector", sort=False) if len(rows) >= LEAST]
+    found = []
+    for among, rows in groups:
+        for cost, name in COSTS.items():
+            if rows[cost].nunique() < 2:
+                continue
+            values, times = rows[cost].to_numpy(dtype=float), rows["median_ms"].to_numpy(dtype=float)
+            found_tau = resampling.with_interval(ranks.tau, values, times)
+            found.append(
+                {
+                    "among": among,
+                    "series": -1 if among == "all" else int(rows["series"].iloc[0]),
+                    "detectors": len(rows),
+                    "cost": cost,
+                    "name": name,
+                    "tau": found_tau.value,
+                    "low": found_tau.low,
+                    "high": found_tau.high,
+                    "rho": ranks.spearman(values, times),
+                    "inverted": ranks.inverted_share(values, times),
+                }
+            )
+    return pd.DataFrame(
+        found, columns=["among", "series", "detectors", "cost", "name", "tau", "low", "high", "rho", "inverted"]
+    )
+
+
+def with_residuals(latencies: pd.DataFrame, correlated: pd.DataFrame) -> pd.DataFrame:
+    """Add `slower`, median_ms over what a line through log latency and log GMACs gives, and the taus of all costs."""
+    x, y = np.log(latencies["gmacs"].to_numpy(dtype=float)), np.log(latencies["median_ms"].to_numpy(dtype=float))
+    slope = float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)) if np.var(x) > 0 else 0.0
+    residual = y - (y.mean() + slope * (x - x.mean()))
+    taus = {f"{row['cost']}_tau": row["tau"] for row in records(correlated[correlated["among"] == "all"])}
+    return latencies.assign(
+        slower=np.exp(residual), **{f"{cost}_tau": taus.get(f"{cost}_tau", np.nan) for cost in COSTS}
+    )
+
+
+def most_misled(latencies: pd.DataFrame, *, most: int = MISLED) -> pd.DataFrame:
+    """Give pairs of which the one with fewer GMACs takes longer, the widest apart first; each detector in one pair."""
+    rows = records(latencies[["description", "architecture", "gmacs", "median_ms"]])
+    pairs = []
+    for one, other in itertools.combinations(rows, 2):
+        cheap, dear = sorted((one, other), key=lambda row: float(row["gmacs"]))
+        if cheap["gmacs"] < dear["gmacs"] and cheap["median_ms"] > dear["median_ms"]:
+            gap = np.log(dear["gmacs"] / cheap["gmacs"]) + np.log(cheap["median_ms"] / dear["median_ms"])
+            pairs.append((float(gap), cheap, dear))
+    taken: set[str] = set()
+    found: list[dict[str, Any]] = []
+    for _, cheap, dear in sorted(pairs, key=lambda pair: -pair[0]):
+        if not {cheap["architecture"], dear["architecture"]} & taken and len(found) < most:
+            taken |= {cheap["architecture"], dear["architecture"]}
+            found.append(
+                {
+                    "cheaper": cheap["description"],
+                    "dearer": dear["description"],
+                    "gmacs_ratio": cheap["gmacs"] / dear["gmacs"],
+                    "latency_ratio": cheap["median_ms"] / dear["median_ms"],
+                }
+            )
+    return pd.DataFrame(found, columns=["cheaper", "dearer", "gmacs_ratio", "latency_ratio"])
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def _conclusions(table: pd.DataFrame, correlated: pd.DataFrame) -> list[tuple[str, str]]:
+    whole = {row["cost"]: row for row in records(correlated[correlated["among"] == "all"])}
+    said = [f"{row['name']} {row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in whole.values()]
+    found = [("Rank correlation with latency (tau-b):", f"{words.listed(said)}, over {len(table)} detectors.")]
+    if "gmacs" in whole:
+        share = whole["gmacs"]["inverted"]
+        found.append(
+            (
+                "Does the detector with fewer GMACs run faster?",
+                f"Of all pairs that differ in GMACs, the one with fewer takes longer in {100 * share:.0f} %.",
+            )
+        )
+        least, most = float(table["slower"].min()), float(table["slower"].max())
+        found.append(
+            (
+                "At the same GMACs",
+                f"latencies lie between {least:.2f} and {most:.2f} times what the GMACs suggest (a line through the "
+                "logarithms).",
+            )
+        )
+    within = correlated[(correlated["among"] != "all") & (correlated["cost"] == "gmacs")]
+    if len(within):
+        lowest = min(records(within), key=lambda row: float(row["tau"]))
+        found.append(
+            (
+                "Within one search space,",
+                f"where a search has to choose, GMACs rank worst in {lowest['among']}: tau-b {lowest['tau']:.2f} "
+                f"[{lowest['low']:.2f}, {lowest['high']:.2f}] over {lowest['detectors']} detectors.",
+            )
+        )
+    return found
+
+
+def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, index: int) -> list[Block]:
+    suffix = "" if index == 0 else f"_{index + 1}"
+    columns = ["detector", "architecture", "description", *COSTS, "median_ms", "series"]
+    taus = [f"{cost}_tau" for cost in COSTS]
+    misled = most_misled(table)
+    found: list[Block] = [
+        Figure(
+            name=f"latency_against_costs{suffix}",
+            table=table[[*columns, *taus]],
+            draw=correlation_figure,
+            title="Latency against what is counted",
+            caption=f"Each dot is a detector, the median of its runs. {condition}.",
+            alt=f"Latency against GMACs, parameters, activations and memory on {condition}",
+        ),
+        Figure(
+            name=f"rank_correlations{suffix}",
+            table=correlated,
+            draw=rank_figure,
+            title="How well each count ranks latencies",
+            caption="Tau-b, 1 where the order is the same and 0 where it tells nothing, with 95 % intervals over detectors.",
+            alt="Rank correlation of each cost with latency, over all detectors and within each space",
+        ),
+        Figure(
+            name=f"latency_residuals{suffix}",
+            table=table[[*columns, "slower"]],
+            draw=residual_figure,
+            title="Where GMACs mislead",
+            caption="Above the line a detector is slower than its GMACs suggest, below it faster.",
+            alt="Latency as a multiple of what the GMACs suggest, against GMACs",
+        ),
+    ]
+    if len(misled):
+        found.append(
+            Table(
+                name=f"misled_pairs{suffix}",
+                frame=misled,
+                columns=(
+                    Column(key="cheaper", label="Has fewer GMACs and takes longer"),
+                    Column(key="dearer", label="than"),
+                    Column(key="gmacs_ratio", label="GMACs, ratio", digits=2),
+                    Column(key="latency_ratio", label="Latency, ratio", digits=2),
+                ),
+                caption="Pairs that GMACs order wrongly, the widest apart first; each detector stands in one pair.",
+            )
+        )
+    return found
+
+
+def _table(table: pd.DataFrame, index: int) -> Table:
+    columns = [
+        Column(key="description", label="Detector"),
+        Column(key="detector", label="From"),
+        Column(key="median_ms", label="Latency, ms", digits=3, significant=True, help="median, for a whole batch"),
+        Column(key="p90_ms", label="p90", digits=3, significant=True),
+        Column(key="spread_ms", label="Quartiles", digits=2, significant=True, help="the distance between them, ms"),
+        Column(key="process_spread", label="Processes", digits=3, help="by what share their medians differ"),
+        Column(key="gmacs", label="GMACs", digits=3, significant=True),
+        Column(key="params_m", label="Parameters, M", digits=3, significant=True),
+        Column(key="activations_m", label="Activations, M", digits=3, significant=True),
+        Column(key="peak_memory_mb", label="Peak memory, MB", digits=3, significant=True),
+    ]
+    if "slower" in table:
+        columns.insert(3, Column(key="slower", label="Over its GMACs", digits=2, help="1 is what its GMACs suggest"))
+    frame = table.drop(
+        columns=["pieces_ms", "halves_ms", "versions", *[name for name in table if str(name).endswith("_tau")]]
+    )
+    return Table(name=f"latencies{'' if index == 0 else f'_{index + 1}'}", frame=frame, columns=tuple(columns))
+
+
+def _facts(group: pd.DataFrame) -> Facts:
+    first = group.iloc[0]
+    versions = sorted({f"{name} {value}" for each in group["versions"] for name, value in each.items() if value})
+    least_runs, least_processes = int(group["runs"].min()), int(group["processes"].min())
+    drift = group["anchor_drift"].max()
+    facts = [
+        ("Conditions", condition_words(first)),
+        ("Versions", ", ".join(versions)),
+        ("Runs that count", f"{least_runs} and more of each detector, in {least_processes} processes at least"),
+        ("Order", "interleaved, drawn anew for every second round and turned round for the next"),
+    ]
+    if pd.notna(drift):
+        facts.append(
+            (
+                "Anchor",
+                f"{float(first['anchor_ms']):.4g} ms; off by at most {100 * float(drift):.1f} % beside the runs that count",
+            )
+        )
+    facts.append(("Processes", f"medians differ by at most {100 * float(group['process_spread'].max()):.1f} %"))
+    return Facts(items=tuple(facts))

@@ -1,0 +1,199 @@
+"""Differences that the paper printed beside the same ones of this run: softmax against fast fusion, and the two big steps.
+
+Table 6 compares the two fusions in three detectors; Table 4 changes the backbone, then the feature network. A run has such a
+pair only where all else in the two specs is equal. Nothing of the paper's was measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scaling_lab.architecture import DetectorSpec
+from scaling_lab.architecture.naming import published_name
+from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis.factors import differing_factors, wiring
+from scaling_lab.report.analysis.names import topology_fusion
+from scaling_lab.report.analysis.tables import has_values, records
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Table, Text
+from scaling_lab.report.sections import verdicts, words
+from scaling_lab.stats import hypotheses, power
+
+if TYPE_CHECKING:
+    from scaling_lab.report.analysis.frontier import Frontier
+
+MOST_SENTENCES = 12
+# The rows of Table 4 as (backbone, wiring), and its steps: what is changed, from which row to which.
+TABLE_4 = {
+    "resnet50 + fpn": ("resnet50", "fpn"),
+    "efficientnet_b3 + fpn": ("efficientnet_b3", "fpn"),
+    "efficientnet_b3 + bifpn": ("efficientnet_b3", "bifpn"),
+}
+STEPS = (
+    ("backbone", "resnet50 + fpn", "efficientnet_b3 + fpn"),
+    ("feature network", "efficientnet_b3 + fpn", "efficientnet_b3 + bifpn"),
+)
+
+
+# --- Table 6: how nodes fuse -----------------------------------------------------------------------------------------
+
+
+def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
+    """Show fast minus softmax of every pair that differs in fusion alone beside the paper's three; nothing without a pair."""
+    pairs = fusion_pairs(frontier, specs)
+    if not pairs:
+        return []
+    ours = _differences(frontier, pairs)
+    paper = paper_fusions()
+    source = str(paper["source"].iloc[0])
+    low, high = float(paper["difference"].min()), float(paper["difference"].max())
+    least, most = float(paper["speedup"].min()), float(paper["speedup"].max())
+    text = (
+        f"{source}: fast fusion against softmax is {_listed(paper['difference'])} AP in three detectors, and the fast "
+        f"detectors run {least:.2f} to {most:.2f} times as fast. Here, of specs that differ in nothing else:"
+    )
+    sentences = [_sentence(row, low, high) for row in records(ours.head(MOST_SENTENCES))]
+    frame = pd.concat([paper.assign(where="paper"), ours.assign(where="here")], ignore_index=True)
+    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
+    columns = [Column(key="where", label="Where"), Column(key="pair", label="Fast minus softmax")]
+    columns += _difference_columns(ours)
+    caption = f"ΔAP is fast minus softmax. The paper's rows are {source}: on COCO, without an interval, and not measured here."
+    if has_values(ours, "speedup"):
+        caption += " Speed-up is softmax's latency over fast's, at batch 1, the paper's on its own device."
+    columns += [Column(key="speedup", label="Speed-up", digits=2, help="softmax's latency over fast's")]
+    table = Table(name="fusion_beside_the_paper", frame=frame, columns=tuple(columns), caption=caption)
+    return [Text(text=text), Bullets(items=tuple(("", sentence) for sentence in sentences)), table]
+
+
+def fusion_pairs(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[tuple[str, str]]:
+    """Give (fast, softmax): digests of compared architectures whose specs are equal but for how all their nodes fuse."""
+    groups: dict[Hashable, dict[str, str]] = {}
+    for digest in frontier.architectures["architecture"]:
+        fusion = topology_fusion(specs[digest].topology)
+        if fusion in ("fast", "softmax"):
+            groups.setdefault(_all_but_fusion(specs[digest]), {})[fusion] = str(digest)
+    return [(group["fast"], group["softmax"]) for group in groups.values() if len(group) == 2]
+
+
+def _all_but_fusion(spec: DetectorSpec) -> Hashable:
+    values = [getattr(spec, field.name) for field in fields(spec) if field.name not in ("topology", "backbone_options")]
+    return (wiring(spec.topology), json.dumps(dict(spec.backbone_options), sort_keys=True), *values)
+
+
+def paper_fusions() -> pd.DataFrame:
+    """Give the paper's Table 6 as differences: pair, difference (fast minus softmax), speedup, source."""
+    table = published.ablations()
+    rows = []
+    for study, group in table[table["study"].str.startswith("fusion ")].groupby("study", sort=True):
+        by_fusion = {str(row["variant"]): row for row in records(group)}
+        difference = float(by_fusion["fast"]["ap_val"]) - float(by_fusion["softmax"]["ap_val"])
+        row = {
+            "pair": str(study).removeprefix("fusion "),
+            "difference": round(difference, 2),
+            "source": group["source"].iloc[0],
+        }
+        rows.append({**row, "speedup": float(by_fusion["fast"]["speedup"]), "low": math.nan, "high": math.nan})
+    return pd.DataFrame(rows)
+
+
+# --- Table 4: the backbone, then the feature network -----------------------------------------------------------------
+
+
+def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
+    """Show the steps of Table 4 that the run has both ends of, once each; nothing without any."""
+    ends = _table_4_rows(frontier, specs)
+    paper = {str(row["variant"]): row for row in records(published.ablations()) if row["study"] == "disentangle"}
+    steps = [step for step in STEPS if step[1] in ends and step[2] in ends]
+    if not steps:
+        return []
+    source = str(paper[steps[0][1]]["source"])
+    several = [row for row in TABLE_4 if len(ends.get(row, ())) > 1]
+    if several:
+        text = f"{source} has one detector for each row; this run has several of {words.listed(several)}, so they are not paired."
+        return [Text(text=text, tone="note")]
+    frame = _differences(frontier, [(ends[after][0], ends[before][0]) for _, before, after in steps])
+    frame.insert(0, "step", [f"{what}: {before} to {after}" for what, before, after in steps])
+    frame["difference_paper"] = [
+        round(float(paper[after]["ap_val"]) - float(paper[before]["ap_val"]), 2) for _, before, after in steps
+    ]
+    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
+    frame["factors"] = [
+        ", ".join(differing_factors(specs[ends[after][0]], specs[ends[before][0]])) for _, before, after in steps
+    ]
+    columns = (
+        Column(key="step", label="Step"),
+        Column(key="difference_paper", label="ΔAP, paper", digits=1, signed=True),
+        *_difference_columns(frame, label="ΔAP, here"),
+        Column(key="factors", label="Differs here in"),
+    )
+    caption = f"The steps of {source}: on COCO, with its own sizes and without an interval, and not measured here."
+    return [Table(name="steps_beside_the_paper", frame=frame, columns=columns, caption=caption)]
+
+
+def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict[str, list[str]]:
+    """Give the compared architectures of each row of Table 4, by what their specs are."""
+    found: dict[str, list[str]] = {}
+    for digest in frontier.architectures["architecture"]:
+        spec = specs[digest]
+        backbone = spec.backbone.partition(".")[0].removeprefix(
+            "tf_"
+        )  # timm's tag and its sign for TensorFlow's weights
+        for row, (name, topology) in TABLE_4.items():
+            if backbone == name and not spec.backbone_options and published_name(spec.topology) == topology:
+                found.setdefault(row, []).append(str(digest))
+    return found
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _differences(frontier: Frontier, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Compare pairs of architectures (first minus second), with Holm's correction over the pairs."""
+    values = frontier.aps
+    latencies = dict(zip(frontier.architectures["architecture"], frontier.architectures["latency_ms"], strict=True))
+    rows = []
+    for first, second in pairs:
+        result = hypotheses.welch(values[first], values[second])
+        n, n_second = len(values[first]), len(values[second])
+        rows.append(
+            {"pair": f"{frontier.labels[first]} against {frontier.labels[second]}", "n": n, "n_second": n_second}
+            | {"difference": result.difference, "low": result.low, "high": result.high, "p": result.p}
+            | {"detectable": power.smallest_detectable(frontier.sd, n, n_second)}
+            | {"speedup": float(latencies[second]) / float(latencies[first])}
+        )
+    table = pd.DataFrame(rows)
+    table["p_holm"] = hypotheses.holm([float(p) for p in table["p"]])
+    return table
+
+
+def _sentence(row: dict[str, Any], low: float, high: float) -> str:
+    """Say a difference here, and how the paper's, which go from low to high, lie to its interval."""
+    seeds = words.plural(row["n"], "seed")
+    seeds = seeds if row["n"] == row["n_second"] else f"{row['n']} and {words.plural(row['n_second'], 'seed')}"
+    beginning = f"{row['pair']}: {words.signed(row['difference'])} AP"
+    if math.isnan(row["p"]):
+        return f"{beginning}, {seeds}: no claim."
+    verdict = verdicts.verdict(row["p_holm"])
+    inside = [row["low"] <= each <= row["high"] for each in (low, high)]
+    where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
+    interval = words.signed_interval(row["low"], row["high"])
+    text = f"{beginning} {interval}, {seeds}: {verdict}. The paper's lie {where} this interval."
+    if row["detectable"] > max(abs(low), abs(high)):
+        text += f" A difference below {row['detectable']:.1f} AP, as the paper's are, cannot be relied on to show here."
+    return text
+
+
+def _difference_columns(frame: pd.DataFrame, label: str = "ΔAP") -> list[Column]:
+    columns = [Column(key="difference", label=label, digits=2, signed=True)]
+    if has_values(frame, "low"):
+        columns += [Column(key="interval", label="95 % interval", sort="low")]
+    return [*columns, Column(key="n", label="Seeds", digits=0)]
+
+
+def _listed(values: pd.Series[float]) -> str:
+    return words.listed([f"{value:+.2f}".replace("-", "−") for value in values])

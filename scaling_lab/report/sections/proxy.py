@@ -1,0 +1,271 @@
+"""Does the cheap protocol rank as the dear one? Sections from two runs, or from the two protocols of one run.
+
+The statistics are predictors.py's, the sentences proxy_words.py's; this computes what both need and arranges it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scaling_lab.report.analysis import predictors
+from scaling_lab.report.analysis.frontier import Frontier, compute_frontier, summarise
+from scaling_lab.report.analysis.pairing import Pairs, pair
+from scaling_lab.report.analysis.predictors import TOPS, Ceilings, Predictor
+from scaling_lab.report.figures.proxy_figure import MOST_BARS, proxy_figure
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, renamed
+from scaling_lab.report.sections import proxy_warnings, proxy_words, words
+from scaling_lab.stats.resampling import resamples_of
+
+if TYPE_CHECKING:
+    from scaling_lab.runs.reader import Runs
+
+LEAST = 4  # architectures, for a rank correlation
+TITLE = "Does the cheap protocol rank as the dear one?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """Two protocols and what the cheap one's ranking is worth; `why_not` says why nothing can be said."""
+
+    cheap: Frontier
+    dear: Frontier
+    cheap_name: str
+    dear_name: str
+    pairs: Pairs
+    judged: dict[str, Predictor]
+    ceilings: Ceilings
+    why_not: str
+    warning: str = ""
+
+
+def compute_proxy(cheap: Runs, dear: Runs) -> Proxy:
+    """Pair the architectures of two runs and judge the first run as a proxy of the second."""
+    names = [f"{runs.meta.get('study', runs.path.name)}{_form(runs)} ({runs.path.name})" for runs in (cheap, dear)]
+    found = _judge(compute_frontier(cheap), compute_frontier(dear), names[0], names[1])
+    if cheap.path.resolve() == dear.path.resolve():
+        return dataclasses.replace(
+            found, judged={}, warning="", why_not="Both are the same run, which agrees with itself."
+        )
+    more = proxy_warnings.between_runs(cheap, dear)
+    if proxy_warnings.ROUND in found.warning:  # by seconds, which say it already
+        more = [each for each in more if proxy_warnings.ROUND not in each]
+    return dataclasses.replace(found, warning=" ".join(each for each in (found.warning, *more) if each))
+
+
+def _form(runs: Runs) -> str:
+    return f", form {runs.meta['form']}" if runs.meta.get("form") else ""
+
+
+def _judge(cheap: Frontier, dear: Frontier, cheap_name: str, dear_name: str) -> Proxy:
+    pairs = pair(cheap, dear)
+    enough = len(pairs.table) >= LEAST
+    judged = predictors.predictors(pairs.table) if enough else {}
+    nothing = Ceilings(cheap=math.nan, dear=math.nan)
+    return Proxy(
+        cheap=cheap,
+        dear=dear,
+        cheap_name=cheap_name,
+        dear_name=dear_name,
+        pairs=pairs,
+        judged=judged,
+        ceilings=predictors.ceilings(cheap, dear, pairs.table) if enough else nothing,
+        why_not="" if enough else _too_few(cheap, dear, pairs),
+        warning=proxy_warnings.between_protocols(cheap, dear),
+    )
+
+
+def _too_few(cheap: Frontier, dear: Frontier, pairs: Pairs) -> str:
+    have = (
+        f"the cheap one has {words.plural(len(cheap.architectures), 'architecture')} with a complete trial, "
+        f"the dear one {len(dear.architectures)}, and {len(pairs.table) or 'none'} "
+        f"{'is' if len(pairs.table) == 1 else 'are'} in both"
+    )
+    have += f", paired {pairs.how()}" if len(pairs.table) else ""
+    return f"A rank correlation needs {LEAST} architectures that were trained under both protocols; {have}."
+
+
+def _epochs(frontier: Frontier) -> int:
+    return int(frontier.trials["epochs"].iloc[0])
+
+
+# --- sections --------------------------------------------------------------------------------------------------------
+
+
+def proxy(cheap: Runs, dear: Runs) -> Section:
+    """Judge one run as a proxy of another: sentences, figure, tables."""
+    found = compute_proxy(cheap, dear)
+    return Section(title=TITLE, blocks=(*conclusions(found).blocks, *evidence(found).blocks))
+
+
+def conclusions(found: Proxy) -> Section:
+    """Say in words what the cheap protocol's ranking is worth."""
+    odd = (Text(text=found.warning, tone="warning"),) if found.warning else ()
+    if not found.judged:
+        return Section(title="Conclusions", blocks=(*odd, Text(text=found.why_not, tone="warning")))
+    said = proxy_words.sentences(found.judged, found.ceilings, found.pairs, costs(found))
+    return Section(title="Conclusions", blocks=(*odd, Bullets(items=said)))
+
+
+def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
+    """Show AP against AP, how well each predictor ranks, what choosing by it costs, and what the protocols are."""
+    if found.pairs.table.empty:
+        return Section(title=TITLE, blocks=())
+    blocks: list[Block] = [_figure(found, prefix)]
+    if found.judged:
+        blocks += [_agreement_table(found, prefix), _regret_table(found, prefix)]
+    return Section(title=TITLE, blocks=(*blocks, _protocol_table(found, prefix)))
+
+
+def within(runs: Runs, frontier: Frontier) -> Section:
+    """Judge the cheaper of a run's two protocols, or lengths of training, as a proxy of the dearer; nothing for one alone."""
+    found = within_proxy(frontier)
+    if found is None:
+        return Section(title="The cheaper protocol as a proxy", blocks=())
+    blocks = (*conclusions(found).blocks, *evidence(found, prefix="proxy_within").blocks)
+    intro = Text(text=f"Cheap is here {found.cheap_name}, dear {found.dear_name}.", tone="note")
+    return Section(title="The cheaper protocol as a proxy", blocks=(intro, *blocks))
+
+
+def within_proxy(frontier: Frontier) -> Proxy | None:
+    """Judge the two of a run's protocols and lengths that share most architectures; None where there is only one."""
+    trials = pd.concat([each for each in (frontier.trials, frontier.excluded) if len(each)] or [frontier.trials])
+    groups = [group.reset_index(drop=True) for _, group in trials.groupby(["protocol", "epochs"], sort=True)]
+    if len(groups) < 2:
+        return None
+    groups.sort(key=lambda group: (int(group["epochs"].iloc[0]), float(group["seconds"].mean())))
+    one, other = max(
+        itertools.combinations(groups, 2),
+        key=lambda two: len(set(two[0]["architecture"]) & set(two[1]["architecture"])),
+    )
+    names = [f"protocol {group['protocol'].iloc[0]}, {words.plural(int(group['epochs'].iloc[0]), 'epoch')}"
+             for group in (one, other)]  # fmt: skip
+    own = ["ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
+    cheap, dear = (summarise(group.drop(columns=own, errors="ignore"), frontier.labels, excluded=frontier.excluded.iloc[:0])
+                   for group in (one, other))  # fmt: skip
+    return _judge(cheap, dear, names[0], names[1])
+
+
+# --- what they are made of -------------------------------------------------------------------------------------------
+
+
+def costs(found: Proxy) -> str:
+    """Say what a trial of each protocol costs, by epochs and by recorded seconds."""
+    table = found.pairs.table
+    cheap, dear = float(table["cheap_seconds"].mean()), float(table["dear_seconds"].mean())
+    text = (
+        f"A trial takes {words.plural(_epochs(found.cheap), 'epoch')} and {words.significant(cheap)} s under the cheap protocol, "
+        f"{words.plural(_epochs(found.dear), 'epoch')} and {words.significant(dear)} s under the dear one"
+    )
+    if cheap > 0 and dear > 0:
+        text += f": {words.significant(dear / cheap, 2)} times as long" if dear >= cheap else ": less long"
+    devices = [sorted({str(name) for name in each.trials["device"].dropna()}) for each in (found.cheap, found.dear)]
+    if devices[0] != devices[1]:
+        text += f", but on other devices ({words.listed(devices[0])}; {words.listed(devices[1])})"
+    return f"{text}."
+
+
+def _figure(found: Proxy, prefix: str) -> Figure:
+    table = found.pairs.table
+    single = (table[["cheap_n", "dear_n"]].min(axis=1) == 1).any()
+    marks = "; bars are 95 % t-intervals."
+    marks += " Hollow marks have one seed under one of the protocols, and no interval there." if single else ""
+    marks = f"; intervals of more than {MOST_BARS} are not drawn." if len(table) > MOST_BARS else marks
+    return Figure(
+        name=f"{prefix}_ap",
+        table=table,
+        draw=proxy_figure,
+        title="AP under the cheap protocol against AP under the dear one",
+        caption=f"Each mark is an architecture, at its means over seeds{marks} "
+        "Only the order along the two axes matters to a choice.",
+        alt=f"AP under the cheap protocol against AP under the dear one, of {words.plural(len(table), 'architecture')}",
+    )
+
+
+def _row(predictor: Predictor) -> dict[str, Any]:
+    row: dict[str, Any] = {"predictor": predictor.name}
+    named = {
+        "tau": predictor.tau,
+        "spearman": predictor.spearman,
+        "partial": predictor.partial,
+        "ahead": predictor.ahead,
+    }
+    for name, value in (named | {f"regret_{k}": regret for k, regret in predictor.regrets.items()}).items():
+        row[name], row[f"{name}_low"], row[f"{name}_high"] = value.value, value.low, value.high
+        row[f"{name}_text"] = proxy_words.ranked(value, 1 if name.startswith("regret") else 2)
+    return row
+
+
+def _agreement_table(found: Proxy, prefix: str) -> Table:
+    """Give a row for each predictor, and one for a repeat of the dear protocol, with its rank correlations."""
+    rows, count = [_row(each) for each in found.judged.values()], len(found.pairs.table)
+    ceiling = found.ceilings.dear
+    repeat = {"predictor": "a repeat of the dear protocol", "tau": ceiling}
+    repeat |= {f"{name}_text": "–" for name in ("tau", "spearman", "partial", "ahead")}
+    rows.append(repeat if math.isnan(ceiling) else repeat | {"tau_text": f"{ceiling:.2f}"})
+    return Table(
+        name=f"{prefix}_predictors",
+        frame=pd.DataFrame(rows),
+        columns=(
+            Column(key="predictor", label="Ranked by"),
+            Column(key="tau_text", label="tau-b", sort="tau"),
+            Column(key="spearman_text", label="Spearman", sort="spearman"),
+            Column(
+                key="partial_text", label="Partial tau", sort="partial", help="what is left of it once GMACs are known"
+            ),
+            Column(key="ahead_text", label="Cheap one ahead by", sort="ahead", help="its tau-b less this one's"),
+        ),
+        caption=f"How well each ranks AP under the dear protocol, with {proxy_words.INTERVALS}. {proxy_words.ahead_covers(count)}"
+        "Partial tau: given log GMACs. Repeat: what the spread of the dear protocol's seeds lets two rankings by it agree.",
+    )
+
+
+def _regret_table(found: Proxy, prefix: str) -> Table:
+    columns = [Column(key="predictor", label="Chosen by")]
+    for k in TOPS:
+        label = "First choice" if k == 1 else f"Best of {k}"
+        columns.append(Column(key=f"regret_{k}_text", label=label, sort=f"regret_{k}"))
+    return Table(
+        name=f"{prefix}_regret",
+        frame=pd.DataFrame([_row(each) for each in found.judged.values()]),
+        columns=tuple(columns),
+        caption="AP under the dear protocol that is lost by training only so many of a predictor's first choices under it and "
+        f"taking the best, instead of training all. {proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
+    )
+
+
+def _protocol_table(found: Proxy, prefix: str) -> Table:
+    rows = []
+    for which, name, each in (("cheap", found.cheap_name, found.cheap), ("dear", found.dear_name, found.dear)):
+        table = each.architectures
+        rows.append(
+            {"protocol": which, "name": name, "epochs": _epochs(each), "seconds": float(each.trials["seconds"].mean())}
+            | {"architectures": len(table), "paired": len(found.pairs.table), "seeds": words.seed_counts(table)}
+            | {"sd": each.sd, "least": float(table["ap_mean"].min()), "most": float(table["ap_mean"].max())}
+        )
+    return Table(
+        name=f"{prefix}_protocols",
+        frame=pd.DataFrame(rows),
+        columns=(
+            Column(key="protocol", label="Protocol"),
+            Column(key="name", label="Run"),
+            Column(key="epochs", label="Epochs", digits=0),
+            Column(key="seconds", label="s per trial", digits=3, significant=True),
+            Column(key="architectures", label="Architectures", digits=0),
+            Column(key="seeds", label="Seeds"),
+            Column(key="sd", label="Seed SD", digits=1, help="AP, pooled over architectures"),
+            Column(key="least", label="Lowest AP", digits=1),
+            Column(key="most", label="Highest AP", digits=1),
+        ),
+        caption="Complete trials of one protocol and length; seconds as recorded, the mean over all of them.",
+    )
+
+
+def of_run(section: Section, name: str) -> Section:
+    """Tell a section of one of two runs from the other's: in its title, and in its tables' and figures' names."""
+    return Section(title=f"{section.title} ({name} protocol)", blocks=tuple(renamed(b, name) for b in section.blocks))

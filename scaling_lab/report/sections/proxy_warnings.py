@@ -1,0 +1,66 @@
+"""What is odd about two protocols that are to be a cheap and a dear one, in sentences. It judges no ranking."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from scaling_lab.report.analysis.frontier import Frontier
+from scaling_lab.report.sections import words
+
+if TYPE_CHECKING:
+    from scaling_lab.runs.reader import Runs
+
+ROUND = "are they the wrong way round?"
+
+
+def between_protocols(cheap: Frontier, dear: Frontier) -> str:
+    """Say that both are one protocol, or that a trial of the cheap one took longer; nothing where neither is so."""
+    if cheap.trials.empty or dear.trials.empty:
+        return ""
+    epochs = [int(each.trials["epochs"].iloc[0]) for each in (cheap, dear)]
+    # Other specs under one protocol, as of smaller images, are no repeat.
+    shared = [set(cheap.trials[name]) & set(dear.trials[name]) for name in ("protocol", "architecture")]
+    if all(shared) and epochs[0] == epochs[1]:
+        return "Both were trained under the same protocol: this is a repeat, and no test of a proxy."
+    seconds = _seconds(cheap, dear)
+    if seconds[0] > seconds[1]:
+        one, other = (words.significant(each, 2 if each < 100 else 3) for each in seconds)
+        return f"The cheap protocol took {one} s a trial, the dear one {other} s: {ROUND}"
+    return ""
+
+
+def between_runs(cheap: Runs, dear: Runs) -> list[str]:
+    """Say that two runs have other images, and that the cheap one's trials see more of them, where it is so."""
+    found, digests = [], [runs.meta.get("data_digest") for runs in (cheap, dear)]
+    if all(digests) and digests[0] != digests[1]:
+        one, other = (str(digest)[:12] for digest in digests)
+        found.append(
+            f"The images of the two differ (digest of the data {one}, {other}): where they rank differently, the images may be "
+            "why."
+        )
+    seen = [_images_seen(runs) for runs in (cheap, dear)]
+    if seen[0] > seen[1]:
+        found.append(
+            f"A trial of the cheap protocol trains on {seen[0]:,} images (epochs times images), one of the dear protocol on "
+            f"{seen[1]:,}: {ROUND}"
+        )
+    return found
+
+
+def _seconds(cheap: Frontier, dear: Frontier) -> tuple[float, float]:
+    """Give a trial's mean seconds under both, over the architectures of both where there are some, or sizes would tell."""
+    shared = set(cheap.trials["architecture"]) & set(dear.trials["architecture"])
+    tables = [
+        each.trials[each.trials["architecture"].isin(shared)] if shared else each.trials for each in (cheap, dear)
+    ]
+    return float(tables[0]["seconds"].mean()), float(tables[1]["seconds"].mean())
+
+
+def _images_seen(runs: Runs) -> float:
+    """Give epochs times training images of the longest complete trial; nan where one is not recorded."""
+    images, trials = (runs.meta.get("data") or {}).get("train_images"), runs.table()
+    epochs = trials.loc[trials["state"] == "complete", "epochs_done"]
+    if not isinstance(images, int) or epochs.empty or math.isnan(epochs.max()):
+        return math.nan
+    return int(epochs.max()) * images

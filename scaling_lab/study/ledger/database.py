@@ -1,0 +1,345 @@
+"""The one writer of a run's ledger: every change of a trial is one transaction. It decides nothing.
+
+Everything that a killed run needs to go on is in here; nothing else is asked about the past.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.runs.reader import ACCURACIES, SCHEMA, SCHEMA_VERSION, what_to_do
+from scaling_lab.study.ledger.transaction import Transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A row of `architectures`, with the median of `latencies` on the study's device where that is known.
+
+    `parts` maps backbone, feature_network and heads to their params_m and gmacs.
+    """
+
+    digest: str
+    spec: DetectorSpec
+    params_m: float
+    gmacs: float
+    memory_mb: float
+    parts: Mapping[str, Mapping[str, float]]
+    predicted_latency_ms: float | None = None
+    latency_ms: float | None = None
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """What limits and objectives may name, as far as it is known."""
+        names = ("params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """A row of `trials`, as far as the engine needs it."""
+
+    id: int
+    architecture: str
+    seed: int
+    params: dict[str, Any]
+    epochs: int
+    epochs_done: int
+    state: str
+    seconds: float
+    metrics: dict[str, Any]
+    role: str = "search"
+    failure_kind: str | None = None
+
+
+_LEAST_BYTES = 512  # of a database with anything in it; SQLite takes a file of one byte for an empty one
+
+
+class Ledger:
+    """Open a ledger for writing, making it where there is none. Raises UserError where that is not possible."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            if path.exists() and 0 < path.stat().st_size < _LEAST_BYTES:
+                raise sqlite3.DatabaseError("file is not a database")
+            # FULL: a transaction is on the disk when it is told, also where the machine loses power.
+            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(f"database disk image is malformed ({found.splitlines()[-1]})")
+        except sqlite3.Error as error:
+            raise UserError(f"{path} cannot be opened for writing: {error}{what_to_do(error)}") from None
+        version = self.meta().get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise UserError(f"{path} has schema version {version}; this program writes {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    # --- the study and its sessions ----------------------------------------------------------------------------------
+
+    def meta(self) -> dict[str, Any]:
+        """Give what the last session wrote about the study; empty in a new ledger."""
+        return {key: json.loads(value) for key, value in self._connection.execute("SELECT key, value FROM meta")}
+
+    def write_meta(self, values: Mapping[str, Any]) -> None:
+        """Replace what is known about the study."""
+        rows = [(key, _json(value)) for key, value in {"schema_version": SCHEMA_VERSION, **values}.items()]
+        with self.transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def start_session(self, *, executor: str, provenance: Mapping[str, Any]) -> int:
+        """Note that a driver has started; give the session's id."""
+        values = (
+            now(),
+            provenance["command"],
+            executor,
+            provenance["git_commit"],
+            provenance["git_dirty"],
+            _json(provenance["versions"]),
+            _json(provenance["host"]),
+        )
+        with self.transaction():
+            cursor = self._connection.execute(
+                "INSERT INTO sessions (started, command, executor, git_commit, git_dirty, versions, host) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+        return _id(cursor)
+
+    def end_session(self, session: int) -> None:
+        """Note that the driver has ended by itself."""
+        with self.transaction():
+            self._connection.execute("UPDATE sessions SET ended = ? WHERE id = ?", (now(), session))
+
+    # --- before a trial ----------------------------------------------------------------------------------------------
+
+    def add_architecture(self, architecture: Architecture) -> None:
+        """Add an architecture, if it is new."""
+        spec = architecture.spec
+        costs = (architecture.params_m, architecture.gmacs, architecture.memory_mb, architecture.predicted_latency_ms)
+        with self.transaction():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(architecture.digest, spec.to_json(), spec.describe(), spec.topology.describe()),
+                    *(*costs, _json(architecture.parts)),
+                ),
+            )
+
+    def plan(
+        self,
+        *,
+        architecture: str,
+        protocol: str,
+        seed: int,
+        params: Mapping[str, Any],
+        epochs: int,
+        role: str = "search",
+    ) -> int:
+        """Add a trial that is to run; give its id, which is never used again. It is no rejection any more."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM rejections WHERE architecture = ?", (architecture,))
+            cursor = self._connection.execute(
+                "INSERT INTO trials (architecture, protocol, seed, params, epochs, role, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, 'planned')",
+                (architecture, protocol, seed, _json(params), epochs, role),
+            )
+        return _id(cursor)
+
+    def forget(self, trials: Iterable[int]) -> None:
+        """Remove trials that have no epoch yet: they are not wanted any more, or a limit has refused them."""
+        with self.transaction():
+            self._connection.executemany("DELETE FROM trials WHERE id = ? AND epochs_done = 0", [(t,) for t in trials])
+
+    def reject(self, *, architecture: str, params: Mapping[str, Any], reason: str, costs: Mapping[str, float]) -> None:
+        """Note that a limit refused a point of the space."""
+        with self.transaction():
+            self._connection.execute(
+                "INSERT INTO rejections (architecture, params, reason, costs, time) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET reason = excluded.reason, costs = excluded.costs",
+                (architecture, _json(params), reason, _json(costs), now()),
+            )
+
+    # --- a trial's life ----------------------------------------------------------------------------------------------
+
+    def start_trial(self, trial: int, session: int) -> None:
+        """Note that a trial runs."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE trials SET state = 'running', session = ?, started = coalesce(started, ?) WHERE id = ?",
+                (session, now(), trial),
+            )
+
+    def add_epoch(self, trial: int, epoch: int, metrics: Mapping[str, Any], *, seconds: float) -> None:
+        """Note an epoch; one that is told again replaces what was told before."""
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)", (trial, epoch, _json(metrics)))
+            self._connection.execute(
+                "UPDATE trials SET epochs_done = max(epochs_done, ?), seconds = ? WHERE id = ?",
+                (epoch, seconds, trial),
+            )
+
+    def complete(self, trial: int, metrics: Mapping[str, Any], *, seconds: float, device: str | None) -> None:
+        """Note a trial's final metrics."""
+        columns = ", ".join(f"{name} = ?" for name in ACCURACIES)
+        with self.transaction():
+            self._connection.execute(
+                f"UPDATE trials SET state = 'complete', ended = ?, seconds = ?, device = ?, metrics = ?, {columns} "
+                "WHERE id = ?",
+                (now(), seconds, device, _json(metrics), *(metrics.get(name) for name in ACCURACIES), trial),
+            )
+
+    def end_trial(
+        self, trial: int, state: str, *, kind: str | None, message: str | None, seconds: float, device: str | None
+    ) -> None:
+        """Note that a trial has ended without a result: stopped, or failed with a kind."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE trials SET state = ?, failure_kind = ?, failure_message = ?, ended = ?, seconds = ?, "
+                "device = ? WHERE id = ?",
+                (state, kind, message, now(), seconds, device, trial),
+            )
+
+    def requeue_running(self) -> int:
+        """Set what runs back to planned, as its driver is gone; its epochs stay. Give how many there were."""
+        if self._connection.in_transaction:  # an interrupt may have come in the middle of one
+            self._connection.rollback()
+        with self.transaction():
+            cursor = self._connection.execute("UPDATE trials SET state = 'planned' WHERE state = 'running'")
+        return cursor.rowcount
+
+    def requeue_failed(self, *, anew: Iterable[int]) -> None:
+        """Set what failed back to planned; the trials in `anew` lose their epochs, the others go on after them."""
+        trials = [(trial,) for trial in anew]
+        with self.transaction():
+            self._connection.executemany("DELETE FROM epochs WHERE trial = ?", trials)
+            self._connection.executemany(
+                "UPDATE trials SET epochs_done = 0, seconds = 0, started = NULL WHERE id = ?", trials
+            )
+            self._connection.execute(
+                "UPDATE trials SET state = 'planned', failure_kind = NULL, failure_message = NULL, ended = NULL, "
+                "device = NULL WHERE state = 'failed'"
+            )
+
+    def add_latency(self, row: Mapping[str, Any]) -> None:
+        """Note a measured latency; `row` has the columns of `latencies`."""
+        values = {**row, "versions": _json(row["versions"])}
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        with self.transaction():
+            self._connection.execute(
+                f"INSERT OR REPLACE INTO latencies ({names}) VALUES ({marks})", tuple(values.values())
+            )
+
+    # --- reading back ------------------------------------------------------------------------------------------------
+
+    def trials(self) -> list[TrialRow]:
+        """Give all trials, in the order in which they were planned."""
+        return [
+            TrialRow(
+                id=row["id"],
+                architecture=row["architecture"],
+                seed=row["seed"],
+                params=json.loads(row["params"]),
+                epochs=row["epochs"],
+                epochs_done=row["epochs_done"],
+                state=row["state"],
+                seconds=row["seconds"],
+                metrics=json.loads(row["metrics"] or "{}"),
+                role=row["role"],
+                failure_kind=row["failure_kind"],
+            )
+            for row in self._connection.execute("SELECT * FROM trials ORDER BY id")
+        ]
+
+    def architectures(self) -> dict[str, Architecture]:
+        """Give all architectures, by digest."""
+        return {
+            row["digest"]: Architecture(
+                digest=row["digest"],
+                spec=DetectorSpec.from_json(row["spec"]),
+                params_m=row["params_m"],
+                gmacs=row["gmacs"],
+                memory_mb=row["memory_mb"],
+                predicted_latency_ms=row["predicted_latency_ms"],
+                parts=json.loads(row["parts"]),
+            )
+            for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
+        }
+
+    def spec_texts(self) -> dict[str, str]:
+        """Give all architectures' specs as they stand in their files, by digest."""
+        return {
+            row["digest"]: row["spec"] for row in self._connection.execute("SELECT digest, spec FROM architectures")
+        }
+
+    def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:
+        """Give (trial, epoch, metrics) of all trials of a protocol's search that have reported these epochs."""
+        query = (
+            "SELECT epochs.trial, epochs.epoch, epochs.metrics FROM epochs JOIN trials ON trials.id = epochs.trial "
+            "WHERE trials.protocol = ? AND trials.role = 'search' AND epochs.epoch = ? ORDER BY epochs.trial"
+        )
+        rows = [row for epoch in epochs for row in self._connection.execute(query, (protocol, epoch))]
+        return [(trial, epoch, json.loads(metrics)) for trial, epoch, metrics in rows]
+
+    def rejections(self) -> list[tuple[dict[str, Any], dict[str, float]]]:
+        """Give (params, costs) of all that limits refused."""
+        rows = self._connection.execute("SELECT params, costs FROM rejections ORDER BY id")
+        return [(json.loads(params), json.loads(costs)) for params, costs in rows]
+
+    def refused(self) -> set[str]:
+        """Give the architectures that limits refused, by their digests."""
+        return {row[0] for row in self._connection.execute("SELECT DISTINCT architecture FROM rejections")}
+
+    def latencies(self, *, threads: int) -> dict[str, float]:
+        """Give the first median for one image, in ms, of each architecture that was timed with so many threads (0: a GPU)."""
+        query = (
+            "SELECT architecture, median_ms FROM latencies WHERE batch = 1 AND dtype = 'float32' AND backend = 'eager' "
+            "AND scope = 'network' AND method = 'quick' AND threads = ? ORDER BY rowid DESC"
+        )
+        return {row["architecture"]: row["median_ms"] for row in self._connection.execute(query, (threads,))}
+
+    def measured(self) -> set[tuple[str, str]]:
+        """Give (architecture, device) of all latencies that trials and their driver have measured."""
+        query = "SELECT architecture, device FROM latencies WHERE method = 'quick'"
+        return {tuple(row) for row in self._connection.execute(query)}
+
+    def transaction(self) -> Transaction:
+        """Group changes: all of them, or none, are in the ledger afterwards."""
+        return Transaction(self._connection)
+
+
+def now() -> str:
+    """Give the time as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def finite(value: Any) -> Any:
+    """Give a value with every number that is not finite replaced by None, which is what JSON can say."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(finite(value), allow_nan=False, sort_keys=isinstance(value, Mapping))
+
+
+def _id(cursor: sqlite3.Cursor) -> int:
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid

@@ -1,0 +1,197 @@
+"""How long trials will take: a few architectures are rehearsed, the others lie between them by their multiply-adds.
+
+Every number is an estimate. Values alone: what is said of them is the command line's.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaling_lab.study.ledger.database import Architecture
+from scaling_lab.study.run.trial import Training, explain
+from scaling_lab.study.study import Study
+
+# The slowest and the fastest tenth of the measured steps are left out of an estimate's range.
+_LOW, _HIGH = 10, 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """An estimate in seconds, and its range."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """An architecture that was rehearsed; seconds, of which `step` has no wait for data."""
+
+    which: str
+    architecture: str
+    description: str
+    gmacs: float
+    steps: int
+    step: Span
+    wait: float
+    evaluation: float
+    checkpoint: float
+    start: float
+    trial: Span
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What the trials that are left will take: one of them, from the quickest to the slowest, and all, `at_once` together.
+
+    `stopping` is None without early stopping, of which `total` knows nothing.
+    """
+
+    device: str
+    timed: tuple[Timed, ...]
+    quickest: Span
+    slowest: Span
+    total: Span
+    trials: int
+    at_once: int
+    stopping: Stopping | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """Seconds of all trials with early stopping: as its rule lets trials go on on the average, and if all end at the first rung.
+
+    What is expected holds for one objective (Halving.expected_epochs); with several it is more.
+    """
+
+    rungs: tuple[int, ...]
+    expected: float
+    least: float
+
+
+def picks(architectures: Iterable[Architecture], cost: str) -> dict[str, Architecture]:
+    """Give the cheapest, the median and the dearest architecture by a cost; fewer where costs are equal."""
+    ordered = sorted(architectures, key=lambda each: each.costs[cost])
+    if not ordered:
+        return {}
+    chosen: dict[str, Architecture] = {}
+    for which, place in (("cheapest", 0), ("dearest", len(ordered) - 1), ("median", len(ordered) // 2)):
+        if all(ordered[place].costs[cost] != other.costs[cost] for other in chosen.values()):
+            chosen[which] = ordered[place]
+    return chosen
+
+
+def between(values: Mapping[str, float], known: Mapping[str, Architecture], cost: str, wanted: float) -> float:
+    """Interpolate a value that is known for the architectures of `picks`, by their cost."""
+    points = sorted((known[which].costs[cost], value) for which, value in values.items())
+    return float(np.interp(wanted, [x for x, _ in points], [y for _, y in points]))
+
+
+def makespan(seconds: Iterable[float], at_once: int) -> float:
+    """Give when the last of some trials ends, where each starts in their order as soon as one of `at_once` places is free."""
+    free = [0.0] * at_once
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def time_architectures(
+    study: Study, training: Training, chosen: Mapping[str, Architecture], say: Callable[[str], None]
+) -> tuple[tuple[Timed, ...], list[str]]:
+    """Rehearse architectures in this process; give what was measured, and what is wrong with those that do not train."""
+    timed, wrong = [], []
+    for which, architecture in chosen.items():
+        say(f"measuring the {which} architecture: {architecture.spec.describe()}")
+        try:
+            timed.append(_time(study, training, which, architecture))
+        except Exception as error:
+            kind, message = explain(error)
+            wrong.append(
+                f"the {which} architecture cannot be trained: {architecture.spec.describe()}: "
+                f"{kind.replace('_', ' ')}: {message}"
+            )
+    return tuple(timed), wrong
+
+
+def _time(study: Study, training: Training, which: str, architecture: Architecture) -> Timed:
+    from scaling_lab.training.rehearsal import rehearse
+
+    recipe = study.recipe
+    measured = rehearse(
+        architecture.spec,
+        study.data,
+        recipe,
+        seed=study.seeds[0],
+        device=training.device,
+        workers=training.threads - 1,
+        threads=training.threads,
+    )
+    step = Span(
+        estimate=float(np.mean(measured.steps)),
+        low=float(np.percentile(measured.steps, _LOW)),
+        high=float(np.percentile(measured.steps, _HIGH)),
+    )
+    batches = study.data.length("train") // recipe.batch_size
+    whole = {name: measured.training(recipe, batches, value) for name, value in vars(step).items()}
+    return Timed(
+        which=which,
+        architecture=architecture.digest,
+        description=architecture.spec.describe(),
+        gmacs=architecture.gmacs,
+        steps=len(measured.steps),
+        step=step,
+        wait=measured.later_wait,
+        evaluation=measured.later_evaluation,
+        checkpoint=measured.checkpoint,
+        start=measured.start,
+        trial=Span(**whole),
+    )
+
+
+def forecast(
+    timed: Sequence[Timed],
+    left: Sequence[Architecture],
+    finals: Sequence[Architecture] = (),
+    *,
+    study: Study,
+    at_once: int,
+    device: str,
+) -> Forecast:
+    """Extend what was measured to all trials that are left, in their order: the search's, and then the finalists'."""
+    ordered = sorted(timed, key=lambda each: each.gmacs)
+    costs = [each.gmacs for each in ordered]
+    whole = [each.trial for each in ordered]
+
+    def all_of(name: str, *, share: float = 1.0) -> float:
+        values = [getattr(span, name) for span in whole]
+        searched, final = ([float(np.interp(one.gmacs, costs, values)) for one in each] for each in (left, finals))
+        return makespan([share * seconds for seconds in searched], at_once) + makespan(final, at_once)
+
+    return Forecast(
+        device=device,
+        timed=tuple(ordered),
+        quickest=min(whole, key=lambda span: span.estimate),
+        slowest=max(whole, key=lambda span: span.estimate),
+        total=Span(**{name: all_of(name) for name in ("estimate", "low", "high")}),
+        trials=len(left) + len(finals),
+        at_once=at_once,
+        stopping=_stopping(study, len(left), all_of) if left else None,
+    )
+
+
+def _stopping(study: Study, trials: int, all_of: Callable[..., float]) -> Stopping | None:
+    """Shorten the search's trials, each by the same share of its epochs."""
+    if study.stopping is None:
+        return None
+    epochs = study.recipe.epochs
+    expected = study.stopping.expected_epochs(trials, epochs=epochs)
+    return Stopping(
+        rungs=study.stopping.rungs(epochs),
+        expected=all_of("estimate", share=expected / epochs),
+        least=all_of("estimate", share=study.stopping.min_epochs / epochs),
+    )

@@ -1,0 +1,136 @@
+"""What a node of a cluster says about itself, asked by a task that runs there. It judges nothing: checkup.py does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scaling_lab.machine import Space, shared_memory
+from scaling_lab.study.ledger.provenance import git_state, versions
+
+_PACKAGES = ("python", "scaling-lab", "ray", "torch", "timm", "optuna")
+_LISTENS = "0A"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A node's facts. `storage` says what is wrong with the shared folder, `free` are bytes on its disk, and
+    `shared_memory` is what /dev/shm has.
+
+    `gpus` are those that torch sees; `listening` the addresses beyond loopback at which Ray listens.
+    """
+
+    host: str
+    versions: dict[str, str]
+    commit: str | None
+    is_changed: bool | None
+    source: str
+    storage: str | None
+    free: int
+    shared_memory: Space | None
+    gpus: int
+    has_token: bool
+    listening: tuple[str, ...]
+
+
+def gather(folder: Path, *, asked: str, name: str, ports: Iterable[int]) -> Facts:
+    """Gather the facts of the node that this runs on. `folder` holds a file of that name that the driver has `asked`.
+
+    `ports` are those of Ray's daemons on this node; the ports of this process are looked at as well.
+    """
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+    commit, is_changed = git_state(Path(__file__))
+    return Facts(
+        host=platform.node(),
+        versions={package: version for package, version in versions().items() if package in _PACKAGES},
+        commit=commit,
+        is_changed=is_changed,
+        source=source_digest(),
+        storage=_try_storage(folder, asked, name),
+        free=_free(folder),
+        shared_memory=shared_memory(),
+        gpus=_gpus(),
+        has_token=is_token_auth_enabled(),
+        listening=tuple(sorted(_beyond_loopback(set(ports)))),
+    )
+
+
+def source_digest() -> str:
+    """Give 12 hexadecimal digits of the package's Python files, whatever they were installed from."""
+    package = Path(__file__).parents[2]
+    whole = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        whole.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def _try_storage(folder: Path, asked: str, name: str) -> str | None:
+    try:
+        if (folder / asked).read_text(encoding="utf-8") != asked:
+            return "the driver's file has other contents"
+        (folder / name).write_text(name, encoding="utf-8")
+    except FileNotFoundError:
+        return "the driver's file is not there: the folder is another one"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _beyond_loopback(ports: set[int]) -> set[str]:
+    """Give the addresses with which these ports, or sockets of this process, listen to other machines."""
+    own = _own_sockets()
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/net/{table}").read_text(encoding="ascii").splitlines()[1:]
+        except OSError:  # another system, or one without IPv6
+            continue
+        for line in lines:
+            fields = line.split()
+            address, _, port = fields[1].partition(":")
+            is_ours = int(port, 16) in ports or fields[9] in own
+            if fields[3] == _LISTENS and is_ours and not _is_loopback(address):
+                found.add(f"{_words(address)}:{int(port, 16)}")
+    return found
+
+
+def _own_sockets() -> set[str]:
+    """Give the inodes of this process's sockets."""
+    links = []
+    for entry in os.scandir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(entry.path))
+        except OSError:  # the scan's own
+            continue
+    return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+
+
+def _is_loopback(address: str) -> bool:
+    """Read an address as /proc/net/tcp writes it: words of 4 bytes, the last byte first."""
+    if len(address) == 8:
+        return address.endswith("7F")
+    return address == "0" * 24 + "01000000" or (address[:24] == "0" * 16 + "FFFF0000" and address.endswith("7F"))
+
+
+def _words(address: str) -> str:
+    if not address.strip("0"):
+        return "all addresses"
+    if len(address) == 8:
+        return ".".join(str(int(address[place : place + 2], 16)) for place in (6, 4, 2, 0))
+    return "an IPv6 address"

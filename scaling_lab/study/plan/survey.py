@@ -1,0 +1,131 @@
+"""What a search space holds, counted before anything is run: points, architectures, costs, and what limits refuse."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.study.ledger.database import Architecture
+from scaling_lab.study.search.costs import Costs, Count, predictor
+from scaling_lab.study.space.enumeration import enumerate_space
+from scaling_lab.study.space.loading import call_space, point_error
+from scaling_lab.study.study import Space, Study
+from scaling_lab.user_files import is_ours
+
+# Counting one takes less than a millisecond, but for each new image size of a backbone a quarter of a second.
+POINTS = 200
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """`points` of the space, all that it has where `is_exact`, else drawn at random; and their different architectures.
+
+    `rejected` counts architectures by the limits that they break; `within` are the others, in the space's order. `ranges`
+    has the least and the most of each cost, of all and of those within. `pruned` draws the space has refused itself.
+    """
+
+    points: int
+    is_exact: bool
+    pruned: int
+    architectures: int
+    rejected: Mapping[str, int]
+    within: tuple[Architecture, ...]
+    ranges: Mapping[str, Range]
+    ranges_within: Mapping[str, Range]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values: of the architectures their number."""
+        return {**vars(self), "rejected": dict(self.rejected), "within": len(self.within)}
+
+
+def survey(study: Study, *, num_classes: int | None, points: int = POINTS, count: Count | None = None) -> Survey:
+    """Count a study's space: whole for a grid, and where it has no more than `points`; else that many random points.
+
+    Specs are counted for `num_classes`, or as the space gives them. Raises UserError where the space fails.
+    """
+    pruned = 0
+    whole: list[tuple[dict[str, Any], DetectorSpec]] | None = None
+    if study.sampler == "grid":
+        chosen: Iterable[tuple[Mapping[str, Any], DetectorSpec]] = enumerate_space(study.space)
+    elif (whole := _all_points(study.space, most=points)) is not None:
+        chosen = whole
+    else:
+        drawn = [_ask(study.space, trial) for trial in _random_trials(study.seeds[0], points)]
+        chosen = [each for each in drawn if each is not None]
+        pruned = len(drawn) - len(chosen)
+    costs = Costs(limits=study.limits, num_classes=num_classes, count=count, predict=predictor(study), known={})
+    found: dict[str, Architecture] = {}
+    number = 0
+    for params, spec in chosen:
+        architecture = _measure(costs, study.space, params, spec)
+        costs.keep(architecture)
+        found[architecture.digest] = architecture
+        number += 1
+    return _summarise(found, costs, points=number, pruned=pruned, is_exact=study.sampler == "grid" or whole is not None)
+
+
+def _summarise(found: Mapping[str, Architecture], costs: Costs, *, points: int, pruned: int, is_exact: bool) -> Survey:
+    rejected: Counter[str] = Counter()
+    within = []
+    for architecture in found.values():
+        broken = [name for name, excess in costs.excess(architecture.costs).items() if excess > 0]
+        if broken:
+            rejected[" and ".join(broken)] += 1
+        else:
+            within.append(architecture)
+    return Survey(
+        points=points,
+        is_exact=is_exact,
+        pruned=pruned,
+        architectures=len(found),
+        rejected=dict(rejected),
+        within=tuple(within),
+        ranges=_ranges(found.values()),
+        ranges_within=_ranges(within),
+    )
+
+
+def _ranges(architectures: Iterable[Architecture]) -> dict[str, Range]:
+    values = [architecture.costs for architecture in architectures]
+    return {name: (min(v[name] for v in values), max(v[name] for v in values)) for name in (values or [{}])[0]}
+
+
+def _all_points(space: Space, *, most: int) -> list[tuple[dict[str, Any], DetectorSpec]] | None:
+    """Give all points of a space that has no more than `most`; None for another, and for one that fails."""
+    try:
+        points = list(itertools.islice(enumerate_space(space), most + 1))
+    except UserError:  # a continuous parameter; what else is wrong with the space, the random points meet again
+        return None
+    return points if len(points) <= most else None
+
+
+def _random_trials(seed: int, count: int) -> Iterator[optuna.Trial]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return (study.ask() for _ in range(count))
+
+
+def _ask(space: Space, trial: optuna.Trial) -> tuple[Mapping[str, Any], DetectorSpec] | None:
+    try:
+        spec = call_space(space, trial)
+    except optuna.TrialPruned:
+        return None
+    return trial.params, spec
+
+
+def _measure(costs: Costs, space: Space, params: Mapping[str, Any], spec: DetectorSpec) -> Architecture:
+    try:
+        return costs.measure(spec)
+    except Exception as error:
+        if is_ours(error) and not isinstance(error, UserError):
+            raise
+        raise point_error(error, space, params) from None

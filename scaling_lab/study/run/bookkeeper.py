@@ -1,0 +1,160 @@
+"""What happens to trials, noted in one place and order: the ledger, then Optuna, then the screen. It runs no trial.
+
+Executors differ in where a trial runs; all of them tell the same story here, so that their ledgers are the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from scaling_lab.errors import UserError
+from scaling_lab.files import write_whole
+from scaling_lab.runs.reader import RunFolder
+from scaling_lab.study.ledger.database import Ledger
+from scaling_lab.study.run.progress import Progress
+from scaling_lab.study.run.time_limit import GRACE
+from scaling_lab.study.run.trial import DISK_FULL, Outcome
+from scaling_lab.study.search.proposal import Proposal
+from scaling_lab.study.search.proposals import Proposals
+from scaling_lab.study.search.rungs import Judge
+
+
+class Bookkeeper:
+    """Give trials out and note what becomes of them."""
+
+    def __init__(
+        self, *, folder: RunFolder, ledger: Ledger, proposals: Proposals, progress: Progress, session: int
+    ) -> None:
+        self.folder, self.progress = folder, progress
+        self._ledger, self._proposals, self._session = ledger, proposals, session
+        self._running: dict[int, _Running] = {}
+        self._judge = Judge(proposals.study, proposals.values)
+        for trial, epoch, metrics in ledger.results_at(self._judge.epochs, protocol=proposals.protocol):
+            self._judge.note(trial, epoch, metrics)
+
+    def next(self) -> Proposal | None:
+        """Give the next trial to run, or None."""
+        proposal = self._proposals.next()
+        self.progress.planned = self._proposals.planned
+        if proposal is not None:
+            self._write_spec(proposal)
+        return proposal
+
+    @property
+    def waits(self) -> bool:
+        """Whether there may be a next trial once those that run have ended, though there is none now."""
+        return self._proposals.waits
+
+    def started(self, proposal: Proposal) -> None:
+        """Note that a trial runs, or runs again where its worker was lost."""
+        self._running.setdefault(proposal.trial, _Running(proposal)).begin()
+        self._ledger.start_trial(proposal.trial, self._session)
+        self.progress.started(proposal)
+
+    def timed(self, trial: int, latency: Mapping[str, Any]) -> bool:
+        """Note a trial's latency, a row of `latencies`; give whether it may train. If not, it is no trial any more."""
+        reason = self._proposals.timed(trial, latency)
+        if reason is not None:
+            del self._running[trial]
+            self.progress.refused(trial, reason)
+        return reason is None
+
+    def reported(self, trial: int, metrics: Mapping[str, Any]) -> bool:
+        """Note an epoch; give whether the trial is to go on."""
+        running, epoch = self._running[trial], metrics["epoch"]
+        self._ledger.add_epoch(trial, epoch, metrics, seconds=running.seconds)
+        self.progress.reported(trial, metrics)
+        is_retold, running.epoch = epoch < running.epoch, max(epoch, running.epoch)
+        if not self._proposals.is_searched(trial):  # a finalist's result that was stopped early would not be a fair one
+            return True
+        # A trial that has later epochs went on from here; one that has none may have been killed before it was stopped.
+        return not self._judge.note(trial, epoch, metrics) or is_retold or self._judge.goes_on(trial, epoch)
+
+    def ended(self, trial: int, outcome: Outcome) -> None:
+        """Note how a trial has ended. One that lacks an objective's value has failed.
+
+        Raises UserError where it could not write: it is no failure, and goes on once there is room.
+        """
+        if outcome.kind == DISK_FULL:
+            raise UserError(
+                f"{self.folder.trial(trial)}: {outcome.message}; what was finished is kept, the same command goes on"
+            )
+        outcome = self._checked(trial, outcome)
+        seconds = self._running.pop(trial).seconds
+        if outcome.state == "complete":
+            self._ledger.complete(trial, outcome.metrics, seconds=seconds, device=outcome.device)
+        else:
+            self._ledger.end_trial(
+                trial,
+                outcome.state,
+                kind=outcome.kind,
+                message=outcome.message,
+                seconds=seconds,
+                device=outcome.device,
+            )
+        self._proposals.result(trial, outcome.state, outcome.metrics)
+        self.progress.ended(trial, outcome)
+
+    def lost(self, trial: int, reason: str | None = None) -> None:
+        """Note that a trial's worker was lost, maybe before it started, and that it will be started again."""
+        if trial in self._running:
+            self._running[trial].pause()
+        what = f"trial {trial:>3} has lost its worker" + (f" ({reason})" if reason else "")
+        self.progress.say(f"{what}; it is started again from its last checkpoint")
+
+    def overdue(self) -> list[int]:
+        """Give the trials that are past their time."""
+        limit = self._proposals.study.trial_seconds
+        if limit is None:
+            return []
+        return [trial for trial, running in self._running.items() if running.since > limit + GRACE]
+
+    def tick(self) -> None:
+        """Give the screen its turn; to be called several times a second where that is possible."""
+        self.progress.tick()
+
+    def _checked(self, trial: int, outcome: Outcome) -> Outcome:
+        if outcome.state != "complete":
+            return outcome
+        values = zip(self._proposals.study.objectives, self._proposals.values(trial, outcome.metrics), strict=True)
+        for name, value in values:
+            if name not in outcome.metrics and value is None:
+                message = f"the objective gave no {name}"
+                return Outcome(state="failed", kind="error", message=message, device=outcome.device)
+            if value is None or not math.isfinite(value):
+                message = f"{name} is {value} at the end"
+                return Outcome(state="failed", kind="diverged", message=message, device=outcome.device)
+        return outcome
+
+    def _write_spec(self, proposal: Proposal) -> None:
+        path = self.folder.specs / f"{proposal.spec.digest}.json"
+        if not path.exists():
+            write_whole(path, proposal.spec.to_json())
+
+
+class _Running:
+    """A trial's seconds over all its sessions, and the last epoch that the ledger has of it."""
+
+    def __init__(self, proposal: Proposal) -> None:
+        self._start = time.monotonic() - proposal.seconds
+        self.epoch = proposal.epochs_done
+
+    def begin(self) -> None:
+        """Note a start, the first or after a lost worker."""
+        self._begun = time.monotonic()
+
+    def pause(self) -> None:
+        """Note that it waits for its next start."""
+        self._begun = math.inf
+
+    @property
+    def since(self) -> float:
+        """The seconds since the last start; minus infinity while it waits for the next."""
+        return time.monotonic() - self._begun
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._start, 3)

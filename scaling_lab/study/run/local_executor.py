@@ -1,0 +1,98 @@
+"""Trials one after the other in this very process: for debugging, and for machines without Ray. It imports no ray.
+
+A trial past its time is ended by an exception in the middle of it. That reaches every loop of Python's, but no call of C
+code that does not come back: Ray's workers can be killed, this process cannot. Nor can it outlive what kills it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from scaling_lab.errors import UserError
+from scaling_lab.study.run.bookkeeper import Bookkeeper
+from scaling_lab.study.run.time_limit import not_now, raising
+from scaling_lab.study.run.trial import (
+    LOST_WORKER_RETRIES,
+    MeasureLatency,
+    Objective,
+    Outcome,
+    Refused,
+    Stopped,
+    run_trial,
+)
+from scaling_lab.study.search.proposal import Proposal
+
+
+def run_locally(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    *,
+    measure: MeasureLatency,
+    gpus_per_trial: float = 0,
+    trial_seconds: float | None = None,
+) -> None:
+    """Run all that the bookkeeper proposes; `measure` gives latencies where they are wanted.
+
+    KeyboardInterrupt passes, in the middle of a trial.
+    """
+    if gpus_per_trial > 0:
+        _check_gpu(gpus_per_trial)
+    if trial_seconds is not None and threading.current_thread() is not threading.main_thread():
+        raise UserError("trial_seconds needs Ray, or the local executor in a program's main thread")
+    while (proposal := bookkeeper.next()) is not None:
+        _run(bookkeeper, objective, measure, proposal, trial_seconds)
+
+
+def _run(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    measure: MeasureLatency,
+    proposal: Proposal,
+    trial_seconds: float | None,
+) -> None:
+    def report(metrics: Mapping[str, Any]) -> None:
+        with not_now():
+            goes_on = bookkeeper.reported(proposal.trial, metrics)
+        if not goes_on:
+            raise Stopped
+
+    def time() -> None:
+        for row in measure([proposal.spec]):
+            with not_now():
+                goes_on = bookkeeper.timed(proposal.trial, row)
+            if not goes_on:
+                raise Refused
+
+    def run() -> Outcome:
+        bookkeeper.started(proposal)
+        bookkeeper.tick()  # nothing else is said before the first epoch has ended
+        return run_trial(
+            objective,
+            spec=proposal.spec,
+            seed=proposal.seed,
+            folder=bookkeeper.folder.trial(proposal.trial),
+            report=report,
+            before=time if proposal.is_timed else None,
+            limit=lambda folder: raising(trial_seconds),
+        )
+
+    outcome = run()
+    for _ in range(LOST_WORKER_RETRIES):
+        if outcome.kind != "lost_worker":
+            break
+        bookkeeper.lost(proposal.trial, outcome.message)
+        outcome = run()
+    if outcome.state != "refused":
+        bookkeeper.ended(proposal.trial, outcome)
+
+
+def _check_gpu(gpus_per_trial: float) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"gpus_per_trial is {gpus_per_trial:g}, but torch sees no GPU on this machine; "
+            "set gpus_per_trial=0 in the study, or install a driver and a torch that fit the GPU"
+        )

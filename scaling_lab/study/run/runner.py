@@ -1,0 +1,341 @@
+"""Running a study from start to end: the folder, the ledger, the executor, and a clean stop. It trains nothing itself.
+
+The same call continues a run that was stopped or killed: the ledger says what is done, and only the rest is run.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count as count_from
+from pathlib import Path
+from typing import TextIO
+
+from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError, write_whole
+from scaling_lab.runs.lock import WriterLock
+from scaling_lab.runs.reader import RunFolder
+from scaling_lab.signals import interruptible, undisturbed
+from scaling_lab.study.ledger.database import Ledger, TrialRow
+from scaling_lab.study.ledger.provenance import provenance
+from scaling_lab.study.ledger.samples import write_samples
+from scaling_lab.study.run.bookkeeper import Bookkeeper
+from scaling_lab.study.run.job import Job, check_objectives, check_same_protocol, make_folder, prepare
+from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
+from scaling_lab.study.run.progress import Progress, by_kind, counted
+from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, run_with_ray
+from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
+from scaling_lab.study.search.costs import Count
+from scaling_lab.study.search.proposals import Proposals
+from scaling_lab.study.space.loading import StudyFile
+from scaling_lab.study.study import Study
+
+EXECUTORS = ("ray", "local")
+
+# Failures of the machine, or of a limit: such a trial goes on from its checkpoint, with its time anew. After the others
+# its code or data will have been mended, or its training would fail again: it starts anew.
+MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
+
+
+def run_study(
+    study: Study | StudyFile | str | Path,
+    *,
+    out: str | Path | None = None,
+    executor: str = "ray",
+    form: str | None = None,
+    data: str | None = None,
+    sampler: str | None = None,
+    address: str | None = None,
+    cpus: int | None = None,
+    retry_failed: bool = False,
+    objective: Objective | None = None,
+    count: Count | None = None,
+    latency: MeasureLatency | None = None,
+    measure_latency: MeasureLatency | None = None,
+    check: Callable[[Path], None] | None = None,
+    stream: TextIO | None = sys.stdout,
+) -> Path:
+    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>][-<sampler>].
+
+    `data`, "shapes" or "coco:DIR", and `sampler` stand in for the study's own; `address` is a Ray cluster's, `cpus` how many of
+    this machine's to use; `retry_failed` runs failed trials again; `objective`, `count` and `latency` stand in for training,
+    counting and timing; `measure_latency` times at the end what is complete and was not timed before; `check` is called with
+    the folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
+    SIGTERM, comes after a clean stop: the same call continues.
+    """
+    if executor not in EXECUTORS:
+        raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
+    check_choices(executor=executor, address=address, cpus=cpus)
+    job = prepare(study, out=out, form=form, data=data, sampler=sampler)
+    if objective is None:
+        check_objectives(job.study)
+    folder = make_folder(job.folder)
+    lock = WriterLock(folder.lock)
+    try:
+        run = _Run(job, folder, lock, stream=stream, executor=executor)
+        with run.closing():
+            chosen = objective or training_objective(job.study)
+            if run.start(count=count, check=check, retry_failed=retry_failed):
+                run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
+            if measure_latency is not None:
+                run.measure_latencies(measure_latency)
+    except BrokenPipeError:  # nobody reads what we say
+        raise
+    except sqlite3.IntegrityError:  # a mistake of our own
+        raise
+    except (sqlite3.DatabaseError, OSError, WriteError) as error:
+        raise UserError(f"{folder.path}: {error}; what was finished is kept, the same command goes on") from error
+    finally:
+        lock.release()
+    return folder.path
+
+
+class _Run:
+    """One session of a run."""
+
+    def __init__(self, job: Job, folder: RunFolder, lock: WriterLock, *, stream: TextIO | None, executor: str) -> None:
+        self.job, self.folder, self.executor = job, folder, executor
+        self.mark = make_mark()
+        self.stream = stream
+        self.progress: Progress | None = None
+        if is_mark(lock.previous.get("mark")):  # the last driver did not end by itself
+            clean_up(lock.previous["mark"], patience=0)
+        lock.write({"mark": self.mark})
+        self.ledger = Ledger(folder.ledger)
+        self.session: int | None = None
+
+    def say(self, text: str) -> None:
+        """Write a line for people."""
+        if self.progress is not None:
+            self.progress.say(text)
+        elif self.stream is not None:
+            print(text, file=self.stream, flush=True)
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Leave a ledger that can be continued, however the session ends."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            with undisturbed():
+                self.ledger.requeue_running()
+                states = Counter(row.state for row in self.ledger.trials())
+                ended = counted(sum(states.values()) - states["planned"], "trial")
+                self.say(f"stopped with {ended} ended; the same command continues")
+            raise
+        finally:
+            with undisturbed():
+                self.ledger.requeue_running()
+                if self.session is not None:
+                    self.ledger.end_session(self.session)
+                self.ledger.close()
+
+    def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
+        """Write down what is to be run; give whether there is anything."""
+        job = self.job
+        check_same_protocol(self.ledger.meta(), job, self.folder)
+        self.say(f"study:  {job.name}" + (f" (form {job.form})" if job.form else ""))
+        self.say(f"data:   {job.study.data.describe()}\nfolder: {self.folder.path}")
+        self.ledger.requeue_running()
+        if retry_failed:
+            self._retry_failed()
+        self.ledger.write_meta({**self.job.meta(), "planned_trials": self.job.study.trials})
+        if check is not None:
+            check(self.folder.path)
+        self.proposals = Proposals(
+            self.job.study,
+            self.ledger,
+            name=self.job.name,
+            protocol=self.job.protocol,
+            count=count,
+            latencies=self.ledger.latencies(threads=0 if job.study.gpus_per_trial else _threads(job.study)),
+            journal=self.folder.journal,
+            say=self.say,
+        )
+        self._restore_specs()
+        first = self.proposals.next()
+        self.ledger.write_meta({**self.job.meta(), "planned_trials": self.proposals.planned})
+        if first is None:
+            self._say_done()
+            return False
+        self.proposals.put_back(first)
+        ended = sum(row.state != "planned" for row in self.ledger.trials())
+        self.say(f"trials: {self.proposals.planned}" + (f", {ended} of them done" if ended else ""))
+        self._write_provenance()
+        write_samples(self.job.study.data, self.folder)
+        return True
+
+    def execute(self, objective: Objective, measure: MeasureLatency, *, address: str | None, cpus: int | None) -> None:
+        """Run all trials that are to be run."""
+        assert self.session is not None
+        study = self.job.study
+        rows = self.ledger.trials()
+        self.say(f"{self._where(address, cpus)}; Ctrl-C stops cleanly, and the same command continues")
+        progress = Progress(
+            self.stream,
+            planned=self.proposals.planned,
+            states=Counter(row.state for row in rows),
+            kinds=_kinds(rows),
+        )
+        bookkeeper = Bookkeeper(
+            folder=self.folder,
+            ledger=self.ledger,
+            proposals=self.proposals,
+            progress=progress,
+            session=self.session,
+        )
+        self.progress = progress
+        try:
+            with interruptible(self.say, at_once=self.executor == "local") as is_interrupted:
+                if self.executor == "local":
+                    from scaling_lab.study.run.local_executor import run_locally
+
+                    run_locally(
+                        bookkeeper,
+                        objective,
+                        measure=measure,
+                        gpus_per_trial=study.gpus_per_trial,
+                        trial_seconds=study.trial_seconds,
+                    )
+                else:
+                    resources = Resources(
+                        cpus_per_trial=study.cpus_per_trial,
+                        gpus_per_trial=study.gpus_per_trial,
+                        workers_per_trial=study.workers_per_trial,
+                        cpus=cpus,
+                        address=address,
+                    )
+                    run_with_ray(
+                        bookkeeper,
+                        objective,
+                        resources=resources,
+                        measure=measure,
+                        trial_seconds=study.trial_seconds,
+                        mark=self.mark,
+                        is_interrupted=is_interrupted,
+                    )
+        finally:
+            progress.close()
+            self.progress = None
+        self.ledger.write_meta({**self.job.meta(), "planned_trials": self.proposals.planned})
+        self._say_done()
+
+    def measure_latencies(self, measure: MeasureLatency) -> None:
+        """Measure the architectures of complete trials that have no latency yet."""
+        measured = {architecture for architecture, _ in self.ledger.measured()}
+        architectures = self.ledger.architectures()
+        complete = {row.architecture for row in self.ledger.trials() if row.state == "complete"}
+        missing = [architectures[digest].spec for digest in architectures if digest in complete - measured]
+        if missing:
+            self.say(f"measuring the latency of {counted(len(missing), 'architecture')}")
+            for row in measure(missing):
+                self.ledger.add_latency(row)
+
+    def _say_done(self) -> None:
+        rows = self.ledger.trials()
+        kinds = _kinds(rows)
+        stopped = [row for row in rows if row.state == "stopped"]
+        if not rows:
+            words = self._nothing()
+        elif len(rows) == 1:
+            words = "the only trial " + ("failed; --retry-failed runs it again" if kinds else "is done")
+        else:
+            words = f"all {len(rows)} trials are done"
+            if stopped:
+                saved = sum(row.epochs - row.epochs_done for row in stopped)
+                words += f", {len(stopped)} of them stopped early ({saved} of {sum(row.epochs for row in rows)} epochs saved)"
+            if kinds:
+                words += f", {kinds.total()} of them failed ({by_kind(kinds)}); --retry-failed runs those again"
+        self.say(words)
+
+    def _nothing(self) -> str:
+        """Say why a study has no trial."""
+        refused = [costs for _, costs in self.ledger.rejections()]
+        if not refused:
+            return "no trial: the search space has no point"
+        least = [
+            f"the least {name} is {min(known):.3g}, the limit {limit:g}"
+            for name, limit in self.job.study.limits.items()
+            if (known := [costs[name] for costs in refused if name in costs])
+        ]
+        return f"no trial: the limits refuse all of {counted(len(refused), 'point')}; {', '.join(least)}"
+
+    def _where(self, address: str | None, cpus: int | None) -> str:
+        if self.executor == "local":
+            return "running in this process, one trial at a time"
+        if address is not None:
+            return f"connecting to Ray at {address}"
+        return f"starting Ray on {counted(cpus or cores(), 'core')}"
+
+    def _retry_failed(self) -> None:
+        failed = [row for row in self.ledger.trials() if row.state == "failed"]
+        anew = [row.id for row in failed if row.failure_kind not in MACHINES_FAULT]
+        for trial in anew:
+            _set_aside(self.folder.trial(trial))
+        self.ledger.requeue_failed(anew=anew)
+        if failed:
+            self.say(f"{counted(len(failed), 'failed trial')} to be run again")
+
+    def _restore_specs(self) -> None:
+        """Write the files of specs that were lost or damaged anew: the ledger has all of them."""
+        for digest, text in self.ledger.spec_texts().items():
+            path = self.folder.specs / f"{digest}.json"
+            if not path.is_file() or path.read_bytes() != text.encode():
+                write_whole(path, text)
+
+    def _write_provenance(self) -> None:
+        values = provenance()
+        self.session = self.ledger.start_session(executor=self.executor, provenance=values)
+        job = self.job
+        whole = {
+            **values,
+            "study": job.name,
+            "form": job.form,
+            "session": self.session,
+            "executor": self.executor,
+            "seeds": list(job.study.seeds),
+            "data": job.study.data.to_dict(),
+            "data_digest": job.data_digest,
+            "recipe": job.study.recipe.to_dict(),
+            "protocol": job.protocol,
+        }
+        write_whole(self.folder.provenance, json.dumps(whole, indent=1) + "\n")
+
+
+def _kinds(rows: Iterable[TrialRow]) -> Counter[str]:
+    return Counter(row.failure_kind for row in rows if row.failure_kind is not None)
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep what a failed trial left, its error.txt above all, in a folder beside its own."""
+    if folder.exists():
+        names = (folder.with_name(f"{folder.name}.failed-{number}") for number in count_from(1))
+        folder.rename(next(name for name in names if not name.exists()))
+
+
+def training_objective(study: Study) -> Training:
+    """Give the objective that trains as a study says."""
+    return Training(
+        data=study.data.to_dict(),
+        recipe=study.recipe.to_dict(),
+        device=_device(study),
+        threads=_threads(study),
+        workers=study.workers_per_trial,
+    )
+
+
+def trial_latency(study: Study) -> Latency:
+    """Give what times detectors as a study's trials run: on their device, with their threads."""
+    return Latency(device=_device(study), threads=_threads(study))
+
+
+def _device(study: Study) -> str:
+    return "cuda" if study.gpus_per_trial > 0 else "cpu"
+
+
+def _threads(study: Study) -> int:
+    return max(1, int(study.cpus_per_trial / study.workers_per_trial))

@@ -1,0 +1,153 @@
+"""One trial that several workers train: actors in the trial's own placement group, which are gone before it ends.
+
+    tune.report  <-  run_with_workers, in Tune's own actor  <-  worker 0: run_trial(objective)
+                                                            <-  worker 1 ...: the same, told to be silent
+
+The head trains nothing, so that it sees at once what ends a worker, while the others wait for that one, on GPUs for ever.
+Importing this imports ray.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.study.run.trial import Objective, Outcome, Stopped, device_name, run_trial
+
+# Run, wait for the next report, and be told to go on, at once.
+_CALLS_AT_ONCE = 3
+
+
+def run_with_workers(
+    objective: Objective,
+    *,
+    spec: DetectorSpec,
+    seed: int,
+    folder: Path,
+    report: Callable[[dict[str, Any], str], None],
+    **options: Any,
+) -> Outcome:
+    """Run one trial to its end as `run_trial` does, in a worker for each bundle of the trial's placement group.
+
+    `report` gets worker 0's device, too; `options` are `run_trial`'s further ones.
+    Raises Ray's error where a worker is lost: Tune then starts the trial again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for meeting in folder.glob("meeting-*"):  # of a head that was killed
+        meeting.unlink()
+    # A new name each time: workers of an earlier start may not have ended.
+    meeting = folder / f"meeting-{secrets.token_hex(4)}"
+    workers = _start()
+    try:
+        places = ray.get([worker.place.remote() for worker in workers])
+        on_one_node = len({node for node, _ in places}) == 1
+        runs = []
+        for rank, (worker, (_, address)) in enumerate(zip(workers, places, strict=True)):
+            member = _Member(rank, len(workers), meeting, "127.0.0.1" if on_one_node else address)
+            runs.append(worker.run.remote(objective, member, spec=spec, seed=seed, folder=folder, **options))
+        return _follow(workers[0], runs, report)
+    except Stopped:
+        return Outcome(state="stopped")
+    finally:
+        for worker in workers:
+            ray.kill(worker)
+        meeting.unlink(missing_ok=True)
+
+
+def _start() -> list[Any]:
+    group = ray.util.get_current_placement_group()
+    return [
+        _Worker.options(  # type: ignore[attr-defined]
+            num_cpus=bundle.get("CPU", 0),
+            num_gpus=bundle.get("GPU", 0),
+            max_concurrency=_CALLS_AT_ONCE,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=place),
+        ).remote()
+        for place, bundle in enumerate(group.bundle_specs)
+    ]
+
+
+def _follow(main: Any, runs: list[Any], report: Callable[[dict[str, Any], str], None]) -> Outcome:
+    """Pass worker 0's reports on until all have ended, or one has failed; give worker 0's outcome, or that failure."""
+    of_main, left = runs[0], list(runs)
+    outcomes: dict[Any, Outcome] = {}
+    told = main.next_report.remote()
+    while left:
+        (done,), _ = ray.wait([told, *left])
+        if done == told:
+            report(*ray.get(told))
+            main.go_on.remote()
+            told = main.next_report.remote()
+            continue
+        left.remove(done)
+        outcomes[done] = ray.get(done)
+        if outcomes[done].state != "complete":
+            return outcomes[done]
+    return outcomes[of_main]
+
+
+def _say_nothing(_: dict[str, Any]) -> None:
+    """Be the report of a worker that is not to report."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A worker's place in the group."""
+
+    rank: int
+    size: int
+    meeting: Path
+    address: str
+
+
+@ray.remote(max_restarts=0)
+class _Worker:
+    """A worker. It never leaves its group: the others would fail for that, before the head has heard why."""
+
+    def __init__(self) -> None:
+        self._reports: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
+        self._may_go_on = threading.Semaphore(0)
+
+    def place(self) -> tuple[str, str]:
+        """Give the node, and its address."""
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+    def run(
+        self, objective: Objective, member: _Member, *, spec: DetectorSpec, seed: int, folder: Path, **options: Any
+    ) -> Outcome:
+        """Run the objective. Only worker 0 reports; what the others have to say of an error goes to folders of their own."""
+        from scaling_lab.training.joining import join
+
+        has_gpu = bool(ray.get_gpu_ids())
+
+        def join_and_run(spec: DetectorSpec, seed: int, _: Path, report: Any) -> Any:
+            device = "cuda:0" if has_gpu else "cpu"
+            join(member.rank, member.size, meeting=member.meeting, device=device, address=member.address)
+            return objective(spec, seed, folder, report)
+
+        own, report = (folder, self._report) if member.rank == 0 else (folder / f"worker-{member.rank}", _say_nothing)
+        outcome = run_trial(join_and_run, spec=spec, seed=seed, folder=own, report=report, **options)
+        if member.rank and not any(own.iterdir()):
+            own.rmdir()
+        return outcome
+
+    def _report(self, metrics: dict[str, Any]) -> None:
+        self._reports.put((metrics, device_name()))
+        self._may_go_on.acquire()
+
+    def next_report(self) -> tuple[dict[str, Any], str]:
+        """Wait for worker 0's next report; it goes no further until `go_on`."""
+        return self._reports.get()
+
+    def go_on(self) -> None:
+        """Let worker 0 go on after its report."""
+        self._may_go_on.release()

@@ -1,0 +1,344 @@
+"""Ray Tune's loop between the bookkeeper and the workers, on a Ray that runs already. It keeps no state of its own.
+
+    bookkeeper.next   ->  _Proposed  ->  Tune  ->  a worker: run_trial(objective)
+    bookkeeper.ended  <-  _Events    <-  Tune  <-  tune.report
+                          _Decisions ->  Tune  ->  whoever is to stop
+
+Importing this imports ray; ray_executor.py does so when the environment is set.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.readers import LostReader
+from scaling_lab.study.run.bookkeeper import Bookkeeper
+from scaling_lab.study.run.time_limit import past, traced
+from scaling_lab.study.run.trial import (
+    LOST_WORKER_RETRIES,
+    MeasureLatency,
+    Objective,
+    Outcome,
+    Stopped,
+    device_name,
+    run_trial,
+)
+from scaling_lab.study.search.proposal import Proposal
+
+# A worker that is stopped has so long to put its trial away. Tune's own two seconds are short for a trial that ends its
+# loaders' processes, and the next trial, which waits for the worker, would be lost without a word.
+_SECONDS_TO_END = 600
+
+# Tune keeps every trial that it has had, 50 kB each, and looks through all of them again and again. So one run of Tune has
+# no more trials than this, or than so many for each that runs at once: at its end all wait for the last.
+_MOST_TRIALS, _TRIALS_A_PLACE = 1000, 20
+# After an error on a GPU every later call may fail, and memory may stay taken. Our own code raises the other kinds.
+DAMAGING = ("error", "out_of_memory")
+
+
+def run_on_tune(
+    bookkeeper: Bookkeeper,
+    objective: Objective,
+    *,
+    name: str,
+    worker: Mapping[str, float],
+    workers: int,
+    at_once: int,
+    measure: MeasureLatency,
+    trial_seconds: float | None,
+    storage: Path,
+    is_interrupted: Callable[[], bool],
+) -> None:
+    """Run all that the bookkeeper proposes, `at_once` trials at a time, each by `workers` with the CPU and GPU of `worker`,
+    and none for longer than `trial_seconds`.
+
+    `measure` gives latencies where they are wanted.
+
+    A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with
+    trials still running: Ray is to be stopped then.
+    """
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
+    # Several workers have a head without resources before them, and go with their trial: the group that they are in cannot
+    # be left by one that is killed in the middle of a step.
+    bundles = [dict(worker)] if workers == 1 else [{}, *([dict(worker)] * workers)]
+    trainable = tune.with_resources(
+        _make_trainable(objective, measure, name, workers), tune.PlacementGroupFactory(bundles)
+    )
+    first: Proposal | None = None
+    for run in itertools.count():
+        proposed = _Proposed(bookkeeper, at_once, trial_seconds, first=first)
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=proposed,
+                scheduler=_Decisions(bookkeeper, proposed),
+                num_samples=-1,
+                reuse_actors=workers == 1,
+            ),
+            run_config=tune.RunConfig(
+                name=f"tune{run}",
+                storage_path=str(storage),
+                verbose=0,
+                callbacks=[_Events(bookkeeper, proposed, is_interrupted)],
+                failure_config=tune.FailureConfig(max_failures=LOST_WORKER_RETRIES),
+            ),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                tuner.fit()
+            except _Leave as leave:
+                raise leave.cause from None
+        first = proposed.left_over
+        if first is None:
+            return
+        del tuner
+        gc.collect()  # Tune's objects know each other
+
+
+def _make_trainable(
+    objective: Objective, measure: MeasureLatency, name: str, workers: int
+) -> Callable[[dict[str, Any]], None]:
+    """Wrap the objective for a worker, which runs further trials unless one has failed and may have damaged it."""
+
+    def trial(config: dict[str, Any]) -> None:
+        os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(_SECONDS_TO_END)
+
+        def tell(event: dict[str, Any]) -> None:
+            try:
+                tune.report({"event": json.dumps(event)})
+            except SystemExit:  # how Tune stops a trial
+                raise Stopped from None
+
+        def time() -> None:
+            for row in measure([spec]):
+                tell({"latency": dict(row)})
+
+        spec = DetectorSpec.from_dict(config["spec"])
+
+        def report(metrics: dict[str, Any], device: str | None = None) -> None:
+            tell({"epoch": metrics, "device": device or device_name()})
+
+        outcome = _runner(workers)(
+            objective,
+            spec=spec,
+            seed=config["seed"],
+            folder=Path(config["folder"]),
+            report=report,
+            before=time if config["is_timed"] else None,
+            limit=partial(traced, seconds=config["seconds"]),
+        )
+        if outcome.state == "stopped":
+            # Tune asked for it and waits for this thread to end; another report would wait for Tune, and for ever.
+            raise SystemExit(0)
+        if outcome.kind == "lost_worker":
+            raise LostReader(outcome.message)  # as if this worker were lost: Tune starts the trial again
+        # As text: Tune keeps statistics of every number that it is told.
+        tune.report({"event": json.dumps({"outcome": outcome.to_dict()})})
+        if outcome.kind in DAMAGING:
+            raise RuntimeError(f"this worker is not used again: {outcome.message}")
+
+    trial.__name__ = name
+    return trial
+
+
+def _runner(workers: int) -> Callable[..., Outcome]:
+    if workers == 1:
+        return run_trial
+    from scaling_lab.study.run.trial_workers import run_with_workers
+
+    return run_with_workers
+
+
+class _Proposed(Searcher):  # type: ignore[misc]
+    """Give Tune the bookkeeper's proposals, none before there is room for it: the sampler then knows all results.
+
+    When it has given as many as one run of Tune is to have, `left_over` is the `first` of the next run.
+    """
+
+    def __init__(self, bookkeeper: Bookkeeper, at_once: int, seconds: float | None, *, first: Proposal | None) -> None:
+        super().__init__()
+        self.left_over: Proposal | None = None
+        self._first, self._left = first, max(_MOST_TRIALS, _TRIALS_A_PLACE * at_once)
+        self.running: dict[int, Proposal] = {}
+        self.trials: dict[int, Trial] = {}  # Tune's own, of those that have started
+        self._seconds = seconds
+        self._bookkeeper, self._at_once = bookkeeper, at_once
+
+    def suggest(self, trial_id: str) -> Any:
+        if len(self.running) >= self._at_once:
+            return None
+        with _leaving():
+            proposal = self._first or self._bookkeeper.next()
+        if proposal is None:
+            return None if self._bookkeeper.waits else Searcher.FINISHED
+        if self._left == 0:
+            self.left_over = proposal
+            return Searcher.FINISHED
+        self.running[proposal.trial] = proposal
+        self._first, self._left = None, self._left - 1
+        return {
+            "trial": proposal.trial,
+            "spec": proposal.spec.to_dict(),
+            "seed": proposal.seed,
+            "seconds": self._seconds,
+            "is_timed": proposal.is_timed,
+            "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
+        }
+
+    def ended(self, trial: int, outcome: Outcome) -> None:
+        """Make room for the next."""
+        del self.running[trial]
+        self.trials.pop(trial, None)
+        self._bookkeeper.ended(trial, outcome)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Do nothing: the events have said it."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the ledger has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refuse: the ledger is what is read back."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> Any:
+        return str, ()  # Tune pickles it for a restore that never comes
+
+
+class _Decisions(FIFOScheduler):  # type: ignore[misc]
+    """Tell the bookkeeper what Tune hears from its workers, and Tune who is to stop: only a scheduler is asked for that."""
+
+    def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed) -> None:
+        super().__init__()
+        self._bookkeeper, self._proposed = bookkeeper, proposed
+
+    def on_trial_result(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        event = json.loads(result["event"])
+        with _leaving():
+            if trial.config["trial"] not in self._proposed.running:  # its time was up before this was heard
+                return str(TrialScheduler.CONTINUE)
+            if "outcome" in event:
+                return self._end(trial, Outcome(**event["outcome"]))
+            if "latency" in event:
+                return self._time(trial, event["latency"])
+            if self._bookkeeper.reported(trial.config["trial"], event["epoch"]):
+                return str(TrialScheduler.CONTINUE)
+            self._end(trial, Outcome(state="stopped", device=event["device"]))
+            return str(TrialScheduler.STOP)
+
+    def _time(self, trial: Trial, latency: Mapping[str, Any]) -> str:
+        if self._bookkeeper.timed(trial.config["trial"], latency):
+            return str(TrialScheduler.CONTINUE)
+        trial.max_failures = 0
+        del self._proposed.running[trial.config["trial"]], self._proposed.trials[trial.config["trial"]]
+        return str(TrialScheduler.STOP)
+
+    def _end(self, trial: Trial, outcome: Outcome) -> str:
+        trial.max_failures = 0  # a worker that ends itself is not lost
+        self._proposed.ended(trial.config["trial"], outcome)
+        return str(TrialScheduler.CONTINUE)
+
+    def __reduce__(self) -> Any:
+        return str, ()
+
+
+class _Events(tune.Callback):  # type: ignore[misc]
+    """Tell the bookkeeper which workers start and which are lost, and give it its turns."""
+
+    def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed, is_interrupted: Callable[[], bool]) -> None:
+        self._bookkeeper, self._proposed, self._is_interrupted = bookkeeper, proposed, is_interrupted
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        if self._is_interrupted():
+            raise _Leave(KeyboardInterrupt())
+        with _leaving():
+            self._bookkeeper.tick()
+            for number in self._bookkeeper.overdue():
+                self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        """End a trial past its time with its worker, which may be anywhere in C code."""
+        trial = self._proposed.trials[number]
+        trial.max_failures = 0
+        message = past(trial.config["seconds"])
+        self._proposed.ended(number, Outcome(state="failed", kind="time_limit", message=message))
+        ray.kill(trial.temporary_state.ray_actor)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number = trial.config["trial"]
+        self._proposed.trials[number] = trial
+        with _leaving():
+            self._bookkeeper.started(self._proposed.running[number])
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        with _leaving():
+            self._bookkeeper.lost(trial.config["trial"], _lost_reader(_last_failure(trial)))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        number = trial.config["trial"]
+        with _leaving():
+            if number in self._proposed.running:
+                if number not in self._proposed.trials:  # lost at each start
+                    self._bookkeeper.started(self._proposed.running[number])
+                self._proposed.ended(number, _lost(trial))
+
+    def __reduce__(self) -> Any:
+        return str, ()
+
+
+def _lost(trial: Trial) -> Outcome:
+    """Say how a trial ends whose worker was lost time and again; Ray knows of those that it has killed itself."""
+    times = f"its worker was lost {LOST_WORKER_RETRIES + 1} times"
+    last = _last_failure(trial)
+    if "low on memory" in last:
+        message = f"{times}, the last time because the machine had too little memory left"
+        return Outcome(state="failed", kind="out_of_memory", message=message)
+    reason = _lost_reader(last)
+    message = f"{times}, the last time because {reason}" if reason else f"{times}; was it killed for its memory?"
+    return Outcome(state="failed", kind="lost_worker", message=message)
+
+
+def _last_failure(trial: Trial) -> str:
+    """Give what Ray has written about a trial's last failure."""
+    return Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure #")[2]
+
+
+def _lost_reader(failure: str) -> str | None:
+    """Give the message of a lost reader, where that is what a failure was."""
+    return (
+        failure.rpartition(f"{LostReader.__name__}: ")[2].partition("\n")[0] if LostReader.__name__ in failure else None
+    )
+
+
+class _Leave(BaseException):
+    """Carries an error out of Tune's loop past its handlers, which would wait ten minutes for running trials."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self.cause = cause
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        raise _Leave(error) from error

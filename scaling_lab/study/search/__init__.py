@@ -1,0 +1,1 @@
+"""Which trial is next: strategies, limits, the selection of finalists, early stopping."""

@@ -1,0 +1,426 @@
+"""Which trial is next: points of the space within the limits, none of them twice. It starts no trial and needs no ray.
+
+    grid      every point with every seed is planned in the ledger at once, seeds outermost
+    ehvi      points are drawn and counted, and one of them chosen; Optuna only hears of that
+    others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
+    finalists are chosen and planned when all trials of the search have ended
+
+A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told
+what it gave), known with some seeds (its next seed is a trial), or new (the first seed is a trial).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
+from scaling_lab.study.ledger.rows import Rows
+from scaling_lab.study.search.costs import Costs, Count, Unpredictable, predictor
+from scaling_lab.study.search.proposal import Proposal
+from scaling_lab.study.search.sampling import Asked, Sampling, replay
+from scaling_lab.study.search.selection import Finalist, choose_finalists
+from scaling_lab.study.space.baseline import baseline_point
+from scaling_lab.study.space.enumeration import enumerate_space
+from scaling_lab.study.space.loading import MOST_NAMED, point_error
+from scaling_lab.study.study import Study
+from scaling_lab.user_files import is_ours
+
+if TYPE_CHECKING:
+    from scaling_lab.study.search.ehvi import Ehvi
+
+# So many points in a row without a new trial mean that the space has no more, or that finding one takes for ever.
+MOST_FUTILE = 200
+
+_TOLD = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+class Proposals:
+    """Propose the trials of a study, and pass on to Optuna how they ended. Raises UserError where the space fails."""
+
+    def __init__(
+        self,
+        study: Study,
+        ledger: Ledger,
+        *,
+        name: str,
+        protocol: str,
+        count: Count | None = None,
+        latencies: Mapping[str, float] | None = None,
+        journal: Path | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.study, self._ledger, self.protocol, self._say = study, ledger, protocol, say
+        self._name = name
+        self._costs = Costs(
+            limits=study.limits,
+            num_classes=len(study.data.class_names),
+            count=count,
+            predict=predictor(study),
+            known=ledger.architectures(),
+        )
+        for digest, latency in (latencies or {}).items():
+            self._costs.time(digest, latency)
+        self._too_slow = 0  # so many trials in a row had a latency above its limit
+        self._rows = Rows(ledger, protocol=protocol, epochs=study.recipe.epochs)
+        self._finalists_are_chosen = study.finalists is None
+        self._check_fresh()
+        self._asked: dict[int, Asked] = {}
+        self._sampling = Sampling(study, journal=journal, name=name, past=len(self._rows))
+        self._tell_the_past()
+        if study.sampler == "grid":
+            self._plan_grid()
+        self._ehvi = self._make_ehvi() if study.sampler == "ehvi" else None
+        self._waiting = self._planned_trials(is_search=True)
+        self._exhausted = self._has_passed_over = False
+
+    @property
+    def planned(self) -> int:
+        """How many trials there are to be in the end, as far as is known now."""
+        searched, finals = self._rows.searched, len(self._rows) - self._rows.searched
+        if self.study.trials is not None and self.study.sampler != "grid" and not self._exhausted:
+            searched = max(self.study.trials, searched)
+        if self.study.finalists is not None and not self._finalists_are_chosen:
+            finals = max(self.study.finalists.trials, finals)
+        return searched + finals
+
+    @property
+    def waits(self) -> bool:
+        """Whether finalists are to be chosen: where `next` gives None, when the trials that run have ended."""
+        return not self._finalists_are_chosen
+
+    @property
+    def sampling(self) -> Sampling:
+        """Optuna's side."""
+        return self._sampling
+
+    def architecture(self, trial: int) -> Architecture:
+        """Give a trial's architecture."""
+        return self._costs[self._rows[trial].architecture]
+
+    def is_searched(self, trial: int) -> bool:
+        """Say whether a trial is one of the search, and no finalist's."""
+        return self._rows[trial].role == "search"
+
+    def next(self) -> Proposal | None:
+        """Give the next trial, or None where the study has enough or nothing new can be found, for now if it `waits`."""
+        proposal = self._waiting.popleft() if self._waiting else self._search()
+        if proposal is None and self.waits and not self._rows.is_searching():
+            self._plan_finalists()
+            proposal = self._waiting.popleft() if self._waiting else None
+        if proposal is not None and proposal.trial not in self._asked:
+            self._tell_started(self._rows[proposal.trial])
+        if proposal is not None and self.study.is_timed:
+            return dataclasses.replace(proposal, is_timed=self.architecture(proposal.trial).latency_ms is None)
+        return proposal
+
+    def put_back(self, proposal: Proposal) -> None:
+        """Have a proposal given out again as the next."""
+        self._waiting.appendleft(proposal)
+
+    def values(self, trial: int, metrics: Mapping[str, Any]) -> list[Any]:
+        """Give the objectives' values of a trial; None where there is none."""
+        known = {**metrics, **self.architecture(trial).costs}
+        return [known.get(name) for name in self.study.objectives]
+
+    def result(self, trial: int, state: str, metrics: Mapping[str, Any]) -> None:
+        """Note how a trial has ended, and tell Optuna."""
+        self._rows.end(trial, state, metrics)
+        asked = self._asked.pop(trial, None)
+        if asked is None:
+            return
+        if state == "complete":
+            self._sampling.complete(asked, self.values(trial, metrics))
+        elif state == "stopped":
+            self._sampling.prune(asked)
+        else:
+            self._sampling.fail(asked)
+
+    def timed(self, trial: int, latency: Mapping[str, Any]) -> str | None:
+        """Note the latency of a trial's architecture, a row of `latencies`; give why a limit refuses the trial, if one does.
+
+        It is a rejection then, and no trial any more; nor are those of the same architecture that wait.
+        """
+        row = self._rows[trial]
+        if self._costs[row.architecture].latency_ms is None:
+            self._ledger.add_latency(latency)
+        architecture = self._costs.time(row.architecture, latency["median_ms"])
+        if trial in self._asked:
+            self._sampling.constrain(
+                self._asked[trial], self._costs.excess({"latency_ms": architecture.costs["latency_ms"]})
+            )
+        # A limit that came later loses no epoch, and the baseline is trained whatever it costs.
+        reason = self._costs.refusal(architecture.costs) if row.role == "search" and row.epochs_done == 0 else None
+        if reason is None:
+            self._too_slow = 0
+            return None
+        self._too_slow += 1
+        waiting = [
+            each.trial for each in self._waiting if each.spec.digest == row.architecture and not each.epochs_done
+        ]
+        with self._ledger.transaction():
+            self._is_refused(architecture, row.params)
+            self._rows.forget([trial, *waiting])
+        if self._ehvi is not None:
+            self._ehvi.refuse(architecture.digest)
+        self._waiting = deque(each for each in self._waiting if each.trial not in waiting)
+        if trial in self._asked:
+            self._sampling.prune(self._asked.pop(trial))
+        return reason
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def _search(self) -> Proposal | None:
+        if self.study.sampler == "grid" or self.study.trials is None:
+            return None
+        for futile in range(self._too_slow, MOST_FUTILE):
+            if self._rows.searched >= self.study.trials:
+                return None
+            params = None
+            if self._ehvi is not None:
+                with self._ledger.transaction():
+                    params = self._ehvi.choose(self._rows)
+                if params is None:
+                    break
+            try:
+                asked = self._sampling.ask(params, is_retry=futile > 0)
+            except optuna.TrialPruned:
+                continue
+            try:
+                proposal = self._judge(asked)
+            except Unpredictable as error:
+                self._pass_over(asked, error)
+                continue
+            if proposal is not None:
+                return proposal
+        if not self._exhausted:
+            self._exhausted = True
+            points = f"{MOST_FUTILE} points in a row were" if self._ehvi is None else "all points that were drawn are"
+            self._say(
+                f"{points} known already or beyond the limits: "
+                f"the search ends with {self._rows.searched} trials of {self.study.trials}"
+            )
+        return None
+
+    def _make_ehvi(self) -> Ehvi:
+        from scaling_lab.study.search.ehvi import Ehvi  # it needs torch
+
+        refused = self._ledger.refused()
+
+        def within_limits(spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture | None:
+            architecture = self._measure(spec, params)
+            if self._costs.refusal(architecture.costs) is None:
+                return architecture
+            if architecture.digest not in refused:
+                refused.add(architecture.digest)
+                self._is_refused(architecture, params)
+            return None
+
+        return Ehvi(self.study, within_limits, self._costs.__getitem__, seed=self._sampling.seed)
+
+    def _pass_over(self, asked: Asked, error: Unpredictable) -> None:
+        """Leave out a point of which no latency can be predicted; say so once."""
+        self._sampling.describe(asked, rejected=str(error))
+        self._sampling.prune(asked)
+        if not self._has_passed_over:
+            self._has_passed_over = True
+            self._say(f"points beyond the latency model are passed over, as this one: {error}")
+
+    def _judge(self, asked: Asked) -> Proposal | None:
+        architecture = self._measure(asked.spec, asked.params)
+        if self._is_refused(architecture, asked.params):
+            self._sampling.describe(
+                asked,
+                rejected=self._costs.refusal(architecture.costs),
+                architecture=architecture.digest,
+                description=architecture.spec.describe(),
+            )
+            self._sampling.constrain(asked, self._costs.excess(architecture.costs))
+            self._sampling.prune(asked)
+            return None
+        known = self._rows.of(architecture.digest)
+        unused = [seed for seed in self.study.seeds if seed not in known]
+        if not unused:
+            self._tell_known(asked, architecture, list(known.values()))
+            return None
+        row = self._plan(architecture, unused[0], asked.params)
+        self._attach(asked, row)
+        return self._proposal(row)
+
+    def _measure(self, spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture:
+        """Count what a point costs. Raises UserError with study, file and point where its detector cannot be built."""
+        try:
+            return self._costs.measure(spec)
+        except Exception as error:
+            if is_ours(error) and not isinstance(error, UserError):
+                raise
+            kind = Unpredictable if isinstance(error, Unpredictable) else UserError
+            raise kind(f"study {self._name}: {point_error(error, self.study.space, params)}") from None
+
+    def _is_refused(self, architecture: Architecture, params: Mapping[str, Any]) -> bool:
+        reason = self._costs.refusal(architecture.costs)
+        if reason is not None:
+            self._ledger.reject(
+                architecture=architecture.digest, params=params, reason=reason, costs=architecture.costs
+            )
+        return reason is not None
+
+    def _tell_known(self, asked: Asked, architecture: Architecture, rows: list[TrialRow]) -> None:
+        """A point whose every seed is taken: a free look-up, where one has ended. One that was stopped has no value."""
+        self._sampling.describe(asked, known_trials=[row.id for row in rows])
+        self._sampling.constrain(asked, self._costs.excess(architecture.costs))
+        for row in rows:
+            if row.state == "complete":
+                self._sampling.complete(asked, self.values(row.id, row.metrics))
+                return
+        if any(row.state == "stopped" for row in rows):
+            self._sampling.prune(asked)
+        else:
+            self._sampling.fail(asked)
+
+    def _tell_started(self, row: TrialRow) -> None:
+        """A trial of the grid or of an earlier session runs: Optuna hears of it, if its space still has the point."""
+        if self._replay(row) is not None:
+            self._attach(self._sampling.ask(row.params), row)
+
+    def _attach(self, asked: Asked, row: TrialRow) -> None:
+        architecture = self._costs[row.architecture]
+        self._sampling.describe(
+            asked,
+            trial=row.id,
+            architecture=row.architecture,
+            seed=row.seed,
+            role=row.role,
+            description=architecture.spec.describe(),
+        )
+        self._sampling.constrain(asked, self._costs.excess(architecture.costs))
+        self._sampling.started(asked)
+        self._asked[row.id] = asked
+
+    # --- the ledger --------------------------------------------------------------------------------------------------
+
+    def _plan(self, architecture: Architecture, seed: int, params: dict[str, Any], *, role: str = "search") -> TrialRow:
+        self._costs.keep(architecture)
+        return self._rows.plan(architecture, seed, params, role=role)
+
+    def _plan_grid(self) -> None:
+        """Plan what the grid has and the ledger has not; forget what was planned and the grid has no more."""
+        points: dict[str, tuple[Architecture, dict[str, Any]]] = {}
+        for params, spec in enumerate_space(self.study.space):
+            architecture = self._measure(spec, params)
+            if not self._is_refused(architecture, params):
+                points.setdefault(architecture.digest, (architecture, params))
+        wanted = [(digest, seed) for seed in self.study.seeds for digest in points][: self.study.trials]
+        self._rows.forget_all_but(set(wanted), is_search=True)
+        with self._ledger.transaction():
+            for digest, seed in wanted:
+                if seed not in self._rows.of(digest):
+                    self._plan(points[digest][0], seed, points[digest][1])
+
+    def _planned_trials(self, *, is_search: bool) -> deque[Proposal]:
+        return deque(self._proposal(row) for row in self._rows.planned(is_search=is_search))
+
+    def _proposal(self, row: TrialRow) -> Proposal:
+        architecture = self._costs[row.architecture]
+        return Proposal(
+            trial=row.id,
+            spec=architecture.spec,
+            seed=row.seed,
+            params=row.params,
+            epochs=row.epochs,
+            epochs_done=row.epochs_done,
+            seconds=row.seconds,
+            gmacs=architecture.gmacs,
+        )
+
+    # --- finalists ---------------------------------------------------------------------------------------------------
+
+    def _check_fresh(self) -> None:
+        """Refuse finalists' seeds that the search has used in this run, and the other way round."""
+        if self.study.finalists is not None:
+            trained = (row for row in self._rows if row.state != "planned" or row.epochs_done)
+            self.study.finalists.check_fresh(row.seed for row in trained if row.role == "search")
+        finals = {row.seed for row in self._rows if row.role != "search"}
+        used = [seed for seed in self.study.seeds if seed in finals]
+        if used:
+            raise UserError(
+                f"seeds has {', '.join(map(str, used))}, with which this run's finalists were trained; "
+                "allowed are others, or another --out"
+            )
+
+    def _plan_finalists(self) -> None:
+        """Choose the finalists and plan what they lack; forget what was planned for those that are none any more."""
+        finalists = self.study.finalists
+        assert finalists is not None
+        self._finalists_are_chosen = True
+        chosen = choose_finalists(self.study, self._rows, self.values)
+        if finalists.baseline:
+            chosen += self._baseline({each.architecture for each in chosen})
+        wanted = [(each, seed) for seed in finalists.seeds for each in chosen]
+        self._rows.forget_all_but({(each.architecture, seed) for each, seed in wanted}, is_search=False)
+        with self._ledger.transaction():
+            for each, seed in wanted:
+                if seed not in self._rows.of(each.architecture):
+                    self._plan(self._costs[each.architecture], seed, each.params, role=each.role)
+        self._waiting = self._planned_trials(is_search=False)
+        if self._waiting:
+            names = "; ".join(self._costs[each.architecture].spec.describe() for each in chosen[:MOST_NAMED])
+            more = f" and {len(chosen) - MOST_NAMED} more" if len(chosen) > MOST_NAMED else ""
+            self._say(f"finalists, with the fresh seeds {', '.join(map(str, finalists.seeds))}: {names}{more}")
+
+    def _baseline(self, others: set[str]) -> list[Finalist]:
+        """Give the study's baseline, if it is none of the others."""
+        params, spec = baseline_point(self.study)
+        architecture = self._measure(spec, params)
+        self._costs.keep(architecture)
+        is_new = architecture.digest not in others
+        return [Finalist(architecture=architecture.digest, params=params, role="baseline")] if is_new else []
+
+    # --- earlier sessions --------------------------------------------------------------------------------------------
+
+    def _tell_the_past(self) -> None:
+        """Tell a new Optuna study all that earlier sessions found out."""
+        for params, costs in self._ledger.rejections():
+            known = replay(self.study.space, params)
+            reason = self._costs.refusal(costs)
+            if known is not None and reason is not None:
+                self._sampling.remember(
+                    params, known[1], state=TrialState.PRUNED, excess=self._costs.excess(costs),
+                    rejected=reason, description=known[0].describe(),
+                )  # fmt: skip
+        ended = [row for row in self._rows if row.state in _TOLD]
+        forgotten = len(ended) - sum(self._tell_ended(row) for row in ended)
+        if forgotten:
+            self._say(f"{forgotten} earlier trials are not in the search space any more; they stay in the ledger")
+
+    def _tell_ended(self, row: TrialRow) -> bool:
+        distributions = self._replay(row)
+        if distributions is None:
+            return False
+        self._sampling.remember(
+            row.params,
+            distributions,
+            state=_TOLD[row.state],
+            values=self.values(row.id, row.metrics) if row.state == "complete" else None,
+            excess=self._costs.excess(self._costs[row.architecture].costs),
+            trial=row.id,
+            architecture=row.architecture,
+            seed=row.seed,
+            description=self._costs[row.architecture].spec.describe(),
+            role=row.role,
+        )
+        return True
+
+    def _replay(self, row: TrialRow) -> Mapping[str, Any] | None:
+        known = replay(self.study.space, row.params)
+        if known is None:
+            return None
+        return known[1] if self._costs.as_trained(known[0]).digest == row.architecture else None

@@ -1,0 +1,1 @@
+"""A study's search space: calling it, enumerating it, its baseline, candidates drawn from it."""

@@ -1,0 +1,111 @@
+"""Study files: finding them, what they must hold, and asking their spaces. It runs no study."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.checks import nearest
+from scaling_lab.errors import UserError
+from scaling_lab.study.study import Space, Study
+from scaling_lab.user_files import import_file, locate
+
+if TYPE_CHECKING:
+    from scaling_lab.data import Source
+
+
+# An error message names no more files than these.
+MOST_NAMED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFile:
+    """A study with the file that it comes from."""
+
+    study: Study
+    name: str
+    path: Path
+    source: str
+
+
+def load_study(path: str | Path) -> StudyFile:
+    """Import a study file. Raises UserError with file and line for whatever is wrong in it, also for its baseline."""
+    path = Path(path)
+    _check_is_file(path)
+    try:
+        source = path.read_text(encoding="utf-8")
+        module = import_file(path)
+    except Exception as error:
+        raise UserError(locate(error, otherwise=path)) from None
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        what = "has no STUDY" if study is None else f"has a STUDY that is a {type(study).__name__}"
+        raise UserError(f"{path} {what}; a study file ends with STUDY = Study(question=..., space=..., ...)")
+    if study.baseline or any("baseline" in changes for changes in study.forms.values()):
+        from scaling_lab.study.space.baseline import check_baselines
+
+        try:
+            check_baselines(study)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return StudyFile(study=study, name=path.stem, path=path, source=source)
+
+
+def data_source(words: str, study: Study) -> Source:
+    """Read a data source from words: "shapes", or "coco:DIR". Shapes keep the study's own settings where it has any."""
+    from scaling_lab.data import parse_source
+
+    source = parse_source(words)
+    return study.data if source.kind == study.data.kind == "shapes" else source
+
+
+def call_space(space: Space, trial: Any) -> DetectorSpec:
+    """Ask a space for a spec. Raises UserError with file and line where it fails; optuna.TrialPruned passes."""
+    import optuna
+
+    try:
+        spec = space(trial)
+    except optuna.TrialPruned:
+        raise
+    except Exception as error:
+        raise point_error(error, space, getattr(trial, "params", {})) from None
+    if not isinstance(spec, DetectorSpec):
+        name = getattr(space, "__qualname__", space)
+        raise UserError(f"the search space {name} gave a {type(spec).__name__}; it must give a DetectorSpec")
+    return spec
+
+
+def point_error(error: Exception, space: Space, params: Mapping[str, Any]) -> UserError:
+    """Say what is wrong at a point of a space, with the space's file and, where the error passed through it, the line."""
+    file = Path(space.__code__.co_filename) if hasattr(space, "__code__") else None
+    point = ", ".join(f"{name}={value!r}" for name, value in params.items())
+    return UserError(f"{locate(error, otherwise=file)} (in the search space{', at ' + point if point else ''})")
+
+
+def _check_is_file(path: Path) -> None:
+    """Raise UserError where there is no study file, with some that are there."""
+    if path.is_file():
+        return
+    is_folder = path.is_dir()
+    what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
+    found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
+    stems = {Path(each).stem: each for each in found}
+    closest = None if is_folder else nearest(path.stem, stems)
+    meant = "" if closest is None else f" (did you mean {stems[closest]}?)"
+    raise UserError(what + meant + (f"; there are {some_of(found)}" if found else ""))
+
+
+def _studies(folder: Path) -> list[str]:
+    files = sorted(file for file in folder.glob("*.py") if file.is_file()) if folder.is_dir() else []
+    texts = {file: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    return [str(file) for file, text in texts.items() if re.search(r"^STUDY\b", text, re.MULTILINE)]
+
+
+def some_of(names: list[str]) -> str:
+    """Name a few files, and count the others."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
