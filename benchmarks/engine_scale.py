@@ -27,8 +27,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna.samplers import BaseSampler
-
 from scaling_lab import DetectorSpec, Recipe, Shapes, Study, topologies
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.cost.counts import total
@@ -37,7 +35,8 @@ from scaling_lab.study import Halving
 from scaling_lab.study.run import bookkeeper
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Outcome, Report
-from scaling_lab.study.search import ehvi, sampling
+from scaling_lab.study.search import ehvi, proposals, sampling
+from scaling_lab.study.search.strategy import Desk, Strategy
 from search_spaces import edges
 from search_spaces.compound import SMALL
 
@@ -111,12 +110,14 @@ class Watch:
         self.own: list[float] = []
         self.memory: list[float] = []
         self._marks = self._now()
-        make, told = sampling.make_sampler, bookkeeper.Bookkeeper.ended
+        make, told = proposals.make_strategy, bookkeeper.Bookkeeper.ended
 
-        def make_timed(*args: Any, **options: Any) -> BaseSampler:
-            sampler = make(*args, **options)
+        def make_timed(desk: Desk) -> Strategy:
+            strategy = make(desk)
+            sampler = strategy.optuna_sampler()
             self.sampler.time(sampler, SAMPLER)
-            return sampler
+            strategy.optuna_sampler = lambda: sampler  # type: ignore[method-assign]
+            return strategy
 
         def count_ended(keeper: bookkeeper.Bookkeeper, trial: int, outcome: Outcome) -> None:
             told(keeper, trial, outcome)
@@ -125,7 +126,7 @@ class Watch:
                 self._marks = self._now()
             self._note()
 
-        sampling.make_sampler = make_timed
+        proposals.make_strategy = make_timed
         bookkeeper.Bookkeeper.ended = count_ended  # type: ignore[method-assign]
         self.optuna.time(sampling.Sampling, OPTUNA)
         for clock in (self.sampler, self.optuna):

@@ -79,9 +79,13 @@ def _add_trial(connection: sqlite3.Connection, trial: int, random: np.random.Gen
     )  # fmt: skip
     gmacs = 0.05 * (width / 64) ** 1.5 * repeats**0.6 * head_repeats**0.2 * (size / 128) ** 2
     parts = {part: {"params_m": 0.2, "gmacs": gmacs / 3} for part in ("backbone", "feature_network", "heads")}
-    costs = (5 + width / 100, gmacs, 20 * gmacs, None, json.dumps(parts))
-    row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), *costs)
-    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    costs = {"params_m": 5 + width / 100, "gmacs": gmacs, "memory_mb": 20 * gmacs}
+    row = {
+        "digest": spec.digest, "spec": spec.to_json(), "description": spec.describe(),
+        "topology": spec.topology.describe(), "costs": json.dumps(costs), "parts": json.dumps(parts),
+    }  # fmt: skip
+    names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+    connection.execute(f"INSERT OR IGNORE INTO architectures ({names}) VALUES ({marks})", row)
     ap = float(np.clip(30 + 4 * np.log2(gmacs) + place + random.normal(0, 2), 0.1, 99.0))
     complete = bool(random.random() < 0.9)
     point = {"topology": NAMES[place], "width": width, "repeats": repeats, "head_repeats": head_repeats, "size": size}

@@ -17,22 +17,14 @@ from scaling_lab.cli.spaces import points_of, read_space
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError
 from scaling_lab.files import write_whole
+from scaling_lab.metrics import BEFORE_A_TRIAL, METRICS, counted, names
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.compound_scaling import CompoundScaling
     from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.study.study import Space
 
-BUDGETS = {
-    "gmacs": "multiply-adds / 1e9",
-    "params_m": "parameters / 1e6",
-    "memory_mb": "megabytes of weights and activations, for one image",
-    "latency_ms": "milliseconds for one image on this device, measured",
-}
-
-# What `enumerate` counts of each detector.
-COUNTED = ("gmacs", "params_m", "activations_m", "memory_mb")
-PREDICTED = "predicted_latency_ms"
+BUDGETS = {name: METRICS[name].meaning for name in names("counted", "measured")}
 
 
 def add_verbs(verbs: Any) -> None:
@@ -157,13 +149,13 @@ def _enumerate(options: argparse.Namespace) -> None:
     if limits.pop("latency_ms", None) is not None:
         print("the study's limit of latency_ms is not applied: latencies are measured by trials", file=sys.stderr)
     limits |= dict(_limit(text) for text in options.limit)
-    if PREDICTED in limits and model is None:
-        raise UserError(f"a limit of {PREDICTED} needs a --latency-model")
+    if "predicted_latency_ms" in limits and model is None:
+        raise UserError("a limit of predicted_latency_ms needs a --latency-model")
 
     def costs_of(spec: DetectorSpec) -> dict[str, float]:
         cost = count(spec)
-        costs = {name: getattr(cost, name) for name in COUNTED}
-        return costs if model is None else {**costs, PREDICTED: model.predict(spec, cost)}
+        costs = counted(spec, cost)
+        return costs if model is None else {**costs, "predicted_latency_ms": model.predict(spec, cost)}
 
     rows, refused, failure = _counted(found.space, limits, classes, costs_of, options)
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "description"))
@@ -240,8 +232,8 @@ def _limit(text: str) -> tuple[str, float]:
         value = float(most)
     except ValueError:
         value = 0.0
-    if name not in (*COUNTED, PREDICTED) or not value > 0:
-        allowed = ", ".join((*COUNTED, PREDICTED))
+    if name not in BEFORE_A_TRIAL or not value > 0:
+        allowed = ", ".join(BEFORE_A_TRIAL)
         raise UserError(f"--limit is {text!r}; allowed is one of {allowed}, and a number above 0: gmacs=2.5")
     return name, value
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scaling_lab.cli.spaces import points_of, read_space
 from scaling_lab.cli.specs import CHANGES, read_detector
 from scaling_lab.errors import UserError
-from scaling_lab.runs.latencies import COSTS
+from scaling_lab.metrics import counted
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.spec import DetectorSpec
@@ -30,7 +30,7 @@ class Measurable:
 
     def columns(self) -> dict[str, Any]:
         """Give the first columns of a row of latencies."""
-        costs = {name: getattr(self.cost, name) for name in COSTS}
+        costs = counted(self.spec, self.cost)
         return {"detector": self.label, "description": self.spec.describe(), **costs}
 
 

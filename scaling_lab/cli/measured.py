@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.measurable import Measurable
 from scaling_lab.files import WriteError
+from scaling_lab.metrics import COUNTED
 from scaling_lab.runs.latencies import CONDITIONS, is_of, read_rows, write_rows
 from scaling_lab.runs.lock import WriterLock, only_writer
 
@@ -23,10 +24,7 @@ _LONGEST = 200  # of a name, in letters; that of its lock is longer
 _NOT_IN_LEDGERS = (
     "detector",
     "description",
-    "gmacs",
-    "params_m",
-    "activations_m",
-    "memory_mb",
+    *COUNTED,
     "pieces_ms",
     "halves_ms",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.console import decimals, text_table
 from scaling_lab.cli.parsing import add_verb
+from scaling_lab.text import duration, plural
 
 if TYPE_CHECKING:
     from scaling_lab.study.plan.forecast import Forecast
@@ -90,14 +91,13 @@ def plan_text(plan: Plan) -> str:
 
 
 def _space(space: Survey, sampler: str) -> list[tuple[str, str]]:
-    from scaling_lab.study.run.progress import counted
 
-    architectures = counted(space.architectures, "distinct architecture")
+    architectures = plural(space.architectures, "distinct architecture")
     if space.is_exact:
-        words = f"{counted(space.points, 'point')}, {architectures} (all of them; sampler {sampler})"
+        words = f"{plural(space.points, 'point')}, {architectures} (all of them; sampler {sampler})"
     else:
-        words = f"{counted(space.points, 'random point')} gave {architectures} (sampler {sampler})"
-        words += f"; the space itself refused {counted(space.pruned, 'more draw')}" if space.pruned else ""
+        words = f"{plural(space.points, 'random point')} gave {architectures} (sampler {sampler})"
+        words += f"; the space itself refused {plural(space.pruned, 'more draw')}" if space.pruned else ""
     lines = [("space", words), ("costs", _ranges(space.ranges))]
     if space.rejected:
         reasons = ", ".join(f"{number} by {name}" for name, number in space.rejected.items())
@@ -117,20 +117,19 @@ def _ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
 
 
 def _trials(plan: Plan) -> str:
-    from scaling_lab.study.run.progress import counted
 
     trials = plan.trials
-    words = counted(trials.trials, "trial")
+    words = plural(trials.trials, "trial")
     if trials.architectures is not None:
-        seeds = counted(trials.seeds, "seed")
+        seeds = plural(trials.seeds, "seed")
         exact = trials.architectures * trials.seeds == trials.trials
-        words += f": {counted(trials.architectures, 'architecture')} with {'' if exact else 'at least '}{seeds}"
+        words += f": {plural(trials.architectures, 'architecture')} with {'' if exact else 'at least '}{seeds}"
     else:
-        words += f", seed by seed for what is proposed again (up to {counted(trials.seeds, 'seed')})"
-    words += f", {counted(trials.epochs, 'epoch')} each"
+        words += f", seed by seed for what is proposed again (up to {plural(trials.seeds, 'seed')})"
+    words += f", {plural(trials.epochs, 'epoch')} each"
     if plan.detectable_finalists is not None:
         words += (
-            f", and up to {trials.finalists} of finalists with {counted(plan.detectable_finalists.seeds, 'fresh seed')}"
+            f", and up to {trials.finalists} of finalists with {plural(plan.detectable_finalists.seeds, 'fresh seed')}"
         )
     return words + (f", {trials.images_seen:,} training images in all" if trials.images_seen is not None else "")
 
@@ -138,10 +137,9 @@ def _trials(plan: Plan) -> str:
 def _earlier(plan: Plan) -> list[tuple[str, str]]:
     if plan.earlier is None:
         return []
-    from scaling_lab.study.run.progress import counted, duration
 
     states = ", ".join(f"{number} {state}" for state, number in plan.earlier.states.items()) or "no trial"
-    words = f"{plan.folder} holds {states}; {counted(plan.trials.left, 'trial')} left to run"
+    words = f"{plan.folder} holds {states}; {plural(plan.trials.left, 'trial')} left to run"
     if plan.earlier.seconds is not None:
         words += f"; a complete one took {duration(plan.earlier.seconds)}"
     return [("earlier", words)]
@@ -199,11 +197,10 @@ def _differences(plan: Plan, least: Detectable) -> str:
 def _time(plan: Plan) -> list[tuple[str, str]]:
     if plan.time is None:
         return []
-    from scaling_lab.study.run.progress import counted, duration
 
     time = plan.time
     ends = [duration(span.estimate) for span in (time.quickest, time.slowest)]
-    what = f"{counted(time.trials, 'trial')}, {time.at_once} at once"
+    what = f"{plural(time.trials, 'trial')}, {time.at_once} at once"
     low, high = duration(time.total.low), duration(time.total.high)
     lines = [
         f"about {' to '.join(dict.fromkeys(ends))} a trial",
@@ -220,19 +217,17 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
 def _stopping(time: Forecast) -> list[str]:
     if time.stopping is None:
         return []
-    from scaling_lab.study.run.progress import counted, duration
 
     first, *_ = time.stopping.rungs
     epochs = f"epoch{'' if len(time.stopping.rungs) == 1 else 's'} {', '.join(map(str, time.stopping.rungs))}"
     return [
         f"with early stopping at {epochs} about {duration(time.stopping.expected)} where results come in random order and "
         f"there is one objective (more with several); {duration(time.stopping.least)} if every trial ends after "
-        f"{counted(first, 'epoch')}"
+        f"{plural(first, 'epoch')}"
     ]
 
 
 def _timed(time: Forecast) -> str:
-    from scaling_lab.study.run.progress import duration
 
     places = decimals((each.gmacs for each in time.timed), least=3, digits=3)
     rows = [["measured", "GMACs", "steps", "s a step", "s of data", "s an evaluation", "trial", "architecture"]]

@@ -11,6 +11,7 @@ from typing import Any
 from scaling_lab.cli.console import decimals, text_table
 from scaling_lab.cli.parsing import add_verb
 from scaling_lab.errors import UserError
+from scaling_lab.text import duration, plural
 
 
 def add_verbs(verbs: Any) -> None:
@@ -65,7 +66,6 @@ def _text(status: dict[str, Any]) -> str:
 
 
 def _driver(status: dict[str, Any]) -> str:
-    from scaling_lab.study.run.progress import duration
 
     if status["driver"] is not None:
         holder = status["driver"]
@@ -83,15 +83,15 @@ def _driver(status: dict[str, Any]) -> str:
 
 
 def _trials(status: dict[str, Any]) -> str:
-    from scaling_lab.study.run.progress import by_kind, counted, duration
+    from scaling_lab.study.run.progress import by_kind
 
     states = status["states"]
-    words = [f"{states['complete']} of {counted(status['trials'], 'trial')} complete"]
+    words = [f"{states['complete']} of {plural(status['trials'], 'trial')} complete"]
     words += [f"{states[state]} {state}" for state in ("running", "stopped") if states[state]]
     if states["failed"]:
         words.append(f"{states['failed']} failed ({by_kind(status['failures'])})")
     words += [f"{states['planned']} to go"] if states["planned"] else []
-    words += [f"{counted(status['rejected'], 'point')} beyond the limits"] if status["rejected"] else []
+    words += [f"{plural(status['rejected'], 'point')} beyond the limits"] if status["rejected"] else []
     if status["seconds_left"] is not None and (states["planned"] or states["running"]):
         words.append(f"about {duration(status['seconds_left'])} left")
     return ", ".join(words)

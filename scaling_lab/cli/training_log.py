@@ -15,7 +15,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from scaling_lab.checks import is_whole
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line, parse_json, read_bytes, write_whole
-from scaling_lab.study.run.progress import duration
+from scaling_lab.text import duration
 from scaling_lab.training.curves import Events, scalars
 
 LINES_EVERY = 30.0  # seconds, where there is no terminal to draw a bar on

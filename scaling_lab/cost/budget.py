@@ -10,8 +10,8 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import check_number
 from scaling_lab.cost.counts import count
 from scaling_lab.errors import UserError
+from scaling_lab.metrics import COUNTED, counted
 
-COUNTED = ("gmacs", "params_m", "memory_mb")
 LOWEST, HIGHEST = -256.0, 256.0
 # Steps to a unit of phi: to the last digit that is given; a latency varies by more than a finer step would.
 COUNTED_ALONE, TIMED = 1000, 20
@@ -32,7 +32,7 @@ class Solution:
 def solve(rule: CompoundScaling, budget: Mapping[str, float], *, measure: Measure | None = None) -> Solution:
     """Find the largest phi, to three decimals, at which a rule's detector costs no more than the budget.
 
-    `budget` has the most of any of gmacs, params_m and memory_mb, and of latency_ms where `measure` gives a detector's; then
+    `budget` has the most of any counted metric (scaling_lab.metrics), and of latency_ms where `measure` gives a detector's; then
     phi is found to 0.05. Costs have to grow with phi. Raises UserError where no phi from -256 to 256 is within the budget, or
     every one is.
     """
@@ -104,11 +104,11 @@ class _Search:
     def _costs(self, spec: DetectorSpec) -> dict[str, float]:
         if spec not in self._known:
             cost = count(spec)
-            costs = {name: getattr(cost, name) for name in COUNTED}
+            costs = counted(spec, cost)
             # What is counted above the budget is not worth a measurement.
-            counted = all(costs[name] <= most for name, most in self._budget.items() if name in costs)
+            is_within = all(costs[name] <= most for name, most in self._budget.items() if name in costs)
             if self._measure is not None:
-                costs["latency_ms"] = self._measure(spec) if counted else float("inf")
+                costs["latency_ms"] = self._measure(spec) if is_within else float("inf")
             self._known[spec] = costs
         return self._known[spec]
 

@@ -19,10 +19,11 @@ from scaling_lab.paper.run_conditions import conditions_in_words, protocol
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
 from scaling_lab.report.analysis.tables import records
-from scaling_lab.report.sections import beside_paper, finalists, grid, proxy, proxy_words, scaling, words
+from scaling_lab.report.sections import beside_paper, finalists, grid, proxy, proxy_words, scaling
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import power, ranks
 from scaling_lab.stats.scaling_law import LEAST, band, fit_law
+from scaling_lab.text import interval, listed, number, p_value, plural
 
 PAPERS_FACTOR = 1.35
 EXAMPLE_DIFFERENCE = 5.0  # AP: question 7 gives the seeds that it takes to detect it
@@ -117,7 +118,7 @@ def _width_factor(runs: Mapping[str, Runs]) -> Findings | None:
         text=_joined(
             effects.significance(found),
             _listed(found),
-            f"Relative multiply-adds: {words.listed(relative)} times those of {PAPERS_FACTOR}.",
+            f"Relative multiply-adds: {listed(relative)} times those of {PAPERS_FACTOR}.",
         ),
         details=_joined(
             _best_factor(frontier, chances),
@@ -141,9 +142,9 @@ def _widest(table: pd.DataFrame, factor: str) -> list[float]:
 
 def _best_factor(frontier: Frontier, chances: Mapping[float, float]) -> str:
     without = grid.chances_without_far_below(frontier, "width_factor")
-    outliers = words.plural(int(frontier.far_below[1].sum()), "outlier")
+    outliers = plural(int(frontier.far_below[1].sum()), "outlier")
     rest = f" ({100 * without[PAPERS_FACTOR]:.0f} % without {outliers})" if without else ""
-    likeliest = words.listed([f"{value:g}" for value in grid.likeliest(chances)])
+    likeliest = listed([f"{value:g}" for value in grid.likeliest(chances)])
     return (
         f"Posterior probability that {PAPERS_FACTOR} has the highest mean AP: {100 * chances[PAPERS_FACTOR]:.0f} %{rest}. "
         f"Factors that together have at least 95 %: {likeliest}."
@@ -190,8 +191,8 @@ def _agreement(run: Runs, frontier: Frontier) -> str:
     tau, drawn = beside_paper.agreement_with_paper(frontier, table)
     p = ranks.permutation_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
     return (
-        f"Rank agreement with the paper's {len(table)} networks: tau-b {words.number(tau, 2)} (95 % credible interval "
-        f"{words.number(drawn.low, 2)} to {words.number(drawn.high, 2)}, exact p = {words.p_value(p)})."
+        f"Rank agreement with the paper's {len(table)} networks: tau-b {number(tau, 2)} (95 % credible interval "
+        f"{number(drawn.low, 2)} to {number(drawn.high, 2)}, exact p = {p_value(p)})."
     )
 
 
@@ -218,9 +219,7 @@ def _fusion_speed(path: Path) -> str:
     softmax = records(table[(table["fusion"] == "softmax") & ~table["what"].str.contains("inference")])
     times = [f"{row['what']} {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" for row in softmax]
     first = softmax[0]
-    where = (
-        f"{first['model']}, batch {first['batch']}, {first['device']}, {words.plural(int(first['threads']), 'thread')}"
-    )
+    where = f"{first['model']}, batch {first['batch']}, {first['device']}, {plural(int(first['threads']), 'thread')}"
     return f"Time of softmax relative to fast fusion ({where}): {'; '.join(times)}."
 
 
@@ -299,7 +298,7 @@ def _predicted(frontier: Frontier) -> str:
     predicted = float(fit_law(costs, values, seeds)(at)[0])
     return (
         f"A scaling law fitted to the {len(fitted)} smaller compound models predicts {predicted:.1f} AP "
-        f"{words.interval(low, high)} for the largest, which has {float(largest['ap_mean']):.1f} AP."
+        f"{interval(low, high)} for the largest, which has {float(largest['ap_mean']):.1f} AP."
     )
 
 
@@ -329,12 +328,12 @@ def _search(runs: Mapping[str, Runs]) -> Findings | None:
     return Findings(
         short=f"Best finalist minus BiFPN: {found[0].ap}, {effects.verdict(p[0])}",
         text=_joined(
-            f"{better} of {words.plural(len(found), 'other finalist')} {'is' if len(found) == 1 else 'are'} significantly better "
+            f"{better} of {plural(len(found), 'other finalist')} {'is' if len(found) == 1 else 'are'} significantly better "
             "than BiFPN (Holm-corrected).",
             *(f"{_capital(each.text)}." for each in found),
         ),
         details=_joined(
-            f"Mean AP of the {words.plural(len(chosen), 'finalist')} besides BiFPN: {before:.1f} in the search that selected "
+            f"Mean AP of the {plural(len(chosen), 'finalist')} besides BiFPN: {before:.1f} in the search that selected "
             f"them, {after:.1f} with fresh seeds.",
             likeness_of(run, digests),
             effects.wide_seeds(found),
@@ -380,7 +379,7 @@ def _pairs(name: str, frontier: Frontier) -> str:
     significant, pairs = effects.significant_pairs(frontier)
     seconds = float(frontier.trials["seconds"].mean())
     return (
-        f"{_capital(name)}: {significant} of {words.plural(pairs, 'pair')} of networks differ significantly "
+        f"{_capital(name)}: {significant} of {plural(pairs, 'pair')} of networks differ significantly "
         f"({seconds:.0f} s a training run, seed SD {frontier.sd:.1f} AP)."
     )
 
@@ -390,7 +389,7 @@ def _reference_taus(found: proxy.Proxy) -> list[str]:
         return []
     size = proxy_words.ranked(found.judged["params_m"].tau)
     return [
-        f"Two repeats of the full protocol would agree by tau-b {words.number(found.ceilings.dear, 1)}.",
+        f"Two repeats of the full protocol would agree by tau-b {number(found.ceilings.dear, 1)}.",
         f"Ranking by parameters alone has tau-b {size}.",
     ]
 

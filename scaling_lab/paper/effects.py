@@ -13,6 +13,7 @@ from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.sections import words
 from scaling_lab.stats import hypotheses
+from scaling_lab.text import interval, listed, plural, signed, signed_interval
 
 WIDE = 10.0  # AP: seeds that range over more make Welch's interval doubtful
 
@@ -62,12 +63,12 @@ def significance(effects: Sequence[Effect]) -> str:
         for each, p in zip(effects, corrected(effects), strict=True)
         if is_significant(p)
     ]
-    correction = f"after Holm correction for {words.plural(len(effects), 'comparison')}"
+    correction = f"after Holm correction for {plural(len(effects), 'comparison')}"
     if len(effects) == 1:
         correction = "at 5 %"
     if not names:
         return f"No difference is significant {correction}."
-    return f"Significant {correction}: {words.listed(names)}."
+    return f"Significant {correction}: {listed(names)}."
 
 
 def is_significant(p: float) -> bool:
@@ -82,7 +83,7 @@ def verdict(p: float) -> str:
 
 def in_ap(difference: float, low: float, high: float) -> str:
     """Write a difference with its interval: "+1.2 AP [+0.3, +2.1]"."""
-    return f"{words.signed(difference)} AP {words.signed_interval(low, high)}"
+    return f"{signed(difference)} AP {signed_interval(low, high)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def best_of(frontier: Frontier) -> Best:
     """Find the architecture with the highest mean AP and compare it with all others."""
     best = records(frontier.architectures)[0]
     below, same = words.below_and_beside_best(frontier)
-    ap = f"{best['ap_mean']:.1f} {words.interval(best['ap_low'], best['ap_high'])}"
+    ap = f"{best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"
     return Best(label=str(best["label"]), ap=ap, above=len(below), others=len(below) + len(same))
 
 
@@ -116,7 +117,7 @@ def below_start(effects: Sequence[Effect], start: Sequence[float]) -> str:
         return ""
     low = [each for each in effects if median(each.other_aps) < median(start) - WIDE]
     found = [f"{each.other} alone ends at {mean(each.other_aps):.1f} AP" for each in low]
-    return f" {_sentence(words.listed(found))}, below the start's {mean(start):.1f} AP." if found else ""
+    return f" {_sentence(listed(found))}, below the start's {mean(start):.1f} AP." if found else ""
 
 
 def wide_seeds(effects: Sequence[Effect]) -> str:
@@ -125,7 +126,7 @@ def wide_seeds(effects: Sequence[Effect]) -> str:
     found = [
         f"{name} ({min(aps):.0f}–{max(aps):.0f} AP)" for name, aps in samples.items() if max(aps) - min(aps) > WIDE
     ]
-    return f"Wide seed ranges, so intervals may be too narrow: {words.listed(found)}." if found else ""
+    return f"Wide seed ranges, so intervals may be too narrow: {listed(found)}." if found else ""
 
 
 def aps_at(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True) -> list[float]:
@@ -134,7 +135,7 @@ def aps_at(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True)
     for name, value in point.items():
         trials = trials[trials[f"param_{name}"] == value]
     if needed and trials.empty:
-        raise UserError(f"no complete trial has {words.listed([f'{name} {value}' for name, value in point.items()])}")
+        raise UserError(f"no complete trial has {listed([f'{name} {value}' for name, value in point.items()])}")
     return [float(ap) for ap in trials["ap"]]
 
 

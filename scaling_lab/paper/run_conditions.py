@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.report.analysis.tables import records
-from scaling_lab.report.sections import words
 from scaling_lab.runs.reader import Runs
+from scaling_lab.text import listed, number, plural
 
 
 def conditions(runs: Runs) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def conditions(runs: Runs) -> dict[str, Any]:
     specs = runs.specs()
     sizes = sorted({max(specs[str(digest)].image_size) for digest in table["architecture"].unique()})
     images, held_out = ((meta.get("data") or {}).get(f"{part}_images") for part in ("train", "val"))
-    gmacs = dict.fromkeys(words.number(value, 3) for value in (complete["gmacs"].min(), complete["gmacs"].max()))
+    gmacs = dict.fromkeys(number(value, 3) for value in (complete["gmacs"].min(), complete["gmacs"].max()))
     return {
         "data": str((meta.get("data") or {}).get("kind", "data")),
         "images": None if images is None else f"{images:,}",
@@ -46,9 +46,9 @@ def conditions_in_words(runs: Sequence[Runs]) -> str:
     parts = []
     for key, form in _FORMS.items():
         values = dict.fromkeys(str(value) for each in known if (value := each[key]) is not None)
-        parts += [form.format(words.listed(list(values)))] if values else []
+        parts += [form.format(listed(list(values)))] if values else []
     trials = _training_runs(runs)
-    return f"{', '.join(parts)}, {words.plural(len(trials), 'training run')}.{_seed_range(trials)}"
+    return f"{', '.join(parts)}, {plural(len(trials), 'training run')}.{_seed_range(trials)}"
 
 
 _FORMS = {

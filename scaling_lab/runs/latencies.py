@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from scaling_lab.checks import is_number
 from scaling_lab.errors import UserError
 from scaling_lab.files import parse_json, read_text, write_whole
+from scaling_lab.metrics import COUNTED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COSTS = ("gmacs", "params_m", "activations_m", "memory_mb")
 CONDITIONS = ("device", "dtype", "batch", "threads", "backend", "scope")
 COLUMNS = (
-    *("detector", "architecture", "description", *COSTS, *CONDITIONS),
+    *("detector", "architecture", "description", *COUNTED, *CONDITIONS),
     *("median_ms", "p90_ms", "spread_ms", "runs", "processes", "process_spread", "halves_ms", "method"),
     *("anchor", "anchor_ms", "anchor_drift", "peak_memory_mb", "versions", "pieces_ms"),
 )

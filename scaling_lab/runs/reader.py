@@ -33,22 +33,22 @@ from scaling_lab.architecture.node_names import inputs_by_node
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
 from scaling_lab.errors import UserError, first_line
+from scaling_lab.metrics import ACCURACIES, BEFORE_A_TRIAL, COSTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Kept = TypeVar("Kept")
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _MOST_DIGITS = 100
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
 ENDED = ("complete", "stopped", "failed")  # of the states, those that no trial leaves by itself
 FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "bad_checkpoint", "lost_worker", "error")
 NO_KIND = "of no recorded kind"  # stands for a failure's missing kind
-ACCURACIES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sessions (
     id INTEGER PRIMARY KEY, started TEXT NOT NULL, ended TEXT, command TEXT NOT NULL, executor TEXT NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 );
 CREATE TABLE IF NOT EXISTS architectures (
     digest TEXT PRIMARY KEY, spec TEXT NOT NULL, description TEXT NOT NULL, topology TEXT NOT NULL,
-    params_m REAL NOT NULL, gmacs REAL NOT NULL, memory_mb REAL NOT NULL, predicted_latency_ms REAL, parts TEXT NOT NULL
+    costs TEXT NOT NULL, parts TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS trials (
     id INTEGER PRIMARY KEY AUTOINCREMENT, architecture TEXT NOT NULL REFERENCES architectures (digest),
@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS trials (
     state TEXT NOT NULL CHECK (state IN ('planned', 'running', 'complete', 'stopped', 'failed')),
     failure_kind TEXT, failure_message TEXT, session INTEGER REFERENCES sessions (id),
     started TEXT, ended TEXT, seconds REAL NOT NULL DEFAULT 0, device TEXT,
-    ap REAL, ap50 REAL, ap75 REAL, ap_small REAL, ap_medium REAL, ap_large REAL, metrics TEXT,
+    {", ".join(f"{name} REAL" for name in ACCURACIES)}, metrics TEXT,
     UNIQUE (architecture, protocol, seed)
 );
 CREATE TABLE IF NOT EXISTS epochs (
@@ -86,11 +86,9 @@ CREATE TABLE IF NOT EXISTS latencies (
 );
 """
 
-_TRIALS = """
+_TRIALS = f"""
 SELECT trials.id AS trial, role, state, failure_kind, failure_message, architecture, description, topology, protocol, seed,
-       epochs_done, epochs, ap, ap50, ap75, ap_small, ap_medium, ap_large, params_m, gmacs, memory_mb,
-       predicted_latency_ms,
-       seconds, device, session,
+       epochs_done, epochs, {", ".join(ACCURACIES)}, costs, seconds, device, session,
        started, ended, params, parts
 FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
 """
@@ -208,12 +206,12 @@ class Runs:
         rows = self._rows(_TRIALS)
         latencies = self._latency_ms()
         for row in rows:
+            row.update(dict.fromkeys(BEFORE_A_TRIAL) | json.loads(row.pop("costs")))
             for part, costs in json.loads(row.pop("parts")).items():
                 row.update({f"{name}_{part}": value for name, value in costs.items()})
             row["latency_ms"] = latencies.get(row["architecture"])
             row.update({f"param_{name}": value for name, value in json.loads(row.pop("params")).items()})
-        numbers = (*ACCURACIES, "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "seconds", "latency_ms")
-        return _frame(rows, columns=[*_column_names(_TRIALS), "latency_ms"], numbers=numbers)
+        return _frame(rows, columns=[*_column_names(_TRIALS), *COSTS], numbers=(*ACCURACIES, *COSTS, "seconds"))
 
     def epochs(self) -> pd.DataFrame:
         """Give one row for each epoch of each trial: trial, epoch, loss, ap, … without the APs by class."""
@@ -436,7 +434,7 @@ def _parsed(row: Mapping[str, Any], *columns: str) -> dict[str, Any]:
 
 def _column_names(query: str) -> list[str]:
     names = query.partition("SELECT")[2].partition("FROM")[0].split(",")
-    return [name.split()[-1].split(".")[-1] for name in names if name.split()[-1] not in ("params", "parts")]
+    return [name.split()[-1].split(".")[-1] for name in names if name.split()[-1] not in ("params", "parts", "costs")]
 
 
 def _frame(rows: list[dict[str, Any]], *, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:

@@ -24,19 +24,16 @@ from scaling_lab.checks import (
     near,
 )
 from scaling_lab.errors import UserError
+from scaling_lab.metrics import ACCURACIES, BEFORE_A_TRIAL, COSTS, DIRECTIONS
 from scaling_lab.study.finalists import Finalists
 from scaling_lab.study.halving import Halving
+from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from scaling_lab.data import Source
 
-SAMPLERS = ("grid", "random", "ehvi", "tpe", "nsga2", "nsga3", "gp")
-# The most objectives beside a measured one that sampler "ehvi" takes.
-MOST_COUNTED = 2
-MEASURED = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-COSTS = ("gmacs", "params_m", "memory_mb", "predicted_latency_ms", "latency_ms")
-DIRECTIONS = ("maximize", "minimize")
+OBJECTIVES = (*ACCURACIES, *COSTS)
 
 # Fields that are mappings, each with an example.
 _MAPPINGS = {"objectives": '{"ap": "maximize"}', "limits": '{"gmacs": 2.5}', "forms": '{"smoke": {"trials": 2}}'}
@@ -56,11 +53,11 @@ class Study(Fields):
     point of the space has, parameters that only some points have are drawn at random. `objectives` maps each
     objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
 
-    Of the costs, gmacs, params_m and memory_mb are counted before a trial (scaling_lab.cost.Cost). predicted_latency_ms is
-    known before it too, from `latency_model`, a file that `scaling-lab measure SPACE --fit` wrote on the device in question:
-    a path from where the study is run. latency_ms is measured as a trial's first step, on its own share
-    of its device: the median for one image through the network in float32, with cpus_per_trial threads. What runs beside it
-    disturbs that figure; each architecture is measured once.
+    Costs are those of scaling_lab.metrics. gmacs, params_m, activations_m and memory_mb are counted before a trial.
+    predicted_latency_ms is known before it too, from `latency_model`, a file that `scaling-lab measure SPACE --fit` wrote
+    on the device in question (a path from where the study is run). latency_ms is measured as a trial's first step, once for
+    each architecture, on the trial's share of its device: the median for one float32 image through the network, with
+    cpus_per_trial threads. Other processes on the device bias it.
 
     `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
     best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
@@ -112,8 +109,8 @@ class Study(Fields):
         self._check_forms()
 
     def _check_search(self) -> None:
-        check_choice("sampler", self.sampler, SAMPLERS)
-        if self.trials is None and self.sampler != "grid":
+        check_choice("sampler", self.sampler, tuple(SAMPLERS))
+        if self.trials is None and not self.is_exhaustive:
             raise UserError(
                 f"trials is None; with sampler {self.sampler!r} it must be a number (only a grid has an end)"
             )
@@ -126,9 +123,9 @@ class Study(Fields):
         if not self.objectives:
             raise UserError('objectives is empty; it needs at least one, such as {"ap": "maximize"}')
         for name, direction in self.objectives.items():
-            if name not in MEASURED + COSTS:
+            if name not in OBJECTIVES:
                 raise UserError(
-                    f"objective {name!r} is unknown{near(name, MEASURED + COSTS)}; allowed are {', '.join(MEASURED + COSTS)}"
+                    f"objective {name!r} is unknown{near(name, OBJECTIVES)}; allowed are {', '.join(OBJECTIVES)}"
                 )
             if direction not in DIRECTIONS:
                 raise UserError(f"objective {name!r} has direction {direction!r}; allowed are {', '.join(DIRECTIONS)}")
@@ -147,13 +144,15 @@ class Study(Fields):
         self._check_finalists()
 
     def _check_counted(self) -> None:
-        """Refuse objectives that sampler "ehvi" cannot know before a trial, or not as many."""
-        measured = [name for name in self.objectives if name in (*MEASURED, "latency_ms")]
-        counted = len(self.objectives) - len(measured)
-        if self.sampler == "ehvi" and (len(measured) != 1 or measured[0] not in MEASURED or counted > MOST_COUNTED):
+        """Refuse objectives that the sampler cannot know before a trial, or too many."""
+        most = SAMPLERS[self.sampler].most_counted
+        later = [name for name in self.objectives if name not in BEFORE_A_TRIAL]
+        if most is not None and (
+            len(later) != 1 or later[0] not in ACCURACIES or len(self.objectives) - len(later) > most
+        ):
             raise UserError(
-                f"sampler 'ehvi' with the objectives {', '.join(self.objectives)}: allowed are one of {', '.join(MEASURED)}, "
-                f"and up to {MOST_COUNTED} that are known before a trial: gmacs, params_m, memory_mb, predicted_latency_ms"
+                f"sampler {self.sampler!r} with the objectives {', '.join(self.objectives)}: allowed are one of "
+                f"{', '.join(ACCURACIES)}, and up to {most} that are known before a trial: {', '.join(BEFORE_A_TRIAL)}"
             )
 
     def _check_stopping(self) -> None:
@@ -162,10 +161,10 @@ class Study(Fields):
         if not isinstance(self.stopping, Halving):
             raise UserError(f"stopping is {self.stopping!r}; allowed are None and Halving(min_epochs=..., factor=3)")
         self.stopping.check_recipe(self.recipe)
-        if not any(name in MEASURED for name in self.objectives):
+        if not any(name in ACCURACIES for name in self.objectives):
             raise UserError(
                 f"stopping is {self.stopping!r}, but the objectives, {', '.join(self.objectives)}, are known before a trial; "
-                f"it needs one of {', '.join(MEASURED)}"
+                f"it needs one of {', '.join(ACCURACIES)}"
             )
 
     def _check_finalists(self) -> None:
@@ -228,6 +227,11 @@ class Study(Fields):
                 dataclasses.replace(self, **{**changes, "forms": {}})
             except UserError as error:
                 raise UserError(f"form {form!r}: {error}") from None
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether every point of the space is trained."""
+        return SAMPLERS[self.sampler].is_exhaustive
 
     @property
     def is_predicted(self) -> bool:

@@ -72,8 +72,8 @@ def test_heads_without_convolutions_may_stay_so() -> None:
 @pytest.mark.parametrize(
     ("rule", "budget", "said"),
     [
-        (SMALL, {}, "budget is empty; allowed are gmacs, params_m, memory_mb"),
-        (SMALL, {"flops": 1.0}, "budget 'flops' is unknown; allowed are gmacs, params_m, memory_mb"),
+        (SMALL, {}, "budget is empty; allowed are gmacs, params_m, activations_m, memory_mb"),
+        (SMALL, {"flops": 1.0}, "budget 'flops' is unknown; allowed are gmacs, params_m, activations_m, memory_mb"),
         (SMALL, {"latency_ms": 1.0}, "budget 'latency_ms' is unknown"),
         (SMALL, {"gmacs": -1.0}, "budget 'gmacs' is -1.0"),
         (SMALL, {"gmacs": 1e-6}, "costs as little as gmacs 1e-06; the least seen was gmacs"),

@@ -171,9 +171,13 @@ def _write_architecture(connection: sqlite3.Connection, spec: DetectorSpec, tria
         "heads": {"params_m": 0.02, "gmacs": 0.005},
     }
     params = sum(part["params_m"] for part in parts.values())
-    row = (spec.digest, spec.to_json(), spec.describe(), spec.topology.describe(), params, gmacs, 20 * gmacs,
-           json.dumps(parts))  # fmt: skip
-    connection.execute("INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)", row)
+    costs = {"params_m": params, "gmacs": gmacs, "memory_mb": 20 * gmacs}
+    row = {
+        "digest": spec.digest, "spec": spec.to_json(), "description": spec.describe(),
+        "topology": spec.topology.describe(), "costs": json.dumps(costs), "parts": json.dumps(parts),
+    }  # fmt: skip
+    names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+    connection.execute(f"INSERT OR IGNORE INTO architectures ({names}) VALUES ({places})", row)
 
 
 def _write_trial(

@@ -11,14 +11,17 @@ import pytest
 import scipy.stats
 
 from scaling_lab.errors import UserError
+from scaling_lab.metrics import COUNTED, METRICS
 from scaling_lab.report import write_report
-from scaling_lab.report.figures.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.figures.latency_figures import correlation_figure, rank_figure, residual_figure
 from scaling_lab.report.sections import latency as report
 from scaling_lab.report.sections.latency_words import not_quiet, quick_caution
 from scaling_lab.runs.latencies import write_rows
 from tests.test_latencies import ROW
 
 EVIL = '<script>alert("x")</script>'
+
+AXES = [METRICS[name].axis for name in COUNTED]
 
 
 def rows(number: int = 40, *, seed: int = 0, **changes: Any) -> list[dict[str, Any]]:
@@ -156,12 +159,12 @@ def test_figures_draw_what_the_table_has(width: float) -> None:
     ranks = report.correlations(frame)
     frame = report.with_residuals(frame, ranks)
     panels = correlation_figure(frame, width).axes
-    assert [axes.get_xlabel() for axes in panels] == [f"{name} (log scale)" for name in COSTS.values()]
+    assert [axes.get_xlabel() for axes in panels] == [f"{name} (log scale)" for name in AXES]
     assert all(sum(len(points.get_offsets()) for points in axes.collections) == 40 for axes in panels)
     (axes,) = residual_figure(frame, width).axes
     assert sum(len(points.get_offsets()) for points in axes.collections) == 40
     (axes,) = rank_figure(ranks, width).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(COSTS.values())
+    assert [label.get_text() for label in axes.get_yticklabels()] == AXES
 
 
 def _quick(p90: float, method: str = "quick") -> pd.DataFrame:

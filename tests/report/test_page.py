@@ -13,7 +13,7 @@ import pytest
 from scaling_lab.errors import UserError
 from scaling_lab.report import Page, Section, write_report
 from scaling_lab.report.page.blocks import Code, Column, Details, Facts, Table, Text
-from scaling_lab.report.page.html_tables import shown
+from scaling_lab.report.page.html_tables import cell_text
 from scaling_lab.report.page.writer import render_page, write_page
 from scaling_lab.report.sections.words import FAILURES
 from scaling_lab.runs.reader import FAILURE_KINDS
@@ -185,12 +185,14 @@ def test_blocks_that_no_report_of_ours_nests() -> None:
 
 
 def test_numbers_for_people() -> None:
-    assert shown(-1.25, 1) == "−1.2"
-    assert shown(0.04, 1, signed=True) == "0.0"
-    assert shown(2.0, 1, signed=True) == "+2.0"
-    assert shown(float("nan"), 1) == "–"
-    assert shown(None, None) == ""
-    assert [shown(value, 3, significant=True) for value in (0.01096, 0.0999999, 2.492, 12.0, 325.4, 12345.6, 0.0)] == [
+    assert cell_text(Column(key="x", label="", digits=1), -1.25) == "−1.2"
+    assert cell_text(Column(key="x", label="", digits=1, signed=True), 0.04) == "0.0"
+    assert cell_text(Column(key="x", label="", digits=1, signed=True), 2.0) == "+2.0"
+    assert cell_text(Column(key="x", label="", digits=1), float("nan")) == "–"
+    assert cell_text(Column(key="x", label="", digits=None), None) == ""
+    column = Column(key="x", label="", digits=3, significant=True)
+    values = (0.01096, 0.0999999, 2.492, 12.0, 325.4, 12345.6, 0.0)
+    assert [cell_text(column, value) for value in values] == [
         "0.0110", "0.100", "2.49", "12.0", "325", "12,300", "0.00",
     ]  # fmt: skip
 

@@ -5,23 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import pytest
-
 from scaling_lab.report.sections import words
+from scaling_lab.text import interval
 from tests.report.fixture_run import opened, with_aps
-
-
-@pytest.mark.parametrize(
-    ("names", "said"),
-    [
-        ([], "none"),
-        (["A, 1"], "A, 1"),
-        (["A", "B", "C"], "A, B and C"),
-        (["A, 1", "B", "C, 2"], "A, 1; B and C, 2"),
-    ],
-)
-def test_names_with_commas_are_kept_apart_by_semicolons(names: list[str], said: str) -> None:
-    assert words.listed(names) == said
 
 
 def test_draws_are_drawn_in_to_what_so_many_architectures_lie_on() -> None:
@@ -42,6 +28,6 @@ def test_trainings_far_below_their_architectures_others_are_named(tmp_path: Path
 
 
 def test_an_interval_about_nothing_has_no_negative_zero() -> None:
-    assert words.interval(-0.04, 0.04) == "[0.0, 0.0]"
-    assert words.interval(-0.06, 12.34) == "[-0.1, 12.3]"
-    assert words.interval(math.nan, math.nan) == "–"
+    assert interval(-0.04, 0.04) == "[0.0, 0.0]"
+    assert interval(-0.06, 12.34) == "[-0.1, 12.3]"
+    assert interval(math.nan, math.nan) == "–"

@@ -20,7 +20,7 @@ def make(path: Path) -> tuple[Ledger, str]:
     detector = spec(topologies.fpn(3, 7))
     parts = {"heads": {"params_m": 1.0, "gmacs": 2.0}}
     costs = {"params_m": 1, "gmacs": 2, "memory_mb": 3}
-    ledger.add_architecture(Architecture(digest=detector.digest, spec=detector, parts=parts, **costs))
+    ledger.add_architecture(Architecture(digest=detector.digest, spec=detector, known=costs, parts=parts))
     return ledger, detector.digest
 
 

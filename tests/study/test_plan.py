@@ -93,9 +93,13 @@ def test_rejections_are_counted_by_the_limits_that_are_broken(tmp_path: Path) ->
     # gmacs are width x 0.06 for none and fpn, width x 0.09 for bifpn; params_m are width / 1000.
     found = plan(tmp_path, limits={"gmacs": 1.2, "params_m": 0.02})
     assert found.space.rejected == {"gmacs": 1, "gmacs and params_m": 3}
-    assert [each.gmacs for each in found.space.within] == [0.96, 0.96]
-    assert found.space.ranges_within == {"params_m": (0.016, 0.016), "gmacs": (0.96, 0.96), "memory_mb": (1.6, 1.6)}
-    assert found.space.ranges == {"params_m": (0.016, 0.032), "gmacs": (0.96, 2.88), "memory_mb": (1.6, 3.2)}
+    assert [each.known["gmacs"] for each in found.space.within] == [0.96, 0.96]
+    assert found.space.ranges_within == {
+        "params_m": (0.016, 0.016), "gmacs": (0.96, 0.96), "activations_m": (0.0, 0.0), "memory_mb": (1.6, 1.6)
+    }  # fmt: skip
+    assert found.space.ranges == {
+        "params_m": (0.016, 0.032), "gmacs": (0.96, 2.88), "activations_m": (0.0, 0.0), "memory_mb": (1.6, 3.2)
+    }  # fmt: skip
     assert plan(tmp_path, limits={"gmacs": 2.0, "params_m": 0.02}).space.rejected == {
         "params_m": 2,
         "gmacs and params_m": 1,

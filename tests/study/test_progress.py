@@ -7,9 +7,10 @@ import io
 import pytest
 
 from scaling_lab import topologies
-from scaling_lab.study.run.progress import Progress, duration
+from scaling_lab.study.run.progress import Progress
 from scaling_lab.study.run.trial import Outcome
 from scaling_lab.study.search.proposal import Proposal
+from scaling_lab.text import duration
 from tests.study.engine import spec
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import pytest
 from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, topologies
+from scaling_lab.errors import UserError
+from scaling_lab.study.ledger.database import TrialRow
+from scaling_lab.study.samplers import SAMPLERS, Sampler
+from scaling_lab.study.search.strategy import END, Params, Strategy
 from tests.study.desk import Desk, wide
 from tests.study.engine import count, spec
 
-SEARCHES = ["random", "ehvi", "tpe", "nsga2", "nsga3", "gp"]
+SEARCHES = [name for name, sampler in SAMPLERS.items() if not sampler.is_exhaustive]
 OBJECTIVES: list[dict[str, str]] = [{"ap": "maximize"}, {"ap": "maximize", "gmacs": "minimize"}]
 
 
@@ -106,3 +111,25 @@ def test_a_genetic_search_has_parents_after_a_restart(tmp_path: Path, sampler: s
     assert desk.proposals.next() is not None
     newest = max(desk.told(), key=lambda trial: trial.number)
     assert newest.system_attrs[f"{key}:generation"] == 30 // 12
+
+
+# --- a sampler of one's own: a class in a file, and a line of the table -----------------------------------------------
+
+
+class Narrowest(Strategy):
+    """Train the narrowest width that the search has not had, up to 32."""
+
+    def choose(self, rows: Iterable[TrialRow]) -> Params | str:
+        had = {row.params["width"] for row in rows}
+        left = [width for width in (8, 16, 24, 32) if width not in had]
+        return {"topology": "fpn", "width": left[0]} if left else END
+
+
+def test_a_new_sampler_is_one_class_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="sampler is 'narrowest'; allowed are grid"):
+        Desk(tmp_path, space=broad, sampler="narrowest", trials=9)
+    monkeypatch.setitem(SAMPLERS, "narrowest", Sampler(name="narrowest", home=f"{__name__}:Narrowest"))
+    desk = Desk(tmp_path, space=broad, sampler="narrowest", trials=9)
+    widths = [proposal.spec.width for proposal in desk.run_all()]
+    assert widths == [8, 16, 24, 32]
+    assert [trial.params["width"] for trial in desk.told() if trial.state is TrialState.COMPLETE] == widths

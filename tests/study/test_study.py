@@ -54,7 +54,7 @@ from tests.study.engine import make_study
         ({"objectives": {"ap": "max"}}, "objective 'ap' has direction 'max'"),
         (
             {"limits": {"flops": 3}},
-            "limit 'flops' is unknown; allowed are gmacs, params_m, memory_mb, predicted_latency_ms, latency_ms",
+            "limit 'flops' is unknown; allowed are gmacs, params_m, activations_m, memory_mb, predicted_latency_ms, latency_ms",
         ),
         ({"finalists": 3}, "finalists is 3; allowed are None and Finalists(count=..., seeds=(...))"),
         (

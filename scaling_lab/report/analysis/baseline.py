@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.errors import UserError
 from scaling_lab.report.analysis.tables import records
-from scaling_lab.report.sections import words
+from scaling_lab.text import listed
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -86,7 +86,7 @@ def _values(point: Mapping[str, Any], known: list[dict[str, Any]]) -> str:
     sentences = []
     for name in point:
         values = list(dict.fromkeys(_written(found[name]) for found in known if name in found))
-        sentences.append(f"Its values of {name}: {words.listed(values)}.")
+        sentences.append(f"Its values of {name}: {listed(values)}.")
     return " ".join(sentences) if known else ""
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.errors import UserError
 from scaling_lab.report.analysis.frontier import comparable
-from scaling_lab.report.sections.words import listed, plural
+from scaling_lab.text import listed, plural
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scaling_lab.metrics import ACCURACIES, COSTS
 from scaling_lab.report.analysis.names import short_names
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.style import SERIES
@@ -22,7 +23,6 @@ from scaling_lab.stats import estimates, fronts, posterior, posterior_fronts
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
-ACCURACIES = ("ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
 MOST_SERIES = len(SERIES)
 MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
@@ -223,7 +223,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
         return pd.DataFrame(columns=_COLUMNS)
     groups = trials.groupby("architecture", sort=False)
     carried = [name for name in (*_CARRIED, *_PARTS) if name in trials]
-    means = [name for name in (*ACCURACIES, "seconds") if name in trials]
+    means = [name for name in (*ACCURACIES[1:], "seconds") if name in trials]
     table = trials.drop_duplicates("architecture").set_index("architecture")[carried]
     table = table.join(pd.DataFrame(_estimates(groups, sd=sd, degrees=degrees)).set_index("architecture"))
     numbers = trials[means].apply(pd.to_numeric).assign(architecture=trials["architecture"])
@@ -235,7 +235,7 @@ def by_architecture(trials: pd.DataFrame, *, sd: float, degrees: int) -> pd.Data
 
 
 _SUMMARIES = ("ap_mean", "ap_low", "ap_high", "n", "on_front", "series")
-_CARRIED = ("label", "description", "topology", "params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
+_CARRIED = ("label", "description", "topology", *COSTS)
 _PARTS = tuple(f"{what}_{part}" for what in ("params_m", "gmacs") for part in ("backbone", "feature_network", "heads"))
 _COLUMNS = (
     "architecture",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.tables import is_missing, records
-from scaling_lab.report.sections import words
+from scaling_lab.text import listed, plural
 
 _OF_EACH = ("ap_mean", "ap_low", "ap_high", "n", "seconds")
 COLUMNS = (
@@ -39,13 +39,13 @@ class Pairs:
 
     def in_words(self) -> str:
         """Say how architectures were paired, and how many were not."""
-        left = [f"{words.plural(count, 'architecture')} of the {name} one"
+        left = [f"{plural(count, 'architecture')} of the {name} one"
                 for count, name in ((self.only_cheap, "cheap"), (self.only_dear, "dear")) if count]  # fmt: skip
         one = self.only_cheap + self.only_dear == 1
         rest = "none is left out"
         if left:
-            rest = f"{words.listed(left)} {'has' if one else 'have'} no partner and {'is' if one else 'are'} left out"
-        text = f"{words.plural(len(self.table), 'architecture')} of both protocols, paired {self.how()}; {rest}."
+            rest = f"{listed(left)} {'has' if one else 'have'} no partner and {'is' if one else 'are'} left out"
+        text = f"{plural(len(self.table), 'architecture')} of both protocols, paired {self.how()}; {rest}."
         if self.only_cheap and len(self.table):
             text += (
                 " Where the cheap AP has chosen which were trained under the dear protocol, those are alike, and a correlation "

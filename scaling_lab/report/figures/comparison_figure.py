@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scaling_lab.report.figures.cost_figures import COST_NAMES, MANY_POINTS, set_log_cost, value_limits
+from scaling_lab.metrics import METRICS
+from scaling_lab.report.figures.cost_figures import MANY_POINTS, set_log_cost, value_limits
 from scaling_lab.report.figures.labels import wrap
 from scaling_lab.report.figures.style import (
     INK,
@@ -44,7 +45,7 @@ def fronts_figure(
     """
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 1.05 * width if narrow else 0.52 * width)
-    title_axis(axes, x=f"{name or COST_NAMES[cost]} (log scale)", y="AP")
+    title_axis(axes, x=f"{name or METRICS[cost].axis} (log scale)", y="AP")
     _set_limits(axes, points, cost, band)
     handles = []
     for run, table in points.groupby("run", sort=False):

@@ -1,7 +1,8 @@
 """The figures of trials, each a function of a table and a width in inches. They compute nothing that a table lacks.
 
-from scaling_lab.report import compute_frontier, figures
-figures.cost_figure(compute_frontier(Runs("runs/x")).trials)
+from scaling_lab.report import compute_frontier
+from scaling_lab.report.figures.cost_figures import cost_figure
+cost_figure(compute_frontier(Runs("runs/x")).trials)
 
 A table may be filtered, joined and renamed before it is drawn. notebook.py has all figures of all kinds under one name.
 """
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from scaling_lab.metrics import METRICS
 from scaling_lab.report.analysis.tables import records, require
 from scaling_lab.report.figures import labels
 from scaling_lab.report.figures.cost_marks import (
@@ -41,15 +43,8 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
-from scaling_lab.report.sections import words
+from scaling_lab.text import significant
 
-COST_NAMES = {
-    "gmacs": "GMACs per image",
-    "params_m": "parameters, million",
-    "memory_mb": "memory, MB",
-    "predicted_latency_ms": "predicted latency, ms",
-    "latency_ms": "latency, ms",
-}
 MOST_LABELS = 14
 LEAST_SPAN = 4.0  # AP: an axis never magnifies less than this
 MANY_POINTS = 2000  # beyond this a figure's points are one bitmap, or the page would be larger than the run
@@ -78,7 +73,7 @@ def cost_figure(
     require(trials, *columns, source="compute_frontier(runs).trials")
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 0.95 * width if narrow else 0.52 * width)
-    title_axis(axes, x=f"{name or COST_NAMES[cost]} (log scale)", y="AP")
+    title_axis(axes, x=f"{name or METRICS[cost].axis} (log scale)", y="AP")
     points = trials.drop_duplicates("label")
     _set_limits(axes, trials if overlay is None else _with_overlay(trials, overlay, cost), cost)
     if band is not None and len(band):
@@ -102,7 +97,7 @@ def _with_overlay(trials: pd.DataFrame, overlay: Overlay, cost: str) -> pd.DataF
     return pd.concat([trials[[cost, "ap", "ap_low", "ap_high"]], others], ignore_index=True)
 
 
-def latency_figure(trials: pd.DataFrame, width: float = WIDE, *, name: str = COST_NAMES["latency_ms"]) -> Figure:
+def latency_figure(trials: pd.DataFrame, width: float = WIDE, *, name: str = METRICS["latency_ms"].axis) -> Figure:
     """Draw AP against the median latency, as cost_figure does; the whisker reaches the 90th percentile (p90_ms)."""
     return cost_figure(trials, width, cost="latency_ms", name=name)
 
@@ -228,7 +223,7 @@ def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     for position, total in zip(positions, left, strict=True):
         axes.annotate(
-            words.significant(total),
+            significant(total),
             (total, position),
             (4, 0),
             textcoords="offset points",

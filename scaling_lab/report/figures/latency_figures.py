@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from scaling_lab.metrics import COUNTED, METRICS
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.cost_figures import log_ticks
 from scaling_lab.report.figures.style import (
@@ -25,23 +26,16 @@ from scaling_lab.report.figures.style import (
     title_axis,
 )
 
-COSTS = {
-    "gmacs": "GMACs per image",
-    "params_m": "parameters, million",
-    "activations_m": "activations, million",
-    "memory_mb": "counted memory, MB",
-}
-
 
 def correlation_figure(latencies: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw median_ms against each cost of COSTS, on log axes, a dot for each detector, coloured by `series`.
+    """Draw median_ms against each counted cost, on log axes, a dot for each detector, coloured by `series`.
 
     The table has a column `<cost>_tau` with the rank correlation of each cost, the same in every row.
     """
     narrow = width <= NARROW
     figure, panels = new_figure(width, (2.9 if narrow else 0.82) * width, *((1, 4) if narrow else (2, 2)))
-    for axes, (cost, name) in zip(panels, COSTS.items(), strict=True):
-        title_axis(axes, x=f"{name} (log scale)", y="latency, ms (log scale)")
+    for axes, cost in zip(panels, COUNTED, strict=True):
+        title_axis(axes, x=f"{METRICS[cost].axis} (log scale)", y="latency, ms (log scale)")
         _log_axis(axes, "x", latencies[cost])
         _log_axis(axes, "y", latencies["median_ms"])
         _scatter(axes, latencies, cost, "median_ms")
@@ -68,7 +62,7 @@ def rank_figure(correlations: pd.DataFrame, width: float = WIDE) -> Figure:
     """Draw tau-b with its interval for each cost (`cost`, `name`, `tau`, `low`, `high`), over all and within each group."""
     narrow = width <= NARROW
     groups = list(dict.fromkeys(correlations["among"]))
-    names = list(COSTS.values())
+    names = [METRICS[cost].axis for cost in COUNTED]
     figure, (axes,) = new_figure(width, 0.9 + (0.26 if narrow else 0.22) * len(groups) * len(names))
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=GRID, linewidth=0.8)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from scaling_lab.metrics import METRICS
 from scaling_lab.report.figures.style import WIDE
 
 Draw = Callable[[pd.DataFrame, float], MatplotlibFigure]
@@ -81,6 +82,14 @@ class Column:
     help: str = ""
     sort: str | None = None
     swatch: str | None = None
+
+
+def metric_column(name: str, *, label: str | None = None) -> Column:
+    """Give the column of a metric, as scaling_lab.metrics says it; `label` in place of its own."""
+    known = METRICS[name]
+    return Column(
+        key=name, label=label or known.label, digits=known.digits, significant=known.significant, help=known.meaning
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ import pandas as pd
 from scaling_lab.report.analysis.tables import is_missing
 from scaling_lab.report.page import blocks
 from scaling_lab.report.page.escaping import escape, identifier, prose, stored
-from scaling_lab.report.sections import words
+from scaling_lab.text import significant
 
 DENSE = 6  # columns: so many keep their numbers close together, and their words get the room
 MOST_UNFILTERED = 8  # rows: a shorter table is read faster than it is filtered
@@ -57,7 +57,7 @@ def _example(block: blocks.Table) -> str:
 
 def _column(block: blocks.Table, column: blocks.Column) -> dict[str, Any]:
     """Give all of a column for the script: texts, or where they recur, each once and where it stands; what sorts; swatches."""
-    texts = [_text(column, value) for value in block.frame[column.key]]
+    texts = [cell_text(column, value) for value in block.frame[column.key]]
     different = list(dict.fromkeys(texts))
     found: dict[str, Any] = {"texts": texts}
     if 2 * len(different) < len(texts):
@@ -93,13 +93,9 @@ def _cell(column: blocks.Column, row: dict[Any, Any], *, numeric: bool) -> str:
     value = row[column.key]
     ordering = row[column.sort] if column.sort else value
     key = f' data-v="{float(ordering):.9g}"' if numeric and not is_missing(ordering) else ""
-    text = _text(column, value)
+    text = cell_text(column, value)
     kind = ' class="number"' if numeric else ' class="long"' if len(text) > 80 else ""
     return f"<td{kind}{key}>{_swatch(row[column.swatch]) if column.swatch else ''}{escape(text)}</td>"
-
-
-def _text(column: blocks.Column, value: object) -> str:
-    return shown(value, column.digits, signed=column.signed, significant=column.significant)
 
 
 def _swatch(series: object) -> str:
@@ -112,13 +108,13 @@ def series_variable(series: object) -> str:
     return f"series-{number % 8}" if number >= 0 else "rest"
 
 
-def shown(value: object, digits: int | None, *, signed: bool = False, significant: bool = False) -> str:
-    """Write a value for people; nothing where there is nothing. `digits` are those after the point, or significant."""
+def cell_text(column: blocks.Column, value: object) -> str:
+    """Write a value as its column says; a dash where a number is missing, nothing where a word is."""
     if is_missing(value):
-        return "–" if digits is not None else ""
-    if digits is None or not isinstance(value, (int, float)):
+        return "–" if column.digits is not None else ""
+    if column.digits is None or not isinstance(value, (int, float)):
         return str(value)
-    if significant:
-        return words.significant(value, digits)
-    text = f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
-    return text if text.strip("+−0.") else text.strip("+−")
+    if column.significant:
+        return significant(value, column.digits)
+    written = f"{value:{'+' if column.signed else ''}.{column.digits}f}".replace("-", "−")
+    return written if written.strip("+−0.") else written.strip("+−")

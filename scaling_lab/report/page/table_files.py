@@ -10,7 +10,7 @@ from typing import Any
 
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.page.blocks import Column, Table
-from scaling_lab.report.page.html_tables import is_numeric, shown
+from scaling_lab.report.page.html_tables import cell_text, is_numeric
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -58,7 +58,7 @@ def _more(table: Table) -> str:
 
 
 def _text(column: Column, row: dict[str, Any]) -> str:
-    return shown(row[column.key], column.digits, signed=column.signed, significant=column.significant)
+    return cell_text(column, row[column.key])
 
 
 def _markdown_row(cells: list[str]) -> str:

@@ -17,8 +17,9 @@ from scaling_lab.report.analysis.frontier import SMALL_N
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import verdicts, words
+from scaling_lab.report.sections import verdicts
 from scaling_lab.stats import hypotheses, power
+from scaling_lab.text import listed, p_value, plural, signed, signed_interval, significant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,14 +96,14 @@ def _factors(spec: DetectorSpec, of_baseline: DetectorSpec) -> dict[str, Any]:
 
 def sentence(row: dict[str, Any], baseline: str) -> str:
     """Say a comparison in one sentence."""
-    beginning = f"{row['label']} against {baseline}: {words.signed(row['difference'])} AP"
+    beginning = f"{row['label']} against {baseline}: {signed(row['difference'])} AP"
     n, n_base = int(row["n"]), int(row["n_baseline"])
-    seeds = words.plural(n, "seed") if n == n_base else f"{n} and {words.plural(n_base, 'seed')}"
+    seeds = plural(n, "seed") if n == n_base else f"{n} and {plural(n_base, 'seed')}"
     seeds += "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
-    several = f" It differs in {words.listed(row['factors'].split(', '))}." if row["factor_count"] > 1 else ""
+    several = f" It differs in {listed(row['factors'].split(', '))}." if row["factor_count"] > 1 else ""
     if row["verdict"] == "no claim":
         return f"{beginning}, {seeds}: no claim.{several}"
-    text = f"{beginning} {words.signed_interval(row['low'], row['high'])}, {seeds}: {row['verdict']}"
+    text = f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {row['verdict']}"
     if row["verdict"] == "not distinguishable":
         if row["low"] > 0 or row["high"] < 0:
             text += f" once corrected for being one of several comparisons (p {row['p_holm']:.2f})"
@@ -119,9 +120,9 @@ def cost_words(ratio: float) -> str:
     if math.isnan(ratio):
         return "at a cost that cannot be compared"
     if ratio >= 2.0:
-        return f"at {words.significant(ratio, 2)} times the GMACs"
+        return f"at {significant(ratio, 2)} times the GMACs"
     share = 100.0 * abs(ratio - 1.0)
-    return f"at {words.significant(share, 2)} % {'more' if ratio > 1.0 else 'fewer'} GMACs"
+    return f"at {significant(share, 2)} % {'more' if ratio > 1.0 else 'fewer'} GMACs"
 
 
 def fairness(differences: pd.DataFrame, baseline: str) -> Text:
@@ -132,20 +133,18 @@ def fairness(differences: pd.DataFrame, baseline: str) -> Text:
         len(differences),
     )
     of_all = (
-        "The comparison is"
-        if count == 1 and matched
-        else f"{matched} of {words.plural(count, 'comparison')} {_is(matched)}"
+        "The comparison is" if count == 1 and matched else f"{matched} of {plural(count, 'comparison')} {_is(matched)}"
     )
     cost = f"{of_all} at matched cost (within {100 * MATCHED_COST:.0f} % of the GMACs of {baseline})"
     cost += "." if matched == count else "; elsewhere a part of the difference may be the cost's."
     factors = sorted(set(differences["factors"]))
     if several:
-        whole = f"{several} of {words.plural(count, 'comparison')} {_differ(several)} from {baseline} in more than one factor"
+        whole = f"{several} of {plural(count, 'comparison')} {_differ(several)} from {baseline} in more than one factor"
         rest = f"{whole}; such a difference cannot be put down to one of them."
     elif len(factors) == 1:
         rest = f"All else is equal: {'it differs' if count == 1 else 'all differ'} from {baseline} in one factor, {factors[0]}."
     else:
-        rest = f"Each differs from {baseline} in one factor: {words.listed(factors)}."
+        rest = f"Each differs from {baseline} in one factor: {listed(factors)}."
     return Text(text=f"{cost} {rest}")
 
 
@@ -165,7 +164,7 @@ def _verdict(differences: pd.DataFrame) -> Text:
             tone="warning",
         )
     told = int((differences["verdict"] == "distinguishable").sum())
-    return Text(text=f"{told} of {words.plural(len(differences), 'difference')} can be told from chance.")
+    return Text(text=f"{told} of {plural(len(differences), 'difference')} can be told from chance.")
 
 
 def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
@@ -196,10 +195,8 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
 def _table(differences: pd.DataFrame, baseline: str) -> Table:
     """Give the table of differences, with columns for what was tested where anything was."""
     frame = differences.copy()
-    frame["interval"] = [
-        words.signed_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)
-    ]
-    frame["p"] = [words.p_value(p) for p in frame["p_holm"]]
+    frame["interval"] = [signed_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
+    frame["p"] = [p_value(p) for p in frame["p_holm"]]
     frame["cost"] = 100.0 * (frame["gmacs_ratio"] - 1.0)
     frame["cost_matched"] = ["yes" if matched else "no" for matched in frame["matched"]]
     tested = bool(frame["p_holm"].notna().any())
@@ -223,7 +220,7 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
     if frame["factors"].nunique() > 1 or int(frame["factor_count"].max()) > 1:
         columns += [Column(key="factors", label="Differs in", help="topology is the wiring alone, without its fusion")]
     columns += [Column(key="verdict", label="Verdict")] if tested else []
-    caption = f"Δ is the difference to {baseline}, which has {words.plural(int(frame['n_baseline'].iloc[0]), 'seed')}."
+    caption = f"Δ is the difference to {baseline}, which has {plural(int(frame['n_baseline'].iloc[0]), 'seed')}."
     if tested:
         caption += (
             " p: Welch's t-test with Holm's correction for being one of several. Detectable: the smallest true "

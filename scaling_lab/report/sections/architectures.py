@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report.analysis.frontier import ACCURACIES, Frontier
+from scaling_lab.metrics import ACCURACIES, COSTS, METRICS
+from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import has_values, mean, records
 from scaling_lab.report.figures import cost_figures
-from scaling_lab.report.page.blocks import Block, Column, Details, Figure, Section, Table
+from scaling_lab.report.page.blocks import Block, Column, Details, Figure, Section, Table, metric_column
 from scaling_lab.report.sections import words
+from scaling_lab.text import interval, plural
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
 MOST_BARS = 24
-MEMORY = "weights and the most activations alive at once, one float32 image, without workspaces"
 MOST_CLASS_COLUMNS = 12
 
 
@@ -31,10 +32,10 @@ def architectures(runs: Runs, frontier: Frontier) -> Section:
     return Section(title="Architectures", blocks=(*found, *_all_trials(runs, frontier)))
 
 
-def means_table(frontier: Frontier) -> Table:
+def means_table(runs: Runs, frontier: Frontier) -> Table:
     """Give the table of means; what is the same in all rows stands in the caption."""
     table = frontier.architectures.copy()
-    table["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(table)]
+    table["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(table)]
     table["front"] = ["●" if on else "" for on in table["on_front"]]
     table["front_probability"] = frontier.front_probability()
     columns = [
@@ -45,17 +46,10 @@ def means_table(frontier: Frontier) -> Table:
         columns += [Column(key="interval", label="95 % interval", sort="ap_low")]
     if table["n"].nunique() > 1:
         columns += [Column(key="n", label="Seeds", digits=0)]
-    names = {"ap50": "AP50", "ap75": "AP75", "ap_small": "AP small", "ap_medium": "AP medium", "ap_large": "AP large"}
-    columns += [Column(key=name, label=names[name], digits=1) for name in ACCURACIES if has_values(table, name)]
-    columns += [
-        Column(key="gmacs", label="GMACs", digits=3, significant=True, help="multiply-adds / 1e9 for one image"),
-        Column(key="params_m", label="Params, M", digits=3, significant=True, help="million parameters"),
-    ]
-    columns += [Column(key="memory_mb", label="Memory, MB", digits=3, significant=True, help=MEMORY)]
-    if has_values(table, "predicted_latency_ms"):
-        columns += [Column(key="predicted_latency_ms", label="Predicted, ms", digits=1, help="by the latency model")]
-    if has_values(table, "latency_ms"):
-        columns += [Column(key="latency_ms", label="Latency, ms", digits=1, help="median at batch 1")]
+    columns += [metric_column(name) for name in ACCURACIES[1:] if has_values(table, name)]
+    named = {*(runs.meta.get("objectives") or {}), *(runs.meta.get("limits") or {})}
+    shown = [name for name in COSTS if METRICS[name].is_main or name in named]
+    columns += [metric_column(name) for name in shown if has_values(table, name)]
     columns += [Column(key="front", label="Front")]
     if has_values(table, "front_probability"):
         towards = words.drawn_in(len(table))
@@ -157,4 +151,4 @@ def _all_trials(runs: Runs, frontier: Frontier) -> list[Block]:
     )
     caption = "Every trial, whatever became of it, and its point in the study's space."
     table = Table(name="trials", frame=trials, columns=columns, caption=caption)
-    return [Details(title=words.plural(len(trials), "trial"), blocks=(table,))]
+    return [Details(title=plural(len(trials), "trial"), blocks=(table,))]

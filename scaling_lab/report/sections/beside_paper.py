@@ -17,8 +17,9 @@ from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.page.blocks import Block, Column, Section, Table, Text
-from scaling_lab.report.sections import paper_differences, words
+from scaling_lab.report.sections import paper_differences
 from scaling_lab.stats import posterior_fronts, ranks
+from scaling_lab.text import listed, number, plural
 
 if TYPE_CHECKING:
     from scaling_lab.architecture import DetectorSpec
@@ -49,7 +50,7 @@ def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, Detect
         text = f"{source} has one detector for each feature network; this run has several, so they cannot be paired."
         return [Text(text=text)]
     unequal = other_factors(specs, table["architecture"].tolist())
-    note = f"Here they differ in {words.listed(unequal)} too, so the order is not the feature networks' alone."
+    note = f"Here they differ in {listed(unequal)} too, so the order is not the feature networks' alone."
     return [
         _table_5(table, source, "" if baseline is None else str(frontier.labels[baseline])),
         Text(text=agreement(frontier, table)),
@@ -114,21 +115,17 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
     """
     n = len(table)
     if n < 3:
-        return f"{words.plural(n, 'pair')} of results: too few to speak of an order."
+        return f"{plural(n, 'pair')} of results: too few to speak of an order."
     ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
     tau, drawn = agreement_with_paper(frontier, table)
     if math.isnan(tau):
         return f"The {n} feature networks all have the same AP here, so there is no order to compare with the paper's."
     text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f}".replace("-0", "−0").replace("-1", "−1")
     if frontier.degrees > 0:
-        text += (
-            f" [{words.number(drawn.low, 2)}, {words.number(drawn.high, 2)}] over {n} feature networks (95 % interval"
-        )
+        text += f" [{number(drawn.low, 2)}, {number(drawn.high, 2)}] over {n} feature networks (95 % interval"
         text += ", over what the seeds leave possible)"
         ceiling = ranks.noise_ceiling(ours, [frontier.sd / math.sqrt(count) for count in table["n"]])
-        text += (
-            f"; two repeats of this run would agree by {words.number(ceiling, 2)}" if not math.isnan(ceiling) else ""
-        )
+        text += f"; two repeats of this run would agree by {number(ceiling, 2)}" if not math.isnan(ceiling) else ""
     else:
         text += f" over {n} feature networks, without an interval, with one seed each: no claim"
     if n <= MOST_EXACT:

@@ -13,9 +13,9 @@ from scaling_lab.report.analysis.names import SPELLINGS
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.population_figures import importance_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Table, Text
-from scaling_lab.report.sections import words
 from scaling_lab.stats import variance_shares
 from scaling_lab.stats.variance_shares import Array
+from scaling_lab.text import listed, plural
 
 LEAST_ARCHITECTURES = 20
 MOST_BARS = 12
@@ -114,7 +114,7 @@ def importance_blocks(table: pd.DataFrame) -> list[Block]:
             if len(table) >= LEAST_ARCHITECTURES
             else f"allowed are {LEAST_ARCHITECTURES} and more"
         )
-        text = f"Which choice matters is not computed from {words.plural(len(table), 'architecture')}: {why}."
+        text = f"Which choice matters is not computed from {plural(len(table), 'architecture')}: {why}."
         return [Text(text=text, tone="note")]
     found = choice_importance(table)
     shown = found.table[found.table["share"].notna()].head(MOST_BARS)
@@ -148,9 +148,9 @@ def _told(table: pd.DataFrame, share: str, low: str, high: str, chance: float) -
     above = table[table[share] > chance].sort_values(share, ascending=False, kind="stable")
     if above.empty:
         return f"no choice more than the best of {len(table)} would by chance ({100 * chance:.0f} %)."
-    listed = words.listed([f"{row['choice']} {_percent(row, share, low, high)}" for row in records(above)])
+    named = listed([f"{row['choice']} {_percent(row, share, low, high)}" for row in records(above)])
     others = len(table) - len(above)
-    return f"{listed}; {f'{others} more ' + ('is' if others == 1 else 'are') if others else 'none is'} within chance."
+    return f"{named}; {f'{others} more ' + ('is' if others == 1 else 'are') if others else 'none is'} within chance."
 
 
 def _percent(row: dict[str, Any], share: str, low: str, high: str) -> str:
@@ -165,7 +165,7 @@ def _caption(found: Importance, shown: int) -> str:
         "log GMACs; a choice is then given only what cost cannot explain. Numbers with many values are cut at their quintiles."
     )
     more = len(found.table) - shown
-    return text + (f" {words.plural(more, 'choice')} with less or too few architectures: in the table." if more else "")
+    return text + (f" {plural(more, 'choice')} with less or too few architectures: in the table." if more else "")
 
 
 def _table(found: Importance) -> Table:

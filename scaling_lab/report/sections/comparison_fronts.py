@@ -10,10 +10,10 @@ from scaling_lab.report.analysis.comparison import Comparison
 from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.comparison_figure import fronts_figure
 from scaling_lab.report.page.blocks import Block, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.runs.latencies import CONDITIONS
 from scaling_lab.stats.fronts import pareto_front
+from scaling_lab.text import interval, listed, significant
 
 
 def fronts(comparison: Comparison) -> Section:
@@ -45,7 +45,7 @@ def _front_figure(
     points = comparison.points(cost)
     if points.empty:
         return []
-    names = words.listed(list(dict.fromkeys(points["run"])))
+    names = listed(list(dict.fromkeys(points["run"])))
     draw = functools.partial(fronts_figure, cost=cost, band=band)
     name = f"fronts_{cost}"
     return [Figure(name=name, table=points, draw=draw, title=title, caption=caption, alt=f"{title}: fronts of {names}")]
@@ -62,10 +62,10 @@ def _volumes(comparison: Comparison) -> list[Block]:
     ]
     caption = (
         f"What each front dominates, in AP times halvings of cost, up to one reference point for all: "
-        f"{words.significant(cost)} GMACs (twice the dearest of all runs) and {ap:.0f} AP."
+        f"{significant(cost)} GMACs (twice the dearest of all runs) and {ap:.0f} AP."
     )
     if claimed:
-        volumes["interval"] = [words.interval(row["low"], row["high"]) for row in records(volumes)]
+        volumes["interval"] = [interval(row["low"], row["high"]) for row in records(volumes)]
         columns += [
             Column(key="median", label="With luck drawn in", digits=1),
             Column(key="interval", label="95 % interval", sort="low"),
@@ -137,5 +137,5 @@ def _latency_figure(comparison: Comparison, group: pd.DataFrame, index: int) -> 
         title="AP against latency",
         caption=f"Measured in each run on {condition}: the median.{caution}{not_quiet(group)} Marks as above. An architecture "
         "that no run measured so is not shown.",
-        alt=f"AP against latency on {condition}: fronts of {words.listed(list(dict.fromkeys(points['run'])))}",
+        alt=f"AP against latency on {condition}: fronts of {listed(list(dict.fromkeys(points['run'])))}",
     )

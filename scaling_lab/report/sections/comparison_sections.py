@@ -12,9 +12,22 @@ from scaling_lab.report.analysis.comparability import RULE
 from scaling_lab.report.analysis.comparison import Comparison, Side
 from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.search_figure import search_figure
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Details, Facts, Figure, Section, Table, Text, renamed
+from scaling_lab.report.page.blocks import (
+    Block,
+    Bullets,
+    Column,
+    Details,
+    Facts,
+    Figure,
+    Section,
+    Table,
+    Text,
+    metric_column,
+    renamed,
+)
 from scaling_lab.report.sections import comparison_words, population, provenance, words
 from scaling_lab.report.sections.search import progress
+from scaling_lab.text import interval, listed, p_value, plainly, significant
 
 SETTINGS = {
     "study": "Study",
@@ -33,7 +46,7 @@ SETTINGS = {
 
 def title(comparison: Comparison) -> str:
     """Name the page by its runs."""
-    return f"{words.listed([side.name for side in comparison.sides])} compared"
+    return f"{listed([side.name for side in comparison.sides])} compared"
 
 
 def spaces(comparison: Comparison) -> Section:
@@ -45,7 +58,7 @@ def spaces(comparison: Comparison) -> Section:
     if not led or len(found.blocks) < 2:
         return found
     text = (
-        f"The samplers of {words.listed(led)} chose architectures by the results before them, so what is seen is not a sample "
+        f"The samplers of {listed(led)} chose architectures by the results before them, so what is seen is not a sample "
         "of the space."
     )
     return dataclasses.replace(found, blocks=(Text(text=text, tone="warning"), *found.blocks))
@@ -131,21 +144,13 @@ def differences(comparison: Comparison) -> pd.DataFrame:
 
 def _settings(side: Side) -> dict[str, str]:
     runs = side.runs
-    found = {label: _plainly(runs.meta.get(name)) for name, label in SETTINGS.items() if name in runs.meta}
+    found = {label: plainly(runs.meta.get(name)) for name, label in SETTINGS.items() if name in runs.meta}
     found["Trained on"] = provenance.trained_on(side.trials)
     sessions = records(runs.sessions())
     if sessions:
         found["Commit"] = provenance.commit(sessions[-1])
         found |= {f"Version of {name}": str(value) for name, value in sessions[-1]["versions"].items()}
     return found
-
-
-def _plainly(value: object) -> str:
-    if value is None or value in ({}, []):
-        return "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_plainly(each)}" for name, each in value.items())
-    return ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)
 
 
 # --- the best for a cost, the same architectures, the search ---------------------------------------------------------
@@ -156,14 +161,14 @@ def best_by_cost(comparison: Comparison) -> Section:
     table = comparison.best_by_cost()
     if table.empty:
         return Section(title="Best by cost", blocks=())
-    table["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(table)]
+    table["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(table)]
     table["between"] = [_between(*band) for band in table["band"]]
     table["probability"] = [comparison_words.probability(chance) for chance in table["chance"]]
     columns = [
         Column(key="between", label="GMACs", sort="dearest"),
         Column(key="run", label="Run", swatch="series"),
         Column(key="label", label="Best architecture"),
-        Column(key="gmacs", label="Its GMACs", digits=3, significant=True),
+        metric_column("gmacs", label="Its GMACs"),
         Column(key="ap_mean", label="AP", digits=1),
     ]
     columns += [Column(key="interval", label="95 % interval", sort="ap_low")] if has_values(table, "ap_low") else []
@@ -187,7 +192,7 @@ def best_by_cost(comparison: Comparison) -> Section:
 
 
 def _between(low: float, high: float) -> str:
-    return f"up to {words.significant(high)}" if low == 0 else f"{words.significant(low)} to {words.significant(high)}"
+    return f"up to {significant(high)}" if low == 0 else f"{significant(low)} to {significant(high)}"
 
 
 def same_architectures(comparison: Comparison) -> Section:
@@ -200,8 +205,8 @@ def same_architectures(comparison: Comparison) -> Section:
         return Section(title=name, blocks=(Text(text=text, tone="note"),))
     sentences = [comparison_words.agreement(table), comparison_words.detectable(comparison, table)]
     sentences += comparison_words.same_seed_sentences(comparison) + comparison_words.offset_sentences(table)
-    table["interval"] = [words.interval(row["low"], row["high"]) for row in records(table)]
-    table["p_text"] = [words.p_value(p) for p in table["p_holm"]]
+    table["interval"] = [interval(row["low"], row["high"]) for row in records(table)]
+    table["p_text"] = [p_value(p) for p in table["p_holm"]]
     pairs = table.drop_duplicates(["first", "other"])
     first, other = (pairs["first"].iloc[0], pairs["other"].iloc[0]) if len(pairs) == 1 else ("first run", "other run")
     columns = [Column(key="label", label="Architecture")]
@@ -242,7 +247,7 @@ def search(comparison: Comparison) -> Section:
         if len({json.dumps(runs.meta.get(key), sort_keys=True) for runs in named.values()}) > 1
     ]
     if unlike or any("protocol" not in runs.meta for runs in named.values()):
-        text = f"The progress of the searches is not compared: their {words.listed(unlike or ['protocols'])} differ."
+        text = f"The progress of the searches is not compared: their {listed(unlike or ['protocols'])} differ."
         return Section(title="Search", blocks=(Text(text=text, tone="note"),))
     table = progress(named)
     if table.empty:
@@ -256,7 +261,7 @@ def search(comparison: Comparison) -> Section:
         if len(spaces) == 1
         else " Their search spaces or limits differ, so this compares those as much as the ways of searching."
     )
-    alt = f"{what} by trials and by hours of {words.listed(list(named))}"
+    alt = f"{what} by trials and by hours of {listed(list(named))}"
     figure = Figure(name="search_progress", table=table, draw=search_figure, title="Progress", caption=caption, alt=alt)
     return Section(title="Search", blocks=(figure,))
 

@@ -13,6 +13,7 @@ from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.sections import words
 from scaling_lab.runs.reader import ENDED
 from scaling_lab.stats import power
+from scaling_lab.text import interval, listed, plural, signed, signed_interval, significant
 
 Bullet = tuple[str, str]
 
@@ -32,7 +33,7 @@ def no_claim(comparison: Comparison) -> str:
     if not single:
         return ""
     return (
-        f"Whether one front is higher than another cannot be said of {words.listed(single)}: one seed for each "
+        f"Whether one front is higher than another cannot be said of {listed(single)}: one seed for each "
         "architecture gives no measure of how far apart two trainings of one architecture lie. More seeds can tell."
     )
 
@@ -45,7 +46,7 @@ def conclusions(comparison: Comparison) -> tuple[Bullet, ...]:
         return (*found, ("Nothing to compare yet.", "No run has a complete trial, so there is no AP."))
     empty = [side.name for side in comparison.sides if side not in filled]
     if empty:
-        text = f"{words.listed(empty)} {'has' if len(empty) == 1 else 'have'} no complete trial."
+        text = f"{listed(empty)} {'has' if len(empty) == 1 else 'have'} no complete trial."
         found.append(("Without results.", text))
     found += [_best(filled), *_fresh(filled), *_fronts(comparison)]
     found += _same_architectures(comparison)
@@ -58,9 +59,9 @@ def _side(side: Side) -> str:
     sampler = f"sampler {side.runs.meta['sampler']}, " if side.runs.meta.get("sampler") else ""
     text = f"{side.name} ({sampler}{words.states(trials) if len(trials) else 'no trials yet'}"
     if len(table):
-        text += f", {words.plural(len(table), 'architecture')}, {words.seeds_each(table)}"
+        text += f", {plural(len(table), 'architecture')}, {words.seeds_each(table)}"
     if len(side.frontier.excluded):
-        text += f", {words.plural(len(side.frontier.excluded), 'complete trial')} of another protocol left out"
+        text += f", {plural(len(side.frontier.excluded), 'complete trial')} of another protocol left out"
     return text + ")"
 
 
@@ -68,8 +69,8 @@ def _best(filled: list[Side]) -> Bullet:
     found = []
     for side in filled:
         best = side.frontier.architectures.iloc[0]
-        spread = f" {words.interval(best['ap_low'], best['ap_high'])}" if best["n"] > 1 else " (1 seed)"
-        cost = words.significant(best["gmacs"])
+        spread = f" {interval(best['ap_low'], best['ap_high'])}" if best["n"] > 1 else " (1 seed)"
+        cost = significant(best["gmacs"])
         found.append(f"{side.name}: {best['label']}, AP {best['ap_mean']:.1f}{spread} at {cost} GMACs")
     return "Highest AP.", "; ".join(found) + ". What was chosen for being highest is high in part by luck."
 
@@ -79,8 +80,8 @@ def _fresh(filled: list[Side]) -> list[Bullet]:
     for side in filled:
         if len(side.frontier.fresh.architectures):
             best = side.frontier.fresh.architectures.iloc[0]
-            seeds = words.plural(int(best["n"]), "fresh seed")
-            spread = f" {words.interval(best['ap_low'], best['ap_high'])}" if best["n"] > 1 else ""
+            seeds = plural(int(best["n"]), "fresh seed")
+            spread = f" {interval(best['ap_low'], best['ap_high'])}" if best["n"] > 1 else ""
             found.append(f"{side.name}: {best['label']}, AP {best['ap_mean']:.1f}{spread} over {seeds}")
     return [("By fresh seeds alone.", "; ".join(found) + ".")] if found else []
 
@@ -102,17 +103,17 @@ def volume_difference(row: dict[str, Any]) -> str:
     if not math.isnan(row["lead_value"]):
         claimed = row["lead_verdict"] != "no claim"
         value = row["lead_median"] if claimed else row["lead_value"]
-        text = f"From {words.significant(row['cheapest'])} GMACs on, where both have architectures, the front of {first} is "
+        text = f"From {significant(row['cheapest'])} GMACs on, where both have architectures, the front of {first} is "
         amount = f"{abs(value):.1f} AP {'higher' if value > 0 else 'lower'} on average than"
         text += f"{'on average as high as' if _is_nothing(value) else amount} that of {other}"
-        text += f" {words.signed_interval(row['lead_low'], row['lead_high'])}" if claimed else ""
+        text += f" {signed_interval(row['lead_low'], row['lead_high'])}" if claimed else ""
         told_below = row["lead_verdict"] == row["verdict"] == "no claim"
         found.append(f"{text}." if told_below else f"{text}: {_claim(row['lead_verdict'])}.")
     claimed = row["verdict"] != "no claim"
     value = row["median"] if claimed else row["value"]
     amount = "as much" if _is_nothing(value) else f"{abs(value):.1f} {'more' if value > 0 else 'less'}"
     text = f"In all, the front of {first} dominates {amount} (AP times halvings of cost)"
-    text += f" {words.signed_interval(row['low'], row['high'])}" if claimed else ""
+    text += f" {signed_interval(row['low'], row['high'])}" if claimed else ""
     found.append(f"{text}, with the costs that one run alone reaches: {_claim(row['verdict'])}.")
     return " ".join(found)
 
@@ -153,20 +154,18 @@ def agreement(table: pd.DataFrame) -> str:
     """Say how many architectures two runs agree on; `table` is that of `repeats`."""
     counts = table["verdict"].value_counts()
     several = len(table.drop_duplicates(["first", "other"])) > 1
-    text = (
-        f"{words.plural(table['architecture'].nunique(), 'architecture')} {_were(table)} trained in more than one run"
-    )
-    text += f" ({words.plural(len(table), 'pair')} of runs and architecture)." if several else "."
+    text = f"{plural(table['architecture'].nunique(), 'architecture')} {_were(table)} trained in more than one run"
+    text += f" ({plural(len(table), 'pair')} of runs and architecture)." if several else "."
     tested = table[table["p"].notna()]
     if len(tested):
         apart = tested.loc[tested["verdict"] == "distinguishable", "label"]
-        names = words.listed(list(dict.fromkeys(apart)))
-        text += f" Of {words.plural(len(tested), 'difference')} that can be tested "
+        names = listed(list(dict.fromkeys(apart)))
+        text += f" Of {plural(len(tested), 'difference')} that can be tested "
         text += f"{len(apart)} can be told from chance: {names}" if len(apart) else "none can be told from chance"
         text += " (Welch's t-test at 5 %, Holm's correction)."
     unclear = int(counts.get("no claim", 0))
     if unclear:
-        text += f" {words.plural(unclear, 'difference')} with one seed on a side: no claim."
+        text += f" {plural(unclear, 'difference')} with one seed on a side: no claim."
     return text
 
 
@@ -182,7 +181,7 @@ def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
         return ""
     first, other = int(tested["n_first"].median()), int(tested["n_other"].median())
     least = power.smallest_detectable(sd, first, other)
-    seeds = words.plural(first, "seed") + (f" and {other}" if other != first else " a side")
+    seeds = plural(first, "seed") + (f" and {other}" if other != first else " a side")
     return (
         f"Not distinguishable is not equal: with {seeds} a difference below {least:.1f} AP cannot be relied on to show "
         "(80 % power, 5 %, two-sided, before correction)."
@@ -194,9 +193,7 @@ def same_seed_sentences(comparison: Comparison) -> list[str]:
     found = []
     for row in records(same_seeds(comparison.trials)):
         count, identical = int(row["trainings"]), int(row["identical"])
-        text = (
-            f"{words.plural(count, 'training')} of the same architecture and seed {'is' if count == 1 else 'are'} in "
-        )
+        text = f"{plural(count, 'training')} of the same architecture and seed {'is' if count == 1 else 'are'} in "
         text += f"{row['first']} and in {row['other']}: "
         if identical == count:
             text += "the APs are equal to the last digit, so they are the same trainings and no independent repeats."
@@ -211,9 +208,9 @@ def offset_sentences(table: pd.DataFrame) -> list[str]:
     """Say whether one run lies above another over all architectures of both."""
     found = []
     for row in records(offsets(table)):
-        over = words.plural(int(row["architectures"]), "architecture")
-        text = f"Over {over} of both, {row['first']} has {words.signed(row['mean'])} AP against {row['other']}"
-        text += f" {words.signed_interval(row['low'], row['high'])}"
+        over = plural(int(row["architectures"]), "architecture")
+        text = f"Over {over} of both, {row['first']} has {signed(row['mean'])} AP against {row['other']}"
+        text += f" {signed_interval(row['low'], row['high'])}"
         if row["verdict"] == "distinguishable":
             text += ": something beside the architecture differs, be it the seeds, the device, a library or the code."
         else:
@@ -229,7 +226,7 @@ def _copies(comparison: Comparison) -> list[Bullet]:
     if not comparison.copies:
         return []
     text = (
-        f"{words.plural(comparison.copies, 'trial')} of a later run started and ended when the same trial of an earlier one "
+        f"{plural(comparison.copies, 'trial')} of a later run started and ended when the same trial of an earlier one "
         "did: copied, not trained again. They stand in both fronts and count once wherever trainings are compared."
     )
     return [("Copies.", text)]
@@ -245,10 +242,10 @@ def _budgets(filled: list[Side]) -> list[Bullet]:
     if len(set(tried.values())) < 2:
         return []
     each = [
-        f"{name} {words.plural(trials, 'trial')}, {words.plural(epochs, 'epoch')} in all"
+        f"{name} {plural(trials, 'trial')}, {plural(epochs, 'epoch')} in all"
         for name, (trials, epochs) in tried.items()
     ]
-    text = f"{words.listed(each)}. Who tries more finds more: compare the fronts with that in mind, and the progress."
+    text = f"{listed(each)}. Who tries more finds more: compare the fronts with that in mind, and the progress."
     return [("Budgets differ.", text)]
 
 
@@ -259,7 +256,7 @@ def _samplers(filled: list[Side]) -> list[Bullet]:
     if len(set(samplers)) < 2 or None in samplers or len(spaces) > 1:
         return []
     text = (
-        f"These are the fronts that one search each found ({words.listed([str(each) for each in samplers])}). Which sampler "
+        f"These are the fronts that one search each found ({listed([str(each) for each in samplers])}). Which sampler "
         "is better cannot be told from one search of each: that takes several, with different seeds of the sampler."
     )
     return [("Samplers.", text)]

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
-from scaling_lab.report.analysis.frontier import ACCURACIES, Frontier
+from scaling_lab.metrics import ACCURACIES, COSTS, METRICS
+from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import has_values
 from scaling_lab.report.page.blocks import Explorer, Section
@@ -35,22 +36,8 @@ MOST_DETAILED = 200  # architectures with drawing, spec, curves and detections i
 MOST_TRIALS = 3000  # points of seeds; beyond, only means
 MOST_COLOURS = 8
 
-ACROSS = {
-    "gmacs": "GMACs per image",
-    "params_m": "parameters, million",
-    "memory_mb": "memory, MB",
-    "latency_ms": "latency, ms",
-    "predicted_latency_ms": "predicted latency, ms",
-    "seconds": "training time of a trial, s",
-}
-UP = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_small": "AP small",
-    "ap_medium": "AP medium",
-    "ap_large": "AP large",
-}
+ACROSS = {**{name: METRICS[name].axis for name in COSTS}, "seconds": "training time of a trial, s"}
+UP = {name: METRICS[name].label for name in ACCURACIES}
 CHOICES: dict[str, Callable[[DetectorSpec], object]] = {
     "Topology": lambda spec: topology_name(spec.topology),
     "Fusion": lambda spec: topology_fusion(spec.topology) or "none",
@@ -76,7 +63,7 @@ def explore(runs: Runs, frontier: Frontier) -> Section:
         "here or in the table to see what it is, draw a frame to look closer or to choose several, and type in the filter to "
         "leave some out."
     )
-    return Section(title="Explore", blocks=(Explorer(table=means_table(frontier), data=data, caption=caption),))
+    return Section(title="Explore", blocks=(Explorer(table=means_table(runs, frontier), data=data, caption=caption),))
 
 
 def explorer_data(runs: Runs, frontier: Frontier) -> dict[str, Any]:
@@ -183,7 +170,7 @@ def _trials(frontier: Frontier) -> dict[str, list[Any]]:
     if len(trials) > MOST_TRIALS:
         trials = trials.iloc[:0]
     places = {digest: place for place, digest in enumerate(frontier.architectures["architecture"])}
-    up = {name: numbers(trials[name], 4) for name in ("ap", *ACCURACIES) if has_values(trials, name)}
+    up = {name: numbers(trials[name], 4) for name in ACCURACIES if has_values(trials, name)}
     return {"of": [places[digest] for digest in trials["architecture"]], "seed": trials["seed"].tolist(), **up}
 
 

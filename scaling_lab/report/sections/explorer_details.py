@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec, Topology
+from scaling_lab.metrics import COSTS, METRICS, written
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.topology_figure import geometry, topology_table
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.pictures import MOST_IMAGES, THRESHOLD, data_uri, shrunk
+from scaling_lab.text import interval, plural
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -67,18 +68,13 @@ def details(
 
 
 def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> list[tuple[str, str]]:
-    between = words.interval(row["ap_low"], row["ap_high"])
+    between = interval(row["ap_low"], row["ap_high"])
     spread = f" {between}" if between != "–" else ""
     height, width = spec.image_size
     facts = [
-        ("AP", f"{row['ap_mean']:.1f}{spread}, {words.plural(int(row['n']), 'seed')} ({row['seeds']})"),
-        ("GMACs", words.significant(row["gmacs"])),
-        ("Parameters", f"{words.significant(row['params_m'])} million"),
-        ("Memory", f"{words.significant(row['memory_mb'])} MB"),
+        ("AP", f"{row['ap_mean']:.1f}{spread}, {plural(int(row['n']), 'seed')} ({row['seeds']})"),
+        *((METRICS[name].label, written(name, row[name])) for name in COSTS if not pd.isna(row.get(name))),
     ]
-    for name, label in (("latency_ms", "Latency"), ("predicted_latency_ms", "Predicted latency")):
-        if not pd.isna(row.get(name)):
-            facts.append((label, f"{row[name]:.1f} ms"))
     if not math.isnan(probability):
         facts.append(("On the front", f"probability {probability:.2f}"))
     fusion = topology_fusion(spec.topology)
@@ -88,7 +84,7 @@ def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> li
         ("Feature network", f"{topology_name(spec.topology)}{f', {fusion}' if fusion else ''}"),
         (
             "Size",
-            f"{words.plural(spec.repeats, 'cell')} of width {spec.width}, heads of {words.plural(spec.head_repeats, 'layer')}",
+            f"{plural(spec.repeats, 'cell')} of width {spec.width}, heads of {plural(spec.head_repeats, 'layer')}",
         ),
         ("Image", f"{width} × {height} px"),
         ("File", f"specs/{spec.digest}.json"),

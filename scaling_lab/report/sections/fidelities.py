@@ -16,7 +16,7 @@ from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.cost_marks import Marks, Overlay
 from scaling_lab.report.figures.style import WIDE
 from scaling_lab.report.page import blocks
-from scaling_lab.report.sections import words
+from scaling_lab.text import plural
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -29,11 +29,7 @@ COLUMNS = ("trial", "label", "architecture", "seed", "gmacs", "ap", "state", "ep
 
 def fidelity_words(epochs: int, protocol: str, *, planned: int | None = None) -> str:
     """Name a fidelity: "12 epochs, protocol ab12cd", or "stopped after 2 of 12 epochs, protocol ab12cd"."""
-    length = (
-        words.plural(epochs, "epoch")
-        if planned is None
-        else f"stopped after {epochs} of {words.plural(planned, 'epoch')}"
-    )
+    length = plural(epochs, "epoch") if planned is None else f"stopped after {epochs} of {plural(planned, 'epoch')}"
     return f"{length}, protocol {protocol[:6]}"
 
 
@@ -78,11 +74,9 @@ def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: p
     first = frontier.trials.iloc[0]
     main = fidelity_words(int(first["epochs"]), str(first["protocol"]))
     counts = others["fidelity"].value_counts(sort=False)
-    named = [f"{name} ({words.plural(int(count), 'trial')})" for name, count in counts.items()]
+    named = [f"{name} ({plural(int(count), 'trial')})" for name, count in counts.items()]
     more = (
-        [words.plural(len(named) - len(MARKERS), "other fidelity", "other fidelities")]
-        if len(named) > len(MARKERS)
-        else []
+        [plural(len(named) - len(MARKERS), "other fidelity", "other fidelities")] if len(named) > len(MARKERS) else []
     )
     caption = (
         f"Marks and front are of {main}, as above. Faint marks are of other fidelities, whose APs cannot be compared with "
@@ -96,7 +90,7 @@ def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: p
             draw=functools.partial(fidelity_figure, band=band),
             title="AP against multiply-adds, with what cannot be compared",
             caption=caption,
-            alt=f"AP against GMACs with the Pareto front, and {words.plural(len(others), 'trial')} of other fidelities, faint",
+            alt=f"AP against GMACs with the Pareto front, and {plural(len(others), 'trial')} of other fidelities, faint",
         )
     ]
 
@@ -122,7 +116,7 @@ def fidelity_figure(table: pd.DataFrame, width: float = WIDE, *, band: pd.DataFr
         points = others[others["fidelity"].isin(rest)]
         marks.append(
             Marks(
-                name=words.plural(len(rest), "other fidelity", "other fidelities"),
+                name=plural(len(rest), "other fidelity", "other fidelities"),
                 points=points,
                 marker=OTHERS,
                 many=many,

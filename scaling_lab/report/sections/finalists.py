@@ -12,8 +12,9 @@ import pandas as pd
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.tables import has_values, mean, records
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text, metric_column
 from scaling_lab.report.sections import ablation, words
+from scaling_lab.text import interval, plural, signed
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -64,8 +65,8 @@ def _curse(chosen: pd.DataFrame) -> tuple[str, str]:
     """Say how much of the finalists' APs was luck of the choice."""
     before, after = mean(chosen["ap_search"]), mean(chosen["ap_mean"])
     text = (
-        f"The {words.plural(len(chosen), 'finalist')} had {before:.1f} AP on average in the search that chose them and "
-        f"{after:.1f} with fresh seeds: {words.signed(after - before)} AP."
+        f"The {plural(len(chosen), 'finalist')} had {before:.1f} AP on average in the search that chose them and "
+        f"{after:.1f} with fresh seeds: {signed(after - before)} AP."
     )
     if after < before:
         text += " What is chosen for being high is in part high by luck (the winner's curse); quote the fresh seeds."
@@ -74,7 +75,7 @@ def _curse(chosen: pd.DataFrame) -> tuple[str, str]:
 
 def _table(table: pd.DataFrame) -> Table:
     frame = table.copy()
-    frame["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
+    frame["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
     frame["change"] = -frame["shrinkage"]
     frame["chosen"] = ["baseline" if role == "baseline" else "" for role in frame["role"]]
     columns = [
@@ -89,7 +90,7 @@ def _table(table: pd.DataFrame) -> Table:
         Column(key="n", label="Fresh seeds", digits=0),
         Column(key="ap_search", label="AP, search", digits=1, help="mean of the trials that it was chosen by"),
         Column(key="change", label="Change", digits=1, signed=True, help="fresh seeds minus search"),
-        Column(key="gmacs", label="GMACs", digits=3, significant=True),
+        metric_column("gmacs"),
     ]
     columns += [Column(key="chosen", label="")] if (frame["role"] == "baseline").any() else []
     caption = "Trained again after the search with seeds that it had not used, and none of them stopped early."

@@ -18,7 +18,7 @@ import pandas as pd
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section
-from scaling_lab.report.sections import words
+from scaling_lab.text import listed, plural
 
 if TYPE_CHECKING:
     from scaling_lab.architecture import DetectorSpec
@@ -104,7 +104,7 @@ def _key_without_kind(spec: DetectorSpec) -> str:
 
 def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
     together = len(labels) > 1
-    several = words.plural(table["trial"].nunique(), "training")
+    several = plural(table["trial"].nunique(), "training")
     seeds = (
         "bold is the mean over seeds, thin the seeds"
         if table.groupby("architecture")["seed"].nunique().max() > 1
@@ -113,7 +113,7 @@ def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
     nodes = len(table[["cell", "node"]].drop_duplicates())
     caption = (
         f"The normalised weight of each input of a node, by epoch, in the averaged model that AP is measured with: {seeds} "
-        f"({several} of {words.listed(labels)}). “P4 in” is the cell's input at P4, “P4 (7)” the output of node 7 there."
+        f"({several} of {listed(labels)}). “P4 in” is the cell's input at P4, “P4 (7)” the output of node 7 there."
     )
     if nodes > MOST_NODES:
         caption += f" The first {MOST_NODES} of {nodes} nodes are drawn; the table has all."
@@ -127,7 +127,7 @@ def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
         draw=functools.partial(fusion_weights_figure, together=together),
         title=title,
         caption=caption,
-        alt=f"Normalised fusion weights by epoch of each node of {words.listed(labels)}",
+        alt=f"Normalised fusion weights by epoch of each node of {listed(labels)}",
     )
     sentences = [*_differences(table)] if together else []
     return [Bullets(items=(_moved(table), *sentences)), figure]

@@ -14,9 +14,9 @@ import pandas as pd
 
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, metric_column
 from scaling_lab.stats import posterior_fronts
+from scaling_lab.text import interval, listed, plural
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -128,7 +128,7 @@ def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: flo
         told = "is the best" if top["probability"] >= CREDIBLE else "cannot be told from others"
         text = f"it is the best in {100 * top['probability']:.0f} % of draws"
         if len(values) > 1:
-            text += f"; {words.listed([f'{v:g}' for v in values])} together have {100 * CREDIBLE:.0f} %"
+            text += f"; {listed([f'{v:g}' for v in values])} together have {100 * CREDIBLE:.0f} %"
         found.append((f"{top['value']:g} {told}:", f"{text}."))
     if paper is not None:
         row = chances[chances["value"] == paper]
@@ -150,7 +150,7 @@ def _without_far_below(
         text += f", {paper:g} in {100 * chances[paper]:.0f} %"
     count = int(frontier.far_below[1].sum())
     whose = "its architecture's" if count == 1 else "their architectures'"
-    return [(f"Without the {words.plural(count, 'training')} far below {whose} others", f"{text}.")]
+    return [(f"Without the {plural(count, 'training')} far below {whose} others", f"{text}.")]
 
 
 def _caption(table: pd.DataFrame, scale: str, paper: float | None) -> str:
@@ -162,7 +162,7 @@ def _caption(table: pd.DataFrame, scale: str, paper: float | None) -> str:
 
 def _table(table: pd.DataFrame, parameter: str, name: str, scale: str) -> Table:
     frame = table.drop(columns="aps")
-    frame["interval"] = [words.interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
+    frame["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(frame)]
     digits = 0 if (frame["value"] % 1 == 0).all() else 2
     columns = [Column(key="value", label=name.capitalize(), digits=digits)]
     if frame["scale"].nunique() > 1:
@@ -171,7 +171,7 @@ def _table(table: pd.DataFrame, parameter: str, name: str, scale: str) -> Table:
         Column(key="ap_mean", label="AP", digits=1),
         Column(key="interval", label="95 % interval", sort="ap_low"),
         Column(key="n", label="Seeds", digits=0),
-        Column(key="gmacs", label="GMACs", digits=3, significant=True),
-        Column(key="params_m", label="Params, M", digits=3, significant=True),
+        metric_column("gmacs"),
+        metric_column("params_m"),
     ]
     return Table(name=f"by_{parameter}", frame=frame, columns=tuple(columns))

@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scaling_lab.metrics import COUNTED, METRICS
 from scaling_lab.report.analysis.tables import records
-from scaling_lab.report.figures.latency_figures import COSTS, correlation_figure, rank_figure, residual_figure
-from scaling_lab.report.page.blocks import Block, Bullets, Column, Facts, Figure, Page, Section, Table, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.figures.latency_figures import correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.page.blocks import (
+    Block,
+    Bullets,
+    Column,
+    Facts,
+    Figure,
+    Page,
+    Section,
+    Table,
+    Text,
+    metric_column,
+)
 from scaling_lab.report.sections.latency_words import condition_words
 from scaling_lab.runs.latencies import CONDITIONS, Latencies
 from scaling_lab.stats import ranks, resampling
+from scaling_lab.text import listed, plural
 
 LEAST = 5  # detectors, for a correlation
 MOST_SERIES = 8
@@ -38,7 +50,7 @@ def latency_page(measured: Latencies) -> Page:
     return Page(
         title=measured.path.stem.replace("_", " ").capitalize(),
         question="Do multiply-adds, parameters or activations tell how long a detector takes?",
-        subtitle=f"{words.plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
+        subtitle=f"{plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
         sections=tuple(found),
     )
 
@@ -86,7 +98,7 @@ def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
         groups += [(str(name), rows) for name, rows in latencies.groupby("detector", sort=False) if len(rows) >= LEAST]
     found = []
     for among, rows in groups:
-        for cost, name in COSTS.items():
+        for cost in COUNTED:
             if rows[cost].nunique() < 2:
                 continue
             values, times = rows[cost].to_numpy(dtype=float), rows["median_ms"].to_numpy(dtype=float)
@@ -97,7 +109,7 @@ def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
                     "series": -1 if among == "all" else int(rows["series"].iloc[0]),
                     "detectors": len(rows),
                     "cost": cost,
-                    "name": name,
+                    "name": METRICS[cost].axis,
                     "tau": found_tau.value,
                     "low": found_tau.low,
                     "high": found_tau.high,
@@ -117,7 +129,7 @@ def with_residuals(latencies: pd.DataFrame, correlated: pd.DataFrame) -> pd.Data
     residual = y - (y.mean() + slope * (x - x.mean()))
     taus = {f"{row['cost']}_tau": row["tau"] for row in records(correlated[correlated["among"] == "all"])}
     return latencies.assign(
-        slower=np.exp(residual), **{f"{cost}_tau": taus.get(f"{cost}_tau", np.nan) for cost in COSTS}
+        slower=np.exp(residual), **{f"{cost}_tau": taus.get(f"{cost}_tau", np.nan) for cost in COUNTED}
     )
 
 
@@ -152,7 +164,7 @@ def most_misled(latencies: pd.DataFrame, *, most: int = MISLED) -> pd.DataFrame:
 def _conclusions(table: pd.DataFrame, correlated: pd.DataFrame) -> list[tuple[str, str]]:
     whole = {row["cost"]: row for row in records(correlated[correlated["among"] == "all"])}
     said = [f"{row['name']} {row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in whole.values()]
-    found = [("Rank correlation with latency (tau-b):", f"{words.listed(said)}, over {len(table)} detectors.")]
+    found = [("Rank correlation with latency (tau-b):", f"{listed(said)}, over {len(table)} detectors.")]
     if "gmacs" in whole:
         share = whole["gmacs"]["inverted"]
         found.append(
@@ -184,8 +196,8 @@ def _conclusions(table: pd.DataFrame, correlated: pd.DataFrame) -> list[tuple[st
 
 def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, index: int) -> list[Block]:
     suffix = "" if index == 0 else f"_{index + 1}"
-    columns = ["detector", "architecture", "description", *COSTS, "median_ms", "series"]
-    taus = [f"{cost}_tau" for cost in COSTS]
+    columns = ["detector", "architecture", "description", *COUNTED, "median_ms", "series"]
+    taus = [f"{cost}_tau" for cost in COUNTED]
     misled = most_misled(table)
     found: list[Block] = [
         Figure(
@@ -238,9 +250,7 @@ def _table(table: pd.DataFrame, index: int) -> Table:
         Column(key="p90_ms", label="p90", digits=3, significant=True),
         Column(key="spread_ms", label="Quartiles", digits=2, significant=True, help="the distance between them, ms"),
         Column(key="process_spread", label="Processes", digits=3, help="by what share their medians differ"),
-        Column(key="gmacs", label="GMACs", digits=3, significant=True),
-        Column(key="params_m", label="Parameters, M", digits=3, significant=True),
-        Column(key="activations_m", label="Activations, M", digits=3, significant=True),
+        *(metric_column(name) for name in COUNTED),
         Column(key="peak_memory_mb", label="Peak memory, MB", digits=3, significant=True),
     ]
     if "slower" in table:

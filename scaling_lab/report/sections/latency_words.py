@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report.sections import words
+from scaling_lab.text import plural
 
 QUIET = 1.5  # times the median: a 90th percentile beyond it means that something else ran on the device
 METHODS = {
@@ -21,7 +21,7 @@ METHODS = {
 def condition_words(row: Any) -> str:
     """Name the device and the conditions of a row of latencies."""
     scope = "with post-processing" if row["scope"] == "end_to_end" else "network alone"
-    threads = f", {words.plural(int(row['threads']), 'thread')}" if row["threads"] else ""
+    threads = f", {plural(int(row['threads']), 'thread')}" if row["threads"] else ""
     method = METHODS[row["method"]]
     return f"{row['device']}{threads}, batch {row['batch']}, {row['dtype']}, {row['backend']}, {scope}{method}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from scaling_lab.metrics import METRICS
 from scaling_lab.report.analysis.frontier import Frontier, with_front
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.analysis.tables import has_values
@@ -16,11 +17,11 @@ from scaling_lab.report.figures.curves_figure import curves_figure, has_curve
 from scaling_lab.report.figures.topology_figure import GALLERY, topology_figure, topology_table
 from scaling_lab.report.page.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
 from scaling_lab.report.sections import words
-from scaling_lab.report.sections.architectures import MEMORY
 from scaling_lab.report.sections.fidelities import fidelity_blocks
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.report.sections.published_figure import published_blocks
 from scaling_lab.runs.latencies import CONDITIONS
+from scaling_lab.text import listed, plural, significant
 
 if TYPE_CHECKING:
     from scaling_lab.architecture import DetectorSpec
@@ -72,7 +73,7 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
         draw=functools.partial(cost_figures.cost_figure, band=band),
         title="AP against multiply-adds",
         caption=f"{front} {marks} Only complete trials of one protocol and length are shown.",
-        alt=f"AP against GMACs of {words.plural(len(frontier.architectures), 'architecture')}, with the Pareto front",
+        alt=f"AP against GMACs of {plural(len(frontier.architectures), 'architecture')}, with the Pareto front",
     )
     beside = [
         *fidelity_blocks(runs, frontier, gmacs.table, band),
@@ -110,7 +111,7 @@ def _memory(frontier: Frontier) -> list[Block]:
             table=_figure_table(with_front(frontier.trials, "memory_mb"), "memory_mb"),
             draw=functools.partial(cost_figures.cost_figure, cost="memory_mb"),
             title="AP against memory",
-            caption=f"Memory by counting: {MEMORY}. Marks as above; the line is the front of AP against memory.",
+            caption=f"Memory is counted: {METRICS['memory_mb'].meaning}. Marks as above; the line is the front.",
             alt="AP against memory, with the Pareto front",
         )
     ]
@@ -124,7 +125,7 @@ def _hypervolume(frontier: Frontier) -> list[Block]:
     towards = words.drawn_in(len(frontier.architectures))
     text = (
         f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}], in AP times halvings of cost, up to the "
-        f"reference point of {words.significant(reference[0])} GMACs (twice the dearest) and 0 AP; median and 95 % interval of "
+        f"reference point of {significant(reference[0])} GMACs (twice the dearest) and 0 AP; median and 95 % interval of "
         f"what the true means dominate, the luck of the highest taken off{f' ({towards})' if towards else ''}."
     )
     return [Text(text=text, tone="note")]
@@ -174,9 +175,7 @@ def _latency_figure(group: pd.DataFrame, runs: Runs, frontier: Frontier, index: 
     table = _figure_table(trials, "latency_ms", "p90_ms", "runs")
     missing = len(frontier.architectures) - group["architecture"].nunique()
     lacking = (
-        f" {words.plural(missing, 'architecture')} without a measurement under this condition: not shown."
-        if missing
-        else ""
+        f" {plural(missing, 'architecture')} without a measurement under this condition: not shown." if missing else ""
     )
     return Figure(
         name="ap_against_latency" if index == 0 else f"ap_against_latency_{index + 1}",
@@ -217,11 +216,11 @@ def _topology(digest: str, specs: list[DetectorSpec]) -> Figure:
     repeats = sorted({spec.repeats for spec in specs})
     between = sum(topology.level_of[source] != node.level for node in topology.nodes for source in node.inputs)
     facts = [
-        words.plural(len(topology.nodes), "node"),
-        f"{words.plural(topology.num_edges, 'edge')} ({between or 'none'} between levels)",
+        plural(len(topology.nodes), "node"),
+        f"{plural(topology.num_edges, 'edge')} ({between or 'none'} between levels)",
         f"fusion: {topology_fusion(topology)}" if topology_fusion(topology) else "",
-        f"{words.listed([str(number) for number in repeats])} {'cell' if repeats == [1] else 'cells'}",
-        words.plural(len(specs), "architecture") if len(specs) > 1 else "",
+        f"{listed([str(number) for number in repeats])} {'cell' if repeats == [1] else 'cells'}",
+        plural(len(specs), "architecture") if len(specs) > 1 else "",
     ]
     return Figure(
         name=f"topology_{topology.describe().replace(' ', '_').replace('+', '_').replace('-', '_')}_{digest[:6]}",

@@ -21,8 +21,9 @@ from scaling_lab.report.analysis.factors import differing_factors, wiring
 from scaling_lab.report.analysis.names import topology_fusion
 from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Table, Text
-from scaling_lab.report.sections import verdicts, words
+from scaling_lab.report.sections import verdicts
 from scaling_lab.stats import hypotheses, power
+from scaling_lab.text import listed, plural, signed, signed_interval
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -59,7 +60,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
     )
     sentences = [_sentence(row, low, high) for row in records(ours.head(MOST_SENTENCES))]
     frame = pd.concat([paper.assign(where="paper"), ours.assign(where="here")], ignore_index=True)
-    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
+    frame["interval"] = [signed_interval(row["low"], row["high"]) for row in records(frame)]
     columns = [Column(key="where", label="Where"), Column(key="pair", label="Fast minus softmax")]
     columns += _difference_columns(ours)
     caption = f"ΔAP is fast minus softmax. The paper's rows are {source}: on COCO, without an interval, and not measured here."
@@ -114,14 +115,14 @@ def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[B
     source = str(paper[steps[0][1]]["source"])
     several = [row for row in TABLE_4 if len(ends.get(row, ())) > 1]
     if several:
-        text = f"{source} has one detector for each row; this run has several of {words.listed(several)}, so they are not paired."
+        text = f"{source} has one detector for each row; this run has several of {listed(several)}, so they are not paired."
         return [Text(text=text, tone="note")]
     frame = _differences(frontier, [(ends[after][0], ends[before][0]) for _, before, after in steps])
     frame.insert(0, "step", [f"{what}: {before} to {after}" for what, before, after in steps])
     frame["difference_paper"] = [
         round(float(paper[after]["ap_val"]) - float(paper[before]["ap_val"]), 2) for _, before, after in steps
     ]
-    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
+    frame["interval"] = [signed_interval(row["low"], row["high"]) for row in records(frame)]
     frame["factors"] = [
         ", ".join(differing_factors(specs[ends[after][0]], specs[ends[before][0]])) for _, before, after in steps
     ]
@@ -173,15 +174,15 @@ def _differences(frontier: Frontier, pairs: Sequence[tuple[str, str]]) -> pd.Dat
 
 def _sentence(row: dict[str, Any], low: float, high: float) -> str:
     """Say a difference here, and how the paper's, which go from low to high, lie to its interval."""
-    seeds = words.plural(row["n"], "seed")
-    seeds = seeds if row["n"] == row["n_second"] else f"{row['n']} and {words.plural(row['n_second'], 'seed')}"
-    beginning = f"{row['pair']}: {words.signed(row['difference'])} AP"
+    seeds = plural(row["n"], "seed")
+    seeds = seeds if row["n"] == row["n_second"] else f"{row['n']} and {plural(row['n_second'], 'seed')}"
+    beginning = f"{row['pair']}: {signed(row['difference'])} AP"
     if math.isnan(row["p"]):
         return f"{beginning}, {seeds}: no claim."
     verdict = verdicts.verdict(row["p_holm"])
     inside = [row["low"] <= each <= row["high"] for each in (low, high)]
     where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
-    interval = words.signed_interval(row["low"], row["high"])
+    interval = signed_interval(row["low"], row["high"])
     text = f"{beginning} {interval}, {seeds}: {verdict}. The paper's lie {where} this interval."
     if row["detectable"] > max(abs(low), abs(high)):
         text += f" A difference below {row['detectable']:.1f} AP, as the paper's are, cannot be relied on to show here."
@@ -196,4 +197,4 @@ def _difference_columns(frame: pd.DataFrame, label: str = "ΔAP") -> list[Column
 
 
 def _listed(values: pd.Series[float]) -> str:
-    return words.listed([f"{value:+.2f}".replace("-", "−") for value in values])
+    return listed([f"{value:+.2f}".replace("-", "−") for value in values])

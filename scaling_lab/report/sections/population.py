@@ -17,9 +17,9 @@ from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.population_figures import distribution_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.page.escaping import identifier
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.choices import importance_blocks, label_of, name_of, params_of, texts
 from scaling_lab.stats.matched_groups import LEAST_LEFT
+from scaling_lab.text import listed, p_value, plural, signed, signed_interval, significant
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -48,7 +48,7 @@ def population(runs: Runs, frontier: Frontier, *, by: str | None = None) -> Sect
     blocks: list[Block] = [Text(text=_population(table)), *_warnings(runs)]
     named = [by] if by is not None else shown_choices(table)
     if by is not None and f"param_{by}" not in table:
-        known = words.listed([name_of(param) for param in params_of(table)])
+        known = listed([name_of(param) for param in params_of(table)])
         blocks.append(
             Text(text=f"The space has no choice {by!r} to group by; its choices are {known}.", tone="warning")
         )
@@ -76,8 +76,8 @@ def compare_spaces(frontiers: Mapping[str, Frontier]) -> Section:
         text = "The runs differ in protocol or epochs (data, recipe, length), so their architectures are not compared."
         return Section(title=title, blocks=(Text(text=text, tone="warning"),))
     twice = int(joined["architecture"].duplicated().sum())
-    intro = "; ".join(f"{name}: {words.plural(len(table), 'architecture')}" for name, table in tables.items())
-    intro += f". {words.plural(twice, 'architecture')} of several spaces count in each." if twice else "."
+    intro = "; ".join(f"{name}: {plural(len(table), 'architecture')}" for name, table in tables.items())
+    intro += f". {plural(twice, 'architecture')} of several spaces count in each." if twice else "."
     return Section(title=title, blocks=(Text(text=intro), *_compared(joined, "space", "spaces")))
 
 
@@ -100,17 +100,17 @@ def sentence(row: Mapping[str, Any]) -> str:
     """Say how two populations differ."""
     if np.isnan(row["p"]):
         return f"not compared, for fewer than {LEAST_LEFT} of one have costs that the other has too."
-    interval = "" if np.isnan(row["low"]) else f" {words.signed_interval(row['low'], row['high'])}"
+    interval = "" if np.isnan(row["low"]) else f" {signed_interval(row['low'], row['high'])}"
     return (
-        f"{words.signed(row['difference'])} AP{interval} in the mean, the distributions at most {100 * row['distance']:.0f} % "
-        f"apart, at {words.significant(row['low_gmacs'])} to {words.significant(row['high_gmacs'])} GMACs: {row['verdict']} "
-        f"(p {words.p_value(row['p_holm'])})."
+        f"{signed(row['difference'])} AP{interval} in the mean, the distributions at most {100 * row['distance']:.0f} % "
+        f"apart, at {significant(row['low_gmacs'])} to {significant(row['high_gmacs'])} GMACs: {row['verdict']} "
+        f"(p {p_value(row['p_holm'])})."
     )
 
 
 def _population(table: pd.DataFrame) -> str:
     low, middle, high = table["ap"].quantile([0.25, 0.5, 0.75])
-    count = words.plural(len(table), "architecture")
+    count = plural(len(table), "architecture")
     if len(table) == 1:
         return f"{count}, with AP {middle:.1f}: no population."
     return (
@@ -131,7 +131,7 @@ def _warnings(runs: Runs) -> list[Block]:
         )
     lost = {state: int((searched["state"] == state).sum()) for state in ("stopped", "failed")}
     if any(lost.values()):
-        counts = words.listed([f"{number} {state}" for state, number in lost.items() if number])
+        counts = listed([f"{number} {state}" for state, number in lost.items() if number])
         found.append(f"Trials without a final AP are missing ({counts}), among them likely the worse ones.")
     return [Text(text=" ".join(found), tone="warning")] if found else []
 
@@ -165,7 +165,7 @@ def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
                 draw=distribution_figure,
                 title=f"AP by {name}, at matched cost",
                 caption=_caption(table, found, several),
-                alt=f"Cumulative distributions of AP for {words.listed(list(found.counts))}",
+                alt=f"Cumulative distributions of AP for {listed(list(found.counts))}",
             )
         )
     return [*blocks, _pairs_table(found, file)]
@@ -173,15 +173,15 @@ def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
 
 def _caption(table: pd.DataFrame, found: Distributions, several: str) -> str:
     edf, bins = found.edf, int(found.edf["bin"].nunique())
-    low, high = (words.significant(float(each)) for each in (edf["gmacs"].min(), edf["gmacs"].max()))
-    left = words.listed([f"{name} {kept} of {all_of_it}" for name, (kept, all_of_it) in found.counts.items()])
+    low, high = (significant(float(each)) for each in (edf["gmacs"].min(), edf["gmacs"].max()))
+    left = listed([f"{name} {kept} of {all_of_it}" for name, (kept, all_of_it) in found.counts.items()])
     dropped = sorted(set(table["group"]) - set(found.counts))
     text = (
         "The share of architectures with at most this AP; a curve further right is better. Drawn are those at costs that all "
-        f"have, between {low} and {high} GMACs, in {words.plural(bins, 'bin')} of cost that weigh the same for each: {left}."
+        f"have, between {low} and {high} GMACs, in {plural(bins, 'bin')} of cost that weigh the same for each: {left}."
     )
     if dropped:
-        text += f" Not drawn, for too few at costs that the other {several} have: {words.listed(dropped)}."
+        text += f" Not drawn, for too few at costs that the other {several} have: {listed(dropped)}."
     return text
 
 
@@ -192,7 +192,7 @@ def _verdict(found: Distributions, several: str) -> Block:
             items=tuple((f"{row['first']} against {row['second']}:", sentence(row)) for row in records(pairs))
         )
     told = pairs[pairs["verdict"] == "distinguishable"]
-    text = f"{len(told)} of {words.plural(len(pairs), 'pair')} of {several} can be told apart at matched cost"
+    text = f"{len(told)} of {plural(len(pairs), 'pair')} of {several} can be told apart at matched cost"
     widest = records(told.sort_values("difference", ascending=False, kind="stable"))[:1]
     return Text(
         text=text + ("".join(f"; most, {w['first']} against {w['second']}: {sentence(w)}" for w in widest) or ".")
@@ -201,9 +201,9 @@ def _verdict(found: Distributions, several: str) -> Block:
 
 def _pairs_table(found: Distributions, file: str) -> Table:
     frame = found.pairs.copy()
-    frame["interval"] = [words.signed_interval(row["low"], row["high"]) for row in records(frame)]
+    frame["interval"] = [signed_interval(row["low"], row["high"]) for row in records(frame)]
     frame["percent"] = 100 * frame["distance"]
-    frame["p_text"] = [words.p_value(p) for p in frame["p_holm"]]
+    frame["p_text"] = [p_value(p) for p in frame["p_holm"]]
     frame["left"] = [f"{row['n_first']} and {row['n_second']}" for row in records(frame)]
     columns = (
         Column(key="first", label="First"),

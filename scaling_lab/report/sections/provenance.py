@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from scaling_lab.metrics import COSTS, METRICS
 from scaling_lab.report.analysis.tables import is_missing, records
 from scaling_lab.report.page.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
 from scaling_lab.report.sections import words
 from scaling_lab.runs.reader import NO_KIND, ROLES
+from scaling_lab.text import plainly, plural
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
     from scaling_lab.runs.reader import Runs
 
 MOST_FAILURES = 8  # more of them are counted by kind and listed on demand
-COSTS = {
-    "gmacs": "GMACs",
-    "params_m": "million parameters",
-    "memory_mb": "MB of memory",
-    "predicted_latency_ms": "ms of predicted latency",
-    "latency_ms": "ms of latency",
-}
 NAMES = {"cpu": "CPU", "gpus": "GPUs", "memory_gb": "memory, GB", "lr": "learning rate", "ema_decay": "EMA decay"}
 WAYS = {"maximize": "high", "minimize": "low"}
 
@@ -70,7 +65,7 @@ def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> lis
         frame=counts.sort_values(["trials", "why"], ascending=[False, True]),
         columns=(Column(key="why", label="Why"), Column(key="trials", label="Trials", digits=0)),
     )
-    return [by_kind, Details(title=f"{words.plural(len(frame), 'failed trial')}, one by one", blocks=(each,))]
+    return [by_kind, Details(title=f"{plural(len(frame), 'failed trial')}, one by one", blocks=(each,))]
 
 
 def _rejections(runs: Runs) -> list[Block]:
@@ -84,7 +79,7 @@ def _rejections(runs: Runs) -> list[Block]:
         columns=(Column(key="reason", label="Reason"), Column(key="points", label="Points", digits=0)),
         caption="Points of the space that the study's limits refused before any training.",
     )
-    return [Details(title=f"{words.plural(len(rejected), 'point')} of the space refused by limits", blocks=(table,))]
+    return [Details(title=f"{plural(len(rejected), 'point')} of the space refused by limits", blocks=(table,))]
 
 
 def provenance(runs: Runs) -> Section:
@@ -107,7 +102,7 @@ def provenance(runs: Runs) -> Section:
     facts += _objectives(meta) + _last_session(sessions)
     found: list[Block] = [Facts(items=tuple(facts))]
     if len(sessions):
-        found.append(Details(title=words.plural(len(sessions), "session"), blocks=(_sessions_table(sessions),)))
+        found.append(Details(title=plural(len(sessions), "session"), blocks=(_sessions_table(sessions),)))
         found.append(Details(title="Versions and host", blocks=tuple(_versions(records(sessions)[-1]))))
     if meta.get("recipe"):
         found.append(Details(title="Training recipe", blocks=(Facts(items=_flat(meta["recipe"])),)))
@@ -134,7 +129,7 @@ def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _quantity(name: str) -> str:
-    return COSTS.get(name, name.replace("_", " ").replace("ap", "AP"))
+    return METRICS[name].unit if name in COSTS else METRICS[name].label
 
 
 def trained_on(trials: pd.DataFrame) -> str:
@@ -234,15 +229,4 @@ def _versions(session: dict[str, Any]) -> list[Block]:
 
 def _flat(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Write a dictionary as names and values."""
-    return tuple((NAMES.get(name, name.replace("_", " ")), _plainly(value)) for name, value in values.items())
-
-
-def _plainly(value: object) -> str:
-    """Write a JSON value for people."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(_plainly(item) for item in value) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_plainly(item)}" for name, item in value.items()) or "none"
-    return "none" if value is None else str(value)
+    return tuple((NAMES.get(name, name.replace("_", " ")), plainly(value)) for name, value in values.items())

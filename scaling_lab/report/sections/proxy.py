@@ -21,6 +21,7 @@ from scaling_lab.report.figures.proxy_figure import MOST_BARS, proxy_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, renamed
 from scaling_lab.report.sections import proxy_warnings, proxy_words, words
 from scaling_lab.stats.resampling import resamples_of
+from scaling_lab.text import listed, plural, significant
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -82,7 +83,7 @@ def _judge(cheap: Frontier, dear: Frontier, cheap_name: str, dear_name: str) -> 
 
 def _too_few(cheap: Frontier, dear: Frontier, pairs: Pairs) -> str:
     have = (
-        f"the cheap one has {words.plural(len(cheap.architectures), 'architecture')} with a complete trial, "
+        f"the cheap one has {plural(len(cheap.architectures), 'architecture')} with a complete trial, "
         f"the dear one {len(dear.architectures)}, and {len(pairs.table) or 'none'} "
         f"{'is' if len(pairs.table) == 1 else 'are'} in both"
     )
@@ -143,7 +144,7 @@ def within_proxy(frontier: Frontier) -> Proxy | None:
         itertools.combinations(groups, 2),
         key=lambda two: len(set(two[0]["architecture"]) & set(two[1]["architecture"])),
     )
-    names = [f"protocol {group['protocol'].iloc[0]}, {words.plural(int(group['epochs'].iloc[0]), 'epoch')}"
+    names = [f"protocol {group['protocol'].iloc[0]}, {plural(int(group['epochs'].iloc[0]), 'epoch')}"
              for group in (one, other)]  # fmt: skip
     own = ["ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
     cheap, dear = (summarise(group.drop(columns=own, errors="ignore"), frontier.labels, excluded=frontier.excluded.iloc[:0])
@@ -159,14 +160,14 @@ def costs(found: Proxy) -> str:
     table = found.pairs.table
     cheap, dear = float(table["cheap_seconds"].mean()), float(table["dear_seconds"].mean())
     text = (
-        f"A trial takes {words.plural(_epochs(found.cheap), 'epoch')} and {words.significant(cheap)} s under the cheap protocol, "
-        f"{words.plural(_epochs(found.dear), 'epoch')} and {words.significant(dear)} s under the dear one"
+        f"A trial takes {plural(_epochs(found.cheap), 'epoch')} and {significant(cheap)} s under the cheap protocol, "
+        f"{plural(_epochs(found.dear), 'epoch')} and {significant(dear)} s under the dear one"
     )
     if cheap > 0 and dear > 0:
-        text += f": {words.significant(dear / cheap, 2)} times as long" if dear >= cheap else ": less long"
+        text += f": {significant(dear / cheap, 2)} times as long" if dear >= cheap else ": less long"
     devices = [sorted({str(name) for name in each.trials["device"].dropna()}) for each in (found.cheap, found.dear)]
     if devices[0] != devices[1]:
-        text += f", but on other devices ({words.listed(devices[0])}; {words.listed(devices[1])})"
+        text += f", but on other devices ({listed(devices[0])}; {listed(devices[1])})"
     return f"{text}."
 
 
@@ -183,7 +184,7 @@ def _figure(found: Proxy, prefix: str) -> Figure:
         title="AP under the cheap protocol against AP under the dear one",
         caption=f"Each mark is an architecture, at its means over seeds{marks} "
         "Only the order along the two axes matters to a choice.",
-        alt=f"AP under the cheap protocol against AP under the dear one, of {words.plural(len(table), 'architecture')}",
+        alt=f"AP under the cheap protocol against AP under the dear one, of {plural(len(table), 'architecture')}",
     )
 
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.sections import words
+from scaling_lab.text import significant
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -25,7 +25,7 @@ def between_protocols(cheap: Frontier, dear: Frontier) -> str:
         return "Both were trained under the same protocol: this is a repeat, and no test of a proxy."
     seconds = _seconds(cheap, dear)
     if seconds[0] > seconds[1]:
-        one, other = (words.significant(each, 2 if each < 100 else 3) for each in seconds)
+        one, other = (significant(each, 2 if each < 100 else 3) for each in seconds)
         return f"The cheap protocol took {one} s a trial, the dear one {other} s: {ROUND}"
     return ""
 

@@ -6,9 +6,9 @@ import math
 
 from scaling_lab.report.analysis.pairing import Pairs
 from scaling_lab.report.analysis.predictors import Ceilings, Predictor
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.words import Bullet
 from scaling_lab.stats.resampling import LEAST_DIFFERENCE, Ranked
+from scaling_lab.text import listed, number, plural
 
 LEAST_CEILING = 0.15  # a tau-b between repeats below which the dear protocol's order is noise
 INTERVALS = "95 % jackknife intervals over architectures: for all architectures of which these might be a sample"
@@ -18,12 +18,8 @@ def ranked(value: Ranked, digits: int = 2) -> str:
     """Write a statistic with its interval: "0.55 [0.31, 0.72]"; a dash where it cannot be had."""
     if math.isnan(value.value):
         return "–"
-    text = words.number(value.value, digits)
-    return (
-        text
-        if math.isnan(value.low)
-        else f"{text} [{words.number(value.low, digits)}, {words.number(value.high, digits)}]"
-    )
+    text = number(value.value, digits)
+    return text if math.isnan(value.low) else f"{text} [{number(value.low, digits)}, {number(value.high, digits)}]"
 
 
 def ahead_covers(count: int) -> str:
@@ -63,7 +59,7 @@ def _agreement(cheap: Predictor, pairs: Pairs) -> Bullet:
     if math.isnan(cheap.tau.value):
         return lead, "Nobody can tell: under one of the two all architectures have the same AP."
     text = (
-        f"Tau-b {ranked(cheap.tau)}, Spearman {ranked(cheap.spearman)}, over {words.plural(len(pairs.table), 'architecture')} "
+        f"Tau-b {ranked(cheap.tau)}, Spearman {ranked(cheap.spearman)}, over {plural(len(pairs.table), 'architecture')} "
         "(1: the same order, 0: it tells nothing)."
     )
     if math.isnan(cheap.tau.low):
@@ -115,7 +111,7 @@ def against_size(size: Predictor) -> Bullet:
     if math.isnan(ahead.low):
         return (
             lead,
-            f"{text}The difference is {words.number(ahead.value, 2)}, without an interval: nothing can be claimed from that.",
+            f"{text}The difference is {number(ahead.value, 2)}, without an interval: nothing can be claimed from that.",
         )
     if ahead.low > 0.0:
         text += f"The cheap protocol is better by {ranked(ahead)}."
@@ -146,7 +142,7 @@ def _choosing(cheap: Predictor, size: Predictor) -> list[Bullet]:
         f"{ranked(regret, 1)} by {'its first choice alone' if k == 1 else f'the best of its first {k}'}"
         for k, regret in shown
     ]
-    text = f"instead of training all under the dear protocol, loses AP: {words.listed(parts)}"
+    text = f"instead of training all under the dear protocol, loses AP: {listed(parts)}"
     if not math.isnan(size.regrets[shown[0][0]].value):
         text += f"; {ranked(size.regrets[shown[0][0]], 1)} by taking the one with most GMACs"
     text += ". In brackets is the middle 95 % over resampled architectures: how much it hangs on single ones."

@@ -20,7 +20,7 @@ from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.cost_marks import Marks, Overlay
 from scaling_lab.report.figures.style import WIDE
 from scaling_lab.report.page import blocks
-from scaling_lab.report.sections import words
+from scaling_lab.text import listed, plural
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -85,7 +85,7 @@ def published_blocks(
     points = published_points(frontier) if is_coco(meta) else pd.DataFrame()
     if points.empty:
         return []
-    sources = words.listed(sorted(set(points["source"])))
+    sources = listed(sorted(set(points["source"])))
     splits = sorted(set(points["split"]))
     caption = (
         f"Grey stars are not of this run: published numbers of full training on COCO ({sources}), AP on "
@@ -98,11 +98,11 @@ def published_blocks(
         draw=functools.partial(published_figure, points=points, band=band),
         title="AP against multiply-adds, beside published detectors",
         caption=caption,
-        alt=f"AP against GMACs with the Pareto front, and {words.plural(len(points), 'published detector')} in grey",
+        alt=f"AP against GMACs with the Pareto front, and {plural(len(points), 'published detector')} in grey",
     )
     columns = (
         blocks.Column(key="label", label="Published detector"),
-        blocks.Column(key="gmacs", label="GMACs", digits=3, significant=True),
+        blocks.metric_column("gmacs"),
         blocks.Column(key="ap", label="AP, published", digits=1),
         blocks.Column(key="split", label="On"),
         blocks.Column(key="source", label="Source"),

@@ -14,10 +14,10 @@ import pandas as pd
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.rungs_figure import rungs_figure
 from scaling_lab.report.page.blocks import Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import words
 from scaling_lab.report.sections.proxy_words import INTERVALS, middle_of, ranked
 from scaling_lab.stats import ranks, resampling
 from scaling_lab.stats.resampling import Ranked
+from scaling_lab.text import plural
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -142,14 +142,14 @@ def _ranked(row: dict[str, Any], name: str, digits: int = 2) -> str:
 def _sentences(runs: Runs, table: pd.DataFrame, stopped: int) -> list[tuple[str, str]]:
     """Say what the first of the epochs, or of the rungs, tells."""
     row = records(table[table["is_rung"]] if table["is_rung"].any() else table)[0]
-    at = f"After {words.plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of the training)"
+    at = f"After {plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of the training)"
     if row["is_rung"]:
-        at = f"At the first rung, after {words.plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of the training),"
+        at = f"At the first rung, after {plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of the training),"
     if math.isnan(row["tau"]):
         return [(at, "all trials have the same AP, which tells nothing yet.")]
     text = (
-        f"AP has a tau-b of {_ranked(row, 'tau')} with final AP, over {words.plural(int(row['trials']), 'complete trial')} of "
-        f"{words.plural(int(row['architectures']), 'architecture')}"
+        f"AP has a tau-b of {_ranked(row, 'tau')} with final AP, over {plural(int(row['trials']), 'complete trial')} of "
+        f"{plural(int(row['architectures']), 'architecture')}"
     )
     if math.isnan(row["tau_low"]):
         text += ", without an interval, so that nothing can be claimed from it"
@@ -168,7 +168,7 @@ def _stopped(runs: Runs, frontier: Frontier) -> int:
 
 def _place(runs: Runs, row: dict[str, Any], stopped: int) -> tuple[str, str]:
     """Say where the trial that ends best stands at an epoch, and whether the rule would let it go on."""
-    text = f"is then number {int(row['place']):,} of {words.plural(int(row['trials']), 'complete trial')}"
+    text = f"is then number {int(row['place']):,} of {plural(int(row['trials']), 'complete trial')}"
     if row["is_rung"] and not stopped:
         factor = int(runs.meta["stopping"]["factor"])
         inside = row["place"] <= int(row["trials"]) // factor
@@ -181,7 +181,7 @@ def _selection(stopped: int) -> tuple[str, str]:
     lead = "Over whom."
     if stopped:
         return lead, (
-            f"{words.plural(stopped, 'trial')} {'was' if stopped == 1 else 'were'} stopped early and "
+            f"{plural(stopped, 'trial')} {'was' if stopped == 1 else 'were'} stopped early and "
             f"{'has' if stopped == 1 else 'have'} no final AP, so this is over the survivors, whom the same AP has chosen: "
             "they are alike, which lowers the correlation, and what was stopped wrongly does not show. Trials that all run to "
             "their end would tell."

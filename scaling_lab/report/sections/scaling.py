@@ -14,9 +14,9 @@ import pandas as pd
 from scaling_lab.report.analysis.tables import is_missing, records
 from scaling_lab.report.figures.scaling_figure import draw_scaling
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import words
 from scaling_lab.stats import hypotheses
 from scaling_lab.stats.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
+from scaling_lab.text import interval, significant
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -169,12 +169,12 @@ def _sentence(law: dict[str, Any]) -> tuple[str, str]:
             "chance, so it predicts nothing."
         )
     after = law["next"]
-    interval = "" if math.isnan(after["low"]) else f" {words.interval(after['low'], after['high'])}"
-    if interval:
+    band = "" if math.isnan(after["low"]) else f" {interval(after['low'], after['high'])}"
+    if band:
         mean = f"the mean of {law['trainings']} trainings of it is" if law["trainings"] > 1 else "one training of it is"
-        interval += f" (95 %; {mean} expected in {words.interval(*law['expected'])})"
+        band += f" (95 %; {mean} expected in {interval(*law['expected'])})"
     text = (
-        f"for the next model, of {words.significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{interval}. "
+        f"for the next model, of {significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{band}. "
         f"{law['preferred']}"
     )
     if law["misfit"] < hypotheses.LEVEL:

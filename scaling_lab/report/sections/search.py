@@ -14,9 +14,9 @@ import pandas as pd
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.figures.search_figure import search_figure
 from scaling_lab.report.page.blocks import Block, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import words
 from scaling_lab.runs.reader import ENDED, Runs
 from scaling_lab.stats import fronts, hypervolume
+from scaling_lab.text import listed, plural
 
 TITLE = "Search"
 
@@ -41,7 +41,7 @@ def how_trials_ended(trials: pd.DataFrame) -> Table:
     """Count trials by state, and those that were stopped by the epoch at which they were."""
     rows = [_row(state, group) for state, group in trials.groupby("state", sort=False) if state != "stopped"]
     stopped = trials[trials["state"] == "stopped"].groupby("epochs_done")
-    rows += [_row(f"stopped after {words.plural(int(str(epoch)), 'epoch')}", group) for epoch, group in stopped]
+    rows += [_row(f"stopped after {plural(int(str(epoch)), 'epoch')}", group) for epoch, group in stopped]
     return Table(
         name="how_trials_ended",
         frame=pd.DataFrame(rows),
@@ -65,7 +65,7 @@ def _saved(trials: pd.DataFrame) -> str:
     stopped = trials[trials["state"] == "stopped"]
     planned, saved = int(trials["epochs"].sum()), int((stopped["epochs"] - stopped["epochs_done"]).sum())
     return (
-        f"{len(stopped)} of {words.plural(len(trials), 'trial')} were stopped early, which saved {saved:,} of {planned:,} epochs "
+        f"{len(stopped)} of {plural(len(trials), 'trial')} were stopped early, which saved {saved:,} of {planned:,} epochs "
         f"({100 * saved / planned:.0f} %)."
     )
 
@@ -110,13 +110,13 @@ def _progress(runs: Runs, random: Runs | None, why_not: str) -> list[Block]:
         draw=search_figure,
         title="Progress of the search",
         caption=caption,
-        alt=f"{what} by trials and by hours of {words.listed(list(named))} search",
+        alt=f"{what} by trials and by hours of {listed(list(named))} search",
     )
     return [figure, *note]
 
 
 def _unequal(ended: dict[str, int]) -> str:
-    counts = words.listed([f"{words.plural(number, 'trial')} of {name} search" for name, number in ended.items()])
+    counts = listed([f"{plural(number, 'trial')} of {name} search" for name, number in ended.items()])
     return f"Their budgets differ so far: {counts} have ended."
 
 
@@ -138,7 +138,7 @@ def progress(named: dict[str, Runs]) -> pd.DataFrame:
     if len(objectives) == 1:
         quality = f"{'Highest' if signs[0] < 0 else 'Lowest'} {next(iter(objectives))}"
     else:
-        quality = f"Hypervolume of {words.listed(list(objectives))}, % of all that was found"
+        quality = f"Hypervolume of {listed(list(objectives))}, % of all that was found"
     rows = []
     for name, table in ended.items():
         values = signs[0] * _best(points[name]) if len(objectives) == 1 else _volumes(points[name], worst, complete)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
 from scaling_lab.runs.reader import NO_KIND
 from scaling_lab.stats import estimates, hypotheses, power
 from scaling_lab.stats.posterior import SPARE, STRAIGHT
+from scaling_lab.text import interval, listed, plural, significant
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -32,54 +32,6 @@ FAILURES = {
     "lost_worker": "the process that trained it was lost",
     "error": "an error in the program",
 }
-
-
-def plural(count: int, thing: str, things: str | None = None) -> str:
-    """Count things: "1 seed", "3 seeds"."""
-    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
-
-
-def listed(names: Sequence[str], *, most: int = 8) -> str:
-    """Write names as a list: "A, B and C"; "A, 1; B and C" where a name has a comma in it."""
-    comma = "; " if any("," in name for name in names[:most]) else ", "
-    shown = list(names[:most])
-    if len(names) > most:
-        shown.append(f"{len(names) - most} more")
-    return shown[0] if len(shown) == 1 else f"{comma.join(shown[:-1])} and {shown[-1]}" if shown else "none"
-
-
-def interval(low: float, high: float) -> str:
-    """Write an interval, a dash where there is none."""
-    # Added to 0, what is rounded to -0.0 is 0.0.
-    return "–" if math.isnan(low) else f"[{round(low, 1) + 0.0:.1f}, {round(high, 1) + 0.0:.1f}]"
-
-
-def signed_interval(low: float, high: float) -> str:
-    """Write an interval of a difference, a dash where there is none."""
-    return "–" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
-
-
-def number(value: float, digits: int) -> str:
-    """Write a number with so many digits after the point and a true minus sign."""
-    # Added to 0, what is rounded to -0.0 is 0.0.
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def p_value(p: float) -> str:
-    """Write a p, never as nothing at all; a dash where there is none."""
-    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def signed(value: float) -> str:
-    """Write a difference with its sign."""
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def significant(value: float, digits: int = 3) -> str:
-    """Write a number with so many significant digits, never as a power of ten: 0.0110, 2.49, 1,230."""
-    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
-    rounded = round(value, digits - 1 - exponent)
-    return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
 
 
 def states(trials: pd.DataFrame) -> str:

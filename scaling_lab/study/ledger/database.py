@@ -16,7 +16,8 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
-from scaling_lab.runs.reader import ACCURACIES, SCHEMA, SCHEMA_VERSION, what_to_do
+from scaling_lab.metrics import ACCURACIES
+from scaling_lab.runs.reader import SCHEMA, SCHEMA_VERSION, what_to_do
 from scaling_lab.study.ledger.transaction import Transaction
 
 
@@ -24,23 +25,20 @@ from scaling_lab.study.ledger.transaction import Transaction
 class Architecture:
     """A row of `architectures`, with the median of `latencies` on the study's device where that is known.
 
+    `known` has the costs that are known before a trial, by name.
     `parts` maps backbone, feature_network and heads to their params_m and gmacs.
     """
 
     digest: str
     spec: DetectorSpec
-    params_m: float
-    gmacs: float
-    memory_mb: float
+    known: Mapping[str, float]
     parts: Mapping[str, Mapping[str, float]]
-    predicted_latency_ms: float | None = None
     latency_ms: float | None = None
 
     @property
     def costs(self) -> dict[str, float]:
         """What limits and objectives may name, as far as it is known."""
-        names = ("params_m", "gmacs", "memory_mb", "predicted_latency_ms", "latency_ms")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return dict(self.known) | ({} if self.latency_ms is None else {"latency_ms": self.latency_ms})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,22 +101,17 @@ class Ledger:
 
     def start_session(self, *, executor: str, provenance: Mapping[str, Any]) -> int:
         """Note that a driver has started; give the session's id."""
-        values = (
-            now(),
-            provenance["command"],
-            executor,
-            provenance["git_commit"],
-            provenance["git_dirty"],
-            _json(provenance["versions"]),
-            _json(provenance["host"]),
-        )
+        row = {
+            "started": now(),
+            "command": provenance["command"],
+            "executor": executor,
+            "git_commit": provenance["git_commit"],
+            "git_dirty": provenance["git_dirty"],
+            "versions": _json(provenance["versions"]),
+            "host": _json(provenance["host"]),
+        }
         with self.transaction():
-            cursor = self._connection.execute(
-                "INSERT INTO sessions (started, command, executor, git_commit, git_dirty, versions, host) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
-        return _id(cursor)
+            return _id(self._insert("sessions", row))
 
     def end_session(self, session: int) -> None:
         """Note that the driver has ended by itself."""
@@ -130,15 +123,16 @@ class Ledger:
     def add_architecture(self, architecture: Architecture) -> None:
         """Add an architecture, if it is new."""
         spec = architecture.spec
-        costs = (architecture.params_m, architecture.gmacs, architecture.memory_mb, architecture.predicted_latency_ms)
+        row = {
+            "digest": architecture.digest,
+            "spec": spec.to_json(),
+            "description": spec.describe(),
+            "topology": spec.topology.describe(),
+            "costs": _json(architecture.known),
+            "parts": _json(architecture.parts),
+        }
         with self.transaction():
-            self._connection.execute(
-                "INSERT OR IGNORE INTO architectures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(architecture.digest, spec.to_json(), spec.describe(), spec.topology.describe()),
-                    *(*costs, _json(architecture.parts)),
-                ),
-            )
+            self._insert("architectures", row, how="INSERT OR IGNORE")
 
     def plan(
         self,
@@ -153,12 +147,8 @@ class Ledger:
         """Add a trial that is to run; give its id, which is never used again. It is no rejection any more."""
         with self.transaction():
             self._connection.execute("DELETE FROM rejections WHERE architecture = ?", (architecture,))
-            cursor = self._connection.execute(
-                "INSERT INTO trials (architecture, protocol, seed, params, epochs, role, state) "
-                "VALUES (?, ?, ?, ?, ?, ?, 'planned')",
-                (architecture, protocol, seed, _json(params), epochs, role),
-            )
-        return _id(cursor)
+            row = {"architecture": architecture, "protocol": protocol, "seed": seed, "params": _json(params)}
+            return _id(self._insert("trials", row | {"epochs": epochs, "role": role, "state": "planned"}))
 
     def forget(self, trials: Iterable[int]) -> None:
         """Remove trials that have no epoch yet: they are not wanted any more, or a limit has refused them."""
@@ -187,7 +177,8 @@ class Ledger:
     def add_epoch(self, trial: int, epoch: int, metrics: Mapping[str, Any], *, seconds: float) -> None:
         """Note an epoch; one that is told again replaces what was told before."""
         with self.transaction():
-            self._connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)", (trial, epoch, _json(metrics)))
+            row = {"trial": trial, "epoch": epoch, "metrics": _json(metrics)}
+            self._insert("epochs", row, how="INSERT OR REPLACE")
             self._connection.execute(
                 "UPDATE trials SET epochs_done = max(epochs_done, ?), seconds = ? WHERE id = ?",
                 (epoch, seconds, trial),
@@ -237,12 +228,8 @@ class Ledger:
 
     def add_latency(self, row: Mapping[str, Any]) -> None:
         """Note a measured latency; `row` has the columns of `latencies`."""
-        values = {**row, "versions": _json(row["versions"])}
-        names, marks = ", ".join(values), ", ".join("?" * len(values))
         with self.transaction():
-            self._connection.execute(
-                f"INSERT OR REPLACE INTO latencies ({names}) VALUES ({marks})", tuple(values.values())
-            )
+            self._insert("latencies", {**row, "versions": _json(row["versions"])}, how="INSERT OR REPLACE")
 
     # --- reading back ------------------------------------------------------------------------------------------------
 
@@ -271,10 +258,7 @@ class Ledger:
             row["digest"]: Architecture(
                 digest=row["digest"],
                 spec=DetectorSpec.from_json(row["spec"]),
-                params_m=row["params_m"],
-                gmacs=row["gmacs"],
-                memory_mb=row["memory_mb"],
-                predicted_latency_ms=row["predicted_latency_ms"],
+                known=json.loads(row["costs"]),
                 parts=json.loads(row["parts"]),
             )
             for row in self._connection.execute("SELECT * FROM architectures ORDER BY rowid")
@@ -316,6 +300,11 @@ class Ledger:
         """Give (architecture, device) of all latencies that trials and their driver have measured."""
         query = "SELECT architecture, device FROM latencies WHERE method = 'quick'"
         return {tuple(row) for row in self._connection.execute(query)}
+
+    def _insert(self, table: str, row: Mapping[str, Any], *, how: str = "INSERT") -> sqlite3.Cursor:
+        """Insert a row by the names of its columns."""
+        names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        return self._connection.execute(f"{how} INTO {table} ({names}) VALUES ({marks})", row)
 
     def transaction(self) -> Transaction:
         """Group changes: all of them, or none, are in the ledger afterwards."""

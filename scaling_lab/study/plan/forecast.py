@@ -142,7 +142,7 @@ def _time(study: Study, training: Training, which: str, architecture: Architectu
         which=which,
         architecture=architecture.digest,
         description=architecture.spec.describe(),
-        gmacs=architecture.gmacs,
+        gmacs=architecture.known["gmacs"],
         steps=len(measured.steps),
         step=step,
         wait=measured.later_wait,
@@ -169,7 +169,9 @@ def forecast(
 
     def all_of(name: str, *, share: float = 1.0) -> float:
         values = [getattr(span, name) for span in whole]
-        searched, final = ([float(np.interp(one.gmacs, costs, values)) for one in each] for each in (left, finals))
+        searched, final = (
+            [float(np.interp(one.known["gmacs"], costs, values)) for one in each] for each in (left, finals)
+        )
         return makespan([share * seconds for seconds in searched], at_once) + makespan(final, at_once)
 
     return Forecast(

@@ -27,7 +27,6 @@ from scaling_lab.study.run.ray_executor import Resources, check_address, cluster
 from scaling_lab.study.run.runner import training_objective
 from scaling_lab.study.run.trial import device_name
 from scaling_lab.study.search.costs import Count
-from scaling_lab.study.search.sampling import make_sampler
 from scaling_lab.study.space.loading import StudyFile
 from scaling_lab.study.study import Study
 
@@ -119,10 +118,6 @@ class _Planning:
     def look_at_space(self, points: int, count: Count | None) -> None:
         """Survey the space."""
         study = self.job.study
-        try:
-            make_sampler(study.sampler, seed=0, trials=study.trials)
-        except UserError as error:  # a package that it needs is missing
-            self.problems.append(str(error))
         self.say("counting what the space has")
         num_classes = None if self.data is None else len(study.data.class_names)
         self.space: Survey = survey(study, num_classes=num_classes, points=points, count=count)
@@ -193,14 +188,14 @@ class _Planning:
         finalists = self._finalists()
         finals = finalists[len(rows) - len(ended) :]
         wanted = self._wanted()
-        if study.sampler == "grid":
+        if study.is_exhaustive:
             left = [architecture for architecture, seed in wanted if (architecture.digest, seed) not in ended]
         else:
             left = [architecture for architecture, _ in wanted][: max(0, len(wanted) - len(ended))]
         per_architecture = Counter(architecture.digest for architecture, _ in wanted)
         steps = study.data.length("train") // recipe.batch_size if self.data is not None else None
         images = None if steps is None else (len(wanted) + len(finalists)) * recipe.epochs * steps * recipe.batch_size
-        is_grid = study.sampler == "grid"
+        is_grid = study.is_exhaustive
         return (
             left,
             finals,
@@ -220,7 +215,7 @@ class _Planning:
         """Give the trials: of a grid exactly; of a search as many, of architectures as the space has them."""
         study, within = self.job.study, self.space.within
         pairs = [(architecture, seed) for seed in study.seeds for architecture in within]
-        if study.sampler == "grid" or study.trials is None:
+        if study.is_exhaustive or study.trials is None:
             return pairs[: study.trials]
         if self.space.is_exact and study.trials > len(pairs):
             self.notes.append(
@@ -234,7 +229,7 @@ class _Planning:
         """Stand in for the finalists, which nobody knows: architectures from the cheapest to the dearest, for each seed."""
         if self.job.study.finalists is None or not self.space.within:
             return []
-        ordered = sorted(self.space.within, key=lambda each: each.gmacs)
+        ordered = sorted(self.space.within, key=lambda each: each.known["gmacs"])
         wanted = self.job.study.finalists
         count = min(wanted.count, len(ordered)) if self.space.is_exact else wanted.count
         places = [round(place * (len(ordered) - 1) / max(1, count - 1)) for place in range(count)]
@@ -251,7 +246,7 @@ class _Planning:
         whole = {which: float(size.trial) for which, size in sizes.items()}
         checkpoints = [size.checkpoint for size in sizes.values()]
         weights = [size.weights for size in sizes.values()]
-        total = sum(between(whole, known, "params_m", each.params_m) for each in left)
+        total = sum(between(whole, known, "params_m", each.known["params_m"]) for each in left)
         # A checkpoint is written beside the one before it.
         total += min(len(left), max(1, places.at_once)) * max(checkpoints)
         free = _free_bytes(self.job.folder)
@@ -321,7 +316,7 @@ class _Planning:
 
     def _candidates(self, left: Sequence[Architecture]) -> Sequence[Architecture]:
         """Give what may be trained: of a grid the trials that are left are known."""
-        return left if left and self.job.study.sampler == "grid" else self.space.within
+        return left if left and self.job.study.is_exhaustive else self.space.within
 
     def _unmeasured(self, left: Sequence[Architecture], measure: bool) -> str | None:
         if not measure:

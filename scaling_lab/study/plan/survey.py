@@ -54,7 +54,7 @@ def survey(study: Study, *, num_classes: int | None, points: int = POINTS, count
     """
     pruned = 0
     whole: list[tuple[dict[str, Any], DetectorSpec]] | None = None
-    if study.sampler == "grid":
+    if study.is_exhaustive:
         chosen: Iterable[tuple[Mapping[str, Any], DetectorSpec]] = enumerate_space(study.space)
     elif (whole := _all_points(study.space, most=points)) is not None:
         chosen = whole
@@ -70,7 +70,7 @@ def survey(study: Study, *, num_classes: int | None, points: int = POINTS, count
         costs.keep(architecture)
         found[architecture.digest] = architecture
         number += 1
-    return _summarise(found, costs, points=number, pruned=pruned, is_exact=study.sampler == "grid" or whole is not None)
+    return _summarise(found, costs, points=number, pruned=pruned, is_exact=study.is_exhaustive or whole is not None)
 
 
 def _summarise(found: Mapping[str, Architecture], costs: Costs, *, points: int, pruned: int, is_exact: bool) -> Survey:

@@ -15,11 +15,13 @@ from typing import Any
 from scaling_lab import files
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError
+from scaling_lab.metrics import ACCURACIES
 from scaling_lab.runs.reader import RunFolder
+from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.study.space.baseline import check_baselines
 from scaling_lab.study.space.enumeration import TooMany, enumerate_space
 from scaling_lab.study.space.loading import StudyFile, data_source, load_study, some_of
-from scaling_lab.study.study import MEASURED, SAMPLERS, Study, protocol_digest
+from scaling_lab.study.study import Study, protocol_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ def choose(
 
 def _with_sampler(study: Study, sampler: str) -> Study:
     """Give the study with another sampler, and in place of a whole grid with as many trials as the grid has."""
-    if study.trials is not None or sampler == "grid" or sampler not in SAMPLERS:
+    if study.trials is not None or sampler not in SAMPLERS or SAMPLERS[sampler].is_exhaustive:
         return dataclasses.replace(study, sampler=sampler)
     advice = f"for the sampler {sampler!r} give the study, or a form of it, trials=<number>"
     if study.limits:
@@ -142,7 +144,7 @@ def check_objectives(study: Study) -> None:
     from scaling_lab.data.accuracies import check_measurable, check_trainable
 
     check_trainable(study.data)
-    check_measurable(study.data, [name for name in study.objectives if name in MEASURED], "objective")
+    check_measurable(study.data, [name for name in study.objectives if name in ACCURACIES], "objective")
 
 
 def make_folder(path: Path) -> RunFolder:

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from scaling_lab.study.run.trial import Outcome
 from scaling_lab.study.search.proposal import Proposal
+from scaling_lab.text import duration, plural
 
 LINES_EVERY, TABLE_EVERY = 5.0, 0.5
 
@@ -157,7 +158,7 @@ class Progress:
         ended = sum(self._states.values())
         counts = ", ".join(f"{count} {state}" for state, count in self._states.items() if count and state != "complete")
         counts += f": {by_kind(self._kinds)}" if self._kinds else ""
-        words = f"{ended} of {counted(self.planned, 'trial')} ended" + (f" ({counts})" if counts else "")
+        words = f"{ended} of {plural(self.planned, 'trial')} ended" + (f" ({counts})" if counts else "")
         words += f", {len(self._running)} running" if self._running else ""
         left = self.seconds_left() if ended < self.planned else None
         return words + (f", about {duration(left)} left" if left is not None and left >= 0.5 else "")
@@ -189,21 +190,9 @@ class Progress:
             self._stream.flush()
 
 
-def counted(number: int, noun: str) -> str:
-    """Say how many: 1 trial, 6 trials."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def by_kind(kinds: Mapping[str, int]) -> str:
     """Say how many failures there are of each kind: 2 diverged, 1 time limit."""
     return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in sorted(kinds.items()))
-
-
-def duration(seconds: float) -> str:
-    """Say a time span shortly: 8 s, 3 min, 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _number(value: object, width: int, digits: int) -> str:

@@ -26,13 +26,14 @@ from scaling_lab.study.ledger.samples import write_samples
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.job import Job, check_objectives, check_same_protocol, make_folder, prepare
 from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
-from scaling_lab.study.run.progress import Progress, by_kind, counted
+from scaling_lab.study.run.progress import Progress, by_kind
 from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, run_with_ray
 from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
 from scaling_lab.study.space.loading import StudyFile
 from scaling_lab.study.study import Study
+from scaling_lab.text import plural
 
 EXECUTORS = ("ray", "local")
 
@@ -124,7 +125,7 @@ class _Run:
             with undisturbed():
                 self.ledger.requeue_running()
                 states = Counter(row.state for row in self.ledger.trials())
-                ended = counted(sum(states.values()) - states["planned"], "trial")
+                ended = plural(sum(states.values()) - states["planned"], "trial")
                 self.say(f"stopped with {ended} ended; the same command continues")
             raise
         finally:
@@ -231,7 +232,7 @@ class _Run:
         complete = {row.architecture for row in self.ledger.trials() if row.state == "complete"}
         missing = [architectures[digest].spec for digest in architectures if digest in complete - measured]
         if missing:
-            self.say(f"measuring the latency of {counted(len(missing), 'architecture')}")
+            self.say(f"measuring the latency of {plural(len(missing), 'architecture')}")
             for row in measure(missing):
                 self.ledger.add_latency(row)
 
@@ -262,14 +263,14 @@ class _Run:
             for name, limit in self.job.study.limits.items()
             if (known := [costs[name] for costs in refused if name in costs])
         ]
-        return f"no trial: the limits refuse all of {counted(len(refused), 'point')}; {', '.join(least)}"
+        return f"no trial: the limits refuse all of {plural(len(refused), 'point')}; {', '.join(least)}"
 
     def _where(self, address: str | None, cpus: int | None) -> str:
         if self.executor == "local":
             return "running in this process, one trial at a time"
         if address is not None:
             return f"connecting to Ray at {address}"
-        return f"starting Ray on {counted(cpus or cores(), 'core')}"
+        return f"starting Ray on {plural(cpus or cores(), 'core')}"
 
     def _retry_failed(self) -> None:
         failed = [row for row in self.ledger.trials() if row.state == "failed"]
@@ -278,7 +279,7 @@ class _Run:
             _set_aside(self.folder.trial(trial))
         self.ledger.requeue_failed(anew=anew)
         if failed:
-            self.say(f"{counted(len(failed), 'failed trial')} to be run again")
+            self.say(f"{plural(len(failed), 'failed trial')} to be run again")
 
     def _restore_specs(self) -> None:
         """Write the files of specs that were lost or damaged anew: the ledger has all of them."""

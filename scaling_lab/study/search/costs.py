@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
+from scaling_lab.metrics import counted
 from scaling_lab.study.ledger.database import Architecture
 
 if TYPE_CHECKING:
@@ -67,20 +68,16 @@ class Costs:
         if spec.digest in self._known:
             return self._known[spec.digest]
         cost = self._count(spec)
+        known = counted(spec, cost)
+        if self._predict is not None:
+            known["predicted_latency_ms"] = self._predicted(self._predict, spec, cost)
         parts = {name: {"params_m": part.params_m, "gmacs": part.gmacs} for name, part in cost.parts.items()}
-        return Architecture(
-            digest=spec.digest,
-            spec=spec,
-            params_m=cost.params_m,
-            gmacs=cost.gmacs,
-            memory_mb=cost.memory_mb,
-            parts=parts,
-            predicted_latency_ms=self._predicted(spec, cost),
-        )
+        return Architecture(digest=spec.digest, spec=spec, known=known, parts=parts)
 
-    def _predicted(self, spec: DetectorSpec, cost: Cost) -> float | None:
+    @staticmethod
+    def _predicted(predict: Predict, spec: DetectorSpec, cost: Cost) -> float:
         try:
-            return None if self._predict is None else self._predict(spec, cost)
+            return predict(spec, cost)
         except UserError as error:
             raise Unpredictable(str(error)) from None
 

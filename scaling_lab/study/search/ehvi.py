@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scaling_lab.metrics import ACCURACIES, COUNTED, METRICS
 from scaling_lab.stats.fronts import first_front
 from scaling_lab.stats.hypervolume import expected_improvement
 from scaling_lab.study.ledger.database import Architecture, TrialRow
 from scaling_lab.study.search.gaussian_process import GaussianProcess
-from scaling_lab.study.space.candidates import Candidate, Candidates, Measure, Params
-from scaling_lab.study.study import MEASURED, Study
+from scaling_lab.study.search.strategy import END, Desk, Strategy
+from scaling_lab.study.space.candidates import Candidate, Candidates, Params
 
 # So many trials are drawn at random first, as Optuna's samplers do.
 STARTUP, LEAST_COMPLETE = 10, 3
@@ -30,20 +31,20 @@ STARTUP, LEAST_COMPLETE = 10, 3
 MOST_MODELLED = 400
 # So many draws without a new architecture say that there is none.
 MOST_DRAWS = 20
-_COSTS = ("gmacs", "params_m", "memory_mb")
+_COSTS = tuple(name for name in COUNTED if METRICS[name].is_main)
 
 
-class Ehvi:
-    """Chooses points for a study's search; `architecture` gives that of a digest in the ledger."""
+class Ehvi(Strategy):
+    """Choose the candidate with the most expected hypervolume improvement."""
 
-    def __init__(
-        self, study: Study, measure: Measure, architecture: Callable[[str], Architecture], *, seed: int
-    ) -> None:
-        self._study, self._architecture = study, architecture
-        self._candidates = Candidates(study.space, measure, seed=seed)
-        self._chance = random.Random(seed)
-        (self._measured,) = (name for name in study.objectives if name in MEASURED)
-        self._counted = [name for name in study.objectives if name not in MEASURED]
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk)
+        study = desk.study
+        self._study, self._architecture = study, desk.architecture
+        self._candidates = Candidates(study.space, desk.within_limits, seed=desk.seed)
+        self._chance = random.Random(desk.seed)
+        (self._measured,) = (name for name in study.objectives if name in ACCURACIES)
+        self._counted = [name for name in study.objectives if name not in ACCURACIES]
         self._refused: set[str] = set()
         self._process: GaussianProcess | None = None
 
@@ -51,15 +52,15 @@ class Ehvi:
         """Note an architecture that a limit refused after it had been chosen."""
         self._refused.add(digest)
 
-    def choose(self, rows: Iterable[TrialRow]) -> dict[str, Any] | None:
-        """Give the point to train next; None where no architecture is left that the search has not had."""
+    def choose(self, rows: Iterable[TrialRow]) -> Params | str:
+        """Give the point to train next; END where no architecture is left that the search has not had."""
         rows = [row for row in rows if row.role == "search"]
         complete = [row for row in rows if row.state == "complete" and row.metrics.get(self._measured) is not None]
         stopped = [row for row in rows if row.state == "stopped"]
         best = self._best(complete)
         fresh = self._fresh(rows, near=[row.params for row in best])
         if not fresh:
-            return None
+            return END
         if len(complete) + len(stopped) < STARTUP or len(complete) < LEAST_COMPLETE:
             return self._chance.choice(fresh).params
         if len(complete) + len(stopped) > MOST_MODELLED:

@@ -1,8 +1,6 @@
 """Which trial is next: points of the space within the limits, none of them twice. It starts no trial and needs no ray.
 
-    grid      every point with every seed is planned in the ledger at once, seeds outermost
-    ehvi      points are drawn and counted, and one of them chosen; Optuna only hears of that
-    others    Optuna is asked, one trial at a time, until the ledger holds as many as the study wants
+    a strategy (strategy.py) gives all points at once, or one whenever a trial is wanted, or has Optuna draw it
     finalists are chosen and planned when all trials of the search have ended
 
 A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told
@@ -13,9 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -28,14 +26,11 @@ from scaling_lab.study.search.costs import Costs, Count, Unpredictable, predicto
 from scaling_lab.study.search.proposal import Proposal
 from scaling_lab.study.search.sampling import Asked, Sampling, replay
 from scaling_lab.study.search.selection import Finalist, choose_finalists
+from scaling_lab.study.search.strategy import ASK, END, Desk, make_strategy
 from scaling_lab.study.space.baseline import baseline_point
-from scaling_lab.study.space.enumeration import enumerate_space
 from scaling_lab.study.space.loading import MOST_NAMED, point_error
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
-
-if TYPE_CHECKING:
-    from scaling_lab.study.search.ehvi import Ehvi
 
 # So many points in a row without a new trial mean that the space has no more, or that finding one takes for ever.
 MOST_FUTILE = 200
@@ -74,11 +69,22 @@ class Proposals:
         self._finalists_are_chosen = study.finalists is None
         self._check_fresh()
         self._asked: dict[int, Asked] = {}
-        self._sampling = Sampling(study, journal=journal, name=name, past=len(self._rows))
+        self._refused = ledger.refused()
+        # Another seed in each session, or a continued search would propose again what it proposed at first.
+        seed = (study.seeds[0] + 1_000_003 * len(self._rows)) % 2**32
+        self._strategy = make_strategy(
+            Desk(
+                study=study,
+                within_limits=self._within_limits,
+                architecture=self._costs.__getitem__,
+                seed=seed,
+            )
+        )
+        self._sampling = Sampling(self._strategy, journal=journal, name=name)
         self._tell_the_past()
-        if study.sampler == "grid":
-            self._plan_grid()
-        self._ehvi = self._make_ehvi() if study.sampler == "ehvi" else None
+        points = self._strategy.points()
+        if points is not None:
+            self._plan_all(points)
         self._waiting = self._planned_trials(is_search=True)
         self._exhausted = self._has_passed_over = False
 
@@ -86,7 +92,7 @@ class Proposals:
     def planned(self) -> int:
         """How many trials there are to be in the end, as far as is known now."""
         searched, finals = self._rows.searched, len(self._rows) - self._rows.searched
-        if self.study.trials is not None and self.study.sampler != "grid" and not self._exhausted:
+        if self.study.trials is not None and not self.study.is_exhaustive and not self._exhausted:
             searched = max(self.study.trials, searched)
         if self.study.finalists is not None and not self._finalists_are_chosen:
             finals = max(self.study.finalists.trials, finals)
@@ -169,8 +175,7 @@ class Proposals:
         with self._ledger.transaction():
             self._is_refused(architecture, row.params)
             self._rows.forget([trial, *waiting])
-        if self._ehvi is not None:
-            self._ehvi.refuse(architecture.digest)
+        self._strategy.refuse(architecture.digest)
         self._waiting = deque(each for each in self._waiting if each.trial not in waiting)
         if trial in self._asked:
             self._sampling.prune(self._asked.pop(trial))
@@ -179,19 +184,19 @@ class Proposals:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def _search(self) -> Proposal | None:
-        if self.study.sampler == "grid" or self.study.trials is None:
+        if self.study.is_exhaustive or self.study.trials is None:
             return None
+        is_drawn = True
         for futile in range(self._too_slow, MOST_FUTILE):
             if self._rows.searched >= self.study.trials:
                 return None
-            params = None
-            if self._ehvi is not None:
-                with self._ledger.transaction():
-                    params = self._ehvi.choose(self._rows)
-                if params is None:
-                    break
+            with self._ledger.transaction():
+                chosen = self._strategy.choose(self._rows)
+            is_drawn = chosen == ASK
+            if chosen == END:
+                break
             try:
-                asked = self._sampling.ask(params, is_retry=futile > 0)
+                asked = self._sampling.ask(None if isinstance(chosen, str) else chosen, is_retry=futile > 0)
             except optuna.TrialPruned:
                 continue
             try:
@@ -203,28 +208,22 @@ class Proposals:
                 return proposal
         if not self._exhausted:
             self._exhausted = True
-            points = f"{MOST_FUTILE} points in a row were" if self._ehvi is None else "all points that were drawn are"
+            points = f"{MOST_FUTILE} points in a row were" if is_drawn else "all points that were drawn are"
             self._say(
                 f"{points} known already or beyond the limits: "
                 f"the search ends with {self._rows.searched} trials of {self.study.trials}"
             )
         return None
 
-    def _make_ehvi(self) -> Ehvi:
-        from scaling_lab.study.search.ehvi import Ehvi  # it needs torch
-
-        refused = self._ledger.refused()
-
-        def within_limits(spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture | None:
-            architecture = self._measure(spec, params)
-            if self._costs.refusal(architecture.costs) is None:
-                return architecture
-            if architecture.digest not in refused:
-                refused.add(architecture.digest)
-                self._is_refused(architecture, params)
-            return None
-
-        return Ehvi(self.study, within_limits, self._costs.__getitem__, seed=self._sampling.seed)
+    def _within_limits(self, spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture | None:
+        """Count a point; give its architecture, or note that a limit refuses it."""
+        architecture = self._measure(spec, params)
+        if self._costs.refusal(architecture.costs) is None:
+            return architecture
+        if architecture.digest not in self._refused:
+            self._refused.add(architecture.digest)
+            self._is_refused(architecture, params)
+        return None
 
     def _pass_over(self, asked: Asked, error: Unpredictable) -> None:
         """Leave out a point of which no latency can be predicted; say so once."""
@@ -311,13 +310,13 @@ class Proposals:
         self._costs.keep(architecture)
         return self._rows.plan(architecture, seed, params, role=role)
 
-    def _plan_grid(self) -> None:
-        """Plan what the grid has and the ledger has not; forget what was planned and the grid has no more."""
+    def _plan_all(self, chosen: Iterable[tuple[Mapping[str, Any], DetectorSpec]]) -> None:
+        """Plan what the ledger has not, seeds outermost; forget what was planned and is no point any more."""
         points: dict[str, tuple[Architecture, dict[str, Any]]] = {}
-        for params, spec in enumerate_space(self.study.space):
+        for params, spec in chosen:
             architecture = self._measure(spec, params)
             if not self._is_refused(architecture, params):
-                points.setdefault(architecture.digest, (architecture, params))
+                points.setdefault(architecture.digest, (architecture, dict(params)))
         wanted = [(digest, seed) for seed in self.study.seeds for digest in points][: self.study.trials]
         self._rows.forget_all_but(set(wanted), is_search=True)
         with self._ledger.transaction():
@@ -338,7 +337,7 @@ class Proposals:
             epochs=row.epochs,
             epochs_done=row.epochs_done,
             seconds=row.seconds,
-            gmacs=architecture.gmacs,
+            gmacs=architecture.known["gmacs"],
         )
 
     # --- finalists ---------------------------------------------------------------------------------------------------

@@ -14,14 +14,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import (
-    BaseSampler,
-    GPSampler,
-    NSGAIIISampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import NSGAIIISampler, NSGAIISampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, TrialState, create_trial
@@ -29,8 +22,10 @@ from optuna.trial import FixedTrial, TrialState, create_trial
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.study.search.journal import Journal
+from scaling_lab.study.search.optuna_samplers import population_size, unwarned
+from scaling_lab.study.search.strategy import Strategy
 from scaling_lab.study.space.loading import call_space
-from scaling_lab.study.study import Space, Study
+from scaling_lab.study.study import Space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +38,12 @@ class Asked:
 
 
 class Sampling:
-    """Ask and tell one Optuna study. `past` is how many points were asked in earlier sessions.
+    """Ask and tell one Optuna study, which samples as the strategy says."""
 
-    The sampler's seed depends on `past`, or a continued search would propose again what it proposed at first.
-    """
-
-    def __init__(self, study: Study, *, journal: Path | None, name: str, past: int = 0) -> None:
-        self._space = study.space
-        self.seed = seed = (study.seeds[0] + 1_000_003 * past) % 2**32
-        self._sampler = make_sampler(study.sampler, seed=seed, trials=study.trials)
-        self._chance = RandomSampler(seed=seed)
+    def __init__(self, strategy: Strategy, *, journal: Path | None, name: str) -> None:
+        study = strategy.desk.study
+        self._space, self._strategy = study.space, strategy
+        self._sampler, self._chance = strategy.optuna_sampler(), RandomSampler(seed=strategy.desk.seed)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=name,
@@ -62,7 +53,7 @@ class Sampling:
         )
         for attribute, words in (("question", study.question), ("limits", dict(study.limits))):
             self._study.set_user_attr(attribute, words)
-        with _unwarned():
+        with unwarned():
             self._study.set_metric_names(list(study.objectives))
             self._journal = None if journal is None else Journal(journal, self._study)
         self._remembered, self._population = 0, population_size(study.trials)
@@ -79,7 +70,7 @@ class Sampling:
         """
         if params is not None:
             self._study.enqueue_trial(dict(params))
-        with self._without_model(params is not None or is_retry):
+        with self._by_chance(params is not None or is_retry):
             trial = self._study.ask()
             try:
                 spec = call_space(self._space, trial)
@@ -89,9 +80,9 @@ class Sampling:
         return Asked(trial=trial, params=dict(trial.params), spec=spec)
 
     @contextmanager
-    def _without_model(self, is_needless: bool) -> Iterator[None]:
-        """Let chance draw in place of a Gaussian process: it learns nothing of a refused point, and would repeat it."""
-        if is_needless and isinstance(self._sampler, GPSampler):
+    def _by_chance(self, is_needless: bool) -> Iterator[None]:
+        """Let chance draw where a model is not needed, or has learned nothing of a refused point and would repeat it."""
+        if is_needless and not self._strategy.learns_from_refusals:
             self._study.sampler = self._chance
         try:
             yield
@@ -169,31 +160,6 @@ class Sampling:
             self._journal.write(trial.number, told)
 
 
-def make_sampler(name: str, *, seed: int, trials: int | None) -> BaseSampler:
-    """Make Optuna's sampler. A grid is enumerated by us, so that Optuna only hears of it.
-
-    Raises UserError where the sampler needs a package that is missing.
-    """
-    if name == "tpe":
-        with _unwarned():
-            # group: conditional spaces are split into parts that are modelled jointly. constant_liar: what runs
-            # counts as bad meanwhile, or workers get the same point.
-            return TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
-    if name == "nsga2":
-        return NSGAIISampler(population_size=population_size(trials), seed=seed)
-    if name == "nsga3":
-        with _unwarned():
-            return NSGAIIISampler(population_size=population_size(trials), seed=seed)
-    if name == "gp":
-        return GPSampler(seed=seed, warn_independent_sampling=False)
-    return RandomSampler(seed=seed)
-
-
-def population_size(trials: int | None) -> int:
-    """Optuna's 50 would be random search in a study of 50: five generations are the least that is a search."""
-    return max(8, min(50, (trials or 50) // 5))
-
-
 def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[str, BaseDistribution]] | None:
     """Give the spec and the distributions of a known point, or None where the space has it no more."""
     trial = FixedTrial(dict(params))
@@ -207,10 +173,3 @@ def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[
     out_of_range = any("out of the range" in str(warning.message) for warning in warned)
     same = set(trial.distributions) == set(params) and not out_of_range
     return (spec, trial.distributions) if same else None
-
-
-@contextmanager
-def _unwarned() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield

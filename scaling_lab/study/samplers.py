@@ -1,0 +1,39 @@
+"""The table of samplers: what a study's `sampler` may be, and what a study needs for it.
+
+To add one, write a Strategy (study/search/strategy.py) in a file of its own and give it a line here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """One line of the table.
+
+    `home` is "module:name" of its Strategy. An exhaustive one trains every point of the space, so that a study needs no
+    number of trials. `most_counted`: it takes one evaluated objective, and at most so many that are known before a trial;
+    None: it takes any objectives.
+    """
+
+    name: str
+    home: str
+    is_exhaustive: bool = False
+    most_counted: int | None = None
+
+
+_SEARCH = "scaling_lab.study.search"
+
+SAMPLERS: dict[str, Sampler] = {
+    sampler.name: sampler
+    for sampler in (
+        Sampler(name="grid", home=f"{_SEARCH}.grid:Grid", is_exhaustive=True),
+        Sampler(name="random", home=f"{_SEARCH}.optuna_samplers:Random"),
+        Sampler(name="ehvi", home=f"{_SEARCH}.ehvi:Ehvi", most_counted=2),
+        Sampler(name="tpe", home=f"{_SEARCH}.optuna_samplers:Tpe"),
+        Sampler(name="nsga2", home=f"{_SEARCH}.optuna_samplers:Nsga2"),
+        Sampler(name="nsga3", home=f"{_SEARCH}.optuna_samplers:Nsga3"),
+        Sampler(name="gp", home=f"{_SEARCH}.optuna_samplers:Gp"),
+    )
+}
