@@ -1,4 +1,4 @@
-"""Study files: finding them, what they must hold, and asking their spaces. It runs no study."""
+"""Study files: finding and loading them, and calling their spaces."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from scaling_lab.data import Source
 
 
-# An error message names no more files than these.
+# The most files that an error message names.
 MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFile:
-    """A study with the file that it comes from."""
+    """A study and its file."""
 
     study: Study
     name: str
@@ -33,7 +33,7 @@ class StudyFile:
 
 
 def load_study(path: str | Path) -> StudyFile:
-    """Import a study file. Raises UserError with file and line for whatever is wrong in it, also for its baseline."""
+    """Import a study file. Raises UserError with file and line for errors in it, its baseline included."""
     path = Path(path)
     _check_is_file(path)
     try:
@@ -56,7 +56,7 @@ def load_study(path: str | Path) -> StudyFile:
 
 
 def data_source(words: str, study: Study) -> Source:
-    """Read a data source from words: "shapes", or "coco:DIR". Shapes keep the study's own settings where it has any."""
+    """Parse a data source such as "shapes" or "coco:DIR". Shapes keep the study's own settings, if any. Raises UserError."""
     from scaling_lab.data import parse_source
 
     source = parse_source(words)
@@ -64,7 +64,7 @@ def data_source(words: str, study: Study) -> Source:
 
 
 def call_space(space: Space, trial: Any) -> DetectorSpec:
-    """Ask a space for a spec. Raises UserError with file and line where it fails; optuna.TrialPruned passes."""
+    """Call a space for a spec. Raises UserError with file and line where it fails; optuna.TrialPruned passes through."""
     import optuna
 
     try:
@@ -75,23 +75,23 @@ def call_space(space: Space, trial: Any) -> DetectorSpec:
         raise point_error(error, space, getattr(trial, "params", {})) from None
     if not isinstance(spec, DetectorSpec):
         name = getattr(space, "__qualname__", space)
-        raise UserError(f"the search space {name} gave a {type(spec).__name__}; it must give a DetectorSpec")
+        raise UserError(f"the search space {name} returned a {type(spec).__name__}; allowed is a DetectorSpec")
     return spec
 
 
 def point_error(error: Exception, space: Space, params: Mapping[str, Any]) -> UserError:
-    """Say what is wrong at a point of a space, with the space's file and, where the error passed through it, the line."""
+    """Return an error at a point of a space, with the space's file and, if known, the line."""
     file = Path(space.__code__.co_filename) if hasattr(space, "__code__") else None
     point = ", ".join(f"{name}={value!r}" for name, value in params.items())
     return UserError(f"{locate(error, otherwise=file)} (in the search space{', at ' + point if point else ''})")
 
 
 def _check_is_file(path: Path) -> None:
-    """Raise UserError where there is no study file, with some that are there."""
+    """Raise UserError where there is no study file, naming some that exist."""
     if path.is_file():
         return
     is_folder = path.is_dir()
-    what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
+    what = f"{path} is a folder; give a study file" if is_folder else f"there is no study file {path}"
     found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
     stems = {Path(each).stem: each for each in found}
     closest = None if is_folder else nearest(path.stem, stems)
@@ -106,6 +106,6 @@ def _studies(folder: Path) -> list[str]:
 
 
 def some_of(names: list[str]) -> str:
-    """Name a few files, and count the others."""
+    """Name a few files and count the others."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
