@@ -1,7 +1,7 @@
-"""Batches for the network from any source, through one call. It reads and places images; it trains nothing.
+"""Batches for the network from any source, through one call.
 
-What an image looks like depends on (source, seed, epoch, index) alone, never on workers or on what ran before: a run
-that is resumed sees what it would have seen.
+An image's pixels depend on (source, seed, epoch, index) only, not on workers or earlier calls. So a resumed training run
+sees the same images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scaling_lab.data.augmentation import Augmentation, Placement, augmented, le
 from scaling_lab.data.shapes import Shapes
 from scaling_lab.errors import UserError
 
-# The streams of random numbers of one seed.
+# The random streams of one seed.
 _ORDER, _PLACEMENT = 0, 1
 
 
@@ -28,7 +28,7 @@ _ORDER, _PLACEMENT = 0, 1
 class Batch:
     """B images on the device; boxes are (x0, y0, x1, y1) in the network's pixels, N the most of one image, at least 1.
 
-    A network pixel is an original pixel times `scales_B` (in val: without crop or mirror); `sizes_B2` is the original
+    A network pixel is an original pixel times `scales_B` (in val: without crop or mirror). `sizes_B2` is the original
     (height, width). Rows of `boxes_BN4` beyond an image's own are 0, their labels -1.
     """
 
@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Example:
-    """One image's share of a batch, without its pixels."""
+    """One image of a batch, without its pixels."""
 
     image_id: int
     boxes: np.ndarray
@@ -63,11 +63,11 @@ def batches(
     workers: int = 0,
     device: str | torch.device = "cpu",
 ) -> Batches:
-    """Prepare one pass over a split: "train" shuffled, augmented, without a last smaller batch; "val" whole, in order.
+    """Prepare one pass over a split: "train" shuffled, augmented, without a smaller last batch; "val" complete, in order.
 
-    `pixels` says how values are normalised (as ImageNet's if not told). `workers` processes read images from
-    disk; Shapes are drawn in this process, on `device`. Raises UserError for a file that cannot be read, and for a
-    training split smaller than one batch.
+    `pixels` sets the normalisation (default: ImageNet's). `workers` processes read images from disk; Shapes are rendered
+    in this process, on `device`. Raises UserError for a file that cannot be read, and for a training split smaller than
+    one batch.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     return Batches(
@@ -77,10 +77,10 @@ def batches(
 
 @dataclass(frozen=True)
 class Batches:
-    """One pass over a split; `len` is its number of batches, and iterating again repeats the same ones.
+    """One pass over a split; `len` is its number of batches, and iterating again repeats them.
 
-    `skipped` fills while it is iterated, where the source's `skip_broken` allows it: what is wrong with each training image
-    that was left out, by its file. The image that follows it in the split has taken its place.
+    `skipped` fills during iteration, if the source's `skip_broken` is set: the error of each skipped training image, by
+    its file. The next readable image of the split takes its place.
     """
 
     source: Source
@@ -98,7 +98,9 @@ class Batches:
     def __post_init__(self) -> None:
         if self.split == "train" and len(self) == 0:
             images = self.source.length(self.split)
-            raise UserError(f"batch_size is {self.batch_size}; allowed is up to {images}, the images to train on")
+            raise UserError(
+                f"batch_size is {self.batch_size}; allowed is up to {images}, the number of training images"
+            )
 
     def __len__(self) -> int:
         images = self.source.length(self.split)
@@ -117,16 +119,16 @@ class Batches:
             yield self._batch(pixels_BCHW, examples)
 
     def indices(self) -> list[list[int]]:
-        """The indices of the images of each batch."""
+        """Return the image indices of each batch."""
         order = np.arange(self.source.length(self.split))
         if self.split == "train":
             chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _ORDER, self.epoch))))
-            # Not `permutation`, whose stream may change between numpy's versions.
+            # Not `permutation`, whose stream may change between versions of numpy.
             order = np.argsort(chance.random(len(order)), kind="stable")
         return [order[i * self.batch_size : (i + 1) * self.batch_size].tolist() for i in range(len(self))]
 
     def placement(self, index: int, original: tuple[int, int]) -> Placement:
-        """Decide where one image lands: by its index and the epoch alone."""
+        """Return the placement of one image, which depends on its index and the epoch."""
         if self.split != "train" or self.augmentation is None:
             return letterbox(original, self.image_size)
         seed = (self.seed, _PLACEMENT, self.epoch, index)
@@ -135,7 +137,7 @@ class Batches:
     def example(
         self, index: int, image_id: int, original: tuple[int, int], boxes: np.ndarray, labels: np.ndarray
     ) -> Example:
-        """Place one image with its boxes; those that a crop leaves too little of are dropped."""
+        """Place one image with its boxes; boxes that are mostly cropped are dropped."""
         placement = self.placement(index, original)
         placed, kept = placement.boxes(boxes)
         return Example(image_id, placed[kept], labels[kept], placement)
@@ -159,12 +161,12 @@ class Batches:
 
 
 def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
-    """Make the network's input of pixels uint8 (B, 3, H, W) that `placements` fill in part, with 0 beyond."""
+    """Return the network's input from pixels uint8 (B, 3, H, W), with 0 outside the `placements`."""
     mean_C, std_C = 255 * torch.tensor(pixels.mean), 255 * torch.tensor(pixels.std)
     images_BCHW: Any
     if device.type == "cpu":
-        # By numpy, in one thread: torch would wait for its other threads, whose cores the processes that read images have.
-        # Row by row, for numpy is slow on three channels at a time.
+        # numpy, in one thread: torch would wait for threads whose cores the image readers use.
+        # Row by row, since numpy is slow on three channels at a time.
         values_BHWC = pixels_BCHW.permute(0, 2, 3, 1).contiguous().numpy()
         width = values_BHWC.shape[2]
         rows_BHX = values_BHWC.reshape(*values_BHWC.shape[:2], -1).astype(np.float32)
@@ -173,7 +175,7 @@ def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels,
         images_BCHW = rows_BHX.reshape(values_BHWC.shape).transpose(0, 3, 1, 2)
     else:
         if pixels_BCHW.device.type == "cpu" and device.type == "cuda":
-            pixels_BCHW = pixels_BCHW.pin_memory()  # the copy to the GPU is then not waited for
+            pixels_BCHW = pixels_BCHW.pin_memory()  # makes the copy to the GPU asynchronous
         images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
         images_BCHW.sub_(mean_C[:, None, None].to(device)).div_(std_C[:, None, None].to(device))
     if pixels.fill == "mean":
