@@ -1,4 +1,4 @@
-"""The ways in which a node combines its inputs. Not the resampling before, nor the convolution after.
+"""The ways in which a node combines its resampled inputs.
 
 Shapes: B batch, C channels, H, W height and width; inputs are lists of tensors of one shape (B, C, H, W).
 """
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-# google/automl efficientdet, fuse_features: keeps the division finite when all weights are 0.
+# google/automl efficientdet, fuse_features: keeps the quotient finite when all weights are 0.
 FAST_EPSILON = 1e-4
 
 
 def make_fusion(kind: str, num_inputs: int, width: int) -> nn.Module:
-    """Make the module for one of FUSIONS; it takes a list of (B, C, H, W) and gives (B, C, H, W)."""
+    """Return the module of one of FUSIONS, from a list of (B, C, H, W) to (B, C, H, W)."""
     if kind in ("sum", "mean"):
         return Total(average=kind == "mean")
     if kind in ("attention_max", "attention_avg"):
@@ -53,7 +53,7 @@ class Weighted(nn.Module):
         self.weights = nn.Parameter(torch.ones(num_inputs, width) if per_channel else torch.ones(num_inputs))
 
     def normalised(self) -> Tensor:
-        """Give the weights as they multiply: (inputs,) or (inputs, C)."""
+        """Return the normalised weights: (inputs,) or (inputs, C)."""
         if self.normalisation == "softmax":
             return torch.softmax(self.weights, dim=0)
         if self.normalisation == "fast":
@@ -81,7 +81,7 @@ class Attention(nn.Module):
         self.largest = largest
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        """Gate the second input by the first, add the rest."""
+        """Gate the second input by the first and add the rest."""
         gate_BCHW, gated_BCHW, *rest = inputs
         pool = gate_BCHW.amax(dim=(2, 3), keepdim=True) if self.largest else gate_BCHW.mean(dim=(2, 3), keepdim=True)
         return _add([torch.addcmul(gate_BCHW, gated_BCHW, torch.sigmoid(pool)), *rest])
