@@ -1,4 +1,4 @@
-"""Names for topologies and detectors that have one: what the commands take and print. Nothing else is looked up by them."""
+"""Names of topologies and detectors, as commands accept and print them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLISHED = {"none": topologies.none, **PUBLISHED}
 
 
 def topology_by_name(name: str, min_level: int = 3, max_level: int = 7, fusion: str | None = None) -> Topology:
-    """Give a published topology by its function's name. Raises UserError with the names there are."""
+    """Return a published topology by its function's name. Raises UserError with the known names."""
     if name not in PUBLISHED:
         raise UserError(f"topology {name!r} is unknown; allowed are {', '.join(PUBLISHED)}")
     chosen = {} if fusion is None else {"fusion": fusion}
@@ -28,9 +28,9 @@ def topology_by_name(name: str, min_level: int = 3, max_level: int = 7, fusion: 
 
 
 def spec_by_name(name: str) -> DetectorSpec:
-    """Give a detector by its name: a released model ("d0"), one of effdet's ("tf_efficientdet_d0"), a spec's JSON file.
+    """Return a detector by name: a released model ("d0"), an effdet name ("tf_efficientdet_d0"), a spec's JSON file.
 
-    Raises UserError with the names there are.
+    Raises UserError with the known names.
     """
     if name.endswith(".json"):
         return DetectorSpec.load(name)
@@ -46,7 +46,7 @@ def spec_by_name(name: str) -> DetectorSpec:
 
 @lru_cache(maxsize=4096)
 def topology_words(topology: Topology) -> str:
-    """Name a topology, its levels and its fusion, such as "bifpn P3-P7 fast"; one without a name is "custom <digest>"."""
+    """Return a topology's name, levels and fusion, such as "bifpn P3-P7 fast", or "custom <digest>"."""
     name = published_name(topology) or f"custom {topology.digest}"
     fusions = sorted({node.fusion for node in topology.nodes if len(node.inputs) > 1})
     words = [name, f"P{topology.min_level}-P{topology.max_level}", "+".join(fusions)]
@@ -55,7 +55,7 @@ def topology_words(topology: Topology) -> str:
 
 @lru_cache(maxsize=4096)
 def published_name(topology: Topology) -> str | None:
-    """Give the published name of a topology's wiring, whatever its fusion, or None."""
+    """Return the published name of a topology's wiring, regardless of fusion, or None."""
     digest = topology.with_fusion("sum").digest
     for name, make in PUBLISHED.items():
         try:
