@@ -1,4 +1,4 @@
-"""What a spec costs: parameters, multiply-adds, memory, before it is built. Importing this imports no torch."""
+"""The costs of a spec: parameters, multiply-adds and memory. Importing this package does not import torch."""
 
 from __future__ import annotations
 
