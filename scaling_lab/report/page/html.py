@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.report.figures.style import NARROW
-from scaling_lab.report.figures.svg import drawn, inline_svg
 from scaling_lab.report.page import blocks, html_explorer, html_tables
 from scaling_lab.report.page.escaping import escape, identifier, prose
+from scaling_lab.report.page.svg import drawn, inline_svg
 
 Draw = Callable[[blocks.Figure, float], MatplotlibFigure]
 
