@@ -36,6 +36,9 @@ from functools import lru_cache
 import numpy as np
 
 GRID = 1024
+# Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects that stand far from
+# the light, and medium and large are those with a texture.
+NATIVE_SIZE = 192
 LIGHT = 320
 CONTEXT_MARGIN = 416
 GAP = 16

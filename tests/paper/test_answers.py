@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from scaling_lab import DetectorSpec
-from scaling_lab.architecture.naming import published_name
 from scaling_lab.errors import UserError
 from scaling_lab.paper.answer_table import answer_rows, long_markdown, short_markdown
 from scaling_lab.paper.answers import Answer, answer
@@ -33,7 +32,7 @@ FUSIONS = {"softmax": 1.0, "unbounded": -2.0}
 
 def trained(spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
     """Know better networks, and more AP for width, pixels and a larger backbone; chance by digest and seed."""
-    ap = NETWORKS.get(published_name(spec.topology) or "", 75.0)
+    ap = NETWORKS.get(spec.topology.published_name or "", 75.0)
     ap += sum(FUSIONS.get(fusion, 0.0) for fusion in {node.fusion for node in spec.topology.nodes})
     ap += 4 * math.log2(spec.width / 32) + 4 * math.log2(spec.image_size[0] / 128) + 3 * (spec.backbone == "resnet18")
     ap += SD * random.Random(f"{spec.digest} {seed}").gauss()

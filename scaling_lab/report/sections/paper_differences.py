@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
-from scaling_lab.architecture.naming import published_name
 from scaling_lab.report.analysis import published, verdicts
 from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.paper_steps import fusion_pairs, paper_fusions
@@ -111,7 +110,7 @@ def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict
             "tf_"
         )  # timm's tag and its sign for TensorFlow's weights
         for row, (name, topology) in TABLE_4.items():
-            if backbone == name and not spec.backbone_options and published_name(spec.topology) == topology:
+            if backbone == name and not spec.backbone_options and spec.topology.published_name == topology:
                 found.setdefault(row, []).append(str(digest))
     return found
 

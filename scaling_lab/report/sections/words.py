@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scaling_lab.architecture.naming import published_name
 from scaling_lab.report.analysis.best_networks import below_and_beside_best
 from scaling_lab.report.analysis.frontier import SMALL_N, Frontier
 from scaling_lab.report.analysis.names import SPELLINGS
@@ -112,7 +111,7 @@ def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
 def _unconnected(runs: Runs, frontier: Frontier) -> list[Bullet]:
     """Say what a detector with unconnected levels is, where there is one."""
     specs = runs.specs()
-    if not any(published_name(specs[digest].topology) == "none" for digest in frontier.architectures["architecture"]):
+    if not any(specs[digest].topology.published_name == "none" for digest in frontier.architectures["architecture"]):
         return []
     text = (
         "A node (a convolution) still stands on each level of each cell, so it has a cost; "
