@@ -40,7 +40,7 @@ def add_verbs(verbs: Any) -> None:
     )
     reproduce.add_argument("names", nargs="*", metavar="RUN", help="for check and keep: which runs (default: all)")
     reproduce.add_argument(
-        "--short", action="store_true", help="for table: the README's, with one line for each answer"
+        "--short", action="store_true", help="for table: a table with one line for each answer"
     )
     reproduce.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (runs)")
     reproduce.add_argument("--results", type=Path, help="the folder of stored runs (reports/results)")

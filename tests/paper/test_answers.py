@@ -240,11 +240,12 @@ def test_a_value_without_a_trial_is_named(tmp_path: Path) -> None:
         answer(4, kept_runs(tmp_path, (asked,)))
 
 
-def test_both_tables_have_every_answer(results: Path) -> None:
+def test_table_and_sections_have_every_answer(results: Path) -> None:
     rows = answer_rows(results)
     short, long = short_markdown(rows), long_markdown(rows)
     assert short.count("\n") == 9
     assert all(row["short"] in short and row["answer"] in long and row["conditions"] in long for row in rows)
-    assert "`scaling-lab run studies/topology_ablation.py --form seeds`<br>`scaling-lab run studies/proxy.py`" in long
+    assert "`scaling-lab run studies/topology_ablation.py --form seeds`, `scaling-lab run studies/proxy.py`" in long
+    assert "[proxy](stored/proxy.html), [proxy-three_epochs](stored/proxy-three_epochs.html)" in long
     assert OPEN not in short + long
     assert all(row["conditions"].startswith("shapes, 2,048 training images, ") for row in rows)

@@ -60,7 +60,7 @@ def run_study(
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
-    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>][-<sampler>].
+    """Run what a study lacks, and give the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
 
     `data`, "shapes" or "coco:DIR", and `sampler` stand in for the study's own; `address` is a Ray cluster's, `cpus` how many of
     this machine's to use; `retry_failed` runs failed trials again; `objective`, `count` and `latency` stand in for training,
