@@ -15,7 +15,7 @@ from tests.cost.specs import specs
 from tests.latency.tiny import tiny
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(spec=specs())
 def test_pieces_and_features_cover_the_cost(spec: DetectorSpec) -> None:
     cost = count(spec)
