@@ -54,7 +54,7 @@ def rewritten(topology: Topology, seed: int) -> Topology:
     return Topology(topology.min_level, topology.max_level, tuple(nodes))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(random_topologies(), st.integers(0, 10**6))
 def test_the_digest_is_the_same_for_every_order_of_writing(topology: Topology, seed: int) -> None:
     alive = topology.without_dead_nodes()
@@ -63,7 +63,7 @@ def test_the_digest_is_the_same_for_every_order_of_writing(topology: Topology, s
     assert other.digest == topology.digest
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(random_topologies())
 def test_canonical_form_is_a_fixed_point_and_keeps_the_graph(topology: Topology) -> None:
     canonical = topology.canonical

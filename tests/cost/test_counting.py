@@ -48,7 +48,7 @@ def cost(*parts: Run) -> PartCost:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20)
 @given(specs())
 def test_the_sum_over_pieces_is_the_count_of_the_whole(spec: DetectorSpec) -> None:
     assert_counted_as_built(spec)

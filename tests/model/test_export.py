@@ -199,7 +199,7 @@ def _with_fusion(topology: Topology, fusion: str) -> Topology:
     return dataclasses.replace(topology, nodes=tuple(nodes))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def test_agreement_of_too_few_or_of_equals(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_agreement_covers_the_truth() -> None:
     """Five networks whose true APs agree with the paper in eight of ten pairs, three seeds each, 300 runs made up."""
     truth, paper = np.array([0.0, 2.0, 1.0, 4.0, 3.0]), [1.0, 2.0, 3.0, 4.0, 5.0]

@@ -9,15 +9,15 @@ from scaling_lab.architecture.topology import Topology
 def bifpn(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
     """Go top-down, then bottom-up reading all of a level (arXiv:1911.09070, Figure 2(d); automl bifpn_config).
 
-        P7 ───┬─────── o
-              ↓        ↑
-        P6 ─┬ o ────── o
-            └─│────────┤
-        P5 ─┬ o ────── o
-            └─│────────┤
-        P4 ─┬ o ────── o
-            └─│────────┤
-        P3 ── o ───────┘
+    P7 ───┬─────── o
+          ↓        ↑
+    P6 ─┬ o ────── o
+        └─│────────┤
+    P5 ─┬ o ────── o
+        └─│────────┤
+    P4 ─┬ o ────── o
+        └─│────────┤
+    P3 ── o ───────┘
     """
     paths = Paths(min_level, max_level, fusion)
     for level in range(max_level - 1, min_level - 1, -1):

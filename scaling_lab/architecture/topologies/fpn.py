@@ -9,15 +9,15 @@ from scaling_lab.architecture.topology import Topology
 def fpn(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
     """Add to each level the next coarser one, from the top down (arXiv:1612.03144; arXiv:1911.09070, section 3.1).
 
-        P7 ── o
-              ↓
-        P6 ── o
-              ↓
-        P5 ── o
-              ↓
-        P4 ── o
-              ↓
-        P3 ── o
+    P7 ── o
+          ↓
+    P6 ── o
+          ↓
+    P5 ── o
+          ↓
+    P4 ── o
+          ↓
+    P3 ── o
     """
     paths = Paths(min_level, max_level, fusion)
     for level in range(max_level, min_level - 1, -1):

@@ -14,11 +14,11 @@ from scaling_lab.checks import check_whole
 def fully_connected(min_level: int = 3, max_level: int = 7, fusion: str = "fast", stages: int = 2) -> Topology:
     """Let every node of a stage read all levels of the stage before (arXiv:1911.09070, Table 5).
 
-        P7 ══╬══ o ══╬══ o
-        P6 ══╬══ o ══╬══ o        ╬: every level to every level
-        P5 ══╬══ o ══╬══ o
-        P4 ══╬══ o ══╬══ o
-        P3 ══╬══ o ══╬══ o
+    P7 ══╬══ o ══╬══ o
+    P6 ══╬══ o ══╬══ o        ╬: every level to every level
+    P5 ══╬══ o ══╬══ o
+    P4 ══╬══ o ══╬══ o
+    P3 ══╬══ o ══╬══ o
     """
     check_whole("stages", stages, least=1)
     paths = Paths(min_level, max_level, fusion)

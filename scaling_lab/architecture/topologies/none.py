@@ -9,11 +9,11 @@ from scaling_lab.architecture.topology import Topology
 def none(min_level: int = 3, max_level: int = 7, fusion: str = "sum") -> Topology:
     """Convolve every level by itself: no edge joins two levels.
 
-        P7 ── o
-        P6 ── o
-        P5 ── o
-        P4 ── o
-        P3 ── o
+    P7 ── o
+    P6 ── o
+    P5 ── o
+    P4 ── o
+    P3 ── o
     """
     paths = Paths(min_level, max_level, fusion)
     for level in range(max_level, min_level - 1, -1):

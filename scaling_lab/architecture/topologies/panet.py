@@ -9,15 +9,15 @@ from scaling_lab.architecture.topology import Topology
 def panet(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
     """Go top-down, then bottom-up, each path with a node at every level (arXiv:1803.01534; effdet panfpn_config).
 
-        P7 ── o ── o
-              ↓    ↑
-        P6 ── o ── o
-              ↓    ↑
-        P5 ── o ── o
-              ↓    ↑
-        P4 ── o ── o
-              ↓    ↑
-        P3 ── o ── o
+    P7 ── o ── o
+          ↓    ↑
+    P6 ── o ── o
+          ↓    ↑
+    P5 ── o ── o
+          ↓    ↑
+    P4 ── o ── o
+          ↓    ↑
+    P3 ── o ── o
     """
     paths = Paths(min_level, max_level, fusion)
     for level in range(max_level, min_level - 1, -1):

@@ -9,15 +9,15 @@ from scaling_lab.architecture.topology import Topology
 def simplified_panet(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
     """Leave out PANet's nodes with a single input (arXiv:1911.09070, section 3.2).
 
-        P7 ───┬─────── o
-              ↓        ↑
-        P6 ── o ────── o
-              ↓        ↑
-        P5 ── o ────── o
-              ↓        ↑
-        P4 ── o ────── o
-              ↓        ↑
-        P3 ── o ───────┘
+    P7 ───┬─────── o
+          ↓        ↑
+    P6 ── o ────── o
+          ↓        ↑
+    P5 ── o ────── o
+          ↓        ↑
+    P4 ── o ────── o
+          ↓        ↑
+    P3 ── o ───────┘
     """
     paths = Paths(min_level, max_level, fusion)
     for level in range(max_level - 1, min_level - 1, -1):
