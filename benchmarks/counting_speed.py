@@ -99,9 +99,7 @@ def main() -> None:
         meta = build(BASE).eval()
     torchs = min(seconds(lambda: with_torch(meta), 3))
     print(f"the backbone, once                              {first:.2f} s")
-    print(
-        f"{len(specs):,} distinct specs of the shipped spaces   {taken * 1e6:.0f} us each, {1 / taken:,.0f} a second"
-    )
+    print(f"{len(specs):,} distinct specs of the shipped spaces   {taken * 1e6:.0f} us each, {1 / taken:,.0f} a second")
     print(f"D0 again                                       {again * 1e6:.0f} us")
     for name, time_taken in (("fvcore", fvcore), ("torch's FlopCounterMode", torchs)):
         ratios = f"{time_taken / taken:,.0f} and {time_taken / again:,.0f} times as long"

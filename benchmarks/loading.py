@@ -91,7 +91,9 @@ def measure(name: str, spec: DetectorSpec, source: Coco, options: argparse.Names
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=96, help="images for D0; 32 times as many for the small detector (96)")
+    parser.add_argument(
+        "--images", type=int, default=96, help="images for D0; 32 times as many for the small detector (96)"
+    )
     parser.add_argument("--batch", type=int, help="batch size (4 for D0, the recipe's 16 for the small detector)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")

@@ -4,8 +4,8 @@
 
 The detector is two cells of BiFPN (SMALL, search_spaces/compound.py) at 128 px, with the recipe `Recipe.short`; the AP is
 that of the averaged weights on 256 held-out images. Times are the whole command's: importing torch, rendering images,
-training, evaluating, writing. Seeds 100 to 104 selected the recipe and 100 to 107 the task (LOG.md), so others are run
-here; no study uses any of them.
+training, evaluating, writing. Seeds 100 to 104 selected the recipe and 100 to 107 the task (docs/log), so others are
+run here; no study uses any of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[110, 111, 112, 113, 114])
     parser.add_argument("--images", type=int, default=8192, help="training images in 4 epochs (8,192)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="number of processes; each takes time to start (1, with torch's threads)"
+        "--processes",
+        type=int,
+        default=1,
+        help="number of processes; each takes time to start (1, with torch's threads)",
     )
     options = parser.parse_args()
     print(f"{SMALL.base.describe()}, {options.images} images, {options.processes} processes")

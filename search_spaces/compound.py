@@ -9,7 +9,7 @@ from scaling_lab import Anchors, CompoundScaling, DetectorSpec, topologies
 
 # A detector that a laptop trains in about a minute: EfficientDet's shape at 1/33 of D0's parameters. The backbone is dense,
 # since depthwise convolutions train slowly on CPUs. Its stem has three convolutions: with a patch-embedding stem, fine
-# textures were learned for some seeds only (LOG.md, 2026-11-24).
+# textures were learned for some seeds only (docs/log, 2026-11-24).
 SMALL = CompoundScaling(
     base=DetectorSpec(
         backbone="resnet10t",
@@ -28,7 +28,7 @@ SMALL = CompoundScaling(
 )
 
 # The small detector with one cell instead of two. With two cells, or the repeated FPN's four, some training runs start to
-# learn only after several epochs, at random (LOG.md, 2026-11-28).
+# learn only after several epochs, at random (docs/log, 2026-11-28).
 ONE_CELL = dataclasses.replace(SMALL.base, repeats=1)
 
 

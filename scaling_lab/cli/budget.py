@@ -186,8 +186,8 @@ def _counted(
     options: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], int, UserError | None]:
     """Return rows of the architectures within the limits, the number above a limit, and the error that ended the loop."""
+    from scaling_lab.study.space.call import point_error
     from scaling_lab.study.space.enumeration import TooMany
-    from scaling_lab.study.space.loading import point_error
 
     rows: dict[str, dict[str, Any]] = {}
     refused: set[str] = set()

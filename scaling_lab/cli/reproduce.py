@@ -39,7 +39,7 @@ def add_verbs(verbs: Any) -> None:
         "Tables 1, 2, 4 and 5, without training",
     )
     reproduce.add_argument("names", nargs="*", metavar="RUN", help="for check and keep: which runs (default: all)")
-    reproduce.add_argument("--short", action="store_true", help="for table: one line for each answer, as in the README")
+    reproduce.add_argument("--short", action="store_true", help="for table: one line for each answer")
     reproduce.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (runs)")
     reproduce.add_argument("--results", type=Path, help="the folder of stored runs (reports/results)")
 

@@ -10,10 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from scaling_lab.cli.drawing import draw_boxes
 from scaling_lab.data import Source
 from scaling_lab.data.entries import Annotations
-from scaling_lab.data.shapes import NATIVE_SIZE, Shapes
+from scaling_lab.data.scenes import NATIVE_SIZE
+from scaling_lab.data.shapes import Shapes
 from scaling_lab.data.summary import annotations_of
 from scaling_lab.errors import UserError, printable
-from scaling_lab.report.page.blocks import Box
+from scaling_lab.report.figures.drawn_boxes import Box
 
 # In pixels.
 CELL, GAP, LINE, TEXT = 320, 8, 18, 11

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.data import ON_DISK, Coco, Shapes, Source, Yolo, source_from_dict
+from scaling_lab.data.coco import Coco
+from scaling_lab.data.shapes import Shapes
+from scaling_lab.data.sources import ON_DISK, Source, source_from_dict
 from scaling_lab.data.words import place_and_fields, values_of
+from scaling_lab.data.yolo import Yolo
 from scaling_lab.errors import UserError
 
 # Beginnings of split names, in any case, the likeliest first.
@@ -20,8 +23,13 @@ _MOST_NAMED = 10
 _BY_ENDING = {".json": Coco.kind, ".yaml": Yolo.kind, ".yml": Yolo.kind, ".data": Yolo.kind}
 
 
-def find_source(text: str) -> Source:
-    """Return the source for a --data text; see `parse_source`. Raises UserError."""
+def parse_source(text: str) -> Source:
+    """Parse the command line's --data: "shapes", a folder whose format is recognised, or KIND:DIR.
+
+    Fields follow after commas, as in "shapes,train_images=2048", "/data/mine,val_fraction=0.2" and
+    "voc:DIR,train=trainval,classes=found,skip_broken"; a field without a value is True. Splits that are not given are
+    found. Raises UserError for a folder of unknown format, or without held-out images.
+    """
     place, fields = place_and_fields(text, ON_DISK)
     given = {name: str(value) for name, value in fields.items()}
     kind, colon, folder = place.partition(":")

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from scaling_lab.data.augmentation import Placement, letterbox
-from scaling_lab.data.scenes import GRID, PATCH, STRIPE, Scene, Thing
-from scaling_lab.data.shapes import NATIVE_SIZE
+from scaling_lab.data.scenes import GRID, NATIVE_SIZE, PATCH, STRIPE, Scene, Thing
 
 # The remaining brightness of each channel of the light: a bright red and a dark blue. With equal brightness, one training
-# run in four never learned the colour (LOG.md, 2026-11-28).
+# run in four never learned the colour (docs/log, 2026-11-28).
 LIGHT_COLOURS = ((1.0, 0.5, 0.5), (0.1, 0.1, 0.4))
 STRIPE_GREYS = (0.08, 0.92)
 NOISE = 0.03

@@ -23,7 +23,7 @@ ones. The positions of light and objects are uninformative, since the colour is 
 **Detail.** A small object's detail is its shape, a large one's its texture. The texture's patch is 12 wide (three periods)
 at every object size. So the largest objects, which only coarse levels cover, need detail that only fine levels resolve.
 
-LOG.md has the measurements and the earlier designs. A frame's colour at 20 from the object needs no feature network. With
+docs/log has the measurements and the earlier designs. A frame's colour at 20 from the object needs no feature network. With
 large objects that need no colour, no network learned it for small ones. With a light 24 wide, of equal brightness in both
 colours, some training runs never used it.
 """
@@ -36,6 +36,9 @@ from functools import lru_cache
 import numpy as np
 
 GRID = 1024
+# Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects that stand far from
+# the light, and medium and large are those with a texture.
+NATIVE_SIZE = 192
 LIGHT = 320
 CONTEXT_MARGIN = 416
 GAP = 16

@@ -18,14 +18,10 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_whole
 from scaling_lab.data import scenes
-from scaling_lab.data.scenes import Scene
+from scaling_lab.data.scenes import NATIVE_SIZE, Scene
 
 # Raised whenever the same settings give other images, so that trials before and after are not compared.
 VERSION = 3
-
-# Scenes have no pixels of their own. At 192 a side, COCO's "small" (below 32 x 32) is exactly the objects far from the
-# light, and medium and large are those with a texture.
-NATIVE_SIZE = 192
 
 
 @dataclass(frozen=True, kw_only=True)

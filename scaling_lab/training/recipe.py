@@ -103,7 +103,7 @@ class Recipe(Fields):
 
     @classmethod
     def short(cls, **changes: Any) -> Recipe:
-        """A recipe from scratch for proxies of minutes. `changes` replace fields. LOG.md has the measurements.
+        """A recipe from scratch for proxies of minutes. `changes` replace fields. docs/log has the measurements.
 
         AdamW at a high rate, with a second beta that soon forgets the large gradients of the start. A faster EMA. A lighter
         box loss, with a GIoU term added to Huber's. Alpha .5 instead of .25, for the few positives of a short training run.

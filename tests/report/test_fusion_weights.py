@@ -215,5 +215,5 @@ def test_many_nodes_are_cut_and_counted(tmp_path: Path) -> None:
 
 
 def test_the_report_shows_them(runs: Runs, tmp_path: Path) -> None:
-    page = write_report(runs.path, POPULATION, tmp_path).read_text()
+    page = write_report(runs.path, POPULATION, tmp_path, compact=True).read_text()
     assert "Fast and softmax fusion" in page

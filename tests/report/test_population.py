@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from scaling_lab.report import compute_frontier, write_report
+from scaling_lab.report.analysis.choice_importance import choice_importance, grouped, texts
 from scaling_lab.report.analysis.distributions import distributions, population_table
 from scaling_lab.report.figures.population_figures import distribution_figure, importance_figure
 from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
 from scaling_lab.report.sections import population
-from scaling_lab.report.sections.choices import choice_importance, grouped, texts
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import variance_shares
 from tests.report.fixture_run import GMACS, Fixture, Trial, topology_trials, write_run
@@ -262,6 +262,6 @@ def test_the_figures_show_what_is_in_their_tables(runs: Runs, width: float) -> N
 
 def test_the_report_is_written(runs: Runs, run: Path, tmp_path: Path) -> None:
     report = Path(__file__).parents[2] / "reports" / "population.py"
-    page = write_report(runs.path, report, tmp_path / "one").read_text()
+    page = write_report(runs.path, report, tmp_path / "one", compact=True).read_text()
     assert "Which choice explains AP?" in page
-    assert "Population" in write_report(run, report, tmp_path / "other").read_text()
+    assert "Population" in write_report(run, report, tmp_path / "other", compact=True).read_text()

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 
 from matplotlib.figure import Figure as MatplotlibFigure
 
+from scaling_lab.report.figures import drawn_boxes
 from scaling_lab.report.figures.style import NARROW
-from scaling_lab.report.figures.svg import drawn, inline_svg
 from scaling_lab.report.page import blocks, html_explorer, html_tables
 from scaling_lab.report.page.escaping import escape, identifier, prose
+from scaling_lab.report.page.svg import drawn, inline_svg
 
 Draw = Callable[[blocks.Figure, float], MatplotlibFigure]
 
@@ -117,7 +118,7 @@ def _picture(picture: blocks.Picture, index: int) -> str:
     return f'<div class="picture-row">{"".join(panels)}</div>'
 
 
-def _box(box: blocks.Box, size: tuple[int, int]) -> str:
+def _box(box: drawn_boxes.Box, size: tuple[int, int]) -> str:
     """Draw a box; its class and score show when it is pointed at."""
     x, y, width, height = box.bbox
     return (
@@ -127,7 +128,7 @@ def _box(box: blocks.Box, size: tuple[int, int]) -> str:
     )
 
 
-def _label(box: blocks.Box) -> str:
+def _label(box: drawn_boxes.Box) -> str:
     """Write a box's label where it was placed; the words fill their place whatever the reader's typeface."""
     if box.label is None:
         return ""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import is_missing
 from scaling_lab.report.page import blocks
 from scaling_lab.report.page.escaping import escape, identifier, prose, stored
+from scaling_lab.report.tables import is_missing
 from scaling_lab.text import significant
 
 DENSE = 6  # columns: so many keep their numbers close together, and their words get the room

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.page.blocks import Column, Table
 from scaling_lab.report.page.html_tables import cell_text, is_numeric
+from scaling_lab.report.tables import records
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -15,8 +15,8 @@ import plotly.offline
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.files import make_folder, write_bytes, write_whole
-from scaling_lab.report.figures import style, svg
-from scaling_lab.report.page import blocks, table_files
+from scaling_lab.report.figures import style
+from scaling_lab.report.page import blocks, svg, table_files
 from scaling_lab.report.page.escaping import escape, identifier
 from scaling_lab.report.page.html import Draw, render_all
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scaling_lab.architecture.naming import published_name
+from scaling_lab.report.analysis.best_networks import below_and_beside_best
 from scaling_lab.report.analysis.frontier import SMALL_N, Frontier
 from scaling_lab.report.analysis.names import SPELLINGS
-from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
+from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs.reader import NO_KIND
-from scaling_lab.stats import estimates, hypotheses, power
+from scaling_lab.stats import estimates, power
 from scaling_lab.stats.posterior import SPARE, STRAIGHT
 from scaling_lab.text import interval, listed, plural, significant
 
@@ -111,7 +111,7 @@ def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
 def _unconnected(runs: Runs, frontier: Frontier) -> list[Bullet]:
     """Say what a detector with unconnected levels is, where there is one."""
     specs = runs.specs()
-    if not any(published_name(specs[digest].topology) == "none" for digest in frontier.architectures["architecture"]):
+    if not any(specs[digest].topology.published_name == "none" for digest in frontier.architectures["architecture"]):
         return []
     text = (
         "A node (a convolution) still stands on each level of each cell, so it has a cost; "
@@ -148,23 +148,6 @@ def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
             "and a detail: their shape, on larger ones a fine texture in the middle."
         )
     return [("Where they differ.", text)]
-
-
-def below_and_beside_best(frontier: Frontier) -> tuple[list[str], list[str]]:
-    """Give the labels of the repeated architectures that are told from the best of them, and of those that are not.
-
-    By Welch's test, with Holm's correction for all pairs: which is the best these seeds have said as well, so that any two might
-    have been compared.
-    """
-    repeated = frontier.architectures[frontier.architectures["n"] > 1]
-    best, others = repeated.iloc[0], repeated.iloc[1:]
-    aps = frontier.aps
-    tests = [hypotheses.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
-    corrected = hypotheses.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
-    is_below = [p < hypotheses.LEVEL for p in corrected]
-    labels = [str(label) for label in others["label"]]
-    below = [label for label, told in zip(labels, is_below, strict=True) if told]
-    return below, [label for label, told in zip(labels, is_below, strict=True) if not told]
 
 
 def told_apart(frontier: Frontier) -> Bullet:

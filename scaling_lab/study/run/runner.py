@@ -60,7 +60,7 @@ def run_study(
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
-    """Run what a study lacks, and return the run's folder: `out`, or runs/<study's file>[-<form>][-<sampler>].
+    """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
 
     `data` ("shapes" or "coco:DIR") and `sampler` replace the study's own. `address` is a Ray cluster's, `cpus` the number
     of this machine's cores to use. `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace
