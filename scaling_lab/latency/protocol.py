@@ -219,7 +219,7 @@ class _Session:
         runs = {index: self.seen[index].counted(self.reference, self.protocol) for index in missing}
         worst = min(missing, key=lambda index: sum(map(len, runs[index].values())))
         most = max(abs(anchor / self.reference - 1) for anchor in self.anchors)
-        within = "agree within" if self.protocol.correct else "lie within"
+        within = "that agree within" if self.protocol.correct else "within"
         return (
             f"{device_name(self.conditions.device)} drifts: the anchor, {self.reference:.2f} ms, deviated by up to {most:.0%}. "
             f"{self.specs[worst].describe()} has {sum(map(len, runs[worst].values()))} valid runs in {len(runs[worst])} "
