@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparison import Comparison, Side
 from scaling_lab.report.analysis.repeats import offsets, same_seeds
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import ENDED
 from scaling_lab.stats import power
@@ -57,9 +57,9 @@ def conclusions(comparison: Comparison) -> tuple[Bullet, ...]:
 def _side(side: Side) -> str:
     table, trials = side.frontier.architectures, side.trials
     sampler = f"sampler {side.runs.meta['sampler']}, " if side.runs.meta.get("sampler") else ""
-    text = f"{side.name} ({sampler}{words.states(trials) if len(trials) else 'no trials yet'}"
+    text = f"{side.name} ({sampler}{conclusion_words.states(trials) if len(trials) else 'no trials yet'}"
     if len(table):
-        text += f", {plural(len(table), 'architecture')}, {words.seeds_each(table)}"
+        text += f", {plural(len(table), 'architecture')}, {conclusion_words.seeds_each(table)}"
     if len(side.frontier.excluded):
         text += f", {plural(len(side.frontier.excluded), 'complete trial')} of another protocol left out"
     return text + ")"

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scaling_lab.metrics import METRICS
+from scaling_lab.report.analysis.architecture_names import topology_fusion, topology_name
 from scaling_lab.report.analysis.frontier import Frontier, with_front
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.curves_figure import curves_figure, has_curve
 from scaling_lab.report.figures.topology_figure import GALLERY, topology_figure, topology_table
 from scaling_lab.report.page.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.sections.fidelities import fidelity_blocks
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
-from scaling_lab.report.sections.published_figure import published_blocks
+from scaling_lab.report.sections.published_detectors import published_blocks
 from scaling_lab.report.tables import has_values
 from scaling_lab.runs.latencies import CONDITIONS
 from scaling_lab.text import listed, plural, significant
@@ -40,14 +40,19 @@ def conclusions(runs: Runs, frontier: Frontier) -> Section:
         ("trials complete", f"{complete} of {len(trials)}"),
     ]
     if len(table):
-        tiles += [(f"{'seed' if table['n'].max() == 1 else 'seeds'} for each architecture", words.seed_counts(table))]
+        tiles += [
+            (
+                f"{'seed' if table['n'].max() == 1 else 'seeds'} for each architecture",
+                conclusion_words.seed_counts(table),
+            )
+        ]
         fresh = frontier.fresh.architectures
         shown = fresh if len(fresh) else table
         what = ("highest AP" if len(shown) > 1 else "AP") + (" by fresh seeds" if len(fresh) else "")
         tiles += [(f"{what}: {shown['label'].iloc[0]}", f"{shown['ap_mean'].iloc[0]:.1f}")]
-    no_claim = words.no_claim(frontier)
+    no_claim = conclusion_words.no_claim(frontier)
     warning = (Text(text=no_claim, tone="warning"),) if no_claim else ()
-    sentences = Bullets(items=words.conclusions(runs, frontier, trials))
+    sentences = Bullets(items=conclusion_words.conclusions(runs, frontier, trials))
     return Section(title="Conclusions", blocks=(Facts(items=tuple(tiles), tiles=True), *warning, sentences))
 
 
@@ -58,9 +63,9 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     """Show AP against GMACs with the front, against latency and against parameters."""
     if frontier.trials.empty:
         return Section(title="Accuracy and cost", blocks=())
-    marks = words.accuracy_caption(frontier)
+    marks = conclusion_words.accuracy_caption(frontier)
     band = frontier.front_band("gmacs")
-    towards = words.drawn_in(len(frontier.architectures))
+    towards = conclusion_words.drawn_in(len(frontier.architectures))
     front = "The line is the front: at a cost, the highest mean AP trained for it" + (
         ". Shaded is where the true front lies in nine of ten draws of what the seeds leave possible; it may be below the "
         f"line, for the highest of many means is high in part by luck{f': {towards}' if towards else ''}."
@@ -122,7 +127,7 @@ def _hypervolume(frontier: Frontier) -> list[Block]:
     volume, reference = frontier.hypervolume("gmacs")
     if math.isnan(volume.low):
         return []
-    towards = words.drawn_in(len(frontier.architectures))
+    towards = conclusion_words.drawn_in(len(frontier.architectures))
     text = (
         f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}], in AP times halvings of cost, up to the "
         f"reference point of {significant(reference[0])} GMACs (twice the dearest) and 0 AP; median and 95 % interval of "

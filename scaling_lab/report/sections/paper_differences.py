@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
-from scaling_lab.report.analysis import published, verdicts
+from scaling_lab.report.analysis import published_tables, verdicts
 from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.paper_steps import fusion_pairs, paper_fusions
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Table, Text
@@ -73,7 +73,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
 def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
     """Show the steps of Table 4 that the run has both ends of, once each; nothing without any."""
     ends = _table_4_rows(frontier, specs)
-    paper = {str(row["variant"]): row for row in records(published.ablations()) if row["study"] == "disentangle"}
+    paper = {str(row["variant"]): row for row in records(published_tables.ablations()) if row["study"] == "disentangle"}
     steps = [step for step in STEPS if step[1] in ends and step[2] in ends]
     if not steps:
         return []

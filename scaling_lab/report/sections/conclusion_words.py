@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scaling_lab.report.analysis.architecture_names import SPELLINGS
 from scaling_lab.report.analysis.best_networks import below_and_beside_best
 from scaling_lab.report.analysis.frontier import SMALL_N, Frontier
-from scaling_lab.report.analysis.names import SPELLINGS
 from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs.reader import NO_KIND
