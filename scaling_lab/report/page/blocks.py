@@ -1,13 +1,13 @@
-"""What a page is made of, as plain data: text, tables, figures, pictures. It renders nothing (page.py does).
+"""What a page is made of, as plain data: text, tables, figures, pictures.
 
-All text is plain text; the renderer escapes it. A figure is a table and the function that draws it, so that each can be
+All text is plain text; html.py's templates escape it. A figure is a table and the function that draws it, so that each can be
 used alone, in a notebook too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,11 @@ class Box:
     label: Label | None = None
 
     @property
+    def area(self) -> float:
+        """The area in pixels of the picture."""
+        return self.bbox[2] * self.bbox[3]
+
+    @property
     def text(self) -> str:
         """The class and the score."""
         return self.name if self.score is None else f"{self.name} {self.score:.2f}"
@@ -205,6 +210,20 @@ class Page:
     question: str
     sections: tuple[Section, ...]
     subtitle: str = ""
+
+
+def leaves(page: Page) -> Iterator[Block]:
+    """Give all blocks of a page in order, those inside others too."""
+
+    def walk(parts: Iterable[Block]) -> Iterator[Block]:
+        for block in parts:
+            if isinstance(block, Details):
+                yield from walk(block.blocks)
+            else:
+                yield block
+
+    for section in page.sections:
+        yield from walk(section.blocks)
 
 
 def renamed(block: Block, suffix: str) -> Block:

@@ -16,10 +16,9 @@ from scaling_lab.report.analysis.distributions import Distributions, distributio
 from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.population_figures import distribution_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.page.escaping import identifier
 from scaling_lab.report.sections.choices import importance_blocks, label_of, name_of, params_of, texts
 from scaling_lab.stats.matched_groups import LEAST_LEFT
-from scaling_lab.text import listed, p_value, plural, signed, signed_interval, significant
+from scaling_lab.text import identifier, listed, p_value, plural, signed, signed_interval, significant
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
