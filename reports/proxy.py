@@ -6,13 +6,14 @@ scaling-lab report runs/<cheap> runs/<dear> --report reports/proxy.py
 from __future__ import annotations
 
 from scaling_lab.report import Page
+from scaling_lab.report.analysis import proxy_judgement
 from scaling_lab.report.sections import provenance, proxy, rungs
 from scaling_lab.runs.reader import Runs
 
 
 def report(cheap: Runs, dear: Runs) -> Page:
     """Build the page."""
-    found = proxy.compute_proxy(cheap, dear)
+    found = proxy_judgement.compute_proxy(cheap, dear)
     return Page(
         title="Proxy audit",
         question="Does the cheap protocol rank architectures as the dear one does?",

@@ -18,8 +18,8 @@ from scaling_lab.paper.likeness import likeness_of
 from scaling_lab.paper.run_conditions import conditions_in_words, protocol
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.sections import beside_paper, finalists, grid, proxy, proxy_words, scaling
+from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import power, ranks
 from scaling_lab.stats.scaling_law import LEAST, band, fit_law

@@ -10,8 +10,8 @@ from typing import Any
 
 from scaling_lab.errors import UserError
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.sections import words
+from scaling_lab.report.tables import records
 from scaling_lab.stats import hypotheses
 from scaling_lab.text import interval, listed, plural, signed, signed_interval
 

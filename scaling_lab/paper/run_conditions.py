@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import Runs
 from scaling_lab.text import listed, number, plural
 

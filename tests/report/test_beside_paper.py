@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis import paper_order, published
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.page.blocks import Text
 from scaling_lab.report.sections import beside_paper
@@ -22,7 +22,7 @@ from tests.report.fixture_run import Trial, opened, topology_trials, with_aps
 def test_beside_the_paper(tmp_path: Path) -> None:
     runs, frontier = opened(tmp_path, topology_trials((0, 1)))
     baseline, _ = find_baseline(runs, frontier)
-    table = beside_paper.published_table(frontier, baseline, runs.specs()).set_index("label")
+    table = paper_order.published_table(frontier, baseline, runs.specs()).set_index("label")
     assert set(table.index) == {"BiFPN", "PANet", "NAS-FPN", "Fully connected FPN", "FPN"}  # the paper has no "none"
     assert table.loc["BiFPN", "feature_network"] == "BiFPN with weights"
     assert table.loc["FPN", "gmacs_ratio_here"] == 1.0
@@ -42,7 +42,7 @@ def test_several_architectures_of_one_network_are_not_paired(tmp_path: Path) -> 
 
 def agreement(folder: Path, trials: list[Trial]) -> str:
     runs, frontier = opened(folder, trials)
-    return beside_paper.agreement(frontier, beside_paper.published_table(frontier, None, runs.specs()))
+    return beside_paper.agreement(frontier, paper_order.published_table(frontier, None, runs.specs()))
 
 
 PAPERS_ORDER = ("fpn", "fully_connected", "nas_fpn", "panet", "bifpn")

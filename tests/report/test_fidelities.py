@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scaling_lab.report.analysis.other_fidelities import fidelity_words, other_trials
+from scaling_lab.report.figures.fidelity_figure import MARKERS, fidelity_figure
 
 from scaling_lab.report import Frontier
-from scaling_lab.report.figures import style, svg
+from scaling_lab.report.figures import style
+from scaling_lab.report.page import svg
 from scaling_lab.report.page.blocks import Figure
 from scaling_lab.report.sections import overview
-from scaling_lab.report.sections.fidelities import MARKERS, fidelity_figure, fidelity_words, other_trials
 from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Trial, opened, topology_trials
 

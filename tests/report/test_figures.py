@@ -19,10 +19,11 @@ from scaling_lab.architecture import Topology, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier
 from scaling_lab.report.analysis.frontier import summarise, with_front
-from scaling_lab.report.figures import cost_figures, style, svg
+from scaling_lab.report.figures import cost_figures, style
 from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
 from scaling_lab.report.figures.curves_figure import curves_figure
 from scaling_lab.report.figures.topology_figure import topology_figure, topology_table
+from scaling_lab.report.page import svg
 from scaling_lab.report.sections import words
 from scaling_lab.runs.reader import Runs
 

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+from scaling_lab.report.analysis.shrinkage import shrinkage
 
 from scaling_lab.report import compute_frontier
 from scaling_lab.report.analysis.frontier import summarise
 from scaling_lab.report.page.blocks import Bullets, Facts, Table, Text
-from scaling_lab.report.sections.finalists import finalists, shrinkage
+from scaling_lab.report.sections.finalists import finalists
 from scaling_lab.report.sections.overview import conclusions
 from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Trial, write_run

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.report import compute_frontier, write_report
+from scaling_lab.report.analysis import grid_values
 from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
 from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
 from scaling_lab.report.sections import grid
@@ -61,7 +62,7 @@ def test_what_a_value_costs_has_no_say_in_how_probably_it_is_the_best(tmp_path: 
     for name, order in (("rising", range(9)), ("mixed", (3, 8, 1, 6, 0, 5, 7, 2, 4))):
         some = trials(dict(zip(widths, [groups[place] for place in order], strict=True)))
         frontier = compute_frontier(Runs(write_run(tmp_path / name, Fixture(trials=some, samples=0))))
-        found = grid.best_values(frontier, grid.grid_table(frontier, "width"))
+        found = grid_values.best_values(frontier, grid_values.grid_table(frontier, "width"))
         chances.append(sorted(found["probability"]))
         assert found["value"][found["probability"].idxmax()] == list(widths)[list(order).index(8)]
     assert chances[0] == pytest.approx(chances[1])
@@ -127,7 +128,7 @@ def test_a_grid_has_a_line_for_each_word_and_needs_no_name(tmp_path: Path) -> No
         for seed, ap in enumerate(values)
     ]
     frontier = compute_frontier(Runs(write_run(tmp_path / "run", Fixture(trials=some, samples=0))))
-    table = grid.grid_table(frontier, "width", scale="topology")
+    table = grid_values.grid_table(frontier, "width", scale="topology")
     drawn = grid_figure(table)
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["bifpn", "fpn"]
     assert [line.get_xdata().tolist() for line in drawn.axes[0].lines] == [[16, 24, 32]] * 2

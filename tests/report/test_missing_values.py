@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from scaling_lab.cli import main
-from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, Latency, Trial, topology_trials, write_run
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaling_lab.report import compute_frontier
+from scaling_lab.report.analysis import paper_steps
 from scaling_lab.report.page.blocks import Block, Bullets, Table, Text
 from scaling_lab.report.sections import beside_paper, paper_differences
 from scaling_lab.runs.reader import Runs
@@ -32,7 +33,7 @@ def sentences(blocks: list[Block]) -> list[str]:
 
 
 def test_the_papers_fusions_are_its_table_6() -> None:
-    table = paper_differences.paper_fusions()
+    table = paper_steps.paper_fusions()
     assert table["difference"].tolist() == [-0.11, -0.01, -0.05]
     assert table["speedup"].tolist() == [1.28, 1.26, 1.31]
     assert set(table["source"]) == {"arXiv:1911.09070v7 Table 6"}
@@ -44,7 +45,7 @@ def test_a_pair_is_equal_in_all_but_fusion(tmp_path: Path) -> None:
     assert blocks_of(tmp_path / "none", given) == []
     runs, frontier = opened(tmp_path / "one", given + trials("softmax", 51.0))
     specs = runs.specs()
-    ((fast, softmax),) = paper_differences.fusion_pairs(frontier, specs)
+    ((fast, softmax),) = paper_steps.fusion_pairs(frontier, specs)
     assert [specs[fast].topology.describe(), specs[softmax].topology.describe()] == [
         "bifpn P3-P7 fast", "bifpn P3-P7 softmax",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier, compute_frontier
-from scaling_lab.report.figures import labels
+from scaling_lab.report.figures import detections_figure, labels
 from scaling_lab.report.page.blocks import Box, Pictures
 from scaling_lab.report.sections import pictures
 from scaling_lab.runs.reader import Runs
@@ -38,7 +38,7 @@ def corners(bbox: tuple[float, float, float, float]) -> labels.Box:
 
 @given(st.lists(BOXES, max_size=12))
 def test_labels_lie_in_the_picture_and_apart(boxes: list[Box]) -> None:
-    found = pictures.labelled(boxes, SIZE)
+    found = detections_figure.labelled(boxes, SIZE)
     assert [(one.bbox, one.score) for one in found] == [(one.bbox, one.score) for one in boxes]
     places = [corners(one.label.bbox) for one in found if one.label is not None]
     for left, top, right, bottom in places:
@@ -48,7 +48,7 @@ def test_labels_lie_in_the_picture_and_apart(boxes: list[Box]) -> None:
 
 
 def test_a_label_stands_above_its_box_or_below_where_the_picture_ends() -> None:
-    middle, top = pictures.labelled([box(60, 60, 30, 30), box(120, 0, 30, 30, score=None)], SIZE)
+    middle, top = detections_figure.labelled([box(60, 60, 30, 30), box(120, 0, 30, 30, score=None)], SIZE)
     assert middle.label is not None
     assert top.label is not None
     assert middle.label.text == "disc 0.50"
@@ -60,8 +60,8 @@ def test_a_label_stands_above_its_box_or_below_where_the_picture_ends() -> None:
 def test_a_label_hides_no_small_object_of_another_panel() -> None:
     """An object that the detector missed stands where its label would be without it."""
     small = box(64, 54, 5, 5, score=None)
-    (without,) = pictures.labelled([box(60, 60, 30, 30)], SIZE)
-    (aside,) = pictures.labelled([box(60, 60, 30, 30)], SIZE, objects=[small])
+    (without,) = detections_figure.labelled([box(60, 60, 30, 30)], SIZE)
+    (aside,) = detections_figure.labelled([box(60, 60, 30, 30)], SIZE, objects=[small])
     assert without.label is not None
     assert aside.label is not None
     assert labels.overlap(corners(without.label.bbox), corners(small.bbox)) > 0
@@ -70,7 +70,9 @@ def test_a_label_hides_no_small_object_of_another_panel() -> None:
 
 def test_where_words_have_no_room_the_score_stands_alone_or_nothing() -> None:
     long = "a class whose name is far too long for any picture of that size"
-    found = pictures.labelled([box(60, 60, 30, 30, name=long), box(60, 60, 30, 30, score=None, name=long)], SIZE)
+    found = detections_figure.labelled(
+        [box(60, 60, 30, 30, name=long), box(60, 60, 30, 30, score=None, name=long)], SIZE
+    )
     assert [one.label.text if one.label else None for one in found] == ["0.50", None]
 
 

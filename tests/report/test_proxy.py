@@ -14,6 +14,7 @@ import pytest
 import scipy.stats
 
 from scaling_lab.report import compute_frontier
+from scaling_lab.report.analysis import proxy_judgement
 from scaling_lab.report.analysis.predictors import Ceilings, Predictor
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section, Table, Text
 from scaling_lab.report.page.writer import figures_of, tables_of, write_page
@@ -71,7 +72,7 @@ def said(blocks: tuple[Block, ...]) -> dict[str, str]:
 
 
 def test_architectures_are_paired_by_digest(two: tuple[Runs, Runs]) -> None:
-    found = proxy.compute_proxy(*two)
+    found = proxy_judgement.compute_proxy(*two)
     table = found.pairs.table
     assert len(table) == 23
     assert (found.pairs.by_point, found.pairs.only_cheap, found.pairs.only_dear) == (False, 1, 0)
@@ -87,7 +88,7 @@ def test_architectures_are_paired_by_digest(two: tuple[Runs, Runs]) -> None:
 def test_another_image_size_is_paired_by_the_point_of_the_space(tmp_path: Path) -> None:
     cheap = runs_of(tmp_path, "small", made(0.0, image_size=64))
     dear = runs_of(tmp_path, "large", made(0.0, protocol="bbbb", epochs=8))
-    found = proxy.compute_proxy(cheap, dear)
+    found = proxy_judgement.compute_proxy(cheap, dear)
     assert found.pairs.by_point
     assert len(found.pairs.table) == len(POINTS)
     assert found.pairs.table["cheap_ap_mean"].tolist() == found.pairs.table["dear_ap_mean"].tolist()
@@ -98,14 +99,14 @@ def test_another_image_size_is_paired_by_the_point_of_the_space(tmp_path: Path) 
 
 def test_one_recipe_with_images_of_another_size_is_a_proxy(tmp_path: Path) -> None:
     cheap = runs_of(tmp_path, "small", made(0.0, image_size=64))
-    assert not proxy.compute_proxy(cheap, runs_of(tmp_path, "large", made(0.0))).warning
+    assert not proxy_judgement.compute_proxy(cheap, runs_of(tmp_path, "large", made(0.0))).warning
 
 
 # --- what it is worth ------------------------------------------------------------------------------------------------
 
 
 def test_statistics_are_those_of_the_means(two: tuple[Runs, Runs]) -> None:
-    found = proxy.compute_proxy(*two)
+    found = proxy_judgement.compute_proxy(*two)
     table = found.pairs.table
     truth = table["dear_ap_mean"]
     for key, judged in found.judged.items():
@@ -123,7 +124,7 @@ def test_statistics_are_those_of_the_means(two: tuple[Runs, Runs]) -> None:
 
 def test_a_proxy_of_the_same_truth_beats_size(two: tuple[Runs, Runs]) -> None:
     """The truth has nothing to do with GMACs here."""
-    found = said(proxy.conclusions(proxy.compute_proxy(*two)).blocks)
+    found = said(proxy.conclusions(proxy_judgement.compute_proxy(*two)).blocks)
     assert "The cheap protocol is better by" in found["Against “more GMACs”."]
     assert "Two repeats of the cheap one agree with" in found["Against a repeat of the dear protocol."]
     assert "times as long" in found["At what cost?"]
@@ -134,7 +135,7 @@ def test_a_proxy_that_knows_size_alone_is_told_from_nothing(tmp_path: Path) -> N
     """AP follows GMACs without noise under the dear protocol, and with noise of its own under the cheap one."""
     cheap = runs_of(tmp_path, "cheap", made(2.0, seed=3, size=2.0))
     dear = runs_of(tmp_path, "dear", made(0.1, seed=4, size=2.0, protocol="bbbb", epochs=8))
-    found = proxy.compute_proxy(cheap, dear)
+    found = proxy_judgement.compute_proxy(cheap, dear)
     assert found.judged["gmacs"].tau.value > 0.95
     assert found.judged["cheap_ap_mean"].tau.low > 0
     assert abs(found.judged["cheap_ap_mean"].partial.value) < found.judged["cheap_ap_mean"].tau.value
@@ -146,7 +147,7 @@ def test_a_proxy_that_knows_size_alone_is_told_from_nothing(tmp_path: Path) -> N
 def test_one_seed_has_ranks_and_no_ceiling(tmp_path: Path) -> None:
     cheap = runs_of(tmp_path, "cheap", made(1.0, seeds=1, seed=1))
     dear = runs_of(tmp_path, "dear", made(1.0, seeds=1, seed=2, protocol="bbbb", epochs=8))
-    found = proxy.compute_proxy(cheap, dear)
+    found = proxy_judgement.compute_proxy(cheap, dear)
     assert math.isnan(found.ceilings.dear)
     assert (
         "nobody can say what a repeat"
@@ -158,7 +159,7 @@ def test_one_seed_has_ranks_and_no_ceiling(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [8.0, 3.7])
 def test_the_figure_has_each_pair_and_its_intervals(two: tuple[Runs, Runs], width: float) -> None:
-    figure = only(proxy.evidence(proxy.compute_proxy(*two)), Figure)
+    figure = only(proxy.evidence(proxy_judgement.compute_proxy(*two)), Figure)
     (axes,) = figure.draw(figure.table, width).axes
     dots = np.concatenate([np.asarray(each.get_offsets()) for each in axes.collections if hasattr(each, "get_sizes")
                            and len(each.get_sizes())])  # fmt: skip
@@ -316,9 +317,9 @@ def test_what_is_odd_is_said_above_too_few_architectures(tmp_path: Path) -> None
     few, data = made(1.0, points=POINTS[:2]), {"kind": "coco", "train_images": 500}
     dear = runs_of(tmp_path, "dear", made(1.0, points=POINTS[:2], protocol="bbbb"), data=data)
     alike = runs_of(tmp_path, "alike", few, data=data)
-    assert proxy.compute_proxy(alike, dear).warning == ""
+    assert proxy_judgement.compute_proxy(alike, dear).warning == ""
     other = runs_of(tmp_path, "other", few, data={**data, "train_images": 900}, data_digest="0123456789abcdef")
-    warning, why_not = proxy.conclusions(proxy.compute_proxy(other, dear)).blocks
+    warning, why_not = proxy.conclusions(proxy_judgement.compute_proxy(other, dear)).blocks
     assert isinstance(warning, Text)
     assert isinstance(why_not, Text)
     assert "The images of the two differ (digest of the data 0123456789ab, 5f2c9d0e1a7b)" in warning.text
@@ -334,7 +335,7 @@ def test_within_one_run_fewer_epochs_are_the_proxy(tmp_path: Path, two: tuple[Ru
     runs = runs_of(tmp_path, "both", trials)
     frontier = compute_frontier(runs)
     assert len(frontier.excluded) == len(POINTS)
-    found = proxy.within_proxy(frontier)
+    found = proxy_judgement.within_proxy(frontier)
     assert found is not None
     assert (found.cheap_name, found.dear_name) == ("protocol aaaa00001111, 2 epochs", "protocol bbbb, 12 epochs")
     table = runs.table()

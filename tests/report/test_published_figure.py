@@ -11,11 +11,12 @@ from matplotlib.text import Annotation
 
 from scaling_lab.report import Frontier
 from scaling_lab.report.analysis import published
-from scaling_lab.report.figures import style, svg
+from scaling_lab.report.analysis.published import COCO_CLASSES, REACH, held_out, is_coco, published_points
+from scaling_lab.report.figures import style
+from scaling_lab.report.page import svg
 from scaling_lab.report.page.blocks import Details, Figure, Table
 from scaling_lab.report.sections import overview
 from scaling_lab.report.sections.architectures import architectures
-from scaling_lab.report.sections.published_figure import COCO_CLASSES, REACH, held_out, is_coco, published_points
 from scaling_lab.runs.reader import Runs
 from tests.coco_files import write_coco
 from tests.report.fixture_run import COCO_META, Trial, opened, topology_trials

@@ -12,6 +12,7 @@ import scipy.stats
 
 from scaling_lab import Halving
 from scaling_lab.report import compute_frontier
+from scaling_lab.report.analysis import rung_ranks
 from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
 from scaling_lab.report.sections import rungs
 from scaling_lab.runs.reader import Runs
@@ -51,7 +52,7 @@ def only(found: Section, kind: type) -> Any:
 def test_correlations_are_scipys_at_each_evaluated_epoch(tmp_path: Path) -> None:
     trials = made()
     runs = runs_of(tmp_path, trials)
-    table = rungs.correlations(runs, compute_frontier(runs)).set_index("epoch")
+    table = rung_ranks.correlations(runs, compute_frontier(runs)).set_index("epoch")
     assert table.index.tolist() == list(EVALUATED)
     final = [trial.ap for trial in trials]
     for epoch, row in table.iterrows():
@@ -77,7 +78,7 @@ def test_seeds_of_one_architecture_are_no_architectures(tmp_path: Path) -> None:
         same += [Trial(topology=topology, width=width, seed=seed, ap=ap, epochs=4, early=early) for seed in range(3)]
     for number, trials in enumerate((same, same[::3])):
         runs = runs_of(tmp_path / str(number), trials)
-        (row,) = rungs.correlations(runs, compute_frontier(runs)).to_dict("records")
+        (row,) = rung_ranks.correlations(runs, compute_frontier(runs)).to_dict("records")
         assert (row["trials"], row["architectures"]) == (len(trials), 24)
         width = row["tau_high"] - row["tau_low"]
         assert 0.2 < width < 0.6  # three equal copies do not make it shorter
@@ -87,7 +88,7 @@ def test_the_interval_is_the_jackknife_over_architectures(tmp_path: Path) -> Non
     """Each architecture left out with both its trials; on the plain scale, from which the report's differs little here."""
     trials = made()
     runs = runs_of(tmp_path, trials)
-    row = rungs.correlations(runs, compute_frontier(runs)).set_index("epoch").loc[2]
+    row = rung_ranks.correlations(runs, compute_frontier(runs)).set_index("epoch").loc[2]
     pairs = np.array([(trial.early[2], trial.ap) for trial in trials])
     kept = np.repeat(np.arange(24), 2)
     without = np.array([scipy.stats.kendalltau(*pairs[kept != each].T).statistic for each in range(24)])
@@ -111,16 +112,16 @@ def test_rungs_are_the_rules_own(tmp_path: Path) -> None:
         meta = {"stopping": None if stopping is None else stopping.to_dict()}
         runs = runs_of(tmp_path / str(number), made(seeds=1), **meta)
         expected = () if stopping is None else stopping.rungs(EPOCHS)
-        assert rungs.rung_epochs(runs, EPOCHS) == expected
-        table = rungs.correlations(runs, compute_frontier(runs))
+        assert rung_ranks.rung_epochs(runs, EPOCHS) == expected
+        table = rung_ranks.correlations(runs, compute_frontier(runs))
         assert table.loc[table["is_rung"], "epoch"].tolist() == list(expected)
 
 
 def test_many_epochs_are_thinned_and_rungs_kept(tmp_path: Path) -> None:
     evaluated = tuple(range(1, EPOCHS))
     runs = runs_of(tmp_path, made(seeds=1, evaluated=evaluated), stopping={"min_epochs": 3, "factor": 3})
-    table = rungs.correlations(runs, compute_frontier(runs))
-    assert len(table) == rungs.MOST_EPOCHS + 2
+    table = rung_ranks.correlations(runs, compute_frontier(runs))
+    assert len(table) == rung_ranks.MOST_EPOCHS + 2
     assert {1, 3, 9, 11} <= set(table["epoch"])
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from scaling_lab.report import compute_frontier
-from scaling_lab.report.figures import svg
+from scaling_lab.report.analysis import scaling_points
+from scaling_lab.report.page import svg
 from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
 from scaling_lab.report.sections import scaling
 from scaling_lab.runs.reader import Runs
@@ -125,16 +126,16 @@ def test_too_few_models_have_no_law(tmp_path: Path, some: list[Trial]) -> None:
 
 def test_law_curves_are_those_of_the_section(tmp_path: Path) -> None:
     frontier = compute_frontier(Runs(write_run(tmp_path / "run", Fixture(trials=trials(), samples=0))))
-    points = scaling.family_points(frontier, "topology")
-    curves = scaling.law_curves(points, (frontier.sd, frontier.degrees))
+    points = scaling_points.family_points(frontier, "topology")
+    curves = scaling_points.law_curves(points, (frontier.sd, frontier.degrees))
     (figure,) = (block for block in section(tmp_path / "again", trials()).blocks if isinstance(block, Figure))
     drawn = figure.table[figure.table["ap_law"].notna()]
     assert sorted(drawn["ap_law"]) == pytest.approx(sorted(curves["ap_law"]))
     assert (curves["low"] < curves["ap_law"]).all()
-    without = scaling.law_curves(points)
+    without = scaling_points.law_curves(points)
     assert without["ap_law"].tolist() == curves["ap_law"].tolist()
     assert without["low"].isna().all()
-    assert scaling.law_curves(points.groupby("family").head(3)).empty, "three costs are too few"
+    assert scaling_points.law_curves(points.groupby("family").head(3)).empty, "three costs are too few"
 
 
 def test_the_figure_is_drawn_from_its_csv_alone(tmp_path: Path) -> None:

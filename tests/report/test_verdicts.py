@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scaling_lab.report.sections import verdicts
+from scaling_lab.report.analysis import verdicts
 from scaling_lab.stats import hypotheses
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.errors import UserError
-from scaling_lab.report.analysis.tables import records
+from scaling_lab.report.tables import records
 from scaling_lab.text import listed
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report.sections import verdicts
+from scaling_lab.report.analysis import verdicts
 from scaling_lab.stats import hypotheses, matched_groups
 
 if TYPE_CHECKING:

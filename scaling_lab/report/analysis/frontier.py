@@ -16,15 +16,14 @@ import pandas as pd
 
 from scaling_lab.metrics import ACCURACIES, COSTS
 from scaling_lab.report.analysis.names import short_names
-from scaling_lab.report.analysis.tables import records
-from scaling_lab.report.figures.style import SERIES
+from scaling_lab.report.tables import records
 from scaling_lab.stats import estimates, fronts, posterior, posterior_fronts
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
 SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
-MOST_SERIES = len(SERIES)
+MOST_SERIES = 8  # as many as figures/style.py has colours
 MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
 
 

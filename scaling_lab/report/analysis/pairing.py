@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.analysis.tables import is_missing, records
+from scaling_lab.report.tables import is_missing, records
 from scaling_lab.text import listed, plural
 
 _OF_EACH = ("ap_mean", "ap_low", "ap_high", "n", "seconds")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report.sections import verdicts
+from scaling_lab.report.analysis import verdicts
 from scaling_lab.stats import estimates, hypotheses
 
 LEAST_OFFSET = 3  # architectures for a mean difference with an interval

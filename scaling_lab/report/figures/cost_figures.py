@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from scaling_lab.metrics import METRICS
-from scaling_lab.report.analysis.tables import records, require
 from scaling_lab.report.figures import labels
 from scaling_lab.report.figures.cost_marks import (
     MOST_INTERVALS,
@@ -43,6 +42,8 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
+from scaling_lab.report.tables import records, require
+from scaling_lab.report.ticks import log_ticks
 from scaling_lab.text import significant
 
 MOST_LABELS = 14
@@ -132,16 +133,6 @@ def value_limits(trials: pd.DataFrame) -> tuple[float, float]:
     pad = max(0.10 * float(top - bottom), 0.5 * (LEAST_SPAN - float(top - bottom)))
     least = -0.04 * (float(top) + pad) if low >= 0 else -math.inf  # no AP is below 0, but a mark at 0 is seen whole
     return max(least, float(bottom) - pad), float(top) + pad
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Give round numbers in a range for a log axis: 1, 2, 5, … over decades, evenly spaced ones where it is short."""
-    if high / low < 3.5:
-        even = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        return [float(tick) for tick in even if low <= tick <= high]
-    steps = (1, 1.5, 2, 3, 5, 7) if high / low < 10 else (1, 2, 5) if high / low < 200 else (1,)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
 
 
 def _draw_band(axes: Axes, band: pd.DataFrame) -> None:

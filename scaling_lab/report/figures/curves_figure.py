@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from scaling_lab.report.analysis.tables import require
 from scaling_lab.report.figures import labels
-from scaling_lab.report.figures.cost_figures import log_ticks
 from scaling_lab.report.figures.style import INK, MUTED, NARROW, WIDE, new_figure, series_colour, title_axis
+from scaling_lab.report.tables import require
+from scaling_lab.report.ticks import log_ticks
 
 
 def curves_figure(epochs: pd.DataFrame, width: float = WIDE) -> Figure:

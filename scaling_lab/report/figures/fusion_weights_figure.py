@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scaling_lab.report.analysis.tables import require
 from scaling_lab.report.figures import labels
 from scaling_lab.report.figures.style import INK, MUTED, NARROW, WIDE, new_figure, series_colour
+from scaling_lab.report.tables import require
 
 MOST_NODES = 24
 DASHES = (0, (3.2, 1.6))

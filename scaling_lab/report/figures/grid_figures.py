@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scaling_lab.report.analysis.tables import records, require
 from scaling_lab.report.figures.style import (
     GRID,
     INK,
@@ -24,6 +23,7 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
+from scaling_lab.report.tables import records, require
 
 
 def grid_figure(

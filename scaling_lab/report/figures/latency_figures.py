@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from scaling_lab.metrics import COUNTED, METRICS
-from scaling_lab.report.analysis.tables import records
-from scaling_lab.report.figures.cost_figures import log_ticks
 from scaling_lab.report.figures.style import (
     GRID,
     INK,
@@ -25,6 +23,8 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
+from scaling_lab.report.tables import records
+from scaling_lab.report.ticks import log_ticks
 
 
 def correlation_figure(latencies: pd.DataFrame, width: float = WIDE) -> Figure:

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from scaling_lab.report.analysis.tables import records, require
 from scaling_lab.report.figures import labels
 from scaling_lab.report.figures.style import GRID, INK, NARROW, SERIES, WIDE, new_figure, series_colour, title_axis
+from scaling_lab.report.tables import records, require
 
 LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))  # so that colour is never the only difference
 

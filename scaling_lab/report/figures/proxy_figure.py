@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures import labels
 from scaling_lab.report.figures.cost_figures import MANY_POINTS, MOST_LABELS, value_limits
 from scaling_lab.report.figures.style import (
@@ -24,6 +23,7 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
+from scaling_lab.report.tables import records
 
 NAMES = {"cheap": "AP under the cheap protocol", "dear": "AP under the dear protocol"}
 MOST_BARS = 200  # architectures: the intervals of more are a grey cloud

@@ -8,8 +8,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from scaling_lab.report.analysis.tables import records, require
-from scaling_lab.report.figures.cost_figures import log_ticks
 from scaling_lab.report.figures.style import (
     INK,
     NARROW,
@@ -20,6 +18,8 @@ from scaling_lab.report.figures.style import (
     series_marker,
     title_axis,
 )
+from scaling_lab.report.tables import records, require
+from scaling_lab.report.ticks import log_ticks
 
 
 def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WIDE) -> Figure:

@@ -14,8 +14,8 @@ from matplotlib.patches import FancyArrowPatch
 
 from scaling_lab.architecture import Topology
 from scaling_lab.architecture.drawing import layout
-from scaling_lab.report.analysis.tables import records, require
 from scaling_lab.report.figures.style import GRID, INK, MUTED, PAPER, REST, SERIES, new_figure
+from scaling_lab.report.tables import records, require
 
 GALLERY = 3.5  # inches: the width of a drawing in a gallery
 _ROW, _COLUMN = 0.46, 0.70  # inches between levels and between columns

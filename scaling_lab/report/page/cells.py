@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import is_missing
 from scaling_lab.report.page.blocks import Column, Table
+from scaling_lab.report.tables import is_missing
 from scaling_lab.text import significant
 
 

@@ -16,8 +16,8 @@ import plotly.offline
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.report.figures.style import DARK, LIGHT, NARROW, SERIES_DARK
-from scaling_lab.report.figures.svg import drawn, inline_svg
 from scaling_lab.report.page import blocks, cells
+from scaling_lab.report.page.svg import drawn, inline_svg
 from scaling_lab.text import identifier
 
 Draw = Callable[[blocks.Figure, float], MatplotlibFigure]

@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.files import make_folder, write_bytes, write_whole
-from scaling_lab.report.figures import svg
-from scaling_lab.report.page import blocks, table_files
+from scaling_lab.report.page import blocks, svg, table_files
 from scaling_lab.report.page.html import render_page
 
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from scaling_lab.report.analysis import verdicts
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.frontier import SMALL_N
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections import verdicts
+from scaling_lab.report.tables import records
 from scaling_lab.stats import hypotheses, power
 from scaling_lab.text import listed, p_value, plural, signed, signed_interval, significant
 

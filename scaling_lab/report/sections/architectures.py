@@ -9,10 +9,10 @@ import pandas as pd
 from scaling_lab.metrics import ACCURACIES, COSTS, METRICS
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
-from scaling_lab.report.analysis.tables import has_values, mean, records
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.page.blocks import Block, Column, Details, Figure, Section, Table, metric_column
 from scaling_lab.report.sections import words
+from scaling_lab.report.tables import has_values, mean, records
 from scaling_lab.text import interval, plural
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from scaling_lab.report.analysis import published
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
-from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.page.blocks import Block, Column, Section, Table, Text
 from scaling_lab.report.sections import paper_differences
+from scaling_lab.report.tables import has_values, records
 from scaling_lab.stats import posterior_fronts, ranks
 from scaling_lab.text import listed, number, plural
 

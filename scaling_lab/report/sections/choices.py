@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.report.analysis.names import SPELLINGS
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.population_figures import importance_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Table, Text
+from scaling_lab.report.tables import records
 from scaling_lab.stats import variance_shares
 from scaling_lab.stats.variance_shares import Array
 from scaling_lab.text import listed, plural

@@ -7,10 +7,10 @@ import functools
 import pandas as pd
 
 from scaling_lab.report.analysis.comparison import Comparison
-from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.comparison_figure import fronts_figure
 from scaling_lab.report.page.blocks import Block, Column, Figure, Section, Table, Text
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
+from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs.latencies import CONDITIONS
 from scaling_lab.stats.fronts import pareto_front
 from scaling_lab.text import interval, listed, significant

@@ -10,7 +10,6 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparability import RULE
 from scaling_lab.report.analysis.comparison import Comparison, Side
-from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.search_figure import search_figure
 from scaling_lab.report.page.blocks import (
     Block,
@@ -27,6 +26,7 @@ from scaling_lab.report.page.blocks import (
 )
 from scaling_lab.report.sections import comparison_words, population, provenance, words
 from scaling_lab.report.sections.search import progress
+from scaling_lab.report.tables import has_values, records
 from scaling_lab.text import interval, listed, p_value, plainly, significant
 
 SETTINGS = {

@@ -9,8 +9,8 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparison import Comparison, Side
 from scaling_lab.report.analysis.repeats import offsets, same_seeds
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.sections import words
+from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import ENDED
 from scaling_lab.stats import power
 from scaling_lab.text import interval, listed, plural, signed, signed_interval, significant

@@ -23,11 +23,11 @@ from scaling_lab.architecture import DetectorSpec
 from scaling_lab.metrics import ACCURACIES, COSTS, METRICS
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
-from scaling_lab.report.analysis.tables import has_values
 from scaling_lab.report.page.blocks import Explorer, Section
 from scaling_lab.report.sections.architectures import means_table
 from scaling_lab.report.sections.explorer_details import details, drawings, numbers, pictures
 from scaling_lab.report.sections.pictures import THRESHOLD
+from scaling_lab.report.tables import has_values
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs

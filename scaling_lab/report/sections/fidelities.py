@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
 
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.cost_marks import Marks, Overlay
 from scaling_lab.report.figures.style import WIDE
 from scaling_lab.report.page import blocks
+from scaling_lab.report.tables import records
 from scaling_lab.text import plural
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pandas as pd
 
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.analysis.tables import has_values, mean, records
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text, metric_column
 from scaling_lab.report.sections import ablation, words
+from scaling_lab.report.tables import has_values, mean, records
 from scaling_lab.text import interval, plural, signed
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section
+from scaling_lab.report.tables import records
 from scaling_lab.text import listed, plural
 
 if TYPE_CHECKING:

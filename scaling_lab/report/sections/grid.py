@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, metric_column
+from scaling_lab.report.tables import records
 from scaling_lab.stats import posterior_fronts
 from scaling_lab.text import interval, listed, plural
 

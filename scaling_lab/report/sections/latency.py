@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.metrics import COUNTED, METRICS
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.latency_figures import correlation_figure, rank_figure, residual_figure
 from scaling_lab.report.page.blocks import (
     Block,
@@ -27,6 +26,7 @@ from scaling_lab.report.page.blocks import (
     metric_column,
 )
 from scaling_lab.report.sections.latency_words import condition_words
+from scaling_lab.report.tables import records
 from scaling_lab.runs.latencies import CONDITIONS, Latencies
 from scaling_lab.stats import ranks, resampling
 from scaling_lab.text import listed, plural

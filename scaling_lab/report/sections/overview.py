@@ -11,7 +11,6 @@ import pandas as pd
 from scaling_lab.metrics import METRICS
 from scaling_lab.report.analysis.frontier import Frontier, with_front
 from scaling_lab.report.analysis.names import topology_fusion, topology_name
-from scaling_lab.report.analysis.tables import has_values
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.curves_figure import curves_figure, has_curve
 from scaling_lab.report.figures.topology_figure import GALLERY, topology_figure, topology_table
@@ -20,6 +19,7 @@ from scaling_lab.report.sections import words
 from scaling_lab.report.sections.fidelities import fidelity_blocks
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.report.sections.published_figure import published_blocks
+from scaling_lab.report.tables import has_values
 from scaling_lab.runs.latencies import CONDITIONS
 from scaling_lab.text import listed, plural, significant
 

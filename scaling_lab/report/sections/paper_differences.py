@@ -16,12 +16,11 @@ import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
 from scaling_lab.architecture.naming import published_name
-from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis import published, verdicts
 from scaling_lab.report.analysis.factors import differing_factors, wiring
 from scaling_lab.report.analysis.names import topology_fusion
-from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Table, Text
-from scaling_lab.report.sections import verdicts
+from scaling_lab.report.tables import has_values, records
 from scaling_lab.stats import hypotheses, power
 from scaling_lab.text import listed, plural, signed, signed_interval
 

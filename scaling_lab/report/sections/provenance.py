@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.metrics import COSTS, METRICS
-from scaling_lab.report.analysis.tables import is_missing, records
 from scaling_lab.report.page.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
 from scaling_lab.report.sections import words
+from scaling_lab.report.tables import is_missing, records
 from scaling_lab.runs.reader import NO_KIND, ROLES
 from scaling_lab.text import plainly, plural
 

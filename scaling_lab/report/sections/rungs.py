@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import records
 from scaling_lab.report.figures.rungs_figure import rungs_figure
 from scaling_lab.report.page.blocks import Bullets, Column, Figure, Section, Table, Text
 from scaling_lab.report.sections.proxy_words import INTERVALS, middle_of, ranked
+from scaling_lab.report.tables import records
 from scaling_lab.stats import ranks, resampling
 from scaling_lab.stats.resampling import Ranked
 from scaling_lab.text import plural

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report.analysis.tables import is_missing, records
 from scaling_lab.report.figures.scaling_figure import draw_scaling
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.tables import is_missing, records
 from scaling_lab.stats import hypotheses
 from scaling_lab.stats.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
 from scaling_lab.text import interval, significant

@@ -11,8 +11,8 @@ import pandas as pd
 from scaling_lab.architecture.naming import published_name
 from scaling_lab.report.analysis.frontier import SMALL_N, Frontier
 from scaling_lab.report.analysis.names import SPELLINGS
-from scaling_lab.report.analysis.tables import has_values, records
 from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
+from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs.reader import NO_KIND
 from scaling_lab.stats import estimates, hypotheses, power
 from scaling_lab.stats.posterior import SPARE, STRAIGHT
