@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scaling_lab.report.analysis.grid_values import CREDIBLE
 
+from scaling_lab.report.analysis.grid_values import CREDIBLE
 from scaling_lab.stats import posterior_fronts, ranks, resampling
 from scaling_lab.stats.estimates import pooled_sd
 from scaling_lab.stats.posterior import drawn_means

@@ -6,7 +6,6 @@ scaling-lab report runs/<study> --report reports/frontier.py
 from __future__ import annotations
 
 from scaling_lab.report import Page, compute_frontier
-from scaling_lab.report.analysis import search_progress
 from scaling_lab.report.sections import (
     architectures,
     explorer,
@@ -16,6 +15,7 @@ from scaling_lab.report.sections import (
     provenance,
     proxy,
     rungs,
+    search,
 )
 from scaling_lab.runs.reader import Runs
 
@@ -33,7 +33,7 @@ def report(runs: Runs) -> Page:
             finalists.finalists(runs, frontier),
             overview.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
-            search_progress.search(runs, frontier),
+            search.search(runs, frontier),
             rungs.where_stopped(runs, frontier),
             proxy.within(runs, frontier),
             overview.topologies(runs, frontier),

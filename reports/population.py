@@ -6,8 +6,7 @@ scaling-lab report runs/<study> --report reports/population.py
 from __future__ import annotations
 
 from scaling_lab.report import Page, compute_frontier
-from scaling_lab.report.analysis import search_progress
-from scaling_lab.report.sections import explorer, fusion_weights, overview, population, provenance
+from scaling_lab.report.sections import explorer, fusion_weights, overview, population, provenance, search
 from scaling_lab.runs.reader import Runs
 
 
@@ -23,7 +22,7 @@ def report(runs: Runs) -> Page:
             explorer.explore(runs, frontier),
             population.population(runs, frontier),
             fusion_weights.fusion_weights(runs, frontier),
-            search_progress.search(runs, frontier),
+            search.search(runs, frontier),
             overview.accuracy_and_cost(runs, frontier),
             provenance.failures(runs, frontier),
             provenance.provenance(runs),

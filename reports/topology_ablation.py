@@ -6,7 +6,6 @@ scaling-lab report runs/<study> --report reports/topology_ablation.py
 from __future__ import annotations
 
 from scaling_lab.report import Page, compute_frontier
-from scaling_lab.report.analysis import search_progress
 from scaling_lab.report.sections import (
     ablation,
     architectures,
@@ -17,6 +16,7 @@ from scaling_lab.report.sections import (
     overview,
     pictures,
     provenance,
+    search,
 )
 from scaling_lab.runs.reader import Runs
 
@@ -35,7 +35,7 @@ def report(runs: Runs) -> Page:
             finalists.finalists(runs, frontier),
             overview.accuracy_and_cost(runs, frontier),
             architectures.architectures(runs, frontier),
-            search_progress.search(runs, frontier),
+            search.search(runs, frontier),
             overview.topologies(runs, frontier),
             beside_paper.beside_the_paper(runs, frontier),
             fusion_weights.fusion_weights(runs, frontier),

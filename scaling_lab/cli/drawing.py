@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
+from scaling_lab.report.figures.detections_figure import labelled
+from scaling_lab.report.figures.drawn_boxes import Box
 from scaling_lab.report.figures.style import SERIES_DARK
-from scaling_lab.report.page.blocks import Box
-from scaling_lab.report.sections.pictures import labelled
 
 # Shares of the picture's longer side; labels are at least so many pixels high.
 LABEL_HEIGHT, LEAST_HEIGHT, LINE_WIDTH = 0.026, 14.0, 1 / 320

@@ -233,7 +233,7 @@ def _rows(found: Detections, names: Sequence[str], least: float) -> list[dict[st
 
 def _drawn(image: Image.Image, rows: Sequence[dict[str, Any]]) -> Image.Image:
     from scaling_lab.cli.drawing import draw_boxes
-    from scaling_lab.report.page.blocks import Box
+    from scaling_lab.report.figures.drawn_boxes import Box
 
     boxes = [Box(bbox=tuple(row["bbox"]), name=row["name"], series=row["class"], score=row["score"]) for row in rows]
     return draw_boxes(image, boxes)

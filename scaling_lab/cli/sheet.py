@@ -13,7 +13,7 @@ from scaling_lab.data.entries import Annotations
 from scaling_lab.data.shapes import NATIVE_SIZE, Shapes
 from scaling_lab.data.summary import annotations_of
 from scaling_lab.errors import UserError, printable
-from scaling_lab.report.page.blocks import Box
+from scaling_lab.report.figures.drawn_boxes import Box
 
 # In pixels of the sheet.
 CELL, GAP, LINE, TEXT = 320, 8, 18, 11

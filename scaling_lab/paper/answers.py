@@ -16,9 +16,10 @@ from scaling_lab.paper import effects
 from scaling_lab.paper.effects import Effect
 from scaling_lab.paper.likeness import likeness_of
 from scaling_lab.paper.run_conditions import conditions_in_words, protocol
+from scaling_lab.report.analysis import grid_values, paper_order, proxy_judgement, scaling_points, shrinkage
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
-from scaling_lab.report.sections import beside_paper, finalists, grid, proxy, proxy_words, scaling
+from scaling_lab.report.sections import proxy_words
 from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import power, ranks
@@ -96,8 +97,8 @@ def _width_factor(runs: Mapping[str, Runs]) -> Findings | None:
     if (run := runs.get("width_factor-seeds")) is None:
         return None
     frontier = compute_frontier(run)
-    table = grid.grid_table(frontier, "width_factor")
-    chances = grid.by_value(grid.best_values(frontier, table))
+    table = grid_values.grid_table(frontier, "width_factor")
+    chances = grid_values.by_value(grid_values.best_values(frontier, table))
     means = _means_over_phi(frontier, table)
     if PAPERS_FACTOR not in chances or min(map(len, means.values())) < 2:
         return None
@@ -141,10 +142,10 @@ def _widest(table: pd.DataFrame, factor: str) -> list[float]:
 
 
 def _best_factor(frontier: Frontier, chances: Mapping[float, float]) -> str:
-    without = grid.chances_without_far_below(frontier, "width_factor")
+    without = grid_values.chances_without_far_below(frontier, "width_factor")
     outliers = plural(int(frontier.far_below[1].sum()), "outlier")
     rest = f" ({100 * without[PAPERS_FACTOR]:.0f} % without {outliers})" if without else ""
-    likeliest = listed([f"{value:g}" for value in grid.likeliest(chances)])
+    likeliest = listed([f"{value:g}" for value in grid_values.likeliest(chances)])
     return (
         f"Posterior probability that {PAPERS_FACTOR} has the highest mean AP: {100 * chances[PAPERS_FACTOR]:.0f} %{rest}. "
         f"Factors that together have at least 95 %: {likeliest}."
@@ -187,8 +188,8 @@ def _feature_networks(runs: Mapping[str, Runs]) -> Findings | None:
 def _agreement(run: Runs, frontier: Frontier) -> str:
     """Give Kendall's tau-b with the paper's ranking, its credible interval and the exact p."""
     baseline, _ = find_baseline(run, frontier)
-    table = beside_paper.published_table(frontier, baseline, run.specs())
-    tau, drawn = beside_paper.agreement_with_paper(frontier, table)
+    table = paper_order.published_table(frontier, baseline, run.specs())
+    tau, drawn = paper_order.agreement_with_paper(frontier, table)
     p = ranks.permutation_p(table["ap_mean"].tolist(), table["ap_val"].tolist())
     return (
         f"Rank agreement with the paper's {len(table)} networks: tau-b {number(tau, 2)} (95 % credible interval "
@@ -286,7 +287,7 @@ def _better(found: Sequence[Effect], chosen: Effect) -> str:
 
 def _predicted(frontier: Frontier) -> str:
     """Predict the largest compound model by a law fitted to the others, and give what it has."""
-    points = scaling.family_points(frontier, "dimension")
+    points = scaling_points.family_points(frontier, "dimension")
     points = points[points["family"] == "compound"].sort_values("gmacs")
     fitted, largest = points.iloc[:-1], points.iloc[-1]
     if len(fitted) < LEAST:
@@ -310,7 +311,7 @@ def _search(runs: Mapping[str, Runs]) -> Findings | None:
         return None
     frontier = compute_frontier(run)
     fresh = frontier.fresh
-    table = finalists.shrinkage(fresh, frontier)
+    table = shrinkage.shrinkage(fresh, frontier)
     baseline, _ = find_baseline(run, fresh)
     chosen = table[table["architecture"] != baseline]
     if baseline is None or chosen.empty:
@@ -349,7 +350,7 @@ def _proxies(runs: Mapping[str, Runs]) -> Findings | None:
     cheap = [run for run in runs.values() if run is not full]
     if full is None or not cheap:
         return None
-    judged = [proxy.compute_proxy(run, full) for run in cheap]
+    judged = [proxy_judgement.compute_proxy(run, full) for run in cheap]
     taus = {
         protocol(run): found.judged["cheap_ap_mean"].tau
         for run, found in zip(cheap, judged, strict=True)
@@ -384,7 +385,7 @@ def _pairs(name: str, frontier: Frontier) -> str:
     )
 
 
-def _reference_taus(found: proxy.Proxy) -> list[str]:
+def _reference_taus(found: proxy_judgement.Proxy) -> list[str]:
     if not found.judged:
         return []
     size = proxy_words.ranked(found.judged["params_m"].tau)

@@ -9,8 +9,8 @@ from statistics import mean, median
 from typing import Any
 
 from scaling_lab.errors import UserError
+from scaling_lab.report.analysis import best_networks
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.sections import words
 from scaling_lab.report.tables import records
 from scaling_lab.stats import hypotheses
 from scaling_lab.text import interval, listed, plural, signed, signed_interval
@@ -99,7 +99,7 @@ class Best:
 def best_of(frontier: Frontier) -> Best:
     """Find the architecture with the highest mean AP and compare it with all others."""
     best = records(frontier.architectures)[0]
-    below, same = words.below_and_beside_best(frontier)
+    below, same = best_networks.below_and_beside_best(frontier)
     ap = f"{best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"
     return Best(label=str(best["label"]), ap=ap, above=len(below), others=len(below) + len(same))
 

@@ -26,8 +26,13 @@ Its docstring names the columns that it draws, so that the table may come from a
 
 from __future__ import annotations
 
+from scaling_lab.report.analysis.choice_importance import choice_importance
 from scaling_lab.report.analysis.distributions import distributions, population_table
 from scaling_lab.report.analysis.frontier import Frontier, compute_frontier, summarise, with_front
+from scaling_lab.report.analysis.grid_values import best_values, grid_table
+from scaling_lab.report.analysis.learned_fusion import last_weights, weights_table
+from scaling_lab.report.analysis.scaling_points import family_points, law_curves
+from scaling_lab.report.analysis.search_progress import progress
 from scaling_lab.report.figures.cost_figures import cost_figure, difference_figure, latency_figure, parts_figure
 from scaling_lab.report.figures.curves_figure import curves_figure
 from scaling_lab.report.figures.fusion_weights_figure import fusion_weights_figure
@@ -37,12 +42,7 @@ from scaling_lab.report.figures.scaling_figure import scaling_figure
 from scaling_lab.report.figures.search_figure import search_figure
 from scaling_lab.report.figures.topology_figure import topology_figure, topology_table
 from scaling_lab.report.sections.ablation import compare
-from scaling_lab.report.sections.choices import choice_importance
-from scaling_lab.report.sections.fusion_weights import last_weights, weights_table
-from scaling_lab.report.sections.grid import best_values, grid_table
 from scaling_lab.report.sections.overview import curves_table
-from scaling_lab.report.sections.scaling import family_points, law_curves
-from scaling_lab.report.sections.search import progress
 from scaling_lab.stats.estimates import estimate, expected_best_of, pooled_sd
 from scaling_lab.stats.fronts import pareto_front
 from scaling_lab.stats.hypotheses import holm, welch

@@ -11,7 +11,6 @@ import pytest
 
 from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier
-from scaling_lab.report.analysis import baseline
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.page.blocks import Bullets, Details, Figure, Table, Text
 from scaling_lab.report.sections import ablation, overview, words
@@ -149,12 +148,12 @@ def test_a_baseline_alone_is_said(tmp_path: Path) -> None:
 
 def test_matched_cost_is_within_its_bound_on_either_side() -> None:
     for ratio, matched in ((1.0, True), (1.05, True), (0.95, True), (1.051, False), (0.949, False), (math.nan, False)):
-        assert baseline._cost(ratio, 1.0)["matched"] is matched
-    assert baseline._cost(1.0, 0.0)["matched"] is False
-    assert baseline.cost_words(1.12) == "at 12 % more GMACs"
-    assert baseline.cost_words(1.054) == "at 5.4 % more GMACs"  # "5 %" would read as matched
-    assert baseline.cost_words(0.73) == "at 27 % fewer GMACs"
-    assert baseline.cost_words(2.5) == "at 2.5 times the GMACs"
+        assert ablation._cost(ratio, 1.0)["matched"] is matched
+    assert ablation._cost(1.0, 0.0)["matched"] is False
+    assert ablation.cost_words(1.12) == "at 12 % more GMACs"
+    assert ablation.cost_words(1.054) == "at 5.4 % more GMACs"  # "5 %" would read as matched
+    assert ablation.cost_words(0.73) == "at 27 % fewer GMACs"
+    assert ablation.cost_words(2.5) == "at 2.5 times the GMACs"
 
 
 def test_a_comparison_in_several_factors_at_another_cost_says_both(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scaling_lab.report.analysis.other_fidelities import fidelity_words, other_trials
-from scaling_lab.report.figures.fidelity_figure import MARKERS, fidelity_figure
 
 from scaling_lab.report import Frontier
+from scaling_lab.report.analysis.other_fidelities import fidelity_words, other_trials
 from scaling_lab.report.figures import style
+from scaling_lab.report.figures.fidelity_figure import MARKERS, fidelity_figure
 from scaling_lab.report.page import svg
 from scaling_lab.report.page.blocks import Figure
 from scaling_lab.report.sections import overview

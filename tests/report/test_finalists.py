@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 
 import pytest
-from scaling_lab.report.analysis.shrinkage import shrinkage
 
 from scaling_lab.report import compute_frontier
 from scaling_lab.report.analysis.frontier import summarise
+from scaling_lab.report.analysis.shrinkage import shrinkage
 from scaling_lab.report.page.blocks import Bullets, Facts, Table, Text
 from scaling_lab.report.sections.finalists import finalists
 from scaling_lab.report.sections.overview import conclusions

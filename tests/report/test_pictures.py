@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier, compute_frontier
 from scaling_lab.report.figures import detections_figure, labels
-from scaling_lab.report.page.blocks import Box, Pictures
+from scaling_lab.report.figures.drawn_boxes import Box
+from scaling_lab.report.page.blocks import Pictures
 from scaling_lab.report.sections import pictures
 from scaling_lab.runs.reader import Runs
 from tests.report.fixture_run import Fixture, topology_trials, write_run

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scaling_lab.report.analysis.choice_importance import choice_importance, grouped, texts
 
 from scaling_lab.report import compute_frontier, write_report
+from scaling_lab.report.analysis.choice_importance import choice_importance, grouped, texts
 from scaling_lab.report.analysis.distributions import distributions, population_table
 from scaling_lab.report.figures.population_figures import distribution_figure, importance_figure
 from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text

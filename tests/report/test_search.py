@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from scaling_lab.report.analysis.search_progress import progress, search
 
 from scaling_lab import DetectorSpec, Halving, topologies
 from scaling_lab.report import compute_frontier
+from scaling_lab.report.analysis.search_progress import progress
 from scaling_lab.report.page.blocks import Figure, Table, Text
+from scaling_lab.report.sections.search import search
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
 from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.metrics import METRICS
+from scaling_lab.report.figures.drawn_boxes import Box
 from scaling_lab.report.figures.style import WIDE
 
 Draw = Callable[[pd.DataFrame, float], MatplotlibFigure]
@@ -116,38 +117,6 @@ class Explorer:
     table: Table
     data: Mapping[str, Any]
     caption: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """Words in a picture and the box that they fill: x, y, width, height in pixels of the picture."""
-
-    text: str
-    bbox: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box:
-    """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score.
-
-    `label` is what is written beside it, nothing where there is no room.
-    """
-
-    bbox: tuple[float, float, float, float]
-    name: str
-    series: int
-    score: float | None = None
-    label: Label | None = None
-
-    @property
-    def area(self) -> float:
-        """The area in pixels of the picture."""
-        return self.bbox[2] * self.bbox[3]
-
-    @property
-    def text(self) -> str:
-        """The class and the score."""
-        return self.name if self.score is None else f"{self.name} {self.score:.2f}"
 
 
 @dataclass(frozen=True, kw_only=True)

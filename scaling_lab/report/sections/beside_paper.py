@@ -6,19 +6,18 @@ Nothing of the paper's was measured here. paper_differences.py has its fusions a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from scaling_lab.report.analysis import published
 from scaling_lab.report.analysis.baseline import find_baseline
-from scaling_lab.report.analysis.factors import differing_factors
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
+from scaling_lab.report.analysis.paper_order import agreement_with_paper, other_factors, published_table
 from scaling_lab.report.page.blocks import Block, Column, Section, Table, Text
 from scaling_lab.report.sections import paper_differences
-from scaling_lab.report.tables import has_values, records
-from scaling_lab.stats import posterior_fronts, ranks
+from scaling_lab.report.tables import has_values
+from scaling_lab.stats import ranks
 from scaling_lab.text import listed, number, plural
 
 if TYPE_CHECKING:
@@ -83,28 +82,6 @@ def _table_5(table: pd.DataFrame, source: str, baseline: str) -> Table:
     return Table(name="beside_the_paper", frame=table, columns=tuple(columns), caption=caption)
 
 
-def published_table(frontier: Frontier, baseline: str | None, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
-    """Pair architectures with the rows of the paper's Table 5."""
-    paper = {row.pop("feature_network"): row for row in records(published.feature_networks())}
-    rows = []
-    for row in records(frontier.architectures):
-        topology = specs[row["architecture"]].topology
-        name = published.table_5_row(topology_name(topology), topology_fusion(topology))
-        if name is not None:
-            ours = {key: row[key] for key in ("architecture", "label", "series", "n", "ap_mean")}
-            cost = {"gmacs_feature_network": row.get("gmacs_feature_network", math.nan)}
-            rows.append({**ours, **cost, "feature_network": name, **paper[name]})
-    table = pd.DataFrame(rows)
-    if table.empty:
-        return table
-    for column, value in (("difference_here", "ap_mean"), ("difference_paper", "ap_val")):
-        base = table.loc[table["architecture"] == baseline, value]
-        table[column] = table[value] - base.iloc[0] if len(base) else math.nan
-    fpn = table.loc[table["feature_network"] == published.COST_ONE, "gmacs_feature_network"]
-    table["gmacs_ratio_here"] = table["gmacs_feature_network"] / fpn.iloc[0] if len(fpn) else math.nan
-    return table.sort_values("ap_val", ascending=False, kind="stable").reset_index(drop=True)
-
-
 def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
     """Say how far this run's order of feature networks agrees with the paper's, and what its seeds leave open of that.
 
@@ -132,18 +109,3 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
         p = ranks.permutation_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"
     return text + "."
-
-
-def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float, posterior_fronts.Range]:
-    """Give tau-b between the APs here and the paper's, of published_table's rows, and its range over what seeds leave open."""
-    theirs = [float(value) for value in table["ap_val"]]
-    tau = ranks.tau([float(value) for value in table["ap_mean"]], theirs)
-    draws = ranks.taus_with(frontier.means_of(table["architecture"].tolist()), theirs)
-    return tau, posterior_fronts.Range.of(draws)
-
-
-def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:
-    """Name what differs among these architectures beside topology and fusion, which the paper kept equal."""
-    first = specs[digests[0]]
-    found = {name for digest in digests[1:] for name in differing_factors(specs[digest], first)}
-    return sorted(found - {"topology", "fusion"})

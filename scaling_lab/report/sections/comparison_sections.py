@@ -10,6 +10,7 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparability import RULE
 from scaling_lab.report.analysis.comparison import Comparison, Side
+from scaling_lab.report.analysis.search_progress import progress
 from scaling_lab.report.figures.search_figure import search_figure
 from scaling_lab.report.page.blocks import (
     Block,
@@ -25,7 +26,6 @@ from scaling_lab.report.page.blocks import (
     renamed,
 )
 from scaling_lab.report.sections import comparison_words, population, provenance, words
-from scaling_lab.report.sections.search import progress
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.text import interval, listed, p_value, plainly, significant
 

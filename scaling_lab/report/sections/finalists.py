@@ -11,6 +11,7 @@ import pandas as pd
 
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier
+from scaling_lab.report.analysis.shrinkage import shrinkage
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text, metric_column
 from scaling_lab.report.sections import ablation, words
 from scaling_lab.report.tables import has_values, mean, records
@@ -35,20 +36,6 @@ def finalists(runs: Runs, frontier: Frontier) -> Section:
     return Section(
         title=TITLE, blocks=(Bullets(items=_sentences(fresh, table)), _table(table), *_differences(runs, fresh))
     )
-
-
-def shrinkage(fresh: Frontier, frontier: Frontier) -> pd.DataFrame:
-    """Give the finalists' architectures by their fresh seeds, best first, with ap_search (the mean that chose), its seeds
-    n_search, shrinkage (ap_search minus the fresh mean) and role; nan where the search has no complete trial.
-    """
-    searched = frontier.architectures.set_index("architecture")
-    roles = dict(zip(fresh.trials["architecture"], fresh.trials["role"], strict=True))
-    table = fresh.architectures.copy()
-    for name, column in (("ap_search", "ap_mean"), ("n_search", "n")):
-        table[name] = searched[column].reindex(table["architecture"]).to_numpy(dtype=float)
-    table["shrinkage"] = table["ap_search"] - table["ap_mean"]
-    table["role"] = [roles[digest] for digest in table["architecture"]]
-    return table
 
 
 def _sentences(fresh: Frontier, table: pd.DataFrame) -> tuple[tuple[str, str], ...]:

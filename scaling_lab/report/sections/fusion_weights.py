@@ -6,33 +6,30 @@ weights that softmax does. Here all nodes of a run's own detectors are shown, wi
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from scaling_lab.report.analysis.learned_fusion import fast_and_softmax, fusions_in, last_weights, weights_table
 from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section
 from scaling_lab.report.tables import records
 from scaling_lab.text import listed, plural
 
 if TYPE_CHECKING:
-    from scaling_lab.architecture import DetectorSpec
     from scaling_lab.report.analysis.frontier import Frontier
     from scaling_lab.runs.reader import Runs
 
 TITLE = "Fusion weights"
-WEIGHTED = ("fast", "softmax", "unbounded", "channel_fast", "channel_softmax")
 EDGE = ["cell", "node", "level", "input", "input_name"]
 
 
 def fusion_weights(runs: Runs, frontier: Frontier) -> Section:
     """Show the learned weights of the best architecture that has them, and fast beside softmax where a run has both."""
-    specs = {digest: spec for digest, spec in runs.specs().items() if _fusions(spec)}
+    specs = {digest: spec for digest, spec in runs.specs().items() if fusions_in(spec)}
     ranked = [str(digest) for digest in frontier.architectures["architecture"] if digest in specs]
     if not ranked:
         return Section(title=TITLE, blocks=())
@@ -46,57 +43,6 @@ def fusion_weights(runs: Runs, frontier: Frontier) -> Section:
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
-
-
-def fast_and_softmax(ranked: list[str], specs: dict[str, DetectorSpec]) -> list[str] | None:
-    """Give the best architecture that differs from another by fast and softmax fusion alone, and the other: fast first."""
-    seen: dict[str, str] = {}
-    pairs = []
-    for place, digest in enumerate(ranked):
-        kinds = {kind.removeprefix("channel_") for kind in _fusions(specs[digest])}
-        if kinds not in ({"fast"}, {"softmax"}):
-            continue
-        key = _key_without_kind(specs[digest])
-        other = seen.setdefault(key, digest)
-        if other != digest and {kind.removeprefix("channel_") for kind in _fusions(specs[other])} != kinds:
-            pairs.append((ranked.index(other), place, [digest, other] if kinds == {"fast"} else [other, digest]))
-    return min(pairs)[2] if pairs else None
-
-
-def weights_table(runs: Runs, frontier: Frontier, specs: dict[str, DetectorSpec]) -> pd.DataFrame:
-    """Give the recorded weights of architectures' complete trials, searched and fresh: those of Runs.fusion_weights, with
-    architecture, seed, fusion and input_name ("P4 in" for a cell's input, "P4 (7)" for node 7).
-    """
-    trials = pd.concat([frontier.trials, frontier.finalists])[["trial", "architecture", "seed"]]
-    trials = trials[trials["architecture"].isin(list(specs))].astype({"trial": int})
-    fusions = {digest: " + ".join(sorted(_fusions(spec))).replace("_", " ") for digest, spec in specs.items()}
-    levels = {digest: spec.topology.num_inputs for digest, spec in specs.items()}
-    table = runs.fusion_weights(trials["trial"].tolist()).merge(trials, on="trial")
-    table = table[np.isfinite(table["weight"].astype(float))].reset_index(drop=True)
-    is_cells = table["input"] < table["architecture"].map(levels)
-    ends = np.where(is_cells, " in", " (" + table["input"].astype(str) + ")")
-    names: pd.Series[str] = "P" + table["input_level"].astype(str) + ends
-    return table.assign(fusion=table["architecture"].map(fusions), input_name=names)
-
-
-def last_weights(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the weights of each trial's last epoch."""
-    found: pd.DataFrame = table[table["epoch"] == table.groupby("trial")["epoch"].transform("max")]
-    return found
-
-
-def _fusions(spec: DetectorSpec) -> set[str]:
-    """Give the learned fusions of the nodes that fuse."""
-    return {node.fusion for node in spec.topology.nodes if len(node.inputs) > 1 and node.fusion in WEIGHTED}
-
-
-def _key_without_kind(spec: DetectorSpec) -> str:
-    """Write a spec as if softmax were fast; the same for two that differ in that alone, and have the same ids."""
-    topology = spec.topology
-    nodes = [dataclasses.replace(node, fusion=node.fusion.replace("softmax", "fast")) for node in topology.nodes]
-    return json.dumps(
-        {**spec.to_dict(), "topology": dataclasses.replace(topology, nodes=tuple(nodes)).to_dict()}, sort_keys=True
-    )
 
 
 # --- words and blocks ------------------------------------------------------------------------------------------------

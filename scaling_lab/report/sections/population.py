@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scaling_lab.report.analysis.choice_importance import label_of, name_of, params_of, texts
 from scaling_lab.report.analysis.distributions import Distributions, distributions, population_table
 from scaling_lab.report.figures.population_figures import distribution_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.sections.choices import importance_blocks, label_of, name_of, params_of, texts
+from scaling_lab.report.sections.choices import importance_blocks
 from scaling_lab.report.tables import records
 from scaling_lab.stats.matched_groups import LEAST_LEFT
 from scaling_lab.text import identifier, listed, p_value, plural, signed, signed_interval, significant

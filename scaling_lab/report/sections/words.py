@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.architecture.naming import published_name
+from scaling_lab.report.analysis.best_networks import below_and_beside_best
 from scaling_lab.report.analysis.frontier import SMALL_N, Frontier
 from scaling_lab.report.analysis.names import SPELLINGS
 from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs.reader import NO_KIND
-from scaling_lab.stats import estimates, hypotheses, power
+from scaling_lab.stats import estimates, power
 from scaling_lab.stats.posterior import SPARE, STRAIGHT
 from scaling_lab.text import interval, listed, plural, significant
 
@@ -148,23 +149,6 @@ def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
             "and a detail: their shape, on larger ones a fine texture in the middle."
         )
     return [("Where they differ.", text)]
-
-
-def below_and_beside_best(frontier: Frontier) -> tuple[list[str], list[str]]:
-    """Give the labels of the repeated architectures that are told from the best of them, and of those that are not.
-
-    By Welch's test, with Holm's correction for all pairs: which is the best these seeds have said as well, so that any two might
-    have been compared.
-    """
-    repeated = frontier.architectures[frontier.architectures["n"] > 1]
-    best, others = repeated.iloc[0], repeated.iloc[1:]
-    aps = frontier.aps
-    tests = [hypotheses.welch(aps[str(best["architecture"])], aps[str(digest)]).p for digest in others["architecture"]]
-    corrected = hypotheses.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
-    is_below = [p < hypotheses.LEVEL for p in corrected]
-    labels = [str(label) for label in others["label"]]
-    below = [label for label, told in zip(labels, is_below, strict=True) if told]
-    return below, [label for label, told in zip(labels, is_below, strict=True) if not told]
 
 
 def told_apart(frontier: Frontier) -> Bullet:

@@ -1,0 +1,102 @@
+"""How well a proxy orders the architectures of the full protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from scaling_lab.report.analysis import predictors, proxy_warnings
+from scaling_lab.report.analysis.frontier import Frontier, compute_frontier, summarise
+from scaling_lab.report.analysis.pairing import Pairs, pair
+from scaling_lab.report.analysis.predictors import Ceilings, Predictor
+from scaling_lab.text import plural
+
+if TYPE_CHECKING:
+    from scaling_lab.runs.reader import Runs
+
+LEAST = 4  # architectures, for a rank correlation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """Two protocols and what the cheap one's ranking is worth; `why_not` says why nothing can be said."""
+
+    cheap: Frontier
+    dear: Frontier
+    cheap_name: str
+    dear_name: str
+    pairs: Pairs
+    judged: dict[str, Predictor]
+    ceilings: Ceilings
+    why_not: str
+    warning: str = ""
+
+
+def compute_proxy(cheap: Runs, dear: Runs) -> Proxy:
+    """Pair the architectures of two runs and judge the first run as a proxy of the second."""
+    names = [f"{runs.meta.get('study', runs.path.name)}{_form(runs)} ({runs.path.name})" for runs in (cheap, dear)]
+    found = _judge(compute_frontier(cheap), compute_frontier(dear), names[0], names[1])
+    if cheap.path.resolve() == dear.path.resolve():
+        return dataclasses.replace(
+            found, judged={}, warning="", why_not="Both are the same run, which agrees with itself."
+        )
+    more = proxy_warnings.between_runs(cheap, dear)
+    if proxy_warnings.ROUND in found.warning:  # by seconds, which say it already
+        more = [each for each in more if proxy_warnings.ROUND not in each]
+    return dataclasses.replace(found, warning=" ".join(each for each in (found.warning, *more) if each))
+
+
+def _form(runs: Runs) -> str:
+    return f", form {runs.meta['form']}" if runs.meta.get("form") else ""
+
+
+def _judge(cheap: Frontier, dear: Frontier, cheap_name: str, dear_name: str) -> Proxy:
+    pairs = pair(cheap, dear)
+    enough = len(pairs.table) >= LEAST
+    judged = predictors.predictors(pairs.table) if enough else {}
+    nothing = Ceilings(cheap=math.nan, dear=math.nan)
+    return Proxy(
+        cheap=cheap,
+        dear=dear,
+        cheap_name=cheap_name,
+        dear_name=dear_name,
+        pairs=pairs,
+        judged=judged,
+        ceilings=predictors.ceilings(cheap, dear, pairs.table) if enough else nothing,
+        why_not="" if enough else _too_few(cheap, dear, pairs),
+        warning=proxy_warnings.between_protocols(cheap, dear),
+    )
+
+
+def _too_few(cheap: Frontier, dear: Frontier, pairs: Pairs) -> str:
+    have = (
+        f"the cheap one has {plural(len(cheap.architectures), 'architecture')} with a complete trial, "
+        f"the dear one {len(dear.architectures)}, and {len(pairs.table) or 'none'} "
+        f"{'is' if len(pairs.table) == 1 else 'are'} in both"
+    )
+    have += f", paired {pairs.how()}" if len(pairs.table) else ""
+    return f"A rank correlation needs {LEAST} architectures that were trained under both protocols; {have}."
+
+
+def within_proxy(frontier: Frontier) -> Proxy | None:
+    """Judge the two of a run's protocols and lengths that share most architectures; None where there is only one."""
+    trials = pd.concat([each for each in (frontier.trials, frontier.excluded) if len(each)] or [frontier.trials])
+    groups = [group.reset_index(drop=True) for _, group in trials.groupby(["protocol", "epochs"], sort=True)]
+    if len(groups) < 2:
+        return None
+    groups.sort(key=lambda group: (int(group["epochs"].iloc[0]), float(group["seconds"].mean())))
+    one, other = max(
+        itertools.combinations(groups, 2),
+        key=lambda two: len(set(two[0]["architecture"]) & set(two[1]["architecture"])),
+    )
+    names = [f"protocol {group['protocol'].iloc[0]}, {plural(int(group['epochs'].iloc[0]), 'epoch')}"
+             for group in (one, other)]  # fmt: skip
+    own = ["ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
+    cheap, dear = (summarise(group.drop(columns=own, errors="ignore"), frontier.labels, excluded=frontier.excluded.iloc[:0])
+                   for group in (one, other))  # fmt: skip
+    return _judge(cheap, dear, names[0], names[1])

@@ -1,0 +1,37 @@
+"""Boxes and their labels as a picture shows them, in pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Words in a picture and the box that they fill: x, y, width, height in pixels of the picture."""
+
+    text: str
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score.
+
+    `label` is what is written beside it, nothing where there is no room.
+    """
+
+    bbox: tuple[float, float, float, float]
+    name: str
+    series: int
+    score: float | None = None
+    label: Label | None = None
+
+    @property
+    def area(self) -> float:
+        """The area in pixels of the picture."""
+        return self.bbox[2] * self.bbox[3]
+
+    @property
+    def text(self) -> str:
+        """The class and the score."""
+        return self.name if self.score is None else f"{self.name} {self.score:.2f}"
