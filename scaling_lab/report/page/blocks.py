@@ -173,12 +173,35 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A whole report."""
+    """A whole report: it opens with the answer and the main figure, then come the sections.
+
+    `main` names figures of the sections; the first of them that is there stands beside the answer instead of in its section.
+    """
 
     title: str
     question: str
     sections: tuple[Section, ...]
     subtitle: str = ""
+    answer: str = ""
+    main: tuple[str, ...] = ()
+
+    @property
+    def figure(self) -> Figure | None:
+        """The main figure."""
+        figures = {
+            block.name: block for section in self.sections for block in section.blocks if isinstance(block, Figure)
+        }
+        return next((figures[name] for name in self.main if name in figures), None)
+
+    @property
+    def rest(self) -> tuple[Section, ...]:
+        """The sections that have blocks besides the main figure, without it."""
+        figure = self.figure
+        kept = (
+            dataclasses.replace(section, blocks=tuple(block for block in section.blocks if block is not figure))
+            for section in self.sections
+        )
+        return tuple(section for section in kept if section.blocks)
 
 
 def leaves(page: Page) -> Iterator[Block]:
