@@ -91,7 +91,8 @@ def _percent(row: dict[str, Any], share: str, low: str, high: str) -> str:
 def _caption(found: Importance, shown: int) -> str:
     text = (
         "Share of the variance of AP that a choice explains alone, with 95 % intervals over architectures. The dashed line "
-        "is the 95 % quantile of the best choice by chance. Cost is removed by a parabola in log GMACs. Numbers are cut at quintiles."
+        "is the 95 % quantile of the best choice by chance. Cost is removed by a parabola in log GMACs. Numbers are cut at "
+        "quintiles."
     )
     more = len(found.table) - shown
     return text + (f" {plural(more, 'choice')} more in the table." if more else "")

@@ -22,8 +22,10 @@ def fronts(comparison: Comparison) -> Section:
     if not len(comparison.points()):
         return Section(title="Fronts", blocks=(Text(text="No run has a complete trial yet, so there is no front."),))
     band = comparison.band()
-    caption = "Lines are the runs' Pareto fronts of the means; small marks are architectures below them, hollow ones have "
-        "one seed. "
+    caption = (
+        "Lines are the runs' Pareto fronts of the means; small marks are architectures below them, hollow ones have one "
+        "seed. "
+    )
     if len(band):
         caption += "Bands are 90 % posterior intervals of the true fronts; means are shrunk towards a curve of AP over log cost. "
     gmacs = _front_figure(comparison, "gmacs", caption, title="AP against multiply-adds", band=band)
