@@ -16,7 +16,7 @@ believed in size and shape:
     + N(0, 0.7) for each topology                   what that leaves unexplained of Table 5's others: NAS-FPN is 0.9 and
                                                     fully-connected 1.0 below PANet
     + N(0, 0.5) for each architecture
-    + N(0, `noise`) for each architecture and seed  0.8 where there is noise: the SD of FPN over three seeds in LOG.md
+    + N(0, `noise`) for each architecture and seed  0.8 where there is noise: the SD of FPN over three seeds in docs/log
 
 The random numbers are made of the digests' hashes, so every run sees the same table.
 """

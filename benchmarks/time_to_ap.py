@@ -4,7 +4,7 @@
 
 The detector is two cells of BiFPN (SMALL, search_spaces/compound.py) at 128 px, the recipe `Recipe.short`, the AP that of the
 averaged weights on 256 held-out images. The seconds are the whole command's, from its start to its exit: importing torch,
-drawing the images, training, evaluating, writing. Seeds 100 to 104 have chosen the recipe and 100 to 107 the task (LOG.md), so
+drawing the images, training, evaluating, writing. Seeds 100 to 104 have chosen the recipe and 100 to 107 the task (docs/log), so
 others are run here; no study uses any of them.
 """
 

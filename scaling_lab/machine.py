@@ -1,9 +1,11 @@
-"""What this machine has left: its memory, and what of it processes may share. It judges nothing."""
+"""What this machine is and has left: its processor's name, its memory, and what of it processes may share."""
 
 from __future__ import annotations
 
+import platform
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -31,6 +33,18 @@ def shared_memory() -> Space | None:
     except OSError:
         return None
     return Space(total=usage.total, free=usage.free)
+
+
+@lru_cache
+def cpu_name() -> str:
+    """Name this machine's processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def _left_of_the_container() -> int:

@@ -9,7 +9,7 @@ from scaling_lab import Anchors, CompoundScaling, DetectorSpec, topologies
 
 # A detector that a laptop trains in about a minute: EfficientDet's shape at a 33rd of D0's parameters. The backbone is dense, for
 # depthwise convolutions are slow to train on a processor, and has a stem of three convolutions: with one that cuts the image into
-# patches, fine textures were learned for some seeds and not for others (LOG.md, 2026-11-24).
+# patches, fine textures were learned for some seeds and not for others (docs/log, 2026-11-24).
 SMALL = CompoundScaling(
     base=DetectorSpec(
         backbone="resnet10t",
@@ -28,7 +28,7 @@ SMALL = CompoundScaling(
 )
 
 # The small detector with one cell in place of two: of two, and of the repeated FPN's four, some begin to learn only after several
-# epochs, and how many do is chance (LOG.md, 2026-11-28).
+# epochs, and how many do is chance (docs/log, 2026-11-28).
 ONE_CELL = dataclasses.replace(SMALL.base, repeats=1)
 
 

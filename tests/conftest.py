@@ -1,8 +1,14 @@
-"""What all tests share: no network, and one thread each, for several processes with a thread for every core stall."""
+"""What all tests share: no network, one thread each (several processes with a thread for every core stall), and no clock."""
 
 from __future__ import annotations
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# However long an example takes: other programs use this machine too.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from scaling_lab import DetectorSpec, Runs, build, efficientdet, topologies
-from scaling_lab.architecture.naming import PUBLISHED
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.cli import main
 from scaling_lab.cli.console import WIDTH
 from scaling_lab.starter import FOLDERS, starter_folder
@@ -365,6 +365,7 @@ def test_report_compares_several_runs_and_refuses_what_is_not_comparable(
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_every_shipped_study_runs_in_its_smoke_form_and_reports(
     study: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -389,17 +390,16 @@ def test_every_shipped_study_runs_in_its_smoke_form_and_reports(
     assert [path.stat().st_mtime_ns for path in trained] == stamps
 
 
-def test_a_study_runs_on_a_folder_in_cocos_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_coco(tmp_path / "coco", train=16, val=6)
-    study = str(ROOT / "studies" / "topology_ablation.py")
-    arguments = ["run", study, "--form", "smoke", "--executor", "local", "--out", str(tmp_path / "run")]
-    assert main([*arguments, "--data", f"coco:{tmp_path / 'coco'}"]) == 0
+def test_a_study_runs_on_a_folder_in_cocos_layout(tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    write_coco(Path("coco"), train=8, val=4)
+    assert tiny("--data", "coco:coco") == 0
     assert "report: " in capsys.readouterr().out
-    runs = Runs(tmp_path / "run")
+    runs = Runs("runs/tiny")
     assert list(runs.table()["state"]) == ["complete", "complete"]
     assert runs.meta["data"]["kind"] == "coco"
-    (tmp_path / "coco" / "annotations" / "instances_val2017.json").write_text("{")
-    assert "instances_val2017.json" in _fails([*arguments, "--data", f"coco:{tmp_path / 'coco'}"], capsys)
+    Path("coco/annotations/instances_val2017.json").write_text("{")
+    assert tiny("--data", "coco:coco") == 2
+    assert "instances_val2017.json" in capsys.readouterr().err
 
 
 def _many(trial: Any) -> DetectorSpec:

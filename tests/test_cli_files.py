@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,7 +18,7 @@ from PIL import Image
 
 from scaling_lab import build
 from scaling_lab.cli import main
-from scaling_lab.cli.training import LOCK
+from scaling_lab.cli.train import LOCK
 from scaling_lab.runs.lock import WriterLock
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco
@@ -28,18 +29,22 @@ SIZES = ["--set", "batch_size=4", "--set", "epochs=2", "--workers", "0", "--devi
 TRAIN = ["train", "small.json", "--data", "coco:coco", *SIZES]
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a small detector's file, its weights, and data."""
-    monkeypatch.chdir(tmp_path)
-    _write_project(tmp_path)
-    return tmp_path
-
-
-def _write_project(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small detector's file, its weights, and data, of which each test has a copy."""
+    folder = tmp_path_factory.mktemp("written")
     write_coco(folder / "coco", train=8, val=4)
     (folder / "small.json").write_text(SPEC.to_json())
     torch.save({"spec": SPEC.to_dict(), "state": build(SPEC).state_dict()}, folder / "weights.pt")
+    return folder
+
+
+@pytest.fixture
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def _fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -213,12 +218,20 @@ def test_a_second_prediction_or_measurement_of_one_place_is_refused(
 # --- a training run's own files --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def done(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a run that is done, of which each test has a copy."""
+    folder = shutil.copytree(written, tmp_path_factory.mktemp("done") / "project")
+    with contextlib.chdir(folder):
+        assert main([*TRAIN, "--out", "run"]) == 0
+    return folder
+
+
 @pytest.fixture
-def trained(project: Path) -> list[str]:
+def trained(project: Path, done: Path) -> list[str]:
     """The command that goes on with a run that is done."""
-    command = [*TRAIN, "--out", "run"]
-    assert main(command) == 0
-    return command
+    shutil.copytree(done / "run", "run")
+    return [*TRAIN, "--out", "run"]
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"3", b"\xff\xfe\x00", b"", b"[" * 100_000, None])

@@ -11,7 +11,7 @@ import pytest
 from scaling_lab import Runs, topologies
 from scaling_lab.cli import main
 from scaling_lab.errors import UserError
-from scaling_lab.latency import protocol
+from scaling_lab.latency import protocol, worker
 from scaling_lab.runs.latencies import read_rows
 from scaling_lab.runs.lock import WriterLock
 from scaling_lab.runs.reader import RunFolder
@@ -20,6 +20,7 @@ from tests.latency.tiny import tiny
 from tests.study.engine import Replayed, make_study
 
 SHORT = ["--runs", "10", "--processes", "1", "--anyway"]
+here = pytest.mark.usefixtures("_here")
 
 SPACE = """
 import dataclasses
@@ -28,6 +29,19 @@ from tests.latency.tiny import tiny
 def space(trial):
     return tiny(width=trial.suggest_int("width", 8, 64, step=4), head_repeats=trial.suggest_int("heads", 1, 3))
 """
+
+
+@pytest.fixture
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure in this process, for one of its own imports torch for seconds, and warm up shortly."""
+
+    def run_worker(job: dict[str, Any]) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = []
+        worker.work(job, events.append)
+        return events
+
+    monkeypatch.setattr(protocol, "run_worker", run_worker)
+    monkeypatch.setitem(worker.WARM_UP, "most", 10)
 
 
 @pytest.fixture
@@ -55,6 +69,7 @@ def test_a_detector_is_measured_once(small: str, tmp_path: Path, capsys: Any, mo
     assert [row["median_ms"] for row in again] == [row["median_ms"] for row in rows]
 
 
+@here
 def test_what_was_measured_with_less_care_is_measured_again(small: str, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "latencies.csv"
     base = ["measure", small, "--processes", "1", "--out", str(out)]
@@ -69,6 +84,7 @@ def test_what_was_measured_with_less_care_is_measured_again(small: str, tmp_path
     assert capsys.readouterr().err.count("process 1 of 1") == 3
 
 
+@here
 def test_what_was_measured_is_shown_where_the_next_fails(
     small: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +102,7 @@ def test_what_was_measured_is_shown_where_the_next_fails(
     assert "the second fails" in captured.err
 
 
+@here
 def test_two_runs_with_one_detector_both_hear_of_it(tmp_path: Path) -> None:
     study = make_study(
         space=lambda trial: tiny(width=trial.suggest_categorical("width", [8])), sampler="grid", trials=None
@@ -100,6 +117,7 @@ def test_two_runs_with_one_detector_both_hear_of_it(tmp_path: Path) -> None:
     assert "abcdefabcdef" in mark.read_text()  # what a killed driver left for the next to clean up
 
 
+@here
 def test_a_space_is_measured_and_modelled(tmp_path: Path, capsys: Any) -> None:
     space, out, model = tmp_path / "space.py", tmp_path / "l.csv", tmp_path / "model.json"
     space.write_text(SPACE)
@@ -120,6 +138,7 @@ def test_a_space_is_measured_and_modelled(tmp_path: Path, capsys: Any) -> None:
     assert "Do multiply-adds, parameters or activations tell" in page.read_text()
 
 
+@here
 def test_a_run_is_measured_into_its_ledger(tmp_path: Path, capsys: Any) -> None:
     study = make_study(
         space=lambda trial: tiny(width=trial.suggest_categorical("width", [8, 16])), sampler="grid", trials=None
@@ -184,6 +203,7 @@ def test_what_cannot_be_measured_is_told_and_writes_nothing(
     assert not out.exists()
 
 
+@here
 def test_a_space_is_as_it_is(tmp_path: Path, capsys: Any) -> None:
     space = tmp_path / "space.py"
     space.write_text(SPACE)

@@ -190,7 +190,7 @@ def cluster() -> Iterator[tuple[str, dict[str, str]]]:
         finally:
             head.terminate()
             try:
-                head.wait(timeout=60)
+                head.wait(timeout=300)
             finally:
                 if head.poll() is None:
                     os.killpg(head.pid, signal.SIGKILL)
@@ -198,6 +198,7 @@ def cluster() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="Ray finds the GPUs of this machine")
+@pytest.mark.slow
 def test_a_plan_for_a_cluster_asks_the_cluster(
     cluster: tuple[str, dict[str, str]], planned: Callable[..., int], tmp_path: Path
 ) -> None:

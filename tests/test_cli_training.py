@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import io
 import json
@@ -21,10 +22,10 @@ from PIL import Image
 
 from scaling_lab import Coco, build
 from scaling_lab.cli import main, training_log
-from scaling_lab.cli.prediction import class_names, picture_files
-from scaling_lab.cli.training import read_recipe
+from scaling_lab.cli.predict import class_names, picture_files
+from scaling_lab.cli.train import read_recipe
 from scaling_lab.cli.training_log import TrainingLog
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 from scaling_lab.errors import UserError
 from scaling_lab.model import load_checkpoint
 from scaling_lab.training.evaluation import SUMMARY, predict
@@ -35,12 +36,20 @@ from tests.tensorboard_files import scalars_in
 SPEC = dataclasses.replace(SMALL.base, repeats=1, image_size=(64, 64))
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small detector's file and data, of which each test has a copy."""
+    folder = tmp_path_factory.mktemp("written")
+    write_coco(folder / "coco", train=8, val=4)
+    (folder / "small.json").write_text(SPEC.to_json())
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a small detector's file and data."""
+def project(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    write_coco(tmp_path / "coco", train=8, val=4)
-    Path("small.json").write_text(SPEC.to_json())
     return tmp_path
 
 
@@ -120,6 +129,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_detector(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     still = ["--set", "epochs=2", "--set", "sync_norm=true", "--set", "optimizer=sgd", "--set", "lr=0.005"]
     assert _train(*still, "--out", "one") == 0
@@ -361,10 +371,8 @@ def test_images_of_any_kind_and_shape_are_drawn_or_named(weights: str, capsys: p
     assert main(["predict", weights, "photos/float.tif", "--device", "cpu", "--white", "1"]) == 0
 
 
-def test_the_names_of_classes_are_the_runs_own(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _train("--set", "epochs=1") == 0
-    capsys.readouterr()
-    arguments = ["predict", "runs/train/small/weights.pt", "coco/val2017", "--device", "cpu", "--min-score", "0"]
+def test_the_names_of_classes_are_the_runs_own(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["predict", trained, "coco/val2017", "--device", "cpu", "--min-score", "0"]
     assert main([*arguments, "--json"]) == 0
     found = {one["name"] for image in json.loads(capsys.readouterr().out) for one in image["detections"]}
     assert found <= {"small", "square", "disc"}
@@ -387,11 +395,19 @@ def _copy(folder: str, ids: Mapping[str, int], names: Mapping[str, str] | None =
         path.write_text(json.dumps(content))
 
 
+@pytest.fixture(scope="module")
+def done(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a run of one epoch, of which each test has a copy."""
+    folder = shutil.copytree(written, tmp_path_factory.mktemp("done") / "project")
+    with contextlib.chdir(folder):
+        assert _train("--set", "epochs=1") == 0
+    return folder
+
+
 @pytest.fixture
-def trained(project: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def trained(project: Path, done: Path) -> str:
     """The file of a run, which knows its classes' names."""
-    assert _train("--set", "epochs=1") == 0
-    capsys.readouterr()
+    shutil.copytree(done / "runs", "runs")
     return "runs/train/small/weights.pt"
 
 

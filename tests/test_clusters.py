@@ -89,6 +89,7 @@ STUBS = {
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cluster")
 @pytest.mark.parametrize("way", ["ends", "is stopped"])
 def test_the_slurm_script_runs(tmp_path: Path, way: str) -> None:
     """Two nodes on this machine, in place of Slurm's; the script's own commands, from its first line to its last."""

@@ -12,10 +12,10 @@ import pytest
 
 from scaling_lab.cli import main
 from scaling_lab.runs.lock import WriterLock
-from scaling_lab.runs.status import read_status
+from scaling_lab.runs.run_status import read_status
 from scaling_lab.study import Finalists, Halving
 from scaling_lab.study.run.runner import run_study
-from tests.faults.afterwards import look_at
+from tests.faults.afterwards import look_at_all, look_at_living
 from tests.study.engine import Replayed, count, make_study, start_driver, wait_for
 
 
@@ -64,11 +64,11 @@ def test_a_living_and_a_killed_driver(tmp_path: Path, capsys: pytest.CaptureFixt
     assert lines[5].split() == ["trial", "epoch", "loss", "ap", "gmacs", "seed", "architecture"]
     assert lines[6].split()[:6] == ["2", "1/3", "1.000", "33.5", "1.920", "0"]
     assert "none P3-P7" in lines[6]
-    look_at(out, lives=True)
+    look_at_living(out)
 
     driver.kill()
-    driver.communicate(timeout=120)
-    look_at(out)
+    driver.communicate(timeout=300)
+    look_at_all(out)
     capsys.readouterr()
     status = read_status(out)
     assert status["states"] == {"planned": 5, "running": 0, "complete": 1, "stopped": 0, "failed": 0}

@@ -13,8 +13,9 @@ from importlib import resources
 from typing import Any
 
 from scaling_lab.architecture import topologies
+from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import Anchors, DetectorSpec, Pixels
-from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.architecture.topology import Topology
 from scaling_lab.checks import check_choice, check_fields
 from scaling_lab.errors import UserError
 

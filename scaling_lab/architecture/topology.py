@@ -11,68 +11,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from scaling_lab.architecture.canonical import canonical_order
+from scaling_lab.architecture.node import Node, reordered
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.checks import Fields, check_items, check_whole
 from scaling_lab.errors import UserError
 
 FINEST_LEVEL, COARSEST_LEVEL = 1, 9
-
-# How a node combines its inputs x_0 … x_n, each resampled to the node's size and width (w are learned, one per input):
-#   sum, mean              Σ x_i and Σ x_i / n
-#   fast                   Σ relu(w_i) x_i / (Σ relu(w_j) + 1e-4)             arXiv:1911.09070, section 3.3
-#   softmax                Σ softmax(w)_i x_i                                 arXiv:1911.09070, section 3.3
-#   unbounded              Σ w_i x_i                                          arXiv:1911.09070, section 3.3
-#   channel_fast, channel_softmax   the same with a w_i for each channel      google/automl efficientdet, fuse_features
-#   attention_max, attention_avg    x_0 + sigmoid(pool(x_0)) x_1 + Σ_{i>1} x_i, pool over the whole image  arXiv:1904.07392
-FUSIONS = (
-    "sum",
-    "mean",
-    "fast",
-    "softmax",
-    "unbounded",
-    "channel_fast",
-    "channel_softmax",
-    "attention_max",
-    "attention_avg",
-)
-ATTENTION_FUSIONS = ("attention_max", "attention_avg")
-
-
-@dataclass(frozen=True)
-class Node(Fields):
-    """Fuse the features with ids `inputs` at `level` (stride 2**level).
-
-    The order of inputs matters to the attention fusions alone: the first gates the second, all others are added.
-    """
-
-    level: int
-    inputs: tuple[int, ...]
-    fusion: str = "fast"
-
-    def __post_init__(self) -> None:
-        check_whole("a node's level", self.level)
-        inputs = check_items(f"a node at P{self.level}: inputs", self.inputs, "a list of ids, such as (0, 1)")
-        object.__setattr__(self, "inputs", inputs)
-        for source in inputs:
-            check_whole(f"a node at P{self.level}: an input", source)
-        if self.fusion not in FUSIONS:
-            raise UserError(f"fusion {self.fusion!r} is unknown; allowed are {', '.join(FUSIONS)}")
-        if not self.inputs:
-            raise UserError(f"a node at P{self.level} has no inputs; it needs at least one")
-        if len(set(self.inputs)) < len(self.inputs):
-            raise UserError(
-                f"a node at P{self.level} reads an id twice: {list(self.inputs)}; each input may occur once"
-            )
-        if self.fusion in ATTENTION_FUSIONS and len(self.inputs) < 2:
-            raise UserError(f"a node at P{self.level} with fusion {self.fusion!r} has one input; it needs at least two")
-
-    @property
-    def ordered_inputs(self) -> int:
-        """How many of the first inputs have an order that matters."""
-        return 2 if self.fusion in ATTENTION_FUSIONS else 0
 
 
 @dataclass(frozen=True)
@@ -162,32 +110,27 @@ class Topology(Fields):
     def canonical(self) -> Topology:
         """The same graph in the one order that every way of writing it has in common, without dead nodes."""
         alive = self.without_dead_nodes()
-        return alive._reordered(canonical_order(alive))
+        order = canonical_order(alive.nodes, num_inputs=alive.num_inputs, outputs=alive.outputs)
+        return alive._reordered(order)
 
     @cached_property
     def digest(self) -> str:
         """12 hexadecimal digits that are equal where two topologies are the same graph."""
         return hashlib.sha256(json.dumps(self.canonical.to_dict()).encode()).hexdigest()[:12]
 
-    def describe(self) -> str:
-        """Name it in a few words, such as "bifpn P3-P7 fast", or by its digest where it has no published name."""
-        from scaling_lab.architecture.naming import topology_words
+    @property
+    def published_name(self) -> str | None:
+        """The published name of this wiring, whatever its fusion, such as "bifpn", or None."""
+        return _published_name(self)
 
-        return topology_words(self)
+    def describe(self) -> str:
+        """Name it, its levels and its fusion, such as "bifpn P3-P7 fast"; one without a name is "custom <digest>"."""
+        return _described(self)
 
     # --- rewriting ---------------------------------------------------------------------------------------------------
 
     def _reordered(self, order: Sequence[int]) -> Topology:
-        """Write the nodes with these ids, in this order, renumbering what they read; the inputs keep their ids."""
-        new_id = {old: old for old in range(self.num_inputs)}
-        new_id.update({old: self.num_inputs + place for place, old in enumerate(order)})
-        nodes = []
-        for old in order:
-            node = self.node(old)
-            inputs = [new_id[source] for source in node.inputs]
-            kept = node.ordered_inputs
-            nodes.append(dataclasses.replace(node, inputs=(*inputs[:kept], *sorted(inputs[kept:]))))
-        return dataclasses.replace(self, nodes=tuple(nodes))
+        return dataclasses.replace(self, nodes=reordered(self.nodes, order, num_inputs=self.num_inputs))
 
     def without_dead_nodes(self) -> Topology:
         """Drop the nodes that no output depends on."""
@@ -275,3 +218,24 @@ def check_levels(min_level: int, max_level: int) -> None:
         raise UserError(
             f"levels P{min_level} to P{max_level}: allowed are P{FINEST_LEVEL} to P{COARSEST_LEVEL}, the finest first"
         )
+
+
+@lru_cache(maxsize=4096)
+def _described(topology: Topology) -> str:
+    name = topology.published_name or f"custom {topology.digest}"
+    fusions = sorted({node.fusion for node in topology.nodes if len(node.inputs) > 1})
+    words = [name, f"P{topology.min_level}-P{topology.max_level}", "+".join(fusions)]
+    return " ".join(word for word in words if word)
+
+
+@lru_cache(maxsize=4096)
+def _published_name(topology: Topology) -> str | None:
+    digest = topology.with_fusion("sum").digest
+    for name, make in PUBLISHED.items():
+        try:
+            known = make(topology.min_level, topology.max_level)
+        except UserError:  # a cell of other levels
+            continue
+        if len(known.nodes) == len(topology.nodes) and known.with_fusion("sum").digest == digest:
+            return name
+    return None

@@ -39,9 +39,7 @@ def add_verbs(verbs: Any) -> None:
         "Markdown; costs: Tables 1, 2, 4 and 5, without training",
     )
     reproduce.add_argument("names", nargs="*", metavar="RUN", help="for check and keep: which runs (default: all)")
-    reproduce.add_argument(
-        "--short", action="store_true", help="for table: the README's, with one line for each answer"
-    )
+    reproduce.add_argument("--short", action="store_true", help="for table: a table with one line for each answer")
     reproduce.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (runs)")
     reproduce.add_argument("--results", type=Path, help="the folder of stored runs (reports/results)")
 
@@ -125,7 +123,7 @@ def run_state(folder: Path) -> str:
     """Say how far a run is: trials ended, and where its report is."""
     if not (folder / "ledger.sqlite").is_file():
         return "not run here"
-    from scaling_lab.runs.status import read_status
+    from scaling_lab.runs.run_status import read_status
 
     status = read_status(folder)
     states, trials = status["states"], status["trials"]

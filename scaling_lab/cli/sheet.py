@@ -7,10 +7,11 @@ from typing import Any
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image, ImageDraw, ImageFont
 
-from scaling_lab.cli.drawing import draw_boxes
+from scaling_lab.cli.drawn_boxes import draw_boxes
 from scaling_lab.data import Source
 from scaling_lab.data.entries import Annotations
-from scaling_lab.data.shapes import NATIVE_SIZE, Shapes
+from scaling_lab.data.scenes import NATIVE_SIZE
+from scaling_lab.data.shapes import Shapes
 from scaling_lab.data.summary import annotations_of
 from scaling_lab.errors import UserError, printable
 from scaling_lab.report.figures.drawn_boxes import Box

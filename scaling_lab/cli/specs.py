@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scaling_lab.checks import near
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
     from scaling_lab.architecture.spec import DetectorSpec
+    from scaling_lab.architecture.topology import Topology
 
 DETECTOR_HELP = (
     "a released model (d0 … d7x, lite0 … lite4), one of effdet's (tf_efficientdet_d0, …), a topology (bifpn, …) in D0, "
@@ -40,7 +41,8 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
 
 def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
     """Read a detector's name or file, and change it as the options say."""
-    from scaling_lab.architecture.naming import PUBLISHED, spec_by_name, topology_by_name
+    from scaling_lab.architecture.naming import spec_by_name, topology_by_name
+    from scaling_lab.architecture.published import PUBLISHED
 
     is_topology = name in PUBLISHED
     if not is_topology and near(name, PUBLISHED):
@@ -59,10 +61,8 @@ def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
     return dataclasses.replace(spec, topology=topology, **changes)
 
 
-def _name(topology: Any) -> str:
-    from scaling_lab.architecture.naming import published_name
-
-    name = published_name(topology)
+def _name(topology: Topology) -> str:
+    name = topology.published_name
     if name is None:
         raise UserError("levels and fusion can be changed only where the topology has a name; give --topology")
     return name

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.architecture.topology import Node
 from scaling_lab.cost.counts import Cost, LevelCost, PartCost, total
 from scaling_lab.cost.pieces import Piece, Pieces, Run, on_meta, run
 from scaling_lab.errors import UserError, first_line

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaling_lab.architecture.spec import DetectorSpec
+    pass
 
 PARTS = ("backbone", "feature_network", "heads")
 
@@ -118,15 +118,3 @@ def total(parts: Iterable[PartCost]) -> PartCost:
         macs=sum(part.macs for part in parts),
         activations=sum(part.activations for part in parts),
     )
-
-
-def count(spec: DetectorSpec) -> Cost:
-    """Count a spec at its own image size, without running it: its modules see shapes alone.
-
-    Multiply-adds are those of convolutions and matrix products, counted as one each (torch's own counter says two). A module
-    is counted once for each form that it takes, so that the first spec with a backbone takes seconds and the next ones
-    less than a millisecond. Raises UserError for a backbone that timm does not know or that lacks the spec's levels.
-    """
-    from scaling_lab.cost.counting import count_spec
-
-    return count_spec(spec)

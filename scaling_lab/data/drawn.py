@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab.data.batch_plan import BatchPlan, Example
 from scaling_lab.data.rendering import render
-from scaling_lab.data.scenes import Scene
-from scaling_lab.data.shapes import NATIVE_SIZE, Shapes, boxes
-
-if TYPE_CHECKING:
-    from scaling_lab.data.loading import Batches, Example
+from scaling_lab.data.scenes import NATIVE_SIZE, Scene
+from scaling_lab.data.shapes import Shapes, boxes
 
 # Of all images kept in one process.
 KEPT_BYTES = 512 * 2**20
@@ -22,7 +19,7 @@ KEPT_BYTES = 512 * 2**20
 _NATIVE = (NATIVE_SIZE, NATIVE_SIZE)
 
 
-def drawn_batches(plan: Batches, source: Shapes) -> Iterator[tuple[Tensor, list[Example]]]:
+def drawn_batches(plan: BatchPlan, source: Shapes) -> Iterator[tuple[Tensor, list[Example]]]:
     """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch."""
     for indices in plan.indices():
         scenes = [source.scene(plan.split, index) for index in indices]
@@ -34,11 +31,11 @@ def drawn_batches(plan: Batches, source: Shapes) -> Iterator[tuple[Tensor, list[
             yield _whole(plan, source, indices, examples), examples
 
 
-def _example(plan: Batches, index: int, scene: Scene) -> Example:
+def _example(plan: BatchPlan, index: int, scene: Scene) -> Example:
     return plan.example(index, index + 1, _NATIVE, boxes(scene), np.array(scene.labels, dtype=np.int64))
 
 
-def _whole(plan: Batches, source: Shapes, indices: list[int], examples: list[Example]) -> Tensor:
+def _whole(plan: BatchPlan, source: Shapes, indices: list[int], examples: list[Example]) -> Tensor:
     side = min(plan.image_size)
     square_BCSS = _kept(source, plan.split, side, plan.device).images(indices)
     for pixels_CSS, example in zip(square_BCSS, examples, strict=True):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab.data.batch_plan import BatchPlan, Example
 from scaling_lab.data.entries import Entry
 from scaling_lab.data.images import BrokenImage
 from scaling_lab.data.on_disk import OnDisk
@@ -19,14 +20,12 @@ from scaling_lab.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from scaling_lab.data.loading import Batches, Example
-
 Read = tuple[Tensor, list["Example"]]
 # What is wrong with an image, by the path of its file.
 Skipped = dict[str, str]
 
 
-def read_batches(plan: Batches, source: OnDisk) -> Iterator[Read]:
+def read_batches(plan: BatchPlan, source: OnDisk) -> Iterator[Read]:
     """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch; note in `plan.skipped` what was left out.
 
     With workers, the pixels' memory is used again when the next batch is asked for.
@@ -47,7 +46,7 @@ def read_batches(plan: Batches, source: OnDisk) -> Iterator[Read]:
 
 
 class _Images:
-    def __init__(self, plan: Batches, source: OnDisk) -> None:
+    def __init__(self, plan: BatchPlan, source: OnDisk) -> None:
         self._plan, self._source = plan, source
         self._entries = source.entries(plan.split)
         self._indices = plan.indices()

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.data import ON_DISK, Coco, Shapes, Source, Yolo, source_from_dict
-from scaling_lab.data.words import place_and_fields, values_of
+from scaling_lab.data.coco import Coco
+from scaling_lab.data.shapes import Shapes
+from scaling_lab.data.source_words import place_and_fields, values_of
+from scaling_lab.data.sources import ON_DISK, Source, source_from_dict
+from scaling_lab.data.yolo import Yolo
 from scaling_lab.errors import UserError
 
 # What splits are called in capitals or not, by their beginnings, the likeliest first.
@@ -20,8 +23,13 @@ _MOST_NAMED = 10
 _BY_ENDING = {".json": Coco.kind, ".yaml": Yolo.kind, ".yml": Yolo.kind, ".data": Yolo.kind}
 
 
-def find_source(text: str) -> Source:
-    """Read what --data takes: see `parse_source`."""
+def parse_source(text: str) -> Source:
+    """Read the command line's --data: "shapes", a folder whose format is recognised, or KIND:DIR for one in a format.
+
+    Fields follow after commas, as in "shapes,train_images=2048", "/data/mine,val_fraction=0.2" and
+    "voc:DIR,train=trainval,classes=found,skip_broken"; one without a value is True. Splits that are not given are found.
+    Raises UserError for a folder in no known format, or without images that are held out.
+    """
     place, fields = place_and_fields(text, ON_DISK)
     given = {name: str(value) for name, value in fields.items()}
     kind, colon, folder = place.partition(":")

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from scaling_lab.data.augmentation import Placement, letterbox
-from scaling_lab.data.scenes import GRID, PATCH, STRIPE, Scene, Thing
-from scaling_lab.data.shapes import NATIVE_SIZE
+from scaling_lab.data.scenes import GRID, NATIVE_SIZE, PATCH, STRIPE, Scene, Thing
 
 # What is left of each channel's light: a bright red and a dark blue. With two equally bright ones one training in four never
-# looked at the colour (LOG.md, 2026-11-28).
+# looked at the colour (docs/log, 2026-11-28).
 LIGHT_COLOURS = ((1.0, 0.5, 0.5), (0.1, 0.1, 0.4))
 STRIPE_GREYS = (0.08, 0.92)
 NOISE = 0.03

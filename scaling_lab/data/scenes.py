@@ -23,7 +23,7 @@ bringing coarse levels to fine ones alone. Where the light and the objects are t
 **Detail.** A small object's detail is its shape, a large one's its texture. The texture's patch is 12 wide (three periods)
 whatever the object's size: the largest objects, which only coarse levels cover, hang on what only fine levels resolve.
 
-LOG.md says what was measured, and why earlier designs were given up: the colour of a frame 20 from the object, which needs
+docs/log says what was measured, and why earlier designs were given up: the colour of a frame 20 from the object, which needs
 no feature network; large objects that need no colour, beside which no network learned it for the small ones; and a light
 24 wide, of equal brightness in both colours, which some trainings never looked at.
 """
@@ -36,6 +36,9 @@ from functools import lru_cache
 import numpy as np
 
 GRID = 1024
+# Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects that stand far from
+# the light, and medium and large are those with a texture.
+NATIVE_SIZE = 192
 LIGHT = 320
 CONTEXT_MARGIN = 416
 GAP = 16

@@ -18,14 +18,10 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_whole
 from scaling_lab.data import scenes
-from scaling_lab.data.scenes import Scene
+from scaling_lab.data.scenes import NATIVE_SIZE, Scene
 
 # Raise it with every change after which the same settings give other images: trials before and after do not compare.
 VERSION = 3
-
-# Scenes have no pixels of their own. At 192 a side COCO's "small" (below 32 x 32) is exactly the objects that stand far from
-# the light, and medium and large are those with a texture.
-NATIVE_SIZE = 192
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
-import platform
 import shutil
 import subprocess
 import time
@@ -22,11 +20,7 @@ def device_name(device: str | torch.device) -> str:
     place = torch.device(device)
     if place.type == "cuda":
         return torch.cuda.get_device_name(place)
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return machine.cpu_name()
 
 
 def versions(conditions: Conditions) -> dict[str, str | None]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.architecture.topology import Node, Topology
+from scaling_lab.architecture.topology import Topology
 from scaling_lab.model.fusion import make_fusion
 from scaling_lab.model.layers import ACTIVATION_MODULES, Projection, batch_norm, convolution, next_size, resample
 

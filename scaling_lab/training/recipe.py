@@ -103,7 +103,7 @@ class Recipe(Fields):
 
     @classmethod
     def short(cls, **changes: Any) -> Recipe:
-        """A recipe for proxies of minutes, from scratch. `changes` replace fields. What was measured stands in LOG.md.
+        """A recipe for proxies of minutes, from scratch. `changes` replace fields. What was measured stands in docs/log.
 
         AdamW at a high rate, with a second beta that soon forgets the large gradients of the start; a faster EMA; a lighter
         box loss, with a GIoU term beside Huber's; alpha .5 in place of .25, for the few positives of a short run; no scale

@@ -1,4 +1,4 @@
-"""Intervals keep what they promise: a part of benchmarks/interval_coverage.py at once, all of it where there is time."""
+"""Intervals keep what they promise: a part of benchmarks/interval_coverage.py in `make slow`, all of it in `make long`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "repeats"), QUICK.items(), ids=lambda value: "" if isinstance(value, int) else value[0]
 )
@@ -68,7 +69,7 @@ def test_the_kept_table_is_of_these_checks() -> None:
     assert [(row["interval"], row["setting"]) for row in rows] == [(check.interval, check.setting) for check in CHECKS]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.interval}: {check.setting}")
 def test_every_interval_does_what_the_kept_table_says(check: Check) -> None:
     with KEPT.open(encoding="utf-8", newline="") as file:

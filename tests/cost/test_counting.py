@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling_lab import DetectorSpec, build, count, topologies
-from scaling_lab.architecture.topology import FUSIONS
+from scaling_lab.architecture.fusions import FUSIONS
 from scaling_lab.cost.counts import PartCost
 from scaling_lab.cost.pieces import Run, run
 from search_spaces.compound import SMALL
@@ -48,7 +48,7 @@ def cost(*parts: Run) -> PartCost:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20)
 @given(specs())
 def test_the_sum_over_pieces_is_the_count_of_the_whole(spec: DetectorSpec) -> None:
     assert_counted_as_built(spec)

@@ -15,7 +15,7 @@ from scaling_lab import Coco, Halving, Recipe
 from scaling_lab.cli import main
 from scaling_lab.data.accuracies import AREAS, check_measurable, objects_for
 from scaling_lab.errors import UserError
-from scaling_lab.study.plan.planning import make_plan
+from scaling_lab.study.plan.planner import make_plan
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.study import MEASURED
 from scaling_lab.training.evaluation import average_precision

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from scaling_lab.cli import main
+from scaling_lab.report import write_report
 from scaling_lab.runs.reader import STATES
 from scaling_lab.study.run.runner import run_study
 from tests.study.engine import Replayed, count, make_study
@@ -23,22 +24,29 @@ from tests.study.engine import Replayed, count, make_study
 ABSENT = r"\b(?:nan|NaN|NaT|None(?! of))\b"
 
 
-def look_at(run: Path, *, lives: bool = False, **study: Any) -> None:
-    """Write the run's report, status, trials and a comparison, and hold them against the ledger.
-
-    The other run has the fields `study`, as far as a comparison needs them, of the engine's study.
-    Where its driver `lives`, the ledger changes meanwhile: then each of them is only to end well.
-    """
+def look_at(run: Path) -> None:
+    """Write the run's page, status and trials, and hold them against the ledger."""
     rows, sessions, meta = _ledger(run)
-    if lives:
-        _said("report", str(run))
-        _said("status", str(run))
-        _said("show", str(run))
-        return
-    _assert_report(run, rows, sessions)
+    _assert_page(write_report(run, compact=True), rows, sessions)
     _assert_status(run, rows, meta)
     _assert_trials(run, rows)
+
+
+def look_at_all(run: Path, **study: Any) -> None:
+    """Do the same with the report's files, and compare the run with one that nothing has disturbed.
+
+    The other run has the fields `study`, as far as a comparison needs them, of the engine's study.
+    """
+    look_at(run)
+    rows, sessions, _ = _ledger(run)
+    _assert_report(run, rows, sessions)
     _assert_comparison(run, rows, sessions, study)
+
+
+def look_at_living(run: Path) -> None:
+    """Write the same of a run whose driver lives: its ledger changes meanwhile, so each is only to end well."""
+    for verb in ("report", "status", "show"):
+        _said(verb, str(run))
 
 
 def _ledger(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
@@ -71,18 +79,22 @@ def _absent(text: str, rows: list[dict[str, Any]], sessions: list[dict[str, Any]
     return re.findall(ABSENT, text)
 
 
-def _assert_report(run: Path, rows: list[dict[str, Any]], sessions: list[dict[str, Any]]) -> None:
-    page = Path(_said("report", str(run)).strip().removeprefix("report: "))
+def _assert_page(page: Path, rows: list[dict[str, Any]], sessions: list[dict[str, Any]]) -> None:
     text = _text(page)
-    failed = [row for row in rows if row["state"] == "failed"]
     assert _absent(text, rows, sessions) == []
     states = Counter(row["state"] for row in rows)
     assert f"{states.pop('complete', 0)} of {len(rows)} trial" in text
     assert all(f"{number} {state}" in text for state, number in states.items())
     assert f"{len(sessions)} session" in text
     assert ("not ended: still running, or it was killed" in text) is (sessions[-1]["ended"] is None)
+
+
+def _assert_report(run: Path, rows: list[dict[str, Any]], sessions: list[dict[str, Any]]) -> None:
+    page = Path(_said("report", str(run)).strip().removeprefix("report: "))
+    _assert_page(page, rows, sessions)
     tables = page.parent / "tables"
     assert len(pd.read_csv(tables / "sessions.csv")) == len(sessions)
+    failed = [row for row in rows if row["state"] == "failed"]
     if failed:
         listed = pd.read_csv(tables / "failures.csv")
         assert listed["trial"].tolist() == [row["id"] for row in failed]

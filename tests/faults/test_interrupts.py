@@ -17,8 +17,22 @@ from tests.faults.afterwards import look_at
 from tests.study.engine import rows, start_driver, wait_for
 
 
-@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("pauses", [(0.0, 0.0), (0.2,), (0.2, 0.2), (0.05, 1.0, 0.3)], ids=str)
+@pytest.mark.parametrize(
+    ("executor", "pauses"),
+    [
+        ("local", (0.2, 0.2)),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("local", (0.0, 0.0)),
+                ("local", (0.05, 1.0, 0.3)),
+                ("ray", (0.0, 0.0)),
+                ("ray", (0.05, 1.0, 0.3)),
+            )
+        ),
+    ],
+    ids=str,
+)
 def test_ctrl_c_again_and_again(tmp_path: Path, executor: str, pauses: tuple[float, ...]) -> None:
     out = tmp_path / "run"
     driver = start_driver(out, executor=executor, objective={"hold": 2}, study={"trials": 3}, cpus=1)

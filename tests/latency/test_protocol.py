@@ -11,9 +11,9 @@ import pytest
 from scaling_lab import count
 from scaling_lab.errors import UserError
 from scaling_lab.latency import Conditions, protocol, worker
-from scaling_lab.latency.processes import run_worker
 from scaling_lab.latency.protocol import measure
 from scaling_lab.latency.rules import Protocol
+from scaling_lab.latency.worker_process import run_worker
 from tests.latency.tiny import tiny
 
 ANCHOR = 10.0
@@ -259,13 +259,12 @@ def test_turns_are_drawn_and_turned_round() -> None:
 
 def test_detectors_are_measured() -> None:
     """With real processes, as short as they may be."""
-    specs = [tiny(), tiny(image_size=(256, 256))]
+    specs = [tiny(), tiny(image_size=(96, 96))]
     short = Protocol(runs=10, processes=2, warm_runs=10, anyway=True)
     small, large = measure(specs, Conditions(), short, with_profile=True)
     assert small["architecture"] == specs[0].digest
     assert (small["runs"], small["processes"], small["threads"], small["dtype"]) == (10, 2, 1, "float32")
-    assert 0 < small["median_ms"] < large["median_ms"]
-    assert small["median_ms"] <= small["p90_ms"]
     for row, spec in zip((small, large), specs, strict=True):
+        assert 0 < row["median_ms"] <= row["p90_ms"]
         assert sum(row["pieces_ms"]) == pytest.approx(row["median_ms"])
         assert row["peak_memory_mb"] > count(spec).params * 4e-6

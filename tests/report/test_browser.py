@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from scaling_lab.report import write_report
+from scaling_lab.report.page.writer import render_page
+from scaling_lab.report.writing import make_page
+from scaling_lab.runs.reader import Runs
 from tests.report.conftest import ABLATION, FRONTIER
 from tests.report.fixture_run import Fixture, Trial, write_run
 
@@ -19,6 +21,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 
+PATIENCE = 300_000  # milliseconds: for a test that fails, far beyond what a stalled machine takes
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -77,6 +80,7 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
@@ -85,6 +89,7 @@ def browser() -> Iterator[Browser]:
 
 def opened(browser: Browser, path: Path, *, size: dict[str, int], scheme: str = "light", script: bool = True) -> Opened:
     context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     found = Opened(page=page, requests=[], wrong=[])
     page.on("request", lambda request: found.requests.append(request.url))
@@ -92,6 +97,13 @@ def opened(browser: Browser, path: Path, *, size: dict[str, int], scheme: str = 
     page.on("pageerror", lambda error: found.wrong.append(str(error)))
     page.goto(path.as_uri())
     return found
+
+
+def page_alone(run: Path, report: Path) -> Path:
+    """Write a run's page without the figures and tables beside it."""
+    path = run / f"{report.stem}.html"
+    path.write_text(render_page(make_page([Runs(run)], report)), encoding="utf-8")
+    return path
 
 
 @pytest.fixture
@@ -254,7 +266,7 @@ def test_a_point_and_a_row_select(desk: Opened) -> None:
 
 def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=_many(12)))
-    found = opened(browser, write_report(run, FRONTIER), size=DESK).drawn()
+    found = opened(browser, page_alone(run, FRONTIER), size=DESK).drawn()
     everything = found.points()
     assert len(everything) == 12
     box = found.page.locator(".controls .filter input")
@@ -317,7 +329,7 @@ def test_the_keyboard_reaches_and_selects_rows(desk: Opened) -> None:
 
 def test_what_the_legend_hides_stays_hidden_under_a_filter(browser: Browser, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=_many(12), samples=0))
-    found = opened(browser, write_report(run, FRONTIER), size=DESK).drawn()
+    found = opened(browser, page_alone(run, FRONTIER), size=DESK).drawn()
     found.page.locator("select[name=colour]").select_option(label="Topology")
     hidden = "document.querySelector('.plot')._fullData.filter((t) => t.visible === 'legendonly').map((t) => t.name)"
     found.page.locator(".legendtoggle").nth(1).click()
@@ -333,7 +345,7 @@ def test_what_the_legend_hides_stays_hidden_under_a_filter(browser: Browser, tmp
 
 
 def test_what_is_hidden_in_the_legend_is_on_no_front(browser: Browser, tmp_path: Path) -> None:
-    found = opened(browser, write_report(write_run(tmp_path / "run", Fixture(trials=_many(12))), FRONTIER), size=DESK)
+    found = opened(browser, page_alone(write_run(tmp_path / "run", Fixture(trials=_many(12))), FRONTIER), size=DESK)
     found.drawn().page.locator(".plot .legend .traces").first.wait_for()
     found.show(".plot")
     front = "document.querySelector('.plot').data.find((trace) => trace.uid === 'front').y"
@@ -372,7 +384,7 @@ def test_a_frame_looks_closer(desk: Opened) -> None:
 
 def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=_many(230), samples=0))
-    found = opened(browser, write_report(run, FRONTIER), size=PHONE).drawn()
+    found = opened(browser, page_alone(run, FRONTIER), size=PHONE).drawn()
     assert len(found.column("architectures", "AP")) == 200
     assert "first 200 of 230" in found.table("architectures").locator(".more").inner_text()
     found.table("architectures").locator("tbody tr").nth(4).click()  # as the page came, before any sorting
@@ -399,7 +411,7 @@ def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path)
 def test_a_run_with_little_in_it_opens(browser: Browser, tmp_path: Path, trials: list[Trial]) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=trials))
     for report in (ABLATION, FRONTIER):
-        found = opened(browser, write_report(run, report), size=DESK)
+        found = opened(browser, page_alone(run, report), size=DESK)
         assert found.page.locator("section").count() >= 2
         assert found.wrong == []
         found.page.context.close()

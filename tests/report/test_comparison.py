@@ -189,6 +189,7 @@ def test_a_shift_of_all_architectures_is_seen_though_none_alone_is(make: Make) -
     assert "something beside the architecture differs, be it the seeds, the device, a library or the code" in text
 
 
+@pytest.mark.slow
 def test_chance_alone_is_claimed_as_rarely_as_it_should_be(make: Make) -> None:
     """Eighty pairs of runs without any difference: Holm's correction and the lead's interval hold their 5 %."""
     draw = np.random.default_rng(8)
@@ -314,7 +315,7 @@ CASES: dict[str, tuple[list[Trial], list[Trial]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_gives_a_page(case: str, make: Make, tmp_path: Path) -> None:
     one, two = (make(name, trials, question=EVIL) for name, trials in zip("ab", CASES[case], strict=True))
-    page = write_report([one.path, two.path], COMPARISON, tmp_path / "out")
+    page = write_report([one.path, two.path], COMPARISON, tmp_path / "out", compact=True)
     shown = page.read_text()
     assert EVIL not in shown
     assert "Nothing to compare yet." in shown or "Highest AP." in shown
@@ -322,8 +323,8 @@ def test_every_case_gives_a_page(case: str, make: Make, tmp_path: Path) -> None:
 
 def test_the_same_runs_give_the_same_bytes_and_tables_of_their_own(make: Make, tmp_path: Path) -> None:
     paths = [make("a", trained(1)).path, make("b", trained(2)).path]
-    first = write_report(paths, COMPARISON, tmp_path / "one")
-    assert first.read_bytes() == write_report(paths, COMPARISON, tmp_path / "two").read_bytes()
+    first = write_report(paths, COMPARISON, tmp_path / "one", compact=True)
+    assert first.read_bytes() == write_report(paths, COMPARISON, tmp_path / "two", compact=True).read_bytes()
     page = load_report(COMPARISON, takes=2)(*map(Runs, paths))
     names = [table.name for table in tables_of(page)]
     assert len(names) == len(set(names))

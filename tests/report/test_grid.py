@@ -116,7 +116,7 @@ def test_figures_draw_every_seed(tmp_path: Path, width: float) -> None:
 
 
 def test_the_report_of_another_study_says_what_it_lacks(run: Path, tmp_path: Path) -> None:
-    page = write_report(run, Path(__file__).parents[2] / "reports" / "width_factor.py", tmp_path)
+    page = write_report(run, Path(__file__).parents[2] / "reports" / "width_factor.py", tmp_path, compact=True)
     assert "no two values of width factor with complete trials" in page.read_text()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from scaling_lab.architecture import DetectorSpec, Node, Topology, efficientdet, topologies
-from scaling_lab.report.analysis.names import short_names, topology_name
+from scaling_lab.report.analysis.architecture_names import short_names, topology_name
 
 
 def names(*specs: DetectorSpec) -> list[str]:

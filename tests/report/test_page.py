@@ -16,7 +16,7 @@ from scaling_lab.report.page.blocks import Code, Column, Details, Facts, Table, 
 from scaling_lab.report.page.cells import cell_text
 from scaling_lab.report.page.html import render_page
 from scaling_lab.report.page.writer import write_page
-from scaling_lab.report.sections.words import FAILURES
+from scaling_lab.report.sections.conclusion_words import FAILURES
 from scaling_lab.runs.reader import FAILURE_KINDS
 from tests.report.conftest import ABLATION, EVIL, FRONTIER
 from tests.report.fixture_run import Fixture, Trial, write_run
@@ -148,12 +148,12 @@ def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path
 )
 def test_a_run_with_little_in_it_gives_a_page(tmp_path: Path, trials: list[Trial], words: str, report: Path) -> None:
     path = write_run(tmp_path / "run", Fixture(trials=trials, samples=1 if trials else 0))
-    assert words in Elements(write_report(path, report).read_text()).text
+    assert words in Elements(write_report(path, report, compact=True).read_text()).text
 
 
 def test_a_section_without_content_is_left_out(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", Fixture(trials=[Trial(topology="bifpn", state="failed")], samples=1))
-    elements = Elements(write_report(path, ABLATION).read_text())
+    elements = Elements(write_report(path, ABLATION, compact=True).read_text())
     ids = [attributes.get("id") for tag, attributes in elements.tags if tag == "section"]
     assert ids == ["conclusions", "architectures", "topologies", "learning-curves", "failures", "provenance"]
     links = [attributes["href"] for tag, attributes in elements.tags if tag == "a" and attributes["href"][0] == "#"]
@@ -209,6 +209,6 @@ def test_every_kind_of_failure_is_told_in_words(tmp_path: Path) -> None:
         Trial(topology="none", seed=seed, state="failed", failure=(kind, "m"))
         for seed, kind in enumerate(FAILURE_KINDS)
     ]
-    text = Elements(write_report(write_run(tmp_path / "run", Fixture(trials=trials))).read_text()).text
+    text = Elements(write_report(write_run(tmp_path / "run", Fixture(trials=trials)), compact=True).read_text()).text
     assert set(FAILURES) == set(FAILURE_KINDS)
     assert all(words in text for words in FAILURES.values())

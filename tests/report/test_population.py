@@ -262,6 +262,6 @@ def test_the_figures_show_what_is_in_their_tables(runs: Runs, width: float) -> N
 
 def test_the_report_is_written(runs: Runs, run: Path, tmp_path: Path) -> None:
     report = Path(__file__).parents[2] / "reports" / "population.py"
-    page = write_report(runs.path, report, tmp_path / "one").read_text()
+    page = write_report(runs.path, report, tmp_path / "one", compact=True).read_text()
     assert "Which choice explains AP?" in page
-    assert "Population" in write_report(run, report, tmp_path / "other").read_text()
+    assert "Population" in write_report(run, report, tmp_path / "other", compact=True).read_text()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from scaling_lab import DetectorSpec, Topology, build, topologies
-from scaling_lab.architecture.naming import PUBLISHED
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.study.space.enumeration import enumerate_space
 from search_spaces.compound import SMALL
 from search_spaces.edges import space
@@ -117,7 +117,7 @@ def test_the_size_is_a_power_of_two_and_most_points_are_different_graphs() -> No
     assert len(set(whole)) >= full(3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from([(3, 7, 2), (3, 3, 2), (3, 4, 3), (2, 5, 4)]))
 def test_every_choice_is_a_detector_with_every_level(data: st.DataObject, sizes: tuple[int, int, int]) -> None:
     low, high, stages = sizes

@@ -100,7 +100,7 @@ def test_the_size_is_the_product_of_the_choices() -> None:
     assert len(set(small)) == 232
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.data(),
     st.sampled_from([(3, 7), (3, 4), (2, 5), (3, 8)]),

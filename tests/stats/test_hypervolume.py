@@ -42,7 +42,7 @@ def dominated(values: Any, costs: Any, reference: float, reference_costs: Any) -
     return float(compute_hypervolume(points[inside], np.array([-reference, *reference_costs]))) if inside.any() else 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2), st.integers(0, 12), st.integers(0, 10**6))
 def test_the_expected_improvement_is_the_mean_over_draws(dimensions: int, known: int, seed: int) -> None:
     chance = np.random.default_rng(seed)

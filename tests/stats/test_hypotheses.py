@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_lab.stats import hypotheses
@@ -29,7 +29,6 @@ def test_welch_of_a_worked_example() -> None:
 
 
 @given(st.lists(st.floats(20, 60), min_size=2, max_size=6), st.lists(st.floats(20, 60), min_size=2, max_size=6))
-@settings(deadline=None)
 def test_our_welch_is_that_of_scipy(first: list[float], second: list[float]) -> None:
     if min(np.std(first), np.std(second)) < 1e-3:
         return

@@ -180,7 +180,7 @@ def start_driver(out: Path, *, executor: str, **options: Any) -> subprocess.Pope
     )
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 120.0) -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 300.0) -> Any:
     """Wait for what is to come; the limit is for a test that fails, far beyond what a stalled machine takes."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

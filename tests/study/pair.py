@@ -62,11 +62,11 @@ def _note(folder: Path, line: str) -> None:
 
 
 def _others(folder: Path) -> int:
-    """Count the workers of other trials that still live, after a moment for those that are about to be gone."""
+    """Count the workers of other trials that still live, once those that are about to be gone have had a minute."""
     pids = [
         int(line.split()[0]) for path in folder.parent.glob("*/pids-*") if path.parent != folder for line in path.open()
     ]
-    for _ in range(100):
+    for _ in range(1200):
         left = [pid for pid in pids if _lives(pid)]
         if not left:
             break

@@ -19,7 +19,7 @@ from tests.study.cluster import ACCESS, HEAD, SECOND, two_nodes
 from tests.study.engine import ROOT, log, rows, start_driver, wait_for
 from tests.study.pair import words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 PAIR = """
 import sys

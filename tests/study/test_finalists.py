@@ -164,6 +164,7 @@ def test_seeds_that_the_run_has_used_are_not_fresh(tmp_path: Path) -> None:
         desk.restart(make_study(seeds=(8,), **BY_AP))
 
 
+@pytest.mark.slow
 def test_both_executors_give_the_same(tmp_path: Path) -> None:
     changes = {"finalists": Finalists(count=2, seeds=(2, 1)), **BY_AP}
     for executor in ("local", "ray"):
@@ -185,13 +186,14 @@ def test_no_finalist_is_stopped_early(tmp_path: Path) -> None:
     assert said.splitlines()[-1].startswith("all 14 trials are done, 2 of them stopped early")
 
 
+@pytest.mark.slow
 def test_a_kill_among_the_finalists_changes_nothing(tmp_path: Path) -> None:
     values = {"count": 2, "seeds": (7, 8)}
     study = {**BY_AP, "finalists": values}
     driver = start_driver(tmp_path / "killed", executor="local", objective={"hold": 8}, study=study)
     wait_for(lambda: (tmp_path / "killed" / "trials" / "8" / "checkpoint.pt").exists())
     driver.kill()
-    driver.communicate(timeout=120)
+    driver.communicate(timeout=300)
     look_at(tmp_path / "killed")
     changes = {**BY_AP, "finalists": Finalists(**values)}
     run(tmp_path / "killed", **changes)

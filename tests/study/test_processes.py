@@ -12,7 +12,7 @@ import pytest
 from scaling_lab.study.run.processes import MARK, clean_up, is_mark, make_mark, marked, temporary_folder, watched
 from tests.study.engine import wait_for
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
 
 def test_only_marked_processes_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_the_watchdog_ends_them_when_the_driver_is_killed(tmp_path: Path) -> Non
         f"with watched({mark!r}):\n"
         f"    subprocess.Popen({SLEEP!r})\n"
         "    print('started', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    time.sleep(600)\n"
     )
     driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
@@ -61,9 +61,11 @@ def test_those_that_end_by_themselves_are_waited_for(monkeypatch: pytest.MonkeyP
 def test_watched_leaves_nothing() -> None:
     mark = make_mark()
     with watched(mark):
-        child = subprocess.Popen(["sleep", "0.2"])
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
         assert marked(mark)
         temporary_folder(mark).mkdir()
+        assert child.stdin is not None
+        child.stdin.close()  # it ends by itself
     assert not marked(mark)
     assert child.wait() in (0, -9)  # killed, where the machine has stalled for longer than we wait
     assert not temporary_folder(mark).exists()

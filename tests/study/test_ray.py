@@ -59,6 +59,7 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
     look_at(tmp_path / "ray")
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_over_several_runs_of_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from scaling_lab.study.run import tune_loop
 
@@ -79,6 +80,7 @@ def test_a_search_goes_on_over_several_runs_of_tune(tmp_path: Path, monkeypatch:
     assert len(Runs(tmp_path).epochs()) == 8 * 3
 
 
+@pytest.mark.slow
 def test_a_ray_that_a_study_has_imported_before_is_reached() -> None:
     code = (
         "import ray\n"  # it reads the authentication now, and would not send our token
@@ -88,10 +90,11 @@ def test_a_ray_that_a_study_has_imported_before_is_reached() -> None:
         "with watched(mark), connected(Resources(cpus=1), mark) as connection:\n"
         "    print(connection.cluster_resources()['CPU'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert (done.stdout, done.returncode) == ("1.0\n", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
     out = tmp_path / "run"
     options: dict[str, Any] = {"executor": "ray", "study": {"trials": 5}}
@@ -103,11 +106,11 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     assert _listening(processes) == {"127.0.0.1"}
 
     second = start_driver(out, executor="local")
-    said, _ = second.communicate(timeout=120)
+    said, _ = second.communicate(timeout=300)
     assert (second.returncode, f"is being written by process {first.pid} on" in said) == (2, True)
 
     first.kill()
-    first.communicate(timeout=120)
+    first.communicate(timeout=300)
     wait_for(lambda: not marked(mark))
     wait_for(lambda: not temporary_folder(mark).exists())
     look_at(out)
@@ -116,7 +119,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
     wait_for(lambda: [row["state"] for row in rows(out)[:3]] == ["complete", "complete", "running"])
     mark = read_holder(out / "driver.lock")["mark"]
     os.killpg(third.pid, signal.SIGINT)
-    said, _ = third.communicate(timeout=120)
+    said, _ = third.communicate(timeout=300)
     assert third.returncode == 130
     assert said.splitlines()[-2:] == ["stopping …", "stopped with 2 trials ended; the same command continues"]
     assert "Traceback" not in said
@@ -126,7 +129,7 @@ def test_killed_and_stopped_drivers_lose_nothing_and_leave_nothing(tmp_path: Pat
 
     # The rest, and a worker that dies: tried three times, and then a failure with its kind.
     last = start_driver(out, executor="ray", objective={"fail": {"bifpn": "exit"}}, study={"trials": 5})
-    said, _ = last.communicate(timeout=120)
+    said, _ = last.communicate(timeout=300)
     done = "all 5 trials are done, 1 of them failed (1 lost worker); --retry-failed runs those again"
     assert (last.returncode, said.splitlines()[-1]) == (0, done)
     assert "Traceback" not in said

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling_lab import Recipe
@@ -89,7 +89,6 @@ def test_within_a_front_the_lonelier_go_on() -> None:
 
 
 @given(POINTS, st.integers(2, 4))
-@settings(deadline=None)
 def test_what_nothing_dominates_goes_on(points: list[tuple[float, ...]], factor: int) -> None:
     for count, went_on in enumerate(judged(points, factor), start=1):
         new, others = points[count - 1], points[: count - 1]
@@ -98,7 +97,6 @@ def test_what_nothing_dominates_goes_on(points: list[tuple[float, ...]], factor:
 
 
 @given(POINTS, st.integers(2, 4))
-@settings(deadline=None)
 def test_no_more_go_on_than_there_are_places_and_who_is_as_good(points: list[tuple[float, ...]], factor: int) -> None:
     """Where a dominated one goes on, fewer than n / factor dominate it; where one is stopped, it is dominated."""
     for count, went_on in enumerate(judged(points, factor), start=1):
@@ -110,7 +108,6 @@ def test_no_more_go_on_than_there_are_places_and_who_is_as_good(points: list[tup
 
 
 @given(POINTS, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_fronts_do_not_depend_on_the_order_and_are_those_that_peeling_gives(
     points: list[tuple[float, ...]], chance: Any
 ) -> None:
@@ -125,7 +122,6 @@ def test_fronts_do_not_depend_on_the_order_and_are_those_that_peeling_gives(
 
 
 @given(POINTS, st.integers(2, 4))
-@settings(deadline=None)
 def test_who_goes_on_is_whom_the_rule_names(points: list[tuple[float, ...]], factor: int) -> None:
     assert judged(points, factor) == [_goes_on(points[:count], factor) for count in range(1, len(points) + 1)]
 
@@ -140,7 +136,6 @@ def test_the_same_with_many_results(objectives: int, trend: float) -> None:
 
 
 @given(POINTS, st.data())
-@settings(deadline=None)
 def test_a_result_that_is_told_again_replaces_the_first(points: list[tuple[float, ...]], data: Any) -> None:
     rung, fresh = Rung(3), Rung(3)
     for trial, point in enumerate(points):

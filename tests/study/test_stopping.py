@@ -45,6 +45,7 @@ def states(out: Path) -> list[str]:
     return [row["state"] for row in rows(out)]
 
 
+@pytest.mark.slow
 def test_both_executors_stop_the_same_and_go_on_with_the_same_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +72,7 @@ def test_both_executors_stop_the_same_and_go_on_with_the_same_worker(
     assert not marked(mark)
 
 
+@pytest.mark.slow
 def test_trials_at_once_are_stopped_at_rungs_alone(tmp_path: Path) -> None:
     """Later seeds give less here."""
     said = run(
@@ -101,6 +103,7 @@ def test_what_is_not_dominated_is_stopped_nowhere(tmp_path: Path) -> None:
     assert states(tmp_path / "flat") == ["complete"] * 3 + ["stopped"] * 3
 
 
+@pytest.mark.slow
 def test_a_killed_run_judges_with_all_that_it_knew(tmp_path: Path) -> None:
     """Forgetting, the fifth trial would be the second to be seen, and pass."""
     stopping = {"min_epochs": 1, "factor": 3}
@@ -108,7 +111,7 @@ def test_a_killed_run_judges_with_all_that_it_knew(tmp_path: Path) -> None:
     driver = start_driver(tmp_path, executor="local", objective={"hold": 4}, study=study)
     wait_for(lambda: (tmp_path / "trials" / "4" / "checkpoint.pt").exists())
     driver.kill()
-    driver.communicate(timeout=120)
+    driver.communicate(timeout=300)
     assert states(tmp_path) == ["complete", "complete", "stopped", "running", "planned", "planned"]
     look_at(tmp_path)
     run(tmp_path, **BY_AP)

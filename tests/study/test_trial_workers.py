@@ -51,7 +51,7 @@ def test_two_workers_are_stopped_lost_and_fail_without_a_trace(tmp_path: Path, m
     names = {path.name for path in (tmp_path / "trials" / "4").iterdir()}
     assert names == {"checkpoint.pt", "epochs.jsonl", "log.txt", "pids-0", "pids-1"}
     assert not marked(mark)
-    look_at(tmp_path, recipe=TWO["recipe"])
+    look_at(tmp_path)
 
 
 def space(trial: Any) -> DetectorSpec:

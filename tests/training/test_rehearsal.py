@@ -31,7 +31,9 @@ def test_a_whole_training_is_the_sum_of_its_parts() -> None:
     assert parts.training(Recipe.short(epochs=1, eval_every=2), 4, 2.0) == 1000 + 4 * 2 + 10 + 2 + 200
 
 
-def test_a_rehearsal_foretells_a_real_training(tmp_path: Path) -> None:
+def test_a_rehearsal_foretells_a_real_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By this process's own time, for others use this machine too."""
+    monkeypatch.setattr(time, "perf_counter", time.process_time)
     data, recipe = Shapes(train_images=256, val_images=64), Recipe.short(epochs=2, batch_size=8)
     threads = torch.get_num_threads()
     before = set(Path(tempfile.gettempdir()).iterdir())
@@ -45,7 +47,6 @@ def test_a_rehearsal_foretells_a_real_training(tmp_path: Path) -> None:
     began = time.perf_counter()
     train(SPEC, data, recipe, seed=0, folder=tmp_path, report=lambda metrics: None)
     real = time.perf_counter() - began
-    # Others use this machine too.
     assert real / 3 < told < real * 3
 
 

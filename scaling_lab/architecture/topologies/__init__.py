@@ -4,6 +4,7 @@ Every function takes `fusion` (see FUSIONS) and uses "fast", the weighted fusion
 papers of FPN and PANet use "sum". Only the NAS-FPN cell brings its own operations.
 """
 
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.architecture.topologies.bifpn import bifpn
 from scaling_lab.architecture.topologies.fpn import fpn
 from scaling_lab.architecture.topologies.fully_connected import fully_connected
@@ -14,3 +15,14 @@ from scaling_lab.architecture.topologies.quad_fpn import quad_fpn
 from scaling_lab.architecture.topologies.simplified_panet import simplified_panet
 
 __all__ = ["bifpn", "fpn", "fully_connected", "nas_fpn", "none", "panet", "quad_fpn", "simplified_panet"]
+
+PUBLISHED.update(
+    none=none,
+    bifpn=bifpn,
+    fpn=fpn,
+    fully_connected=fully_connected,
+    nas_fpn=nas_fpn,
+    panet=panet,
+    quad_fpn=quad_fpn,
+    simplified_panet=simplified_panet,
+)

@@ -6,7 +6,8 @@ also adds every feature of its level that nothing has read is written out here a
 
 from __future__ import annotations
 
-from scaling_lab.architecture.topology import Node, Topology, check_levels
+from scaling_lab.architecture.node import Node
+from scaling_lab.architecture.topology import Topology, check_levels
 from scaling_lab.errors import UserError
 
 # (level, gate source or None, inputs): ids 0-4 are P3-P7. With a gate the first input gates the second, the coarser one

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scaling_lab.architecture.topology import Node, Topology, check_levels
+from scaling_lab.architecture.node import Node
+from scaling_lab.architecture.topology import Topology, check_levels
 
 
 class Paths:

@@ -24,7 +24,7 @@ from scaling_lab.report.page.blocks import (
     metric_column,
     renamed,
 )
-from scaling_lab.report.sections import comparison_words, population, provenance, words
+from scaling_lab.report.sections import comparison_words, conclusion_words, population, provenance
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.text import interval, listed, p_value, plainly, significant
 
@@ -120,7 +120,10 @@ def _run_row(side: Side) -> dict[str, Any]:
     row: dict[str, Any] = {"run": side.name, "series": side.series, "sampler": str(side.runs.meta.get("sampler") or "")}
     row |= {"trials": len(trials), "complete": int((trials["state"] == "complete").sum())}
     row |= {"failures": provenance.failure_counts(trials) or "none", "architectures": len(table)}
-    row |= {"seeds": words.seed_counts(table) if len(table) else "", "hours": float(trials["seconds"].sum()) / 3600}
+    row |= {
+        "seeds": conclusion_words.seed_counts(table) if len(table) else "",
+        "hours": float(trials["seconds"].sum()) / 3600,
+    }
     return row | {"device": provenance.trained_on(trials)}
 
 

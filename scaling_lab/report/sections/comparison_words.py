@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparison import Comparison, Side
 from scaling_lab.report.analysis.repeats import offsets, same_seeds
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import ENDED
 from scaling_lab.stats import power
@@ -26,7 +26,8 @@ def answer(comparison: Comparison) -> str:
     differences = records(comparison.volume_differences)
     if not differences:
         best = filled[0].frontier.architectures.iloc[0]
-        return f"Only {filled[0].name} can be shown: {best['label']} has AP {best['ap_mean']:.1f} ({words.evidence(best)})."
+        ap = f"AP {best['ap_mean']:.1f} ({conclusion_words.evidence(best)})"
+        return f"Only {filled[0].name} can be shown: {best['label']} has {ap}."
     if len(filled) == 2:
         lead, text = volume_difference(differences[0])[0]
         return f"{lead} {text}"
@@ -69,7 +70,7 @@ def best_of_each(comparison: Comparison) -> tuple[Bullet, ...]:
         for frontier, how in ((side.frontier, ""), (side.frontier.fresh, " (fresh seeds)")):
             if len(frontier.architectures):
                 best = frontier.architectures.iloc[0]
-                ap, cost = f"AP {best['ap_mean']:.1f} ({words.evidence(best)})", significant(best["gmacs"])
+                ap, cost = f"AP {best['ap_mean']:.1f} ({conclusion_words.evidence(best)})", significant(best["gmacs"])
                 text = f"{best['label']}, {ap} at {cost} GMACs."
                 found.append((f"Highest AP in {side.name}{how}:", text))
     return (*found, *(bullet for row in records(comparison.volume_differences) for bullet in volume_difference(row)))

@@ -13,7 +13,7 @@ from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.shrinkage import shrinkage
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text, metric_column
-from scaling_lab.report.sections import ablation, words
+from scaling_lab.report.sections import ablation, conclusion_words
 from scaling_lab.report.tables import has_values, mean, records
 from scaling_lab.text import interval, plural, signed
 
@@ -39,9 +39,9 @@ def finalists(runs: Runs, frontier: Frontier) -> Section:
 
 
 def _sentences(fresh: Frontier, table: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    found = [words.best_of_fresh(table)]
+    found = [conclusion_words.best_of_fresh(table)]
     if fresh.degrees > 0 and (table["n"] > 1).sum() > 1:
-        found += words.told_apart(fresh)
+        found += conclusion_words.told_apart(fresh)
     chosen = table[(table["role"] == "finalist") & table["shrinkage"].notna()]
     if len(chosen):
         found.append(_curse(chosen))

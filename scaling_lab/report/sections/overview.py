@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.architecture.naming import published_name
 from scaling_lab.metrics import METRICS
+from scaling_lab.report.analysis.architecture_names import SPELLINGS, topology_fusion, topology_name
 from scaling_lab.report.analysis.frontier import Frontier, with_front
-from scaling_lab.report.analysis.names import SPELLINGS, topology_fusion, topology_name
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.curves_figure import curves_figure, has_curve
 from scaling_lab.report.figures.topology_figure import GALLERY, topology_figure, topology_table
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Gallery, Section, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.sections.fidelities import fidelity_blocks
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
-from scaling_lab.report.sections.published_figure import published_blocks
+from scaling_lab.report.sections.published_detectors import published_blocks
 from scaling_lab.report.tables import has_values
 from scaling_lab.runs.latencies import CONDITIONS
 from scaling_lab.text import listed, plural, significant
@@ -34,12 +33,12 @@ MOST_CURVES = 60
 
 def answer(runs: Runs, frontier: Frontier) -> str:
     """Answer in one sentence which architecture has the highest AP."""
-    return words.answer(frontier, runs.table())
+    return conclusion_words.answer(frontier, runs.table())
 
 
 def limits(runs: Runs, frontier: Frontier) -> Section:
     """Say what limits the answer."""
-    found = words.limits(runs, frontier, runs.table())
+    found = conclusion_words.limits(runs, frontier, runs.table())
     return Section(title="Limits", blocks=(Bullets(items=found),) if found else ())
 
 
@@ -50,9 +49,9 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     """Show AP against GMACs with the front, against latency and against parameters."""
     if frontier.trials.empty:
         return Section(title="Accuracy and cost", blocks=())
-    marks = words.accuracy_caption(frontier)
+    marks = conclusion_words.accuracy_caption(frontier)
     band = frontier.front_band("gmacs")
-    shrunk = words.shrunk(len(frontier.architectures))
+    shrunk = conclusion_words.shrunk(len(frontier.architectures))
     front = "The line is the Pareto front of the means." + (
         f" The band is the 90 % posterior interval of the true front{f'; {shrunk}' if shrunk else ''}."
         if len(band)
@@ -81,7 +80,7 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     return Section(
         title="Accuracy and cost",
         blocks=(
-            *([Bullets(items=said)] if (said := words.findings(runs, frontier)) else []),
+            *([Bullets(items=said)] if (said := conclusion_words.findings(runs, frontier)) else []),
             gmacs,
             *_hypervolume(frontier),
             *beside,
@@ -196,7 +195,7 @@ def topologies(runs: Runs, frontier: Frontier) -> Section:
         "cell's inputs, ringed ones its outputs. Blue arrows go to a finer level, orange ones to a coarser level, grey "
         "ones along a level."
     )
-    if any(published_name(specs[digest].topology) == "none" for digest in ranked):
+    if any(specs[digest].topology.published_name == "none" for digest in ranked):
         legend += f" {SPELLINGS['none']}: each level still has a convolution, and no edge joins two levels."
     if len(users) > len(drawn):
         legend += f" {len(users) - len(drawn)} more topologies are not drawn."

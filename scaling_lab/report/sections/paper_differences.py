@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
-from scaling_lab.architecture.naming import published_name
-from scaling_lab.report.analysis import published, verdicts
+from scaling_lab.report.analysis import published_tables, verdicts
 from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.paper_steps import fusion_pairs, paper_fusions
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Table, Text
@@ -74,7 +73,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
 def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
     """Show the steps of Table 4 that the run has both ends of, once each; nothing without any."""
     ends = _table_4_rows(frontier, specs)
-    paper = {str(row["variant"]): row for row in records(published.ablations()) if row["study"] == "disentangle"}
+    paper = {str(row["variant"]): row for row in records(published_tables.ablations()) if row["study"] == "disentangle"}
     steps = [step for step in STEPS if step[1] in ends and step[2] in ends]
     if not steps:
         return []
@@ -111,7 +110,7 @@ def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict
             "tf_"
         )  # timm's tag and its sign for TensorFlow's weights
         for row, (name, topology) in TABLE_4.items():
-            if backbone == name and not spec.backbone_options and published_name(spec.topology) == topology:
+            if backbone == name and not spec.backbone_options and spec.topology.published_name == topology:
                 found.setdefault(row, []).append(str(digest))
     return found
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from scaling_lab.metrics import COSTS, METRICS
 from scaling_lab.report.page.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import is_missing, records
 from scaling_lab.runs.reader import NO_KIND, ROLES
 from scaling_lab.stats import estimates
@@ -29,7 +29,7 @@ WAYS = {"maximize": "high", "minimize": "low"}
 def failures(runs: Runs, frontier: Frontier) -> Section:
     """Show failed and stopped trials by kind, and points of the space that limits refused."""
     trials = runs.table()
-    found: list[Block] = [Text(text=f"{words.states(trials)}.")]
+    found: list[Block] = [Text(text=f"{conclusion_words.states(trials)}.")]
     failed = trials[trials["state"] == "failed"]
     if len(failed):
         found += _failure_tables(runs, failed, frontier)
@@ -66,7 +66,7 @@ def _outliers(frontier: Frontier) -> list[Block]:
 
 def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
     """Give the failed trials, and before many of them how many there are of each kind."""
-    whys = [words.why_failed(kind) for kind in failed["failure_kind"]]
+    whys = [conclusion_words.why_failed(kind) for kind in failed["failure_kind"]]
     frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]], why=whys)
     logged = any((runs.folder.trial(int(trial)) / "error.txt").is_file() for trial in frame["trial"])
     each = Table(
@@ -121,7 +121,7 @@ def provenance(runs: Runs) -> Section:
         ("Seeds", seeds_by_role(meta, trials)),
         ("Trained on", trained_on(trials)),
         ("Latency measured on", _timed_on(runs)),
-        ("Trials", words.states(trials)),
+        ("Trials", conclusion_words.states(trials)),
         ("Failures", failure_counts(trials) or "none"),
     ]
     facts += _objectives(meta) + _last_session(sessions)

@@ -15,7 +15,7 @@ from scaling_lab.report.analysis.predictors import TOPS, Predictor
 from scaling_lab.report.analysis.proxy_judgement import Proxy, within_proxy
 from scaling_lab.report.figures.proxy_figure import MOST_BARS, proxy_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, renamed
-from scaling_lab.report.sections import proxy_words, words
+from scaling_lab.report.sections import conclusion_words, proxy_words
 from scaling_lab.stats.resampling import resamples_of
 from scaling_lab.text import listed, plural, significant
 
@@ -159,7 +159,11 @@ def _protocol_table(found: Proxy, prefix: str) -> Table:
         table = each.architectures
         rows.append(
             {"protocol": which, "name": name, "epochs": _epochs(each), "seconds": float(each.trials["seconds"].mean())}
-            | {"architectures": len(table), "paired": len(found.pairs.table), "seeds": words.seed_counts(table)}
+            | {
+                "architectures": len(table),
+                "paired": len(found.pairs.table),
+                "seeds": conclusion_words.seed_counts(table),
+            }
             | {"sd": each.sd, "least": float(table["ap_mean"].min()), "most": float(table["ap_mean"].max())}
         )
     return Table(

@@ -7,7 +7,7 @@ import math
 from scaling_lab.report.analysis.pairing import Pairs
 from scaling_lab.report.analysis.predictors import Ceilings, Predictor
 from scaling_lab.report.analysis.proxy_judgement import Proxy
-from scaling_lab.report.sections.words import Bullet
+from scaling_lab.report.sections.conclusion_words import Bullet
 from scaling_lab.stats.resampling import LEAST_DIFFERENCE, Ranked
 from scaling_lab.text import listed, number, plural
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.study.run.trial import cpu_name
+from scaling_lab.machine import cpu_name
 
 PACKAGES = (
     "scaling-lab",

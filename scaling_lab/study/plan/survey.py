@@ -14,8 +14,8 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.search.costs import Costs, Count, predictor
+from scaling_lab.study.space.call import call_space, point_error
 from scaling_lab.study.space.enumeration import enumerate_space
-from scaling_lab.study.space.loading import call_space, point_error
 from scaling_lab.study.study import Space, Study
 from scaling_lab.user_files import is_ours
 

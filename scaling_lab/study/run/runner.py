@@ -31,7 +31,7 @@ from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, 
 from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
-from scaling_lab.study.space.loading import StudyFile
+from scaling_lab.study.space.study_file import StudyFile
 from scaling_lab.study.study import Study
 from scaling_lab.text import plural
 
@@ -60,7 +60,7 @@ def run_study(
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
-    """Run what a study lacks, and give the run's folder: `out`, or runs/<study's file>[-<form>][-<sampler>].
+    """Run what a study lacks, and give the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
 
     `data`, "shapes" or "coco:DIR", and `sampler` stand in for the study's own; `address` is a Ray cluster's, `cpus` how many of
     this machine's to use; `retry_failed` runs failed trials again; `objective`, `count` and `latency` stand in for training,

@@ -9,13 +9,11 @@ import errno
 import gc
 import json
 import math
-import platform
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from scaling_lab.checks import is_whole
 from scaling_lab.data.readers import LostReader
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
+from scaling_lab.machine import cpu_name
 from scaling_lab.study.run.time_limit import TimeUp
 from scaling_lab.training.failures import Diverged, Failure
 from scaling_lab.training.recipe import Recipe
@@ -250,15 +249,3 @@ def device_name() -> str:
     if torch is not None and torch.cuda.is_initialized():
         return str(torch.cuda.get_device_name())
     return cpu_name()
-
-
-@lru_cache
-def cpu_name() -> str:
-    """Name this machine's processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -21,9 +21,9 @@ from scaling_lab.metrics import ACCURACIES, COUNTED, METRICS
 from scaling_lab.stats.fronts import first_front
 from scaling_lab.stats.hypervolume import expected_improvement
 from scaling_lab.study.ledger.database import Architecture, TrialRow
+from scaling_lab.study.search.candidates import Candidate, Candidates, Params
 from scaling_lab.study.search.gaussian_process import GaussianProcess
 from scaling_lab.study.search.strategy import END, Desk, Strategy
-from scaling_lab.study.space.candidates import Candidate, Candidates, Params
 
 # So many trials are drawn at random first, as Optuna's samplers do.
 STARTUP, LEAST_COMPLETE = 10, 3

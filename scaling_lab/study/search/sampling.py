@@ -24,7 +24,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.study.search.journal import Journal
 from scaling_lab.study.search.optuna_samplers import population_size, unwarned
 from scaling_lab.study.search.strategy import Strategy
-from scaling_lab.study.space.loading import call_space
+from scaling_lab.study.space.call import call_space
 from scaling_lab.study.study import Space
 
 

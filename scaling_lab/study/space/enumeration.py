@@ -13,7 +13,7 @@ from optuna import TrialPruned
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
-from scaling_lab.study.space.loading import call_space
+from scaling_lab.study.space.call import call_space
 from scaling_lab.study.study import Space
 
 MOST_POINTS = 100_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scaling_lab.architecture.compound_scaling import CompoundScaling
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import check_number
-from scaling_lab.cost.counts import count
+from scaling_lab.cost import count
 from scaling_lab.errors import UserError
 from scaling_lab.metrics import COUNTED, counted
 

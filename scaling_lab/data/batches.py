@@ -7,7 +7,7 @@ that is resumed sees what it would have seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from scaling_lab.architecture.spec import Pixels
-from scaling_lab.data import Source
-from scaling_lab.data.augmentation import Augmentation, Placement, augmented, letterbox
+from scaling_lab.data.augmentation import Augmentation, Placement
+from scaling_lab.data.batch_plan import BatchPlan, Example
+from scaling_lab.data.drawn import drawn_batches
+from scaling_lab.data.reading import read_batches
 from scaling_lab.data.shapes import Shapes
-from scaling_lab.errors import UserError
-
-# The streams of random numbers of one seed.
-_ORDER, _PLACEMENT = 0, 1
+from scaling_lab.data.sources import Source
 
 
 @dataclass
@@ -38,16 +37,6 @@ class Batch:
     image_ids: list[int]
     scales_B: Tensor
     sizes_B2: Tensor
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image's share of a batch, without its pixels."""
-
-    image_id: int
-    boxes: np.ndarray
-    labels: np.ndarray
-    placement: Placement
 
 
 def batches(
@@ -76,69 +65,14 @@ def batches(
 
 
 @dataclass(frozen=True)
-class Batches:
-    """One pass over a split; `len` is its number of batches, and iterating again repeats the same ones.
-
-    `skipped` fills while it is iterated, where the source's `skip_broken` allows it: what is wrong with each training image
-    that was left out, by its file. The image that follows it in the split has taken its place.
-    """
-
-    source: Source
-    split: str
-    image_size: tuple[int, int]
-    batch_size: int
-    seed: int
-    epoch: int
-    augmentation: Augmentation | None
-    pixels: Pixels
-    workers: int
-    device: torch.device
-    skipped: dict[str, str] = field(default_factory=dict, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.split == "train" and len(self) == 0:
-            images = self.source.length(self.split)
-            raise UserError(f"batch_size is {self.batch_size}; allowed is up to {images}, the images to train on")
-
-    def __len__(self) -> int:
-        images = self.source.length(self.split)
-        return images // self.batch_size if self.split == "train" else -(-images // self.batch_size)
+class Batches(BatchPlan):
+    """One pass over a split; iterating again repeats the same batches."""
 
     def __iter__(self) -> Iterator[Batch]:
-        if isinstance(self.source, Shapes):
-            from scaling_lab.data.drawn import drawn_batches
-
-            chunks = drawn_batches(self, self.source)
-        else:
-            from scaling_lab.data.reading import read_batches
-
-            chunks = read_batches(self, self.source)
+        source = self.source
+        chunks = drawn_batches(self, source) if isinstance(source, Shapes) else read_batches(self, source)
         for pixels_BCHW, examples in chunks:
             yield self._batch(pixels_BCHW, examples)
-
-    def indices(self) -> list[list[int]]:
-        """The indices of the images of each batch."""
-        order = np.arange(self.source.length(self.split))
-        if self.split == "train":
-            chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _ORDER, self.epoch))))
-            # Not `permutation`, whose stream may change between numpy's versions.
-            order = np.argsort(chance.random(len(order)), kind="stable")
-        return [order[i * self.batch_size : (i + 1) * self.batch_size].tolist() for i in range(len(self))]
-
-    def placement(self, index: int, original: tuple[int, int]) -> Placement:
-        """Decide where one image lands: by its index and the epoch alone."""
-        if self.split != "train" or self.augmentation is None:
-            return letterbox(original, self.image_size)
-        seed = (self.seed, _PLACEMENT, self.epoch, index)
-        return augmented(original, self.image_size, self.augmentation, self.source.mirrors, seed)
-
-    def example(
-        self, index: int, image_id: int, original: tuple[int, int], boxes: np.ndarray, labels: np.ndarray
-    ) -> Example:
-        """Place one image with its boxes; those that a crop leaves too little of are dropped."""
-        placement = self.placement(index, original)
-        placed, kept = placement.boxes(boxes)
-        return Example(image_id, placed[kept], labels[kept], placement)
 
     def _batch(self, pixels_BCHW: Tensor, examples: list[Example]) -> Batch:
         longest = max(1, *(len(example.labels) for example in examples))

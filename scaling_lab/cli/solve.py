@@ -90,7 +90,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _solve(options: argparse.Namespace) -> None:
-    from scaling_lab.cost.budget import solve
+    from scaling_lab.cost.solver import solve
 
     budget = {name: getattr(options, name) for name in BUDGETS if getattr(options, name) is not None}
     if not budget:
@@ -186,8 +186,8 @@ def _counted(
     options: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], int, UserError | None]:
     """Give a row for each architecture within the limits, how many are above one, and what ended it before the last point."""
+    from scaling_lab.study.space.call import point_error
     from scaling_lab.study.space.enumeration import TooMany
-    from scaling_lab.study.space.loading import point_error
 
     rows: dict[str, dict[str, Any]] = {}
     refused: set[str] = set()

@@ -12,8 +12,8 @@ import optuna
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import near
 from scaling_lab.errors import UserError
+from scaling_lab.study.space.call import call_space
 from scaling_lab.study.space.enumeration import Suggestions
-from scaling_lab.study.space.loading import call_space
 from scaling_lab.study.study import Study
 
 # Enough to come upon every branch of a conditional space that is not very rare; the baseline itself is mostly the first.

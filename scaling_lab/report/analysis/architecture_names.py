@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 from scaling_lab.architecture import DetectorSpec, Topology
-from scaling_lab.architecture.naming import published_name
 
 SPELLINGS = {
     "none": "Unconnected levels",
@@ -24,7 +23,7 @@ _TRAITS = ("topology", "fusion", "levels", "backbone", "width", "repeats", "head
 
 def topology_name(topology: Topology) -> str:
     """Spell a topology as its paper does, or by its digest where it has no name."""
-    name = published_name(topology)
+    name = topology.published_name
     return SPELLINGS.get(name, name.replace("_", " ")) if name else f"custom {topology.digest[:6]}"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.report.analysis.learned_fusion import fast_and_softmax, fusions_in, last_weights, weights_table
-from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
+from scaling_lab.report.figures.learned_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section
 from scaling_lab.report.tables import records
 from scaling_lab.text import listed, plural

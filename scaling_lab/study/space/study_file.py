@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import nearest
 from scaling_lab.errors import UserError
-from scaling_lab.study.study import Space, Study
+from scaling_lab.study.space.baseline_check import check_baselines
+from scaling_lab.study.study import Study
 from scaling_lab.user_files import import_file, locate
 
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ def load_study(path: str | Path) -> StudyFile:
         what = "has no STUDY" if study is None else f"has a STUDY that is a {type(study).__name__}"
         raise UserError(f"{path} {what}; a study file ends with STUDY = Study(question=..., space=..., ...)")
     if study.baseline or any("baseline" in changes for changes in study.forms.values()):
-        from scaling_lab.study.space.baseline import check_baselines
-
         try:
             check_baselines(study)
         except UserError as error:
@@ -61,29 +58,6 @@ def data_source(words: str, study: Study) -> Source:
 
     source = parse_source(words)
     return study.data if source.kind == study.data.kind == "shapes" else source
-
-
-def call_space(space: Space, trial: Any) -> DetectorSpec:
-    """Ask a space for a spec. Raises UserError with file and line where it fails; optuna.TrialPruned passes."""
-    import optuna
-
-    try:
-        spec = space(trial)
-    except optuna.TrialPruned:
-        raise
-    except Exception as error:
-        raise point_error(error, space, getattr(trial, "params", {})) from None
-    if not isinstance(spec, DetectorSpec):
-        name = getattr(space, "__qualname__", space)
-        raise UserError(f"the search space {name} gave a {type(spec).__name__}; it must give a DetectorSpec")
-    return spec
-
-
-def point_error(error: Exception, space: Space, params: Mapping[str, Any]) -> UserError:
-    """Say what is wrong at a point of a space, with the space's file and, where the error passed through it, the line."""
-    file = Path(space.__code__.co_filename) if hasattr(space, "__code__") else None
-    point = ", ".join(f"{name}={value!r}" for name, value in params.items())
-    return UserError(f"{locate(error, otherwise=file)} (in the search space{', at ' + point if point else ''})")
 
 
 def _check_is_file(path: Path) -> None:

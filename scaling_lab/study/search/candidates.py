@@ -16,8 +16,8 @@ from optuna import TrialPruned
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.study.ledger.database import Architecture
+from scaling_lab.study.space.call import call_space
 from scaling_lab.study.space.enumeration import Drawn, Suggestions
-from scaling_lab.study.space.loading import call_space
 from scaling_lab.study.study import Space
 
 Params = Mapping[str, Any]
