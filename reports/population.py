@@ -17,8 +17,10 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
+        answer=population.answer(frontier),
+        main=("importance", "ap_against_gmacs"),
         sections=(
-            overview.conclusions(runs, frontier),
+            overview.limits(runs, frontier),
             explorer.explore(runs, frontier),
             population.population(runs, frontier),
             learned_weights.fusion_weights(runs, frontier),

@@ -28,8 +28,10 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
+        answer=overview.answer(runs, frontier),
+        main=("ap_against_gmacs",),
         sections=(
-            overview.conclusions(runs, frontier),
+            overview.limits(runs, frontier),
             explorer.explore(runs, frontier),
             ablation.ablation(runs, frontier),
             finalists.finalists(runs, frontier),

@@ -112,6 +112,7 @@ LIBRARIES = {
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},
+    "jinja2": {"report"},
     "matplotlib": {"report", "paper"},
     "scipy": {"stats"},
     "pandas": {"report", "paper", "runs", "latencies"},
@@ -186,7 +187,7 @@ def test_help_loads_no_library_that_takes_time() -> None:
     code = (
         "import sys, contextlib, scaling_lab.cli as cli\n"
         "with contextlib.suppress(SystemExit): cli.main(['--help'])\n"
-        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL') if name in sys.modules])"
+        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL', 'jinja2') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
 

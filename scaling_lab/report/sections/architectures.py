@@ -52,14 +52,13 @@ def means_table(runs: Runs, frontier: Frontier) -> Table:
     columns += [metric_column(name) for name in shown if has_values(table, name)]
     columns += [Column(key="front", label="Front")]
     if has_values(table, "front_probability"):
-        towards = conclusion_words.drawn_in(len(table))
+        shrunk = conclusion_words.shrunk(len(table))
         columns += [
             Column(
                 key="front_probability",
                 label="P(front)",
                 digits=2,
-                help="how probable it is that the architecture is on the front of AP against GMACs, by what its seeds and "
-                f"the spread of all leave possible{f'; {towards}' if towards else ''}",
+                help=f"posterior probability of being on the front of AP against GMACs{f'; {shrunk}' if shrunk else ''}",
             )
         ]
     means = "Single trainings" if table["n"].max() == 1 else f"Means over {conclusion_words.seed_counts(table)} seeds"

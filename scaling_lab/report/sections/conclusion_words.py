@@ -1,22 +1,22 @@
-"""Numbers as sentences: what can and cannot be concluded from a run. It computes no statistic of its own."""
+"""What a run says in sentences: its answer, what limits it, and the findings beside it."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from scaling_lab.report.analysis.architecture_names import SPELLINGS
 from scaling_lab.report.analysis.best_networks import below_and_beside_best
 from scaling_lab.report.analysis.frontier import SMALL_N, Frontier
 from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
-from scaling_lab.report.tables import has_values, records
+from scaling_lab.report.tables import has_values
 from scaling_lab.runs.reader import NO_KIND
 from scaling_lab.stats import estimates, power
 from scaling_lab.stats.posterior import SPARE, STRAIGHT
-from scaling_lab.text import interval, listed, plural, significant
+from scaling_lab.text import listed, plural
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
@@ -56,21 +56,74 @@ def seed_counts(architectures: pd.DataFrame) -> str:
     return str(most) if least == most else f"{least} to {most}"
 
 
-def conclusions(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet, ...]:
-    """Say what was trained, what came out and how far it can be believed."""
+def answer(frontier: Frontier, trials: pd.DataFrame) -> str:
+    """Answer in one sentence which architecture has the highest AP, by fresh seeds where there are some."""
+    text = _best(frontier, trials)
+    return text[0].upper() + text[1:]
+
+
+def _best(frontier: Frontier, trials: pd.DataFrame) -> str:
+    judged = frontier.fresh if len(frontier.fresh.architectures) else frontier
+    table = judged.architectures
+    if table.empty:
+        return f"{states(trials)}, so there is no AP to compare."
+    best, n = table.iloc[0], int(table["n"].iloc[0])
+    start = "With fresh seeds, " if judged is not frontier else ""
+    estimate = f"{best['ap_mean']:.1f} ({evidence(best)})"
+    if len(table) == 1:
+        return f"{start}{best['label']} has {'AP' if n == 1 else 'a mean AP of'} {estimate}."
+    if n == 1:
+        text = f"{start}{best['label']} has the highest AP, {estimate}"
+        return f"{text}; without repeated seeds its lead cannot be tested."
+    return f"{start}{best['label']} has the highest mean AP, {estimate}, {_significance(judged)}."
+
+
+def _significance(frontier: Frontier) -> str:
+    if (frontier.architectures["n"] > 1).sum() == 1:
+        return "but no other architecture has repeated seeds to test against"
+    below, same = below_and_beside_best(frontier)
+    others = len(below) + len(same)
+    if not below:
+        whom = "any other architecture" if others > 1 else same[0]
+        return f"but does not differ significantly from {whom}"
+    whom = f"{len(below)} of {others} others" if same else "every other architecture" if others > 1 else below[0]
+    return f"and differs significantly from {whom}"
+
+
+def few(labels: Sequence[str], words: int = 14) -> str:
+    """List as many labels as have so many words in all, and count the others."""
+    totals = itertools.accumulate(len(label.split()) for label in labels)
+    return listed(list(labels), most=max(1, sum(total <= words for total in totals)))
+
+
+def evidence(row: Mapping[str, Any] | pd.Series[Any]) -> str:
+    """Say how well a mean AP is known: "95 % CI 81.6–85.9, 5 seeds", or "1 seed"."""
+    n = int(row["n"])
+    return "1 seed" if n == 1 else f"95 % CI {row['ap_low']:.1f}–{row['ap_high']:.1f}, {plural(n, 'seed')}"
+
+
+def limits(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet, ...]:
+    """Say what limits the answer: trials, seeds, outliers, selection and data."""
     table = frontier.architectures
     if table.empty:
-        found = [("Nothing to compare.", f"{states(trials)}, so there is no AP to show or to compare.")]
-        return (*found, *_why_failed(trials))
-    found = [_trained(runs, frontier, trials), *_unconnected(runs, frontier)]
-    fresh = frontier.fresh.architectures
-    found += [best_of_fresh(fresh)] if len(fresh) else []
-    found.append(_best(table, where=" in the search" if len(fresh) else ""))
-    found += [_front(table)] if len(table) > 1 else []
-    found += _by_size(runs, table)
-    found += [told_apart(frontier)] if len(table) > 1 and frontier.degrees > 0 else []
-    found += _luck(frontier)
-    return (*found, _reach(runs, frontier))
+        return tuple(_why_failed(trials))
+    epochs = plural(int(frontier.trials["epochs"].iloc[0]), "epoch")
+    found = [("Trained.", f"{plural(len(table), 'architecture')}, {seeds_each(table)}, {epochs}. {states(trials)}.")]
+    found += _why_failed(trials)
+    if len(frontier.excluded):
+        left = f"{plural(len(frontier.excluded), 'complete trial')} with other data, recipe or length"
+        found.append(("Left out.", f"{left}: not comparable."))
+    return (*found, *_uncertainty(frontier), _reach(runs, frontier))
+
+
+def findings(runs: Runs, frontier: Frontier) -> tuple[Bullet, ...]:
+    """Say which architectures are on the front, which differ significantly from the best, and on which sizes of object."""
+    table = frontier.architectures
+    if len(table) < 2:
+        return ()
+    front = few(list(table[table["on_front"]].sort_values("gmacs")["label"]))
+    compared = told_apart(frontier) if frontier.degrees > 0 else []
+    return (("Pareto front (AP, GMACs):", f"{front}."), *compared, *_by_size(runs, table))
 
 
 def why_failed(kind: object) -> str:
@@ -82,184 +135,103 @@ def why_failed(kind: object) -> str:
 def _why_failed(trials: pd.DataFrame) -> list[Bullet]:
     counts = trials.loc[trials["state"] == "failed", "failure_kind"].fillna(NO_KIND).value_counts()
     reasons = [f"{plural(count, 'trial')}: {why_failed(kind)}" for kind, count in counts.items()]
-    return [("Why.", f"{'; '.join(reasons)}.")] if reasons else []
-
-
-def no_claim(frontier: Frontier) -> str:
-    """Say that architectures with one seed each cannot be told apart; nothing where there are more seeds."""
-    if len(frontier.architectures) < 2 or frontier.degrees > 0:
-        return ""
-    where, how = ("By the search", "The finalists' fresh seeds") if len(frontier.finalists) else ("Here", "More seeds")
-    return (
-        f"{where} it cannot be said whether any architecture is better than another: one seed each gives no measure of how far "
-        f"apart two trainings of one architecture lie. {how} can tell."
-    )
-
-
-def _trained(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> Bullet:
-    table = frontier.architectures
-    epochs = int(frontier.trials["epochs"].iloc[0])
-    text = f"{plural(len(table), 'architecture')}, {seeds_each(table)}, {plural(epochs, 'epoch')}. {states(trials)}."
-    if len(frontier.excluded):
-        text += (
-            f" {plural(len(frontier.excluded), 'complete trial')} of another protocol or length "
-            "(other data, recipe or epochs) cannot be compared with these and is left out."
-        )
-    return "What was trained.", text
-
-
-def _unconnected(runs: Runs, frontier: Frontier) -> list[Bullet]:
-    """Say what a detector with unconnected levels is, where there is one."""
-    specs = runs.specs()
-    if not any(specs[digest].topology.published_name == "none" for digest in frontier.architectures["architecture"]):
-        return []
-    text = (
-        "A node (a convolution) still stands on each level of each cell, so it has a cost; "
-        "what is missing is every edge between levels."
-    )
-    return [(f"{SPELLINGS['none']}.", text)]
-
-
-def _best(table: pd.DataFrame, *, where: str) -> Bullet:
-    best = table.iloc[0]
-    cost, n = f"at {significant(best['gmacs'])} GMACs", int(best["n"])
-    lead = f"Highest AP{where}." if len(table) > 1 else f"Its AP{where}."
-    if n == 1:
-        return lead, f"{best['label']} with AP {best['ap_mean']:.1f} {cost} (1 seed)."
-    found = f"AP {best['ap_mean']:.1f} {interval(best['ap_low'], best['ap_high'])}"
-    return lead, f"{best['label']} with {found}, mean and 95 % interval over {n} seeds, {cost}."
-
-
-def _front(table: pd.DataFrame) -> Bullet:
-    front = table[table["on_front"]].sort_values("gmacs")
-    return "On the front.", f"{listed(list(front['label']))}: nothing else trained here has more AP for as few GMACs."
+    return [("Failed.", f"{'; '.join(reasons[:2])}{'; …' if len(reasons) > 2 else ''}.")] if reasons else []
 
 
 def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
     """Say on which sizes of object the architectures differ."""
     sizes = [size for size in ("small", "medium", "large") if has_values(table, f"ap_{size}")]
-    if len(table) < 2 or len(sizes) < 2:
+    if len(sizes) < 2:
         return []
-    ranges = [f"{table[f'ap_{size}'].min():.1f} to {table[f'ap_{size}'].max():.1f} on {size}" for size in sizes]
-    text = f"Over the architectures AP goes from {listed(ranges)} objects."
+    ranges = [f"{table[f'ap_{size}'].min():.1f}–{table[f'ap_{size}'].max():.1f} ({size})" for size in sizes]
+    found = [("AP by object size:", f"{', '.join(ranges)}.")]
     if (runs.meta.get("data") or {}).get("kind") == "shapes":
-        text += (
-            " On Shapes a class is the colour of the scene's light, which stands far from the small objects, "
-            "and a detail: their shape, on larger ones a fine texture in the middle."
-        )
-    return [("Where they differ.", text)]
+        text = "the scene's light gives the colour, the object itself its shape (small) or texture (large)."
+        found.append(("What a Shapes class depends on:", text))
+    return found
 
 
-def told_apart(frontier: Frontier) -> Bullet:
-    """Say which of the repeated architectures can be told from the best."""
+def told_apart(frontier: Frontier) -> list[Bullet]:
+    """Say which of the repeated architectures differ significantly from the best, and by which test."""
     table = frontier.architectures
     repeated = table[table["n"] > 1]
-    best = repeated.iloc[0]
+    best, single = repeated.iloc[0]["label"], len(table) - len(repeated)
+    untested = f" {plural(single, 'architecture')} with 1 seed not tested." if single else ""
     if len(repeated) == 1:
-        text = f"{best['label']} alone has more than one seed, so no other architecture can be told apart from it."
-        return "What can be told apart.", text
-    pairs = len(repeated) * (len(repeated) - 1) // 2
+        return [("No test.", f"{best} alone has repeated seeds.{untested}")]
     below, same = below_and_beside_best(frontier)
-    parts = [f"{best['label']} is distinguishable from {listed(below)}" if below else ""]
-    parts += [f"{best['label']} is not distinguishable from {listed(same)}" if same else ""]
-    text = ". ".join(part for part in parts if part) + (
-        f" (Welch's t-test at 5 %, Holm's correction for {'all ' if pairs > 1 else ''}{plural(pairs, 'pair')} that might have "
-        "been compared)."
-    )
-    single = len(table) - len(repeated)
-    text += f" {plural(single, 'architecture')} with 1 seed cannot be judged." if single else ""
-    return "What can be told apart.", text
+    pairs = plural(len(repeated) * (len(repeated) - 1) // 2, "pair")
+    found = [(f"Significantly below {best}:", f"{few(below, 12)}.")] if below else []
+    found += [(f"Not significantly below {best}:", f"{few(same, 12)}.")] if same else []
+    return [*found, ("Test:", f"Welch's t-test at 5 %, Holm-corrected for {pairs}.{untested}")]
 
 
-def _luck(frontier: Frontier) -> list[Bullet]:
-    """Say how large differences must be to show, and how much of the best is luck."""
+def _uncertainty(frontier: Frontier) -> list[Bullet]:
+    """Say which differences these seeds can show, how many runs are outliers, and how far selection lifts the best."""
     table = frontier.architectures
-    if frontier.degrees == 0 or len(table) < 2:
+    if len(table) < 2:
         return []
-    n = int(table["n"].median())
-    least = power.smallest_detectable(frontier.sd, max(n, 2), max(n, 2))
-    spread = (
-        f"Two trainings of one architecture differ by an SD of {frontier.sd:.1f} AP (pooled over architectures, "
-        f"{plural(frontier.degrees, 'degree')} of freedom). With {plural(max(n, 2), 'seed')} a side, a difference "
-        f"below {least:.1f} AP cannot be relied on to show (80 % power, 5 %, two-sided), in a single comparison chosen "
-        "beforehand; corrected for many pairs, it takes more."
-    )
-    lift = estimates.expected_best_of(len(table)) * frontier.sd / math.sqrt(n)
-    luck = (
-        f"The best of {len(table)} equally good architectures would stand {lift:.1f} AP above their mean by chance; "
-        "its interval does not allow for that."
-        f"{' Before its AP is quoted, train it again with fresh seeds.' if frontier.finalists.empty else ''}"
-    )
-    return [("Spread between seeds.", spread), *_far_below(frontier), ("Luck of the best.", luck)]
-
-
-def _far_below(frontier: Frontier) -> list[Bullet]:
-    """Name the trainings that ended far below others of their architecture."""
-    limit, marks = frontier.far_below
-    found = [
-        f"{row['label']}, seed {row['seed']}: {row['ap']:.1f}, median {np.median(frontier.aps[str(row['architecture'])]):.1f}"
-        for row in records(frontier.trials[marks])
+    if frontier.degrees == 0:
+        remedy = "see the finalists' fresh seeds" if len(frontier.finalists) else "repeat seeds to test"
+        return [("One seed each.", f"The spread between seeds is unknown, so no difference is significant; {remedy}.")]
+    n = max(int(table["n"].median()), 2)
+    least = power.smallest_detectable(frontier.sd, n, n)
+    lift = estimates.expected_best_of(len(table)) * frontier.sd / math.sqrt(int(table["n"].median()))
+    advice = " Retrain it with fresh seeds before quoting its AP." if frontier.finalists.empty else ""
+    return [
+        (
+            "Smallest detectable difference:",
+            f"{least:.1f} AP with {plural(n, 'seed')} a side (80 % power, one planned test; seed SD {frontier.sd:.1f} AP).",
+        ),
+        *_outliers(frontier),
+        ("Selection.", f"The best of {len(table)} equal architectures would lead by {lift:.1f} AP by chance.{advice}"),
     ]
-    if not found:
+
+
+def _outliers(frontier: Frontier) -> list[Bullet]:
+    """Count the training runs that ended far below others of their architecture."""
+    limit, marks = frontier.far_below
+    count = int(marks.sum())
+    if not count:
         return []
-    what = f"({'; '.join(found[:8])}{'; …' if len(found) > 8 else ''})"
     text = (
-        f"{len(found)} of {plural(len(frontier.trials), 'training')} ended more than {limit:.1f} AP ({estimates.FAR:g} robust "
-        f"SDs) below the median of the same architecture's {what}. {'It' if len(found) == 1 else 'They'} did not learn what the "
-        "others did: intervals and ps suppose seeds that spread evenly, and are too narrow where some do not. Of an "
-        "architecture most of whose trainings fail, few or none are named here: its median is low too."
+        f"{count} of {plural(len(marks), 'training run')} ended over {limit:.1f} AP below "
+        f"{'its' if count == 1 else 'their'} architecture's median; intervals may be too narrow."
     )
-    return [("Trainings far below.", text)]
+    return [("Outliers.", text)]
 
 
 def best_of_fresh(table: pd.DataFrame) -> Bullet:
     """Say which of the finalists is best by fresh seeds alone."""
     best = table.iloc[0]
-    ap = f"AP {best['ap_mean']:.1f}"
-    if best["n"] > 1:
-        ap += f" {interval(best['ap_low'], best['ap_high'])}, mean and 95 % interval"
-    seeds = plural(int(best["n"]), "fresh seed")
-    return (
-        "By fresh seeds alone.",
-        f"{best['label']} has the highest: {ap} over {seeds}, which took no part in its choice.",
-    )
+    return "Highest by fresh seeds:", f"{best['label']}, AP {best['ap_mean']:.1f} ({evidence(best)})."
 
 
-def drawn_in(count: int) -> str:
-    """Say towards what the draws of so many architectures' means are drawn in; nothing where each is drawn by itself."""
+def shrunk(count: int) -> str:
+    """Say towards what posterior means of so many architectures are shrunk; nothing where each is estimated by itself."""
     if count < 1 + SPARE:
         return ""
-    towards = "a curve of AP by log cost, as far as the architectures lie on one" if count >= STRAIGHT else (
-        "their common mean, as far as they lie near it")  # fmt: skip
-    return f"means are drawn in towards {towards}"
+    return f"means are shrunk towards {'a curve of AP over log cost' if count >= STRAIGHT else 'their common mean'}"
 
 
 def _reach(runs: Runs, frontier: Frontier) -> Bullet:
     data = runs.meta.get("data") or {}
-    text = "AP is COCO AP (0–100) on held-out images; the same images chose what is called best here."
-    if data.get("kind") == "shapes":
-        epochs = plural(int(frontier.trials["epochs"].iloc[0]), "epoch")
-        text = (
-            f"AP is COCO AP (0–100) on held-out made-up scenes: how much of the task was learned in {epochs} of "
-            f"{plural(int(data['train_images']), 'image')}. An order found here need not hold on photographs or after "
-            "longer training."
-        )
-    return "How far it carries.", text
+    if data.get("kind") != "shapes":
+        return "Data.", "The same held-out images select the best architecture and measure its AP."
+    epochs = plural(int(frontier.trials["epochs"].iloc[0]), "epoch")
+    what = f"{epochs} of {plural(int(data['train_images']), 'synthetic image')}"
+    return "Data.", f"{what}: the ranking may differ on photographs or after longer training."
 
 
 def accuracy_caption(frontier: Frontier) -> str:
     """Explain the marks of a figure of AP against a cost."""
-    most = int(frontier.architectures["n"].max())
+    most, least = int(frontier.architectures["n"].max()), int(frontier.architectures["n"].min())
     if most == 1:
-        marks = "Hollow marks are single trainings."
+        marks = "Hollow marks are single training runs."
     else:
-        pooled = (
-            f" With {SMALL_N} seeds or fewer their half-width uses the SD pooled over architectures."
-            if frontier.degrees and int(frontier.architectures["n"].min()) <= SMALL_N
-            else ""
-        )
-        marks = f"Marks are means over seeds, the dots beside them the seeds, bars 95 % t-intervals.{pooled}"
-        marks += " Hollow marks have one seed and no interval." if int(frontier.architectures["n"].min()) == 1 else ""
+        marks = "Marks are means over seeds, small dots the seeds, bars 95 % t-intervals."
+        marks += f" With {SMALL_N} seeds or fewer the SD is pooled." if frontier.degrees and least <= SMALL_N else ""
+        marks += " Hollow marks have one seed and no interval." if least == 1 else ""
     if len(frontier.architectures) > MOST_INTERVALS:
         marks += " Small grey dots are means alone, without their seeds."
     return marks
