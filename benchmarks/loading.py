@@ -24,7 +24,7 @@ from PIL import Image
 
 from scaling_lab import Coco, DetectorSpec, Recipe, efficientdet
 from scaling_lab.data.augmentation import Augmentation
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 from scaling_lab.training.train import train
 from search_spaces.compound import SMALL
 

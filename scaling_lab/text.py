@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 
@@ -70,3 +71,8 @@ def plainly(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plainly(each) for each in value) or "none"
     return "none" if value is None else str(value)
+
+
+def identifier(text: str) -> str:
+    """Make an id of HTML out of a title: lower case, its words joined by hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from scaling_lab import CompoundScaling, DetectorSpec, count, efficientdet, topologies
-from scaling_lab.cost.budget import solve
+from scaling_lab.cost.solver import solve
 from search_spaces.compound import ONE_CELL
 
 # Topology, fusion, and cells as a multiple of the base's. The repeated FPN has twice as many, since two of its cells have as

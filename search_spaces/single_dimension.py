@@ -8,7 +8,7 @@ from typing import Any
 from optuna import TrialPruned
 
 from scaling_lab import CompoundScaling, DetectorSpec, count
-from scaling_lab.cost.budget import solve
+from scaling_lab.cost.solver import solve
 from search_spaces.compound import SMALL
 
 # As in the paper's figure, without the backbone.

@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,7 @@ LIBRARIES = {
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},
+    "jinja2": {"report"},
     "matplotlib": {"report", "paper"},
     "scipy": {"stats"},
     "pandas": {"report", "paper", "runs", "latencies"},
@@ -185,13 +187,21 @@ def test_help_loads_no_library_that_takes_time() -> None:
     code = (
         "import sys, contextlib, scaling_lab.cli as cli\n"
         "with contextlib.suppress(SystemExit): cli.main(['--help'])\n"
-        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL') if name in sys.modules])"
+        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL', 'jinja2') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
 
 
 def test_every_room_is_known() -> None:
     assert {_room(path) for path in FILES} - {"__init__", "cli"} == set(ALLOWED)
+
+
+def test_a_base_name_has_one_meaning() -> None:
+    """A verb's file, a section's and a package's may be called as what they are about."""
+    named = [path for path in FILES if path.stem != "__init__" and _room(path) not in ("cli", "report.sections")]
+    twice = [name for name, count in Counter(path.stem for path in named).items() if count > 1]
+    assert not twice
+    assert not {path.stem for path in named} & sys.stdlib_module_names
 
 
 def test_every_module_opens_with_a_sentence() -> None:

@@ -11,17 +11,17 @@ import contextlib
 import sys
 
 from scaling_lab.cli import (
-    budget,
-    checkup,
     data,
     detectors,
-    latency,
-    planning,
-    prediction,
+    doctor,
+    measure,
+    plan,
+    predict,
     reproduce,
+    solve,
     status,
     studies,
-    training,
+    train,
     weights,
 )
 from scaling_lab.cli.streams import discard_output, prepare_streams
@@ -97,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     studies.add_verbs(verbs)
     status.add_verbs(verbs)
-    planning.add_verbs(verbs)
-    checkup.add_verbs(verbs)
+    plan.add_verbs(verbs)
+    doctor.add_verbs(verbs)
     detectors.add_verbs(verbs)
     reproduce.add_verbs(verbs)
-    budget.add_verbs(verbs)
-    latency.add_verbs(verbs)
+    solve.add_verbs(verbs)
+    measure.add_verbs(verbs)
     data.add_verbs(verbs)
     weights.add_verbs(verbs)
-    training.add_verbs(verbs)
-    prediction.add_verbs(verbs)
+    train.add_verbs(verbs)
+    predict.add_verbs(verbs)
     return parser

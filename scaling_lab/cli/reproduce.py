@@ -123,7 +123,7 @@ def run_state(folder: Path) -> str:
     """Describe a run's progress, and where its report is."""
     if not (folder / "ledger.sqlite").is_file():
         return "not run"
-    from scaling_lab.runs.status import read_status
+    from scaling_lab.runs.run_status import read_status
 
     status = read_status(folder)
     states, trials = status["states"], status["trials"]

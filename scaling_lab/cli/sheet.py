@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image, ImageDraw, ImageFont
 
-from scaling_lab.cli.drawing import draw_boxes
+from scaling_lab.cli.drawn_boxes import draw_boxes
 from scaling_lab.data import Source
 from scaling_lab.data.entries import Annotations
 from scaling_lab.data.scenes import NATIVE_SIZE

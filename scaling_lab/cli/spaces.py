@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 def read_space(path: Path) -> Found:
     """Read a file's `space`, or its STUDY's. Raises UserError."""
-    from scaling_lab.study.space.loading import load_study
+    from scaling_lab.study.space.study_file import load_study
     from scaling_lab.user_files import import_file, locate
 
     if not path.is_file():

@@ -29,7 +29,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from scaling_lab.runs.status import read_status
+    from scaling_lab.runs.run_status import read_status
 
     found = [read_status(run) for run in options.run] if options.run else [_or_error(run) for run in _all_runs()]
     if options.json:
@@ -48,7 +48,7 @@ def _all_runs() -> list[Path]:
 
 def _or_error(folder: Path) -> dict[str, Any]:
     """Return a run's status, or its error, so that one broken run does not hide the others."""
-    from scaling_lab.runs.status import read_status
+    from scaling_lab.runs.run_status import read_status
 
     try:
         return read_status(folder)

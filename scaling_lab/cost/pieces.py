@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.cost.memory import Alive, module_tensors, size
+from scaling_lab.cost.activation_memory import Alive, module_tensors, size
 from scaling_lab.model.feature_network import FusionNode
 from scaling_lab.model.fusion import make_fusion
 from scaling_lab.model.heads import Head

@@ -1,7 +1,7 @@
 """Images with boxes behind one interface: Shapes, generated on the fly, and Coco, Voc and Yolo, read from disk.
 
 A source is a plain value that can be printed, compared and hashed. Importing this package does not import torch. Batches
-for the network come from `scaling_lab.data.loading`.
+for the network come from `scaling_lab.data.batches`.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from scaling_lab.checks import Fields, check_flag, check_number, check_text
+from scaling_lab.data.checked_images import check_whole_image, look_at, missing_image, read_image
 from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
-from scaling_lab.data.files import check_whole_image, look_at, missing_image, read_image
 from scaling_lab.data.images import BrokenImage, Look, Picture, Reading
 from scaling_lab.errors import UserError, printable
 

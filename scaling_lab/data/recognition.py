@@ -11,8 +11,8 @@ from typing import Any
 
 from scaling_lab.data.coco import Coco
 from scaling_lab.data.shapes import Shapes
+from scaling_lab.data.source_words import place_and_fields, values_of
 from scaling_lab.data.sources import ON_DISK, Source, source_from_dict
-from scaling_lab.data.words import place_and_fields, values_of
 from scaling_lab.data.yolo import Yolo
 from scaling_lab.errors import UserError
 

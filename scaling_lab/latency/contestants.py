@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.cost.memory import module_tensors, size
+from scaling_lab.cost.activation_memory import module_tensors, size
 from scaling_lab.detection.exportable import DetectionLayer, detection_layer
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.latency.conditions import Conditions

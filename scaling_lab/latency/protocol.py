@@ -19,11 +19,11 @@ from scaling_lab.errors import UserError
 from scaling_lab.latency import worker
 from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.device import device_name, free_memory, versions
-from scaling_lab.latency.processes import Progress, Say, run_worker
 from scaling_lab.latency.quiet import refuse_absent, refuse_busy
 from scaling_lab.latency.rules import DRIFT, Protocol
 from scaling_lab.latency.seen import Block, Seen
 from scaling_lab.latency.timing import summary
+from scaling_lab.latency.worker_process import Progress, Say, run_worker
 
 MOST = 3  # at most this many times the requested processes are run
 BYTES = {"float32": 4, "bf16": 2, "fp16": 2}

@@ -21,7 +21,7 @@ from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.contestants import prepare_or_tell, used
 from scaling_lab.latency.device import Others
 from scaling_lab.latency.peak_memory import peak_memory
-from scaling_lab.latency.profile import profile
+from scaling_lab.latency.profiling import profile
 from scaling_lab.latency.timing import block, warm_up
 
 BLOCK = 5

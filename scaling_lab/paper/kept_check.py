@@ -34,12 +34,12 @@ from scaling_lab.paper.kept_runs import home_of, report_file, report_runs
 from scaling_lab.paper.questions import Asked
 from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.page import blocks
-from scaling_lab.report.page.writer import render_page
+from scaling_lab.report.page.markup import render_page
 from scaling_lab.report.writing import make_page, read_runs
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.search.sampling import replay
 from scaling_lab.study.space.enumeration import enumerate_space
-from scaling_lab.study.space.loading import load_study
+from scaling_lab.study.space.study_file import load_study
 from scaling_lab.study.study import Study, protocol_digest
 
 TOLERANCE = 1e-6  # relative, between numbers from two machines

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scaling_lab.checks import check_whole
 from scaling_lab.data import Source
 from scaling_lab.data.accuracies import MOST_DETECTIONS
-from scaling_lab.data.loading import Batch, batches
+from scaling_lab.data.batches import Batch, batches
 from scaling_lab.detection import detect
 from scaling_lab.errors import UserError
 from scaling_lab.model import Detector

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.data.loading import Batch
+from scaling_lab.data.batches import Batch
 from scaling_lab.detection import detection_loss, make_anchors, match
 from scaling_lab.detection.anchors import feature_sizes
 from scaling_lab.detection.matching import Matches

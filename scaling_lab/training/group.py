@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from scaling_lab.data.loading import Batches
+from scaling_lab.data.batches import Batches
 
 
 def rank() -> int:

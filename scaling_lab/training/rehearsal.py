@@ -19,9 +19,9 @@ import torch
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
+from scaling_lab.data.batches import Batch
 from scaling_lab.data.drawn import forget
-from scaling_lab.data.loading import Batch
-from scaling_lab.training import memory
+from scaling_lab.training import out_of_memory
 from scaling_lab.training.evaluation import average_precision, predict
 from scaling_lab.training.freezing import set_training
 from scaling_lab.training.optimization import learning_rate
@@ -90,7 +90,7 @@ def rehearse(
         later_wait = _time_kept(run, len(steps)) if source.kind == "shapes" else wait
         evaluation, later_evaluation = _time_evaluations(run)
         del run
-        memory.release()
+        out_of_memory.release()
     return Rehearsal(
         start=start,
         steps=steps,

@@ -20,11 +20,11 @@ from scaling_lab import files
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
-from scaling_lab.data.loading import Batch, batches
+from scaling_lab.data.batches import Batch, batches
 from scaling_lab.errors import UserError
 from scaling_lab.model import build
 from scaling_lab.model.fusion_weights import fusion_weights
-from scaling_lab.training import group, memory
+from scaling_lab.training import group, out_of_memory
 from scaling_lab.training.checkpoint import not_of_this, random_states, read_state, set_random_states, write_whole
 from scaling_lab.training.evaluation import average_precision, file_category_id, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
@@ -102,7 +102,7 @@ def train(
         except torch.OutOfMemoryError as error:
             if not recipe.halve_batch or not run.can_halve:
                 hint = "" if recipe.halve_batch else "; recipe.halve_batch=True would continue with half as many"
-                message = memory.too_little(error, run.device, run.part_size, spec.image_size)
+                message = out_of_memory.too_little(error, run.device, run.part_size, spec.image_size)
                 raise OutOfMemory(message + hint) from None
             too_large = [*run.too_large, run.part_size]
         else:
@@ -110,7 +110,7 @@ def train(
             continue
         # Outside the except clause, whose error keeps the memory allocated.
         del run
-        memory.release()
+        out_of_memory.release()
         run = start(too_large)
     return run.metrics
 

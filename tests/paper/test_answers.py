@@ -22,7 +22,7 @@ from scaling_lab.paper.run_conditions import conditions
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Objective, Report
-from scaling_lab.study.space.loading import StudyFile, load_study
+from scaling_lab.study.space.study_file import StudyFile, load_study
 
 ROOT = Path(__file__).parents[2]
 SD = 0.5

@@ -9,7 +9,7 @@ import dataclasses
 from functools import lru_cache
 
 from scaling_lab.architecture import DetectorSpec, Topology
-from scaling_lab.report.analysis.names import topology_fusion
+from scaling_lab.report.analysis.architecture_names import topology_fusion
 
 # Fields of a spec whose name does not say it well; a field that is not here goes by its name.
 _SPELLINGS = {

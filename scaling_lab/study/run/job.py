@@ -15,9 +15,9 @@ from scaling_lab.files import WriteError
 from scaling_lab.metrics import ACCURACIES
 from scaling_lab.runs.reader import RunFolder
 from scaling_lab.study.samplers import SAMPLERS
-from scaling_lab.study.space.baseline import check_baselines
+from scaling_lab.study.space.baseline_check import check_baselines
 from scaling_lab.study.space.enumeration import TooMany, enumerate_space
-from scaling_lab.study.space.loading import StudyFile, data_source, load_study, some_of
+from scaling_lab.study.space.study_file import StudyFile, data_source, load_study, some_of
 from scaling_lab.study.study import Study, protocol_digest
 
 

@@ -31,7 +31,7 @@ from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, 
 from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
-from scaling_lab.study.space.loading import StudyFile
+from scaling_lab.study.space.study_file import StudyFile
 from scaling_lab.study.study import Study
 from scaling_lab.text import plural
 

@@ -27,9 +27,9 @@ from scaling_lab.study.search.proposal import Proposal
 from scaling_lab.study.search.sampling import Asked, Sampling, replay
 from scaling_lab.study.search.selection import Finalist, choose_finalists
 from scaling_lab.study.search.strategy import ASK, END, Desk, make_strategy
-from scaling_lab.study.space.baseline import baseline_point
+from scaling_lab.study.space.baseline_check import baseline_point
 from scaling_lab.study.space.call import point_error
-from scaling_lab.study.space.loading import MOST_NAMED
+from scaling_lab.study.space.study_file import MOST_NAMED
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis import published_tables
 from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def published_points(frontier: Frontier, cost: str = "gmacs") -> pd.DataFrame:
     The AP is that on val where it was published, for val is what a run evaluates, and otherwise that on test-dev.
     """
     costs = frontier.architectures[cost].astype(float)
-    table = published.detectors()
+    table = published_tables.detectors()
     table = table[table[cost].between(costs.min() / REACH, costs.max() * REACH)]
     rows = []
     for row in records(table):

@@ -27,7 +27,7 @@ from scaling_lab.study.run.ray_executor import Resources, check_address, cluster
 from scaling_lab.study.run.runner import training_objective
 from scaling_lab.study.run.trial import device_name
 from scaling_lab.study.search.costs import Count
-from scaling_lab.study.space.loading import StudyFile
+from scaling_lab.study.space.study_file import StudyFile
 from scaling_lab.study.study import Study
 
 

@@ -244,7 +244,7 @@ def _words(row: Mapping[str, Any]) -> str:
 
 
 def _profiles(detectors: Mapping[str, Measurable], rows: Sequence[Row]) -> str:
-    from scaling_lab.latency.profile import pieces_of
+    from scaling_lab.latency.profiling import pieces_of
 
     parts = []
     for row in rows:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_whole
 from scaling_lab.cli.console import text_table
-from scaling_lab.cli.loading import load_and_say
+from scaling_lab.cli.loaded_weights import load_and_say
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError

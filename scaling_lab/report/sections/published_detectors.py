@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report.analysis.published import REACH, is_coco, published_points
+from scaling_lab.report.analysis.published_tables import REACH, is_coco, published_points
 from scaling_lab.report.figures.published_figure import published_figure
 from scaling_lab.report.page import blocks
 from scaling_lab.text import listed, plural

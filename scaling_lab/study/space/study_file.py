@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scaling_lab.checks import nearest
 from scaling_lab.errors import UserError
-from scaling_lab.study.space.baseline import check_baselines
+from scaling_lab.study.space.baseline_check import check_baselines
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import import_file, locate
 

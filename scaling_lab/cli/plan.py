@@ -45,7 +45,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from scaling_lab.study.plan.planning import make_plan
+    from scaling_lab.study.plan.planner import make_plan
 
     plan = make_plan(
         options.study,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.checks import check_number
-from scaling_lab.cli.loading import load_and_say
-from scaling_lab.cli.names import read_names
+from scaling_lab.cli.class_names_option import read_names
+from scaling_lab.cli.loaded_weights import load_and_say
 from scaling_lab.cli.parsing import add_verb, image_size, usable_device
 from scaling_lab.cli.specs import MODEL_HELP
 from scaling_lab.errors import UserError
@@ -200,7 +200,7 @@ def detections(detector: Detector, image: Image.Image, size: tuple[int, int], de
     import torch
 
     from scaling_lab.data.augmentation import letterbox
-    from scaling_lab.data.loading import normalised
+    from scaling_lab.data.batches import normalised
     from scaling_lab.detection import detect
 
     placement = letterbox((image.height, image.width), size)
@@ -226,7 +226,7 @@ def _rows(found: Detections, names: Sequence[str], least: float) -> list[dict[st
 
 
 def _drawn(image: Image.Image, rows: Sequence[dict[str, Any]]) -> Image.Image:
-    from scaling_lab.cli.drawing import draw_boxes
+    from scaling_lab.cli.drawn_boxes import draw_boxes
     from scaling_lab.report.figures.drawn_boxes import Box
 
     boxes = [Box(bbox=tuple(row["bbox"]), name=row["name"], series=row["class"], score=row["score"]) for row in rows]

@@ -18,6 +18,8 @@ SPELLINGS = {
     "quad_fpn": "Quad FPN",
 }
 
+_TRAITS = ("topology", "fusion", "levels", "backbone", "width", "repeats", "head_repeats", "image_size")
+
 
 def topology_name(topology: Topology) -> str:
     """Spell a topology as its paper does, or by its digest where it has no name."""
@@ -31,16 +33,33 @@ def topology_fusion(topology: Topology) -> str:
 
 
 def short_names(specs: Mapping[str, DetectorSpec]) -> dict[str, str]:
-    """Name each architecture by what varies among them, such as "BiFPN" or "BiFPN, width 88"; no two alike."""
+    """Name each architecture by what varies among them, such as "BiFPN" or "BiFPN, width 88"; no two alike.
+
+    What more than half of them share is not named, nor is the fusion of a wiring that occurs with one fusion alone;
+    "base" has all that most share.
+    """
     traits = {digest: _traits(spec) for digest, spec in specs.items()}
-    keys = next(iter(traits.values()), {}).keys()
-    varying = [key for key in keys if len({values[key] for values in traits.values()}) > 1]
-    if not _fusion_tells_apart(specs):
-        varying = [key for key in varying if key != "fusion"]
-    names = {digest: ", ".join(values[key] for key in varying if values[key]) for digest, values in traits.items()}
-    names = {digest: name or topology_name(specs[digest].topology) for digest, name in names.items()}
+    hidden = {key: _common([values[key] for values in traits.values()]) for key in _TRAITS}
+    if len({values["topology"] for values in traits.values()}) > 1:
+        hidden["topology"] = None
+    hidden["fusion"] = None
+    fused = Counter(topology for topology, _ in {(values["topology"], values["fusion"]) for values in traits.values()})
+    names = {}
+    for digest, values in traits.items():
+        told = [
+            key for key in _TRAITS if values[key] != hidden[key] and (key != "fusion" or fused[values["topology"]] > 1)
+        ]
+        names[digest] = ", ".join(values[key] for key in told if values[key]) or (
+            "base" if len(specs) > 1 else values["topology"]
+        )
     counts = Counter(names.values())
     return {digest: name if counts[name] == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
+
+
+def _common(values: list[str]) -> str | None:
+    """Give the value of more than half; none where there is none."""
+    value, count = Counter(values).most_common(1)[0] if values else ("", 0)
+    return value if 2 * count > len(values) else None
 
 
 def _traits(spec: DetectorSpec) -> dict[str, str]:
@@ -55,11 +74,3 @@ def _traits(spec: DetectorSpec) -> dict[str, str]:
         "head_repeats": f"heads ×{spec.head_repeats}",
         "image_size": f"{width} px" if height == width else f"{width}×{height} px",
     }
-
-
-def _fusion_tells_apart(specs: Mapping[str, DetectorSpec]) -> bool:
-    """Say whether one wiring occurs with two fusions; otherwise the wiring's name is enough."""
-    fusions: dict[str, set[str]] = {}
-    for spec in specs.values():
-        fusions.setdefault(topology_name(spec.topology), set()).add(topology_fusion(spec.topology))
-    return any(len(found) > 1 for found in fusions.values())

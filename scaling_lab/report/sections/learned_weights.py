@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.report.analysis.learned_fusion import fast_and_softmax, fusions_in, last_weights, weights_table
-from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
+from scaling_lab.report.figures.learned_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section
 from scaling_lab.report.tables import records
 from scaling_lab.text import listed, plural
@@ -50,7 +50,7 @@ def fusion_weights(runs: Runs, frontier: Frontier) -> Section:
 
 def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
     together = len(labels) > 1
-    several = plural(table["trial"].nunique(), "training")
+    several = plural(table["trial"].nunique(), "training run")
     seeds = (
         "bold is the mean over seeds, thin the seeds"
         if table.groupby("architecture")["seed"].nunique().max() > 1
@@ -58,8 +58,8 @@ def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
     )
     nodes = len(table[["cell", "node"]].drop_duplicates())
     caption = (
-        f"The normalised weight of each input of a node, by epoch, in the averaged model that AP is measured with: {seeds} "
-        f"({several} of {listed(labels)}). “P4 in” is the cell's input at P4, “P4 (7)” the output of node 7 there."
+        f"Normalised weights of each node's inputs by epoch, EMA model: {seeds} ({several} of {listed(labels)}). "
+        "“P4 in” is the cell's input at P4, “P4 (7)” the output of node 7."
     )
     if nodes > MOST_NODES:
         caption += f" The first {MOST_NODES} of {nodes} nodes are drawn; the table has all."
@@ -89,9 +89,8 @@ def _moved(table: pd.DataFrame) -> tuple[str, str]:
     row = records(means)[int(distance.abs().to_numpy().argmax())]
     start = "equal shares" if bounded else "1"
     return (
-        "What was learned.",
-        f"From {start}, at which training starts, the weights moved by {distance.abs().mean():.3f} on average, most in "
-        f"{_place(row)}: to {row['weight']:.2f}.",
+        f"Mean change from {start}:",
+        f"{distance.abs().mean():.3f}; largest in {_place(row)}, to {row['weight']:.2f}.",
     )
 
 
@@ -110,16 +109,16 @@ def _differences(table: pd.DataFrame) -> list[tuple[str, str]]:
     place = int(gaps.abs().to_numpy().argmax())
     at = records(gaps.index.to_frame(index=False))[place]
     told = [_with_spread(side.iloc[place].to_numpy(dtype=float)) for side in sides]
-    text = f"{abs(gaps.iloc[place]):.2f}, in {_place(at)}: fast {told[0]}, softmax {told[1]}" + (
-        " (± SD over seeds)." if min(side.shape[1] for side in sides) > 1 else "; one seed on a side, so no spread."
+    text = f"{abs(gaps.iloc[place]):.2f}, {_place(at)}: {told[0]} against {told[1]}" + (
+        " (± SD over seeds)." if min(side.shape[1] for side in sides) > 1 else "."
     )
-    found = [("Largest difference between fast and softmax at the end:", text)]
+    found = [("Largest difference, fast against softmax:", text)]
     between = [np.nanmean(np.abs(a - b)) for a, b in itertools.product(*(side.to_numpy().T for side in sides))]
     within = [np.nanmean(np.abs(a - b)) for side in sides for a, b in itertools.combinations(side.to_numpy().T, 2)]
-    text = f"a training with fast and one with softmax differ by {np.mean(between):.3f} in a weight"
+    text = f"{np.mean(between):.3f} between fast and softmax"
     if within:
-        text += f", two seeds of one of them by {np.mean(within):.3f}"
-    return [*found, ("On average", text + ".")]
+        text += f", {np.mean(within):.3f} between seeds of one fusion"
+    return [*found, ("Mean difference of a weight:", text + ".")]
 
 
 def _with_spread(values: np.ndarray[Any, Any]) -> str:
@@ -129,4 +128,4 @@ def _with_spread(values: np.ndarray[Any, Any]) -> str:
 
 
 def _place(row: dict[str, Any]) -> str:
-    return f"cell {row['cell']}, P{row['level']} (node {row['node']}), input {row['input_name']}"
+    return f"cell {row['cell']}, node {row['node']} (P{row['level']}), input {row['input_name']}"

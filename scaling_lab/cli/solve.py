@@ -92,7 +92,7 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _solve(options: argparse.Namespace) -> None:
-    from scaling_lab.cost.budget import solve
+    from scaling_lab.cost.solver import solve
 
     budget = {name: getattr(options, name) for name in BUDGETS if getattr(options, name) is not None}
     if not budget:
