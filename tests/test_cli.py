@@ -390,9 +390,7 @@ def test_every_shipped_study_runs_in_its_smoke_form_and_reports(
     assert [path.stat().st_mtime_ns for path in trained] == stamps
 
 
-def test_a_study_runs_on_a_folder_in_cocos_layout(
-    tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_study_runs_on_a_folder_in_cocos_layout(tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     write_coco(Path("coco"), train=8, val=4)
     assert tiny("--data", "coco:coco") == 0
     assert "report: " in capsys.readouterr().out

@@ -23,7 +23,12 @@ from tests.study.engine import rows, start_driver, wait_for
         ("local", (0.2, 0.2)),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
-            for each in (("local", (0.0, 0.0)), ("local", (0.05, 1.0, 0.3)), ("ray", (0.0, 0.0)), ("ray", (0.05, 1.0, 0.3)))
+            for each in (
+                ("local", (0.0, 0.0)),
+                ("local", (0.05, 1.0, 0.3)),
+                ("ray", (0.0, 0.0)),
+                ("ray", (0.05, 1.0, 0.3)),
+            )
         ),
     ],
     ids=str,
