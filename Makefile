@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test busy slow long check format clean
+.PHONY: help demo test busy slow long check docs format clean
 
 help:
 	@echo "make demo    a topology ablation at demonstration size, and its report"
@@ -11,6 +11,7 @@ help:
 	@echo "make slow    the slow tests: killed drivers, full disks, two nodes, short simulations"
 	@echo "make long    an hour of tests: all intervals' simulations, every detector in ONNX Runtime"
 	@echo "make check   format, lint, types and the tests"
+	@echo "make docs    the documentation as a site in site/"
 
 demo: .venv/installed
 	$(BIN)/scaling-lab run studies/topology_ablation.py
@@ -33,12 +34,16 @@ check: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+docs: .venv/installed-docs
+	$(BIN)/python tools/docs.py
+	$(BIN)/zensical build --clean --strict
+
 format: .venv/installed-test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv runs build dist site docs/stored .cache
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "scaling_lab needs Python 3.11 or newer, not " + sys.version.split()[0])'
@@ -49,4 +54,8 @@ clean:
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -18,8 +18,10 @@ def report(*runs: Runs) -> Page:
         title=comparison_sections.title(compared),
         question=comparison_sections.question(compared),
         subtitle=str(runs[0].meta.get("data_description", "")),
+        answer=comparison_sections.answer(compared),
+        main=("fronts_gmacs",),
         sections=(
-            comparison_sections.conclusions(compared),
+            comparison_sections.limits(compared),
             comparison_sections.setting(compared),
             comparison_fronts.fronts(compared),
             comparison_sections.best_by_cost(compared),

@@ -27,8 +27,10 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
+        answer=overview.answer(runs, frontier),
+        main=("ap_against_gmacs",),
         sections=(
-            overview.conclusions(runs, frontier),
+            overview.limits(runs, frontier),
             explorer.explore(runs, frontier),
             finalists.finalists(runs, frontier),
             overview.accuracy_and_cost(runs, frontier),

@@ -6,7 +6,7 @@ scaling-lab report runs/<study> --report reports/population.py
 from __future__ import annotations
 
 from scaling_lab.report import Page, compute_frontier
-from scaling_lab.report.sections import explorer, fusion_weights, overview, population, provenance, search
+from scaling_lab.report.sections import explorer, learned_weights, overview, population, provenance, search
 from scaling_lab.runs.reader import Runs
 
 
@@ -17,11 +17,13 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
+        answer=population.answer(frontier),
+        main=("importance", "ap_against_gmacs"),
         sections=(
-            overview.conclusions(runs, frontier),
+            overview.limits(runs, frontier),
             explorer.explore(runs, frontier),
             population.population(runs, frontier),
-            fusion_weights.fusion_weights(runs, frontier),
+            learned_weights.fusion_weights(runs, frontier),
             search.search(runs, frontier),
             overview.accuracy_and_cost(runs, frontier),
             provenance.failures(runs, frontier),

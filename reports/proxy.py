@@ -1,6 +1,6 @@
-"""The proxy report on two runs: does the cheap protocol rank as the dear one, and would size alone have done as well?
+"""The proxy report on two runs: does the proxy rank as the full protocol does, and would size alone do as well?
 
-scaling-lab report runs/<cheap> runs/<dear> --report reports/proxy.py
+scaling-lab report runs/<proxy> runs/<full> --report reports/proxy.py
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ def report(cheap: Runs, dear: Runs) -> Page:
     found = proxy_judgement.compute_proxy(cheap, dear)
     return Page(
         title="Proxy audit",
-        question="Does the cheap protocol rank architectures as the dear one does?",
-        subtitle=f"Cheap: {found.cheap_name}. Dear: {found.dear_name}.",
+        question="Does the proxy rank architectures as the full protocol does?",
+        subtitle=f"Proxy: {found.cheap_name}. Full protocol: {found.dear_name}.",
+        answer=proxy.answer(found),
+        main=("proxy_ap",),
         sections=(
-            proxy.conclusions(found),
+            proxy.limits(found),
             proxy.evidence(found),
-            proxy.of_run(rungs.rungs(dear, found.dear), "dear"),
-            proxy.of_run(provenance.provenance(cheap), "cheap"),
-            proxy.of_run(provenance.provenance(dear), "dear"),
+            proxy.of_run(rungs.rungs(dear, found.dear), "full protocol"),
+            proxy.of_run(provenance.provenance(cheap), "proxy"),
+            proxy.of_run(provenance.provenance(dear), "full protocol"),
         ),
     )

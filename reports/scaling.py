@@ -17,8 +17,10 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
+        answer=scaling.answer(frontier, family="dimension"),
+        main=("scaling", "ap_against_gmacs"),
         sections=(
-            overview.conclusions(runs, frontier),
+            overview.limits(runs, frontier),
             explorer.explore(runs, frontier),
             scaling.scaling(runs, frontier, family="dimension"),
             overview.accuracy_and_cost(runs, frontier),

@@ -19,8 +19,10 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
+        answer=grid.answer(frontier, "width_factor"),
+        main=("ap_by_width_factor", "ap_against_gmacs"),
         sections=(
-            overview.conclusions(runs, frontier),
+            overview.limits(runs, frontier),
             explorer.explore(runs, frontier),
             grid.grid(runs, frontier, "width_factor", paper=PAPERS),
             overview.accuracy_and_cost(runs, frontier),

@@ -11,8 +11,8 @@ from PIL import Image
 
 from scaling_lab import Coco
 from scaling_lab.data.rendering import render
-from scaling_lab.data.scenes import scene
-from scaling_lab.data.shapes import NATIVE_SIZE, boxes
+from scaling_lab.data.scenes import NATIVE_SIZE, scene
+from scaling_lab.data.shapes import boxes
 
 # Not contiguous, and not in order, as in files that people have.
 CATEGORIES = [{"id": 44, "name": "disc"}, {"id": 3, "name": "small"}, {"id": 7, "name": "square"}]

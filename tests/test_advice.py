@@ -18,7 +18,7 @@ import torch
 import scaling_lab
 from scaling_lab import build
 from scaling_lab.cli import main
-from scaling_lab.cli.training import read_recipe
+from scaling_lab.cli.train import read_recipe
 from scaling_lab.errors import UserError
 from scaling_lab.study.ledger.provenance import provenance
 from search_spaces.compound import SMALL

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,43 +16,95 @@ import scaling_lab
 PACKAGE = Path(scaling_lab.__file__).parent
 ROOT = PACKAGE.parent
 
-# What each part may import of the package, besides itself, errors, checks and files.
+# What a room may import of the others; its own files, and EVERYWHERE's, are always allowed. A subfolder of report/ or study/
+# is a room; the files beside it are the room above.
+EVERYWHERE = {"errors", "checks", "files", "text", "metrics"}
 ALLOWED = {
+    "errors": set(),
+    "text": set(),
+    "checks": set(),
+    "files": set(),
+    "metrics": {"architecture", "cost"},  # for their types alone
+    "machine": set(),
+    "signals": set(),
+    "starter": set(),
+    "user_files": {"starter"},
+    "stats": set(),
     "architecture": set(),
     "model": {"architecture"},
     "detection": {"architecture"},
     "data": {"architecture", "machine"},
     "cost": {"architecture", "model"},
-    "latency": {"architecture", "model", "detection", "cost", "machine", "stats"},
     "training": {"architecture", "model", "detection", "data"},
+    "latency": {"architecture", "model", "detection", "cost", "machine", "stats"},
     "runs": {"architecture"},
-    "study": {
+    "study": {"architecture", "data", "training"},
+    "study.space": {"architecture", "data", "study", "user_files"},
+    "study.ledger": {"architecture", "data", "machine", "runs"},
+    "study.search": {"architecture", "cost", "latency", "stats", "study", "study.ledger", "study.space", "user_files"},
+    "study.run": {
         "architecture",
         "data",
         "training",
-        "cost",
         "latency",
         "machine",
+        "signals",
         "runs",
+        "study",
+        "study.ledger",
+        "study.search",
+        "study.space",
+    },
+    "study.plan": {
+        "architecture",
+        "data",
+        "training",
+        "machine",
         "stats",
         "user_files",
-        "lock",
-        "signals",
+        "runs",
+        "study",
+        "study.ledger",
+        "study.run",
+        "study.search",
+        "study.space",
     },
-    "report": {"architecture", "latencies", "runs", "starter", "stats", "user_files"},
-    "paper": {"architecture", "cost", "lock", "report", "runs", "starter", "stats", "status", "study"},
-    "latencies": set(),
-    "files": set(),
-    "lock": set(),
-    "machine": set(),
-    "signals": set(),
-    "starter": set(),
-    "stats": set(),
-    "console": {"runs"},
-    "status": {"lock", "runs"},
-    "user_files": {"starter"},
-    "errors": set(),
-    "checks": set(),
+    "report.figures": {"architecture", "report"},
+    "report.page": {"report", "report.figures"},
+    "report.analysis": {"architecture", "report", "runs", "stats"},
+    "report.sections": {
+        "architecture",
+        "report",
+        "report.analysis",
+        "report.figures",
+        "report.page",
+        "runs",
+        "stats",
+    },
+    "report": {
+        "report.analysis",
+        "report.figures",
+        "report.page",
+        "report.sections",
+        "runs",
+        "starter",
+        "stats",
+        "user_files",
+    },
+    "paper": {
+        "architecture",
+        "cost",
+        "report",
+        "report.analysis",
+        "report.page",
+        "report.sections",
+        "runs",
+        "starter",
+        "stats",
+        "study",
+        "study.search",
+        "study.space",
+    },
 }
 # Where a library may be imported at all.
 LIBRARIES = {
@@ -58,6 +112,7 @@ LIBRARIES = {
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},
+    "jinja2": {"report"},
     "matplotlib": {"report", "paper"},
     "scipy": {"stats"},
     "pandas": {"report", "paper", "runs", "latencies"},
@@ -65,9 +120,19 @@ LIBRARIES = {
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 
-def _part(path: Path) -> str:
-    relative = path.relative_to(PACKAGE)
-    return relative.parts[0].removesuffix(".py")
+def _name(path: Path) -> str:
+    """Give a file's module name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_name(path): path for path in FILES}
+
+
+def _room(path: Path) -> str:
+    """Give a file's room: its folder, within report and study the subfolder, at the top the file itself."""
+    parts = path.relative_to(PACKAGE).parts
+    return ".".join(parts[:2] if len(parts) > 2 and parts[0] in ("report", "study") else parts[:1]).removesuffix(".py")
 
 
 def _imports(path: Path) -> set[str]:
@@ -78,28 +143,29 @@ def _imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: imports are absolute"
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in full}
     return found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_file_imports_only_what_its_part_may(path: Path) -> None:
-    part = _part(path)
-    imports = _imports(path)
+def test_a_file_imports_only_what_its_room_may(path: Path) -> None:
+    room, imports = _room(path), _imports(path)
     assert not {name for name in imports if name.split(".")[0] in ("search_spaces", "studies", "reports", "tests")}
-    if part in ("__init__", "cli"):  # the public names and the command line see all
+    if room in ("__init__", "cli"):  # the public names and the command line see all
         return
-    own = {name.split(".")[1] for name in imports if name.startswith("scaling_lab.")} - {
-        part,
-        "errors",
-        "checks",
-        "files",
-    }
-    assert own & set(ALLOWED) <= ALLOWED[part], f"{part} may import {sorted(ALLOWED[part])}"
-    for library, parts in LIBRARIES.items():
+    others = {_room(MODULES[name]) for name in imports & MODULES.keys()} - EVERYWHERE - {room}
+    assert others <= ALLOWED[room], f"{room} may import {sorted(ALLOWED[room])}"
+    for library, rooms in LIBRARIES.items():
         if any(name.split(".")[0] == library for name in imports):
-            assert part in parts, f"{library} may be imported in {sorted(parts)}"
+            assert room.split(".")[0] in rooms, f"{library} may be imported in {sorted(rooms)}"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    order = graphlib.TopologicalSorter(
+        {name: (_imports(path) & MODULES.keys()) - {name} for name, path in MODULES.items()}
+    )
+    assert len(list(order.static_order())) == len(MODULES)  # raises CycleError, with the circle
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -121,13 +187,21 @@ def test_help_loads_no_library_that_takes_time() -> None:
     code = (
         "import sys, contextlib, scaling_lab.cli as cli\n"
         "with contextlib.suppress(SystemExit): cli.main(['--help'])\n"
-        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL') if name in sys.modules])"
+        "print([name for name in ('numpy', 'pandas', 'torch', 'optuna', 'ray', 'PIL', 'jinja2') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
 
 
-def test_every_part_is_known() -> None:
-    assert {_part(path) for path in FILES} - {"__init__", "cli"} == set(ALLOWED)
+def test_every_room_is_known() -> None:
+    assert {_room(path) for path in FILES} - {"__init__", "cli"} == set(ALLOWED)
+
+
+def test_a_base_name_has_one_meaning() -> None:
+    """A verb's file, a section's and a package's may be called as what they are about."""
+    named = [path for path in FILES if path.stem != "__init__" and _room(path) not in ("cli", "report.sections")]
+    twice = [name for name, count in Counter(path.stem for path in named).items() if count > 1]
+    assert not twice
+    assert not {path.stem for path in named} & (sys.stdlib_module_names - {"signals"})
 
 
 def test_every_module_opens_with_a_sentence() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from scaling_lab import DetectorSpec, Runs, build, efficientdet, topologies
-from scaling_lab.architecture.naming import PUBLISHED
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.cli import main
 from scaling_lab.cli.console import WIDTH
 from scaling_lab.starter import FOLDERS, starter_folder

@@ -18,7 +18,7 @@ from PIL import Image
 
 from scaling_lab import build
 from scaling_lab.cli import main
-from scaling_lab.cli.training import LOCK
+from scaling_lab.cli.train import LOCK
 from scaling_lab.runs.lock import WriterLock
 from search_spaces.compound import SMALL
 from tests.coco_files import write_coco

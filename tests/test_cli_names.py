@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from scaling_lab.cli.names import read_names
+from scaling_lab.cli.class_names_option import read_names
 from scaling_lab.errors import UserError
 
 _META = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]

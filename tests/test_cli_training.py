@@ -22,10 +22,10 @@ from PIL import Image
 
 from scaling_lab import Coco, build
 from scaling_lab.cli import main, training_log
-from scaling_lab.cli.prediction import class_names, picture_files
-from scaling_lab.cli.training import read_recipe
+from scaling_lab.cli.predict import class_names, picture_files
+from scaling_lab.cli.train import read_recipe
 from scaling_lab.cli.training_log import TrainingLog
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 from scaling_lab.errors import UserError
 from scaling_lab.model import load_checkpoint
 from scaling_lab.training.evaluation import SUMMARY, predict

@@ -12,7 +12,7 @@ import pytest
 
 from scaling_lab.cli import main
 from scaling_lab.runs.lock import WriterLock
-from scaling_lab.runs.status import read_status
+from scaling_lab.runs.run_status import read_status
 from scaling_lab.study import Finalists, Halving
 from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at_all, look_at_living

@@ -9,8 +9,8 @@ from PIL import Image
 
 from scaling_lab import Voc
 from scaling_lab.data.rendering import render
-from scaling_lab.data.scenes import scene
-from scaling_lab.data.shapes import NATIVE_SIZE, boxes
+from scaling_lab.data.scenes import NATIVE_SIZE, scene
+from scaling_lab.data.shapes import boxes
 
 # Which of VOC's classes each class of Shapes is written as; 17 of the 20 stay empty.
 NAMES = ("dog", "dog", "cat", "cat", "sofa", "sofa", "cat", "dog")

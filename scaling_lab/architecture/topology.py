@@ -1,4 +1,4 @@
-"""A topology: one feature-network cell as a list of nodes. Plain data with its validity and rewrites; it builds nothing.
+"""A topology: one feature-network cell as a list of nodes, with its checks and rewrites.
 
 Ids 0 … L-1 are the cell's inputs, finest level first; every node takes the next id. The output of a level is the last
 node at that level, or the input itself where no node has that level.
@@ -11,73 +11,21 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from scaling_lab.architecture.canonical import canonical_order
+from scaling_lab.architecture.node import Node, reordered
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.checks import Fields, check_items, check_whole
 from scaling_lab.errors import UserError
 
 FINEST_LEVEL, COARSEST_LEVEL = 1, 9
 
-# How a node combines its inputs x_0 … x_n, each resampled to the node's size and width (w are learned, one per input):
-#   sum, mean              Σ x_i and Σ x_i / n
-#   fast                   Σ relu(w_i) x_i / (Σ relu(w_j) + 1e-4)             arXiv:1911.09070, section 3.3
-#   softmax                Σ softmax(w)_i x_i                                 arXiv:1911.09070, section 3.3
-#   unbounded              Σ w_i x_i                                          arXiv:1911.09070, section 3.3
-#   channel_fast, channel_softmax   the same with a w_i for each channel      google/automl efficientdet, fuse_features
-#   attention_max, attention_avg    x_0 + sigmoid(pool(x_0)) x_1 + Σ_{i>1} x_i, pool over the whole image  arXiv:1904.07392
-FUSIONS = (
-    "sum",
-    "mean",
-    "fast",
-    "softmax",
-    "unbounded",
-    "channel_fast",
-    "channel_softmax",
-    "attention_max",
-    "attention_avg",
-)
-ATTENTION_FUSIONS = ("attention_max", "attention_avg")
-
-
-@dataclass(frozen=True)
-class Node(Fields):
-    """Fuse the features with ids `inputs` at `level` (stride 2**level).
-
-    The order of inputs matters to the attention fusions alone: the first gates the second, all others are added.
-    """
-
-    level: int
-    inputs: tuple[int, ...]
-    fusion: str = "fast"
-
-    def __post_init__(self) -> None:
-        check_whole("a node's level", self.level)
-        inputs = check_items(f"a node at P{self.level}: inputs", self.inputs, "a list of ids, such as (0, 1)")
-        object.__setattr__(self, "inputs", inputs)
-        for source in inputs:
-            check_whole(f"a node at P{self.level}: an input", source)
-        if self.fusion not in FUSIONS:
-            raise UserError(f"fusion {self.fusion!r} is unknown; allowed are {', '.join(FUSIONS)}")
-        if not self.inputs:
-            raise UserError(f"a node at P{self.level} has no inputs; it needs at least one")
-        if len(set(self.inputs)) < len(self.inputs):
-            raise UserError(
-                f"a node at P{self.level} reads an id twice: {list(self.inputs)}; each input may occur once"
-            )
-        if self.fusion in ATTENTION_FUSIONS and len(self.inputs) < 2:
-            raise UserError(f"a node at P{self.level} with fusion {self.fusion!r} has one input; it needs at least two")
-
-    @property
-    def ordered_inputs(self) -> int:
-        """How many of the first inputs have an order that matters."""
-        return 2 if self.fusion in ATTENTION_FUSIONS else 0
-
 
 @dataclass(frozen=True)
 class Topology(Fields):
-    """One cell from `min_level` to `max_level`. Raises UserError where a node reads what does not come before it."""
+    """One cell from `min_level` to `max_level`. Raises UserError where a node reads an id that does not precede it."""
 
     min_level: int
     max_level: int
@@ -96,14 +44,14 @@ class Topology(Fields):
     def _check_node(self, node_id: int, node: Node) -> None:
         name = f"node {node_id} (P{node.level})"
         if not self.min_level <= node.level <= self.max_level:
-            raise UserError(f"{name} lies outside the levels P{self.min_level} to P{self.max_level}")
+            raise UserError(f"{name} is outside the levels P{self.min_level} to P{self.max_level}")
         for source in node.inputs:
             if not 0 <= source < self.num_inputs + len(self.nodes):
                 last = self.num_inputs + len(self.nodes) - 1
                 raise UserError(f"{name} reads id {source}, which does not exist; the ids are 0 to {last}")
             if source >= node_id:
                 raise UserError(
-                    f"{name} reads id {source}, which does not come before it (a cell has no cycles); "
+                    f"{name} reads id {source}, which does not precede it (a cell has no cycles); "
                     f"allowed are 0 to {node_id - 1}"
                 )
 
@@ -150,7 +98,7 @@ class Topology(Fields):
         return tuple(node_id for node_id in self.node_ids if node_id not in alive)
 
     def node(self, node_id: int) -> Node:
-        """Give the node with this id (not an input's)."""
+        """Return the node with this id (not an input's id)."""
         return self.nodes[node_id - self.num_inputs]
 
     @property
@@ -160,44 +108,39 @@ class Topology(Fields):
 
     @cached_property
     def canonical(self) -> Topology:
-        """The same graph in the one order that every way of writing it has in common, without dead nodes."""
+        """Return the same graph in canonical order, without dead nodes."""
         alive = self.without_dead_nodes()
-        return alive._reordered(canonical_order(alive))
+        order = canonical_order(alive.nodes, num_inputs=alive.num_inputs, outputs=alive.outputs)
+        return alive._reordered(order)
 
     @cached_property
     def digest(self) -> str:
-        """12 hexadecimal digits that are equal where two topologies are the same graph."""
+        """A 12-digit hexadecimal digest, equal where two topologies are the same graph."""
         return hashlib.sha256(json.dumps(self.canonical.to_dict()).encode()).hexdigest()[:12]
 
-    def describe(self) -> str:
-        """Name it in a few words, such as "bifpn P3-P7 fast", or by its digest where it has no published name."""
-        from scaling_lab.architecture.naming import topology_words
+    @property
+    def published_name(self) -> str | None:
+        """The published name of this wiring, regardless of fusion, such as "bifpn", or None."""
+        return _published_name(self)
 
-        return topology_words(self)
+    def describe(self) -> str:
+        """Return name, levels and fusion, such as "bifpn P3-P7 fast"; an unpublished one is "custom <digest>"."""
+        return _described(self)
 
     # --- rewriting ---------------------------------------------------------------------------------------------------
 
     def _reordered(self, order: Sequence[int]) -> Topology:
-        """Write the nodes with these ids, in this order, renumbering what they read; the inputs keep their ids."""
-        new_id = {old: old for old in range(self.num_inputs)}
-        new_id.update({old: self.num_inputs + place for place, old in enumerate(order)})
-        nodes = []
-        for old in order:
-            node = self.node(old)
-            inputs = [new_id[source] for source in node.inputs]
-            kept = node.ordered_inputs
-            nodes.append(dataclasses.replace(node, inputs=(*inputs[:kept], *sorted(inputs[kept:]))))
-        return dataclasses.replace(self, nodes=tuple(nodes))
+        return dataclasses.replace(self, nodes=reordered(self.nodes, order, num_inputs=self.num_inputs))
 
     def without_dead_nodes(self) -> Topology:
-        """Drop the nodes that no output depends on."""
+        """Return the topology without nodes that no output depends on."""
         dead = set(self.dead_nodes)
         if not dead:
             return self
         return self._reordered([node_id for node_id in self.node_ids if node_id not in dead])
 
     def without_single_input_nodes(self) -> Topology:
-        """Drop every node that fuses nothing, its readers reading its input instead (arXiv:1911.09070, section 3.2).
+        """Return the topology without single-input nodes; their readers read the input (arXiv:1911.09070, section 3.2).
 
         A single input from another level stays: it is a resampling, and dropping it would move a feature's level.
         """
@@ -216,7 +159,7 @@ class Topology(Fields):
         return dataclasses.replace(self, nodes=tuple(nodes))
 
     def with_same_level_skips(self) -> Topology:
-        """Let every output node also read its level's input (arXiv:1911.09070, section 3.2: BiFPN's extra edges)."""
+        """Return the topology with every output node reading its level's input too (arXiv:1911.09070, section 3.2)."""
         nodes = list(self.nodes)
         for level_input, output in enumerate(self.outputs):
             if output < self.num_inputs:
@@ -229,11 +172,11 @@ class Topology(Fields):
         return dataclasses.replace(self, nodes=tuple(nodes))
 
     def with_fusion(self, fusion: str) -> Topology:
-        """Give every node this fusion."""
+        """Return the topology with this fusion in every node."""
         return dataclasses.replace(self, nodes=tuple(dataclasses.replace(node, fusion=fusion) for node in self.nodes))
 
     def repeated(self, times: int) -> Topology:
-        """Unroll a stack of `times` cells into one graph: the outputs of one are the inputs of the next."""
+        """Return a stack of `times` cells unrolled into one graph, each cell reading the previous outputs."""
         check_whole("times in repeated(times)", times, least=1)
         nodes: list[Node] = []
         stands_for = list(range(self.num_inputs))
@@ -249,13 +192,13 @@ class Topology(Fields):
     # --- JSON --------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: each node as [level, inputs, fusion]."""
+        """Return plain JSON values, each node as [level, inputs, fusion]."""
         nodes = [[node.level, list(node.inputs), node.fusion] for node in self.nodes]
         return {"min_level": self.min_level, "max_level": self.max_level, "nodes": nodes}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Topology:
-        """Read what `to_dict` gave. Raises UserError for anything else."""
+        """Return the topology of a `to_dict` result. Raises UserError for anything else."""
         if not isinstance(values, Mapping) or set(values) != {"min_level", "max_level", "nodes"}:
             raise UserError(f"a topology is {values!r}; allowed is a mapping with min_level, max_level and nodes")
         nodes = []
@@ -268,10 +211,31 @@ class Topology(Fields):
 
 
 def check_levels(min_level: int, max_level: int) -> None:
-    """Refuse what is no range of levels."""
+    """Raise UserError for an invalid range of levels."""
     check_whole("min_level", min_level)
     check_whole("max_level", max_level)
     if not FINEST_LEVEL <= min_level <= max_level <= COARSEST_LEVEL:
         raise UserError(
-            f"levels P{min_level} to P{max_level}: allowed are P{FINEST_LEVEL} to P{COARSEST_LEVEL}, the finest first"
+            f"levels P{min_level} to P{max_level}: allowed are P{FINEST_LEVEL} to P{COARSEST_LEVEL}, finest first"
         )
+
+
+@lru_cache(maxsize=4096)
+def _described(topology: Topology) -> str:
+    name = topology.published_name or f"custom {topology.digest}"
+    fusions = sorted({node.fusion for node in topology.nodes if len(node.inputs) > 1})
+    words = [name, f"P{topology.min_level}-P{topology.max_level}", "+".join(fusions)]
+    return " ".join(word for word in words if word)
+
+
+@lru_cache(maxsize=4096)
+def _published_name(topology: Topology) -> str | None:
+    digest = topology.with_fusion("sum").digest
+    for name, make in PUBLISHED.items():
+        try:
+            known = make(topology.min_level, topology.max_level)
+        except UserError:  # a cell of other levels
+            continue
+        if len(known.nodes) == len(topology.nodes) and known.with_fusion("sum").digest == digest:
+            return name
+    return None

@@ -1,20 +1,17 @@
-"""The batches of Shapes: drawn on the device, and kept while memory allows, as an epoch repeats them. Reads no file."""
+"""Batches of Shapes, rendered on the device and cached within a memory limit, as epochs repeat the images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab.data.batch_plan import BatchPlan, Example
 from scaling_lab.data.rendering import render
-from scaling_lab.data.scenes import Scene
-from scaling_lab.data.shapes import NATIVE_SIZE, Shapes, boxes
-
-if TYPE_CHECKING:
-    from scaling_lab.data.loading import Batches, Example
+from scaling_lab.data.scenes import NATIVE_SIZE, Scene
+from scaling_lab.data.shapes import Shapes, boxes
 
 # Of all images kept in one process.
 KEPT_BYTES = 512 * 2**20
@@ -22,7 +19,7 @@ KEPT_BYTES = 512 * 2**20
 _NATIVE = (NATIVE_SIZE, NATIVE_SIZE)
 
 
-def drawn_batches(plan: Batches, source: Shapes) -> Iterator[tuple[Tensor, list[Example]]]:
+def drawn_batches(plan: BatchPlan, source: Shapes) -> Iterator[tuple[Tensor, list[Example]]]:
     """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch."""
     for indices in plan.indices():
         scenes = [source.scene(plan.split, index) for index in indices]
@@ -34,11 +31,11 @@ def drawn_batches(plan: Batches, source: Shapes) -> Iterator[tuple[Tensor, list[
             yield _whole(plan, source, indices, examples), examples
 
 
-def _example(plan: Batches, index: int, scene: Scene) -> Example:
+def _example(plan: BatchPlan, index: int, scene: Scene) -> Example:
     return plan.example(index, index + 1, _NATIVE, boxes(scene), np.array(scene.labels, dtype=np.int64))
 
 
-def _whole(plan: Batches, source: Shapes, indices: list[int], examples: list[Example]) -> Tensor:
+def _whole(plan: BatchPlan, source: Shapes, indices: list[int], examples: list[Example]) -> Tensor:
     side = min(plan.image_size)
     square_BCSS = _kept(source, plan.split, side, plan.device).images(indices)
     for pixels_CSS, example in zip(square_BCSS, examples, strict=True):
@@ -54,7 +51,7 @@ def _whole(plan: Batches, source: Shapes, indices: list[int], examples: list[Exa
 
 
 class _Drawing:
-    """The images of one split at one size: drawn at first use, and kept where they are within KEPT_BYTES."""
+    """The images of one split at one size, rendered at first use and cached within KEPT_BYTES."""
 
     def __init__(self, source: Shapes, split: str, side: int, device: torch.device) -> None:
         self._source, self._split, self._side, self._device = source, split, side, device
@@ -82,14 +79,14 @@ _DRAWINGS: dict[tuple[Shapes, str, int, torch.device], _Drawing] = {}
 
 
 def forget() -> None:
-    """Draw all images anew from now on, as a new process does."""
+    """Clear the cache of rendered images."""
     _DRAWINGS.clear()
 
 
 def _kept(source: Shapes, split: str, side: int, device: torch.device) -> _Drawing:
     key = (source, split, side, device)
     drawing = _DRAWINGS.pop(key, None) or _Drawing(source, split, side, device)
-    # The least recently used go first.
+    # The least recently used are removed first.
     while _DRAWINGS and drawing.bytes + sum(other.bytes for other in _DRAWINGS.values()) > KEPT_BYTES:
         del _DRAWINGS[next(iter(_DRAWINGS))]
     _DRAWINGS[key] = drawing

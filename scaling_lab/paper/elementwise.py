@@ -7,8 +7,9 @@ image as nothing. tests/paper holds what that profiler said of that code.
 
 from __future__ import annotations
 
+from scaling_lab.architecture.fusions import FUSIONS
+from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.architecture.topology import ATTENTION_FUSIONS, Node
 
 # A feature's (channels, height, width).
 Shape = tuple[int, int, int]
@@ -63,6 +64,6 @@ def _node(node: Node, shape: Shape) -> int:
     per_element, scalars = inputs - 1, 0
     if node.fusion == "fast":  # each input times its weight, over the sum of the weights and epsilon
         per_element, scalars = inputs - 1 + 2 * inputs, inputs - 1 + inputs
-    elif node.fusion in ATTENTION_FUSIONS:
+    elif FUSIONS[node.fusion].ordered_inputs:
         per_element = inputs
     return elements * (per_element + SWISH_OPERATIONS + 1) + scalars

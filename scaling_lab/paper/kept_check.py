@@ -4,7 +4,7 @@
               trial's parameters give the trial's architecture, and a grid has the same points
     CSV       equals the ledger's trials
     page      made from the ledger by the present report code; text and tables are compared, drawings are not
-    answers   answers.csv, and the tables in README.md and docs/results.md, equal what the ledgers give
+    answers   answers.csv, and the parts of docs/results.md, equal what the ledgers give
 
 Other versions of libraries may change last digits and drawings. So numbers may differ by 1e-6 of their value or one unit of
 their last printed decimal; counts, words and everything else must be equal. SVG is left out: a new version of
@@ -34,12 +34,12 @@ from scaling_lab.paper.kept_runs import home_of, report_file, report_runs
 from scaling_lab.paper.questions import Asked
 from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.page import blocks
-from scaling_lab.report.page.writer import render_page
+from scaling_lab.report.page.html import render_page
 from scaling_lab.report.writing import make_page, read_runs
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.search.sampling import replay
 from scaling_lab.study.space.enumeration import enumerate_space
-from scaling_lab.study.space.loading import load_study
+from scaling_lab.study.space.study_file import load_study
 from scaling_lab.study.study import Study, protocol_digest
 
 TOLERANCE = 1e-6  # relative, between numbers from two machines
@@ -208,7 +208,7 @@ def _same(one: pd.Series[Any], other: pd.Series[Any]) -> np.ndarray[Any, Any]:
 
 
 def answer_problems(results: Path) -> list[str]:
-    """Compare answers.csv with the answers that the stored runs give, and with the tables in README.md and docs."""
+    """Compare answers.csv with the answers that the stored runs give, and with docs/results.md."""
     stored = read_answers(results)
     found = []
     for row in answer_rows(results):

@@ -23,7 +23,7 @@ from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.writing import write_report
 from scaling_lab.runs.lock import only_writer
 from scaling_lab.runs.reader import Runs
-from scaling_lab.runs.status import read_status
+from scaling_lab.runs.run_status import read_status
 from scaling_lab.starter import starter_folder
 
 FOLDER = Path("reports") / "results"

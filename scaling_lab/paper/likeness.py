@@ -14,7 +14,7 @@ from scaling_lab.cost import count
 from scaling_lab.paper.kept_runs import home_of
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.space.enumeration import random_points
-from scaling_lab.study.space.loading import load_study
+from scaling_lab.study.space.study_file import load_study
 
 RANDOM, MOST_DRAWN = 300, 3000  # cells within the study's limit for comparison, and points drawn for them
 LIKE = 0.95  # a cell resembles BiFPN where this share of random cells is less similar

@@ -35,8 +35,8 @@ from scaling_lab.report.analysis.scaling_points import family_points, law_curves
 from scaling_lab.report.analysis.search_progress import progress
 from scaling_lab.report.figures.cost_figures import cost_figure, difference_figure, latency_figure, parts_figure
 from scaling_lab.report.figures.curves_figure import curves_figure
-from scaling_lab.report.figures.fusion_weights_figure import fusion_weights_figure
 from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
+from scaling_lab.report.figures.learned_weights_figure import fusion_weights_figure
 from scaling_lab.report.figures.population_figures import distribution_figure, importance_figure
 from scaling_lab.report.figures.scaling_figure import scaling_figure
 from scaling_lab.report.figures.search_figure import search_figure

@@ -6,7 +6,7 @@ import pytest
 
 from scaling_lab import Topology, topologies
 from scaling_lab.architecture.drawing import ascii_drawing, layout
-from scaling_lab.architecture.naming import PUBLISHED
+from scaling_lab.architecture.published import PUBLISHED
 
 # google/automl efficientdet/tf2/fpn_configs_test.py: (level, inputs) of every node, ids from the number of levels.
 BIFPN_3_7 = [

@@ -139,7 +139,7 @@ def written(*nodes: object) -> dict[str, object]:
         (lambda: Node(3, ()), r"a node at P3 has no inputs"),
         (lambda: Node(3, (1, 1)), r"a node at P3 reads an id twice: \[1, 1\]"),
         (lambda: Node(3, (0, 1), "fastest"), r"fusion 'fastest' is unknown; allowed are sum, mean, fast"),
-        (lambda: Node(3, (0,), "attention_max"), r"fusion 'attention_max' has one input; it needs at least two"),
+        (lambda: Node(3, (0,), "attention_max"), r"fusion 'attention_max' has 1 input; it needs at least 2"),
         (
             lambda: topologies.bifpn(3, 5).repeated(0),
             r"times in repeated\(times\) is 0; allowed are whole numbers from 1",

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scaling_lab import DetectorSpec, Node, Topology
 from scaling_lab.architecture import FUSIONS
 from scaling_lab.architecture.spec import ACTIVATIONS, DOWNSAMPLINGS, PADDINGS, UPSAMPLINGS, Anchors
-from scaling_lab.architecture.topology import ATTENTION_FUSIONS
 
 # Convolutions of all kinds, attention, and sizes that are rounded down (convnext) or up.
 BACKBONES = (
@@ -29,7 +28,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     for _ in range(draw(st.integers(0, 7))):
         ids = range(high - low + 1 + len(nodes))
         inputs = draw(st.lists(st.sampled_from(ids), min_size=1, max_size=4, unique=True))
-        fusions = [fusion for fusion in FUSIONS if len(inputs) > 1 or fusion not in ATTENTION_FUSIONS]
+        fusions = [fusion for fusion in FUSIONS if len(inputs) > 1 or not FUSIONS[fusion].ordered_inputs]
         nodes.append(Node(draw(st.integers(low, high)), tuple(inputs), draw(st.sampled_from(fusions))))
     return Topology(low, high, tuple(nodes)).without_dead_nodes()
 

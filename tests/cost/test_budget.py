@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from scaling_lab import CompoundScaling, DetectorSpec, count
-from scaling_lab.cost.budget import solve
+from scaling_lab.cost.solver import solve
 from scaling_lab.errors import UserError
 from search_spaces.compound import SMALL
 

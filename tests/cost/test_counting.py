@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from torch.utils.flop_counter import FlopCounterMode
 
 from scaling_lab import DetectorSpec, build, count, topologies
-from scaling_lab.architecture.topology import FUSIONS
+from scaling_lab.architecture.fusions import FUSIONS
 from scaling_lab.cost.counts import PartCost
 from scaling_lab.cost.pieces import Run, run
 from search_spaces.compound import SMALL

@@ -15,9 +15,9 @@ from scaling_lab import Coco, Halving, Recipe
 from scaling_lab.cli import main
 from scaling_lab.data.accuracies import AREAS, check_measurable, objects_for
 from scaling_lab.errors import UserError
-from scaling_lab.study.plan.planning import make_plan
+from scaling_lab.metrics import ACCURACIES
+from scaling_lab.study.plan.planner import make_plan
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.study import MEASURED
 from scaling_lab.training.evaluation import average_precision
 from tests.coco_files import write_coco
 from tests.study.engine import count, make_study
@@ -65,10 +65,10 @@ def test_the_evaluator_has_a_number_exactly_where_there_is_an_object(data: Coco)
         assert {name: bool(counts[name]) for name in AREAS} == {name: numbers[name] is not None for name in AREAS}
         found.add(tuple(bool(counts[name]) for name in AREAS))
     assert len(found) > 4
-    assert tuple(AREAS) == MEASURED
+    assert tuple(AREAS) == ACCURACIES
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", ACCURACIES)
 @pytest.mark.parametrize("sampler", ["grid", "tpe", "ehvi", "nsga2"])
 def test_no_study_starts_on_data_that_cannot_measure_its_objective(
     data: Coco, tmp_path: Path, name: str, sampler: str

@@ -15,7 +15,7 @@ from PIL import Image
 
 from scaling_lab import Coco
 from scaling_lab.data import parse_source, source_from_dict
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 from scaling_lab.errors import UserError
 from tests.coco_files import CATEGORIES, write_coco
 

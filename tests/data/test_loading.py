@@ -10,7 +10,7 @@ from scaling_lab import Coco, Shapes, Voc
 from scaling_lab.architecture.spec import Pixels
 from scaling_lab.data import Source, drawn
 from scaling_lab.data.augmentation import Augmentation
-from scaling_lab.data.loading import Batch, batches
+from scaling_lab.data.batches import Batch, batches
 from scaling_lab.errors import UserError
 from tests.coco_files import write_coco
 from tests.voc_files import write_voc

@@ -168,7 +168,7 @@ def _is_alive(pid: int) -> bool:
 _SMALL = """
 import sys, torch
 from scaling_lab import Coco
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 
 for batch in batches(Coco(folder=sys.argv[1]), "val", image_size=512, batch_size=4, workers=2):
     print(batch.images_BCHW.shape[0])

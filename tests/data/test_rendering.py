@@ -12,8 +12,8 @@ import torch
 
 from scaling_lab.data.augmentation import Augmentation, augmented
 from scaling_lab.data.rendering import NOISE, render
-from scaling_lab.data.scenes import CONTEXT_MARGIN, GRID, Light, Scene, Thing, scene
-from scaling_lab.data.shapes import NATIVE_SIZE, boxes
+from scaling_lab.data.scenes import CONTEXT_MARGIN, GRID, NATIVE_SIZE, Light, Scene, Thing, scene
+from scaling_lab.data.shapes import boxes
 
 NATIVE = (NATIVE_SIZE, NATIVE_SIZE)
 

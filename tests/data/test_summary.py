@@ -10,7 +10,7 @@ import pytest
 
 from scaling_lab import Coco, Shapes
 from scaling_lab.data.duplicates import find_copies
-from scaling_lab.data.recognition import find_source
+from scaling_lab.data.recognition import parse_source
 from scaling_lab.data.summary import copies_of, summarize
 from scaling_lab.errors import UserError
 from tests.coco_files import write_coco
@@ -104,24 +104,24 @@ def test_sums_agree(tmp_path: Path, kind: str) -> None:
 
 def test_a_folder_is_told_by_its_content(tmp_path: Path) -> None:
     coco, voc = write_coco(tmp_path / "coco", train=1, val=1), write_voc(tmp_path / "kit" / "VOC2007", train=1, val=1)
-    assert find_source(coco.folder) == coco
-    assert find_source(voc.folder) == voc
-    assert find_source(f"voc:{voc.folder},cut_boxes").to_dict()["cut_boxes"] is True
-    assert find_source("shapes") == Shapes()
+    assert parse_source(coco.folder) == coco
+    assert parse_source(voc.folder) == voc
+    assert parse_source(f"voc:{voc.folder},cut_boxes").to_dict()["cut_boxes"] is True
+    assert parse_source("shapes") == Shapes()
     with pytest.raises(UserError, match=r"is a data set in no known format; .*; .*kit/VOC2007 is such a folder"):
-        find_source(str(tmp_path / "kit"))
+        parse_source(str(tmp_path / "kit"))
     with pytest.raises(
         UserError,
         match="--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
     ):
-        find_source("nowhere")
+        parse_source("nowhere")
 
 
 def test_splits_are_told_by_their_names(tmp_path: Path) -> None:
     coco = write_coco(tmp_path / "coco", train=1, val=1)
     for split, name in (("train", "train_mine"), ("val", "valid")):
         coco.annotation_file(split).rename(tmp_path / "coco" / "annotations" / f"instances_{name}.json")
-    assert find_source(coco.folder) == Coco(folder=coco.folder, train="train_mine", val="valid")
+    assert parse_source(coco.folder) == Coco(folder=coco.folder, train="train_mine", val="valid")
     with pytest.raises(UserError, match=r"does not exist; .*\(there are train_mine, valid\)"):
         coco.length("val")
 
@@ -131,7 +131,7 @@ def test_copies_are_found_by_their_content(tmp_path: Path) -> None:
         write_export(tmp_path / f"{split}.json", tmp_path / split)
         for place, number in enumerate(numbers):
             write_picture(tmp_path / split / f"im{place:03d}.png", number)
-    copies = copies_of(find_source(str(tmp_path)))
+    copies = copies_of(parse_source(str(tmp_path)))
     assert copies.within == {"train": [[0, 2]], "val": [[0, 2]]}
     assert sorted(copies.across) == [(0, 3), (1, 1)]
 

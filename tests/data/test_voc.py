@@ -14,7 +14,7 @@ from PIL import Image
 
 from scaling_lab import Voc
 from scaling_lab.data import parse_source, source_from_dict
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 from scaling_lab.data.voc import VOC_CLASSES
 from scaling_lab.errors import UserError
 from scaling_lab.training.evaluation import average_precision

@@ -16,7 +16,7 @@ from scaling_lab import DetectorSpec, Recipe, Shapes, topologies
 from scaling_lab.cli import main
 from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import Runs
-from scaling_lab.study.plan.planning import make_plan
+from scaling_lab.study.plan.planner import make_plan
 from scaling_lab.study.run.runner import run_study, training_objective
 from scaling_lab.training.checkpoint import read_state, write_whole
 from scaling_lab.training.failures import BadCheckpoint

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from scaling_lab import DetectorSpec, Topology, count, topologies
-from scaling_lab.latency import Conditions, profile
+from scaling_lab.latency import Conditions, profiling
 from scaling_lab.latency.features import features_of
 from tests.cost.specs import specs
 from tests.latency.tiny import tiny
@@ -19,7 +19,7 @@ from tests.latency.tiny import tiny
 @given(spec=specs())
 def test_pieces_and_features_cover_the_cost(spec: DetectorSpec) -> None:
     cost = count(spec)
-    pieces = profile.pieces_of(spec, cost)
+    pieces = profiling.pieces_of(spec, cost)
     assert sum(piece.cost.macs for piece in pieces) == cost.macs
     found = features_of(spec, cost)
     assert [piece for piece, _ in found] == pieces
@@ -36,8 +36,8 @@ def test_pieces_and_features_cover_the_cost(spec: DetectorSpec) -> None:
 )
 def test_a_profile_has_a_time_for_each_piece(topology: Topology) -> None:
     spec = tiny(topology=topology)
-    taken = profile.profile(spec, Conditions(), runs=3)
-    assert len(taken) == len(profile.pieces_of(spec, count(spec)))
+    taken = profiling.profile(spec, Conditions(), runs=3)
+    assert len(taken) == len(profiling.pieces_of(spec, count(spec)))
     assert min(taken) > 0
 
 
@@ -66,7 +66,7 @@ class _Slow(nn.Module):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     found = _Clock()
-    monkeypatch.setattr(profile, "time", found)
+    monkeypatch.setattr(profiling, "time", found)
     return found
 
 
@@ -81,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
 )
 def test_what_is_slow_is_found(monkeypatch: pytest.MonkeyPatch, clock: _Clock, part: Any, name: str) -> None:
     spec = tiny(topology=topologies.bifpn(3, 7), repeats=2)
-    make = profile.detector_for
+    make = profiling.detector_for
 
     def slowed(spec: DetectorSpec, conditions: Conditions) -> Any:
         detector, layer = make(spec, conditions)
@@ -89,15 +89,15 @@ def test_what_is_slow_is_found(monkeypatch: pytest.MonkeyPatch, clock: _Clock, p
         setattr(parent, child, _Slow(getattr(parent, child), clock))
         return detector, layer
 
-    monkeypatch.setattr(profile, "detector_for", slowed)
-    taken = profile.profile(spec, Conditions(), runs=3)
-    pieces = [piece.name for piece in profile.pieces_of(spec, count(spec))]
+    monkeypatch.setattr(profiling, "detector_for", slowed)
+    taken = profiling.profile(spec, Conditions(), runs=3)
+    pieces = [piece.name for piece in profiling.pieces_of(spec, count(spec))]
     assert taken == pytest.approx([30.0 if piece == name else 0.0 for piece in pieces])
 
 
 def test_what_is_slow_in_the_heads_is_found_at_every_level(monkeypatch: pytest.MonkeyPatch, clock: _Clock) -> None:
     spec = tiny(topology=topologies.bifpn(3, 7))
-    make = profile.detector_for
+    make = profiling.detector_for
 
     def slowed(spec: DetectorSpec, conditions: Conditions) -> Any:
         detector, layer = make(spec, conditions)
@@ -105,7 +105,7 @@ def test_what_is_slow_in_the_heads_is_found_at_every_level(monkeypatch: pytest.M
         heads[1] = nn.ModuleList([_Slow(heads[1][0], clock), *heads[1][1:]])
         return detector, layer
 
-    monkeypatch.setattr(profile, "detector_for", slowed)
-    taken = profile.profile(spec, Conditions(), runs=3)
-    pieces = [piece.name for piece in profile.pieces_of(spec, count(spec))]
+    monkeypatch.setattr(profiling, "detector_for", slowed)
+    taken = profiling.profile(spec, Conditions(), runs=3)
+    pieces = [piece.name for piece in profiling.pieces_of(spec, count(spec))]
     assert taken == pytest.approx([30.0 if piece == "heads P4" else 0.0 for piece in pieces])

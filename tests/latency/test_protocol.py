@@ -11,9 +11,9 @@ import pytest
 from scaling_lab import count
 from scaling_lab.errors import UserError
 from scaling_lab.latency import Conditions, protocol, worker
-from scaling_lab.latency.processes import run_worker
 from scaling_lab.latency.protocol import measure
 from scaling_lab.latency.rules import Protocol
+from scaling_lab.latency.worker_process import run_worker
 from tests.latency.tiny import tiny
 
 ANCHOR = 10.0

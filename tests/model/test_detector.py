@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from scaling_lab import DetectorSpec, Node, Topology, build, topologies
 from scaling_lab.architecture import FUSIONS
-from scaling_lab.architecture.naming import PUBLISHED
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.errors import UserError
 from scaling_lab.model.feature_network import FeatureNetwork
 from scaling_lab.model.fusion import make_fusion

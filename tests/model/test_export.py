@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from scaling_lab import Anchors, DetectorSpec, Node, Topology, build, topologies
 from scaling_lab.architecture import FUSIONS
-from scaling_lab.architecture.naming import PUBLISHED
-from scaling_lab.architecture.topology import ATTENTION_FUSIONS
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.detection import detect
 from scaling_lab.detection.exportable import detection_layer
 from scaling_lab.errors import UserError
@@ -194,7 +193,7 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
 def _with_fusion(topology: Topology, fusion: str) -> Topology:
     """Give every node the fusion, save nodes of one input that cannot have it."""
     nodes = [
-        node if fusion in ATTENTION_FUSIONS and len(node.inputs) == 1 else dataclasses.replace(node, fusion=fusion)
+        node if FUSIONS[fusion].ordered_inputs and len(node.inputs) == 1 else dataclasses.replace(node, fusion=fusion)
         for node in topology.nodes
     ]
     return dataclasses.replace(topology, nodes=tuple(nodes))

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from scaling_lab import DetectorSpec
-from scaling_lab.architecture.naming import published_name
 from scaling_lab.errors import UserError
 from scaling_lab.paper.answer_table import answer_rows, long_markdown, short_markdown
 from scaling_lab.paper.answers import Answer, answer
@@ -23,7 +22,7 @@ from scaling_lab.paper.run_conditions import conditions
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Objective, Report
-from scaling_lab.study.space.loading import StudyFile, load_study
+from scaling_lab.study.space.study_file import StudyFile, load_study
 
 ROOT = Path(__file__).parents[2]
 SD = 0.5
@@ -33,7 +32,7 @@ FUSIONS = {"softmax": 1.0, "unbounded": -2.0}
 
 def trained(spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
     """Know better networks, and more AP for width, pixels and a larger backbone; chance by digest and seed."""
-    ap = NETWORKS.get(published_name(spec.topology) or "", 75.0)
+    ap = NETWORKS.get(spec.topology.published_name or "", 75.0)
     ap += sum(FUSIONS.get(fusion, 0.0) for fusion in {node.fusion for node in spec.topology.nodes})
     ap += 4 * math.log2(spec.width / 32) + 4 * math.log2(spec.image_size[0] / 128) + 3 * (spec.backbone == "resnet18")
     ap += SD * random.Random(f"{spec.digest} {seed}").gauss()
@@ -241,11 +240,12 @@ def test_a_value_without_a_trial_is_named(tmp_path: Path) -> None:
         answer(4, kept_runs(tmp_path, (asked,)))
 
 
-def test_both_tables_have_every_answer(results: Path) -> None:
+def test_table_and_sections_have_every_answer(results: Path) -> None:
     rows = answer_rows(results)
     short, long = short_markdown(rows), long_markdown(rows)
     assert short.count("\n") == 9
     assert all(row["short"] in short and row["answer"] in long and row["conditions"] in long for row in rows)
-    assert "`scaling-lab run studies/topology_ablation.py --form seeds`<br>`scaling-lab run studies/proxy.py`" in long
+    assert "`scaling-lab run studies/topology_ablation.py --form seeds`, `scaling-lab run studies/proxy.py`" in long
+    assert "[proxy](stored/proxy.html), [proxy-three_epochs](stored/proxy-three_epochs.html)" in long
     assert OPEN not in short + long
     assert all(row["conditions"].startswith("shapes, 2,048 training images, ") for row in rows)

@@ -68,10 +68,13 @@ def test_the_answers_of_the_repository_follow_from_the_ledgers() -> None:
     assert kept_check.answer_problems(RESULTS) == []
 
 
-def test_readme_has_the_short_table() -> None:
+def test_the_docs_have_the_generated_answers() -> None:
     rows = [row for _, row in sorted(answer_table.read_answers(RESULTS).items())]
     assert [int(row["number"]) for row in rows] == [question.number for question in QUESTIONS]
-    assert answer_table.TABLES[0].text(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {table.file for table in answer_table.TABLES} == {"docs/results.md"}
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for table in answer_table.TABLES:
+        assert table.text(rows) in text
 
 
 def test_answers_are_short_and_so_are_their_sentences() -> None:
@@ -342,12 +345,11 @@ def test_without_stored_runs_nothing_is_answered(tmp_path: Path) -> None:
 
 def test_changed_answers_and_tables_are_found(results: Path) -> None:
     rows = answer_table.write_answers(results)
-    readme, docs = (results.parents[1] / table.file for table in answer_table.TABLES)
+    docs = results.parents[1] / "docs" / "results.md"
     docs.parent.mkdir()
-    for path, table in zip((readme, docs), answer_table.TABLES, strict=True):
-        path.write_text(f"# Title\n\n{table.text(rows)}\n\nMore.\n", encoding="utf-8")
+    docs.write_text("# Title\n\n" + "\n".join(table.text(rows) for table in answer_table.TABLES), encoding="utf-8")
     assert kept_check.answer_problems(results) == []
-    _edit(docs, lambda text: text.replace(OPEN, "1.35", 1))
+    _edit(docs, lambda text: text.replace(f"*{OPEN}*", "1.35", 1))
     assert kept_check.answer_problems(results) == [
         "docs/results.md: its table is not what `scaling-lab reproduce table` prints; replace it"
     ]

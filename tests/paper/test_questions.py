@@ -10,7 +10,7 @@ import pytest
 
 from scaling_lab.cli import main
 from scaling_lab.paper.questions import QUESTIONS, SOURCE, Asked, Question
-from scaling_lab.study.space.loading import load_study
+from scaling_lab.study.space.study_file import load_study
 from tests.report.fixture_run import Fixture, Trial, topology_trials, write_run
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from scaling_lab.architecture import Anchors, DetectorSpec, Topology, topologies
 from scaling_lab.report import Frontier, compute_frontier
-from scaling_lab.report.analysis.published import COCO_CLASSES
+from scaling_lab.report.analysis.published_tables import COCO_CLASSES
 from scaling_lab.runs.reader import SCHEMA, SCHEMA_VERSION, RunFolder, Runs
 
 CLASSES = ("square in red frame", "disc in red frame", "square in blue frame", "disc in blue frame")

@@ -13,7 +13,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.page.blocks import Bullets, Details, Figure, Table, Text
-from scaling_lab.report.sections import ablation, overview, words
+from scaling_lab.report.sections import ablation, conclusion_words, overview
 from scaling_lab.report.sections.architectures import architectures
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import hypotheses
@@ -44,7 +44,7 @@ def test_one_seed_each_is_said_once_at_the_top(tmp_path: Path) -> None:
     assert warnings[0].text.startswith(
         "Here it cannot be said whether any architecture is better than another: one seed each"
     )
-    assert not any("better" in text for _, text in words.conclusions(runs, frontier, runs.table()))
+    assert not any("better" in text for _, text in conclusion_words.conclusions(runs, frontier, runs.table()))
 
 
 def test_sentences_of_three_seeds(tmp_path: Path) -> None:
@@ -91,14 +91,14 @@ def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_pat
     _, frontier = opened(tmp_path, with_aps(**aps))
     p = hypotheses.welch(aps["bifpn"], aps["fpn"]).p
     assert 3 * p < 0.05 < 6 * p
-    _, text = words.told_apart(frontier)
+    _, text = conclusion_words.told_apart(frontier)
     assert text.startswith("BiFPN is not distinguishable from ")
     assert text.endswith("Holm's correction for all 6 pairs that might have been compared).")
 
 
 def test_one_repeated_architecture_has_none_to_be_told_apart_from(tmp_path: Path) -> None:
     _, frontier = opened(tmp_path, with_aps(panet=(47.0, 48.0), bifpn=(50.0,), fpn=(44.0,)))
-    assert words.told_apart(frontier)[1].startswith("PANet alone has more than one seed")
+    assert conclusion_words.told_apart(frontier)[1].startswith("PANet alone has more than one seed")
 
 
 def test_one_side_with_one_seed(tmp_path: Path) -> None:

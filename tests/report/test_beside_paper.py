@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from scaling_lab.report.analysis import paper_order, published
+from scaling_lab.report.analysis import paper_order, published_tables
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.page.blocks import Text
 from scaling_lab.report.sections import beside_paper
@@ -104,12 +104,12 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
 
 
 def test_published_numbers_carry_their_sources() -> None:
-    assert set(published.feature_networks()["source"]) == {"arXiv:1911.09070v7 Table 5"}
-    detectors = published.detectors().set_index("model")
+    assert set(published_tables.feature_networks()["source"]) == {"arXiv:1911.09070v7 Table 5"}
+    detectors = published_tables.detectors().set_index("model")
     assert detectors.loc["EfficientDet-D0", "ap_test"] == 34.6
     assert detectors["source"].notna().all()
-    assert published.ablations()["source"].notna().all()
-    assert published.table_5_row("BiFPN", "sum") == "BiFPN without weights"
-    assert published.table_5_row("BiFPN", "softmax") is None
-    assert published.table_5_row("FPN", "fast") == published.COST_ONE
+    assert published_tables.ablations()["source"].notna().all()
+    assert published_tables.table_5_row("BiFPN", "sum") == "BiFPN without weights"
+    assert published_tables.table_5_row("BiFPN", "softmax") is None
+    assert published_tables.table_5_row("FPN", "fast") == published_tables.COST_ONE
     assert not math.isnan(detectors.loc["EfficientDet-D7x", "gmacs"])

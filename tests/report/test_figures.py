@@ -24,7 +24,7 @@ from scaling_lab.report.figures.cost_marks import MOST_INTERVALS
 from scaling_lab.report.figures.curves_figure import curves_figure
 from scaling_lab.report.figures.topology_figure import topology_figure, topology_table
 from scaling_lab.report.page import svg
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.runs.reader import Runs
 
 
@@ -87,8 +87,8 @@ def test_hundreds_of_architectures_are_their_means_and_few_artists() -> None:
     figure = cost_figures.cost_figure(table)
     assert len(figure.axes[0].collections) < 12
     assert len(offsets(figure)) == count + 4  # all means, and the seeds of the two that have a colour
-    assert "means alone" not in words.accuracy_caption(frontier_of(MOST_INTERVALS))
-    assert "Small grey dots are means alone" in words.accuracy_caption(frontier_of(count))
+    assert "means alone" not in conclusion_words.accuracy_caption(frontier_of(MOST_INTERVALS))
+    assert "Small grey dots are means alone" in conclusion_words.accuracy_caption(frontier_of(count))
 
 
 def frontier_of(count: int) -> Frontier:

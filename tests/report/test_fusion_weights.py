@@ -15,9 +15,9 @@ from scaling_lab import DetectorSpec, Recipe, Shapes, build, topologies
 from scaling_lab.architecture.node_names import inputs_by_node
 from scaling_lab.model.fusion_weights import fusion_weights as read_weights
 from scaling_lab.report import compute_frontier, write_report
-from scaling_lab.report.figures.fusion_weights_figure import MOST_NODES, fusion_weights_figure
+from scaling_lab.report.figures.learned_weights_figure import MOST_NODES, fusion_weights_figure
 from scaling_lab.report.page.blocks import Bullets, Figure, Section, Text
-from scaling_lab.report.sections import fusion_weights
+from scaling_lab.report.sections import learned_weights
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Report
@@ -74,7 +74,7 @@ def run_of(folder: Path, space: Any, *, seeds: tuple[int, ...] = (0, 1, 2), reco
 
 
 def section_of(runs: Runs) -> Section:
-    return fusion_weights.fusion_weights(runs, compute_frontier(runs))
+    return learned_weights.fusion_weights(runs, compute_frontier(runs))
 
 
 def figures(section: Section) -> dict[str, Figure]:
@@ -138,13 +138,13 @@ def test_fast_and_softmax_are_drawn_together_with_their_difference(runs: Runs) -
 
 def test_a_weight_that_one_side_lacks_moves_no_other(runs: Runs) -> None:
     table = figures(section_of(runs))["fusion_weights_fast_and_softmax"].table
-    whole = fusion_weights._differences(table)[0]
+    whole = learned_weights._differences(table)[0]
     is_softmax = table["fusion"].str.contains("softmax")
     for lacks in (is_softmax, ~is_softmax):
         first = table.sort_values(["cell", "node", "input"]).iloc[0]
         here = (table["cell"] == first["cell"]) & (table["node"] == first["node"]) & (table["input"] == first["input"])
-        assert fusion_weights._differences(table[~(lacks & here)])[0] == whole
-    assert fusion_weights._differences(table[is_softmax == (table["node"] > first["node"])]) == []
+        assert learned_weights._differences(table[~(lacks & here)])[0] == whole
+    assert learned_weights._differences(table[is_softmax == (table["node"] > first["node"])]) == []
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from scaling_lab.architecture import DetectorSpec, Node, Topology, efficientdet, topologies
-from scaling_lab.report.analysis.names import short_names, topology_name
+from scaling_lab.report.analysis.architecture_names import short_names, topology_name
 
 
 def names(*specs: DetectorSpec) -> list[str]:
@@ -31,7 +31,7 @@ def test_fusion_is_named_where_it_tells_apart() -> None:
     more = names(
         *(with_topology(topologies.bifpn(3, 7, fusion=f)) for f in ("fast", "sum")), with_topology(topologies.fpn(3, 7))
     )
-    assert more == ["BiFPN, fast", "BiFPN, sum", "FPN, fast"]
+    assert more == ["BiFPN, fast", "BiFPN, sum", "FPN"]
 
 
 def test_widths_and_a_single_architecture() -> None:
@@ -39,6 +39,14 @@ def test_widths_and_a_single_architecture() -> None:
     assert names(d0, dataclasses.replace(d0, width=88)) == ["width 64", "width 88"]
     assert names(d0) == ["BiFPN"]
     assert names() == []
+
+
+def test_what_most_share_is_not_named() -> None:
+    bifpn, fpn, panet = (with_topology(getattr(topologies, name)(3, 7)) for name in ("bifpn", "fpn", "panet"))
+    found = names(bifpn, dataclasses.replace(fpn, repeats=2 * fpn.repeats), panet)
+    assert found == ["BiFPN", f"FPN, ×{2 * fpn.repeats}", "PANet"]
+    wide = dataclasses.replace(bifpn, width=88)
+    assert names(bifpn, wide, dataclasses.replace(wide, backbone="resnet10t")) == ["width 64", "base", "resnet10t"]
 
 
 def test_names_are_never_alike() -> None:

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.text import Annotation
 
 from scaling_lab.report import Frontier
-from scaling_lab.report.analysis import published
-from scaling_lab.report.analysis.published import COCO_CLASSES, REACH, held_out, is_coco, published_points
+from scaling_lab.report.analysis import published_tables
+from scaling_lab.report.analysis.published_tables import COCO_CLASSES, REACH, held_out, is_coco, published_points
 from scaling_lab.report.figures import style
 from scaling_lab.report.page import svg
 from scaling_lab.report.page.blocks import Details, Figure, Table
@@ -66,7 +66,7 @@ def test_the_number_of_held_out_images_is_read_from_what_coco_says_of_itself(tmp
 def test_the_points_are_the_published_numbers_within_reach(coco: tuple[Runs, Frontier]) -> None:
     _, frontier = coco
     points = published_points(frontier).set_index("label")
-    known = published.detectors().set_index("model")
+    known = published_tables.detectors().set_index("model")
     dearest = frontier.architectures["gmacs"].max()
     assert list(points.index) == ["EfficientDet-D0", "EfficientDet-D1"]
     assert (points["gmacs"] <= REACH * dearest).all()
@@ -80,7 +80,7 @@ def test_without_an_ap_on_val_it_is_test_devs_and_says_so(tmp_path: Path) -> Non
     dear = [Trial(topology=name, width=3000, seed=seed) for name in ("fpn", "bifpn") for seed in (0, 1)]
     runs, frontier = opened(tmp_path, dear, **COCO_META)
     points = published_points(frontier).set_index("label")
-    known = published.detectors()
+    known = published_tables.detectors()
     assert points.loc["YOLOv3", "split"] == "test-dev"
     assert points.loc["YOLOv3", "ap"] == known.set_index("model").loc["YOLOv3", "ap_test"]
     figure = figures_of(runs, frontier)[NAME]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
 from scaling_lab import DetectorSpec, Topology, build, topologies
-from scaling_lab.architecture.naming import PUBLISHED
+from scaling_lab.architecture.published import PUBLISHED
 from scaling_lab.study.space.enumeration import enumerate_space
 from search_spaces.compound import SMALL
 from search_spaces.edges import space

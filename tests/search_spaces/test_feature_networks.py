@@ -8,8 +8,8 @@ import pytest
 from optuna.trial import FixedTrial
 
 from scaling_lab import DetectorSpec, count, efficientdet
-from scaling_lab.report.analysis import published
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
+from scaling_lab.report.analysis import published_tables
+from scaling_lab.report.analysis.architecture_names import topology_fusion, topology_name
 from search_spaces.compound import ONE_CELL
 from search_spaces.feature_networks import NETWORKS, space
 
@@ -22,8 +22,10 @@ def gmacs(spec: DetectorSpec, classes: int) -> float:
 
 def test_all_rows_of_table_5_are_points() -> None:
     specs = [space(FixedTrial({"network": name})) for name in NETWORKS]
-    rows = {published.table_5_row(topology_name(spec.topology), topology_fusion(spec.topology)) for spec in specs}
-    assert rows - {None} == set(published.feature_networks()["feature_network"])
+    rows = {
+        published_tables.table_5_row(topology_name(spec.topology), topology_fusion(spec.topology)) for spec in specs
+    }
+    assert rows - {None} == set(published_tables.feature_networks()["feature_network"])
     assert len({spec.digest for spec in specs}) == len(NETWORKS)
 
 

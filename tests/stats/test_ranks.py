@@ -105,7 +105,7 @@ def test_without_any_truth_the_ceiling_is_nothing() -> None:
 
 def test_the_command_line_and_a_report_do_not_wait_for_scipys_statistics() -> None:
     code = (
-        "import sys, scaling_lab.cli, scaling_lab.runs.status; assert 'scipy' not in sys.modules\n"
+        "import sys, scaling_lab.cli, scaling_lab.runs.run_status; assert 'scipy' not in sys.modules\n"
         "import scaling_lab.report.notebook; assert 'scipy.stats' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,9 @@ import pytest
 from scaling_lab import Coco, Shapes
 from scaling_lab.errors import UserError
 from scaling_lab.study.run.job import choose
+from scaling_lab.study.space.call import call_space
 from scaling_lab.study.space.enumeration import enumerate_space
-from scaling_lab.study.space.loading import call_space, data_source, load_study
+from scaling_lab.study.space.study_file import data_source, load_study
 from tests.study.engine import make_study
 
 HEAD = "from scaling_lab import Recipe, Shapes, Study\nfrom search_spaces.small import space\n"

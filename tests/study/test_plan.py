@@ -14,9 +14,9 @@ import torch
 from scaling_lab import Coco, DetectorSpec, Finalists, Halving, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import Runs
-from scaling_lab.study.plan import planning
+from scaling_lab.study.plan import planner
 from scaling_lab.study.plan.outlook import Detectable, Plan, Reading
-from scaling_lab.study.plan.planning import make_plan
+from scaling_lab.study.plan.planner import make_plan
 from scaling_lab.study.run.ray_executor import cores
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.search import proposals
@@ -360,7 +360,7 @@ def test_what_is_read_ahead_needs_room_in_memory(tmp_path: Path, monkeypatch: py
     assert here == Reading(readers=1, batch=4 * 64 * 64 * 3, trial=3 * 4 * 64 * 64 * 3, at_once=2, free=None)
     assert plan(tmp_path / "run", **options | {"cpus_per_trial": 1}).reading is None
     assert plan(tmp_path / "run", cpus=4, cpus_per_trial=2).reading is None  # Shapes are drawn
-    monkeypatch.setattr(planning, "free_memory", lambda: 1000)
-    monkeypatch.setattr(planning, "cores", lambda: 4)
+    monkeypatch.setattr(planner, "free_memory", lambda: 1000)
+    monkeypatch.setattr(planner, "cores", lambda: 4)
     (problem,) = plan(tmp_path / "run", **options).problems
     assert problem.startswith("the images that are read ahead take ")

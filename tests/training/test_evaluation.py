@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.effdet_equality import randomise
 from scaling_lab import Coco, Recipe, Shapes, build, load_checkpoint
-from scaling_lab.data.loading import batches
+from scaling_lab.data.batches import batches
 from scaling_lab.errors import UserError
 from scaling_lab.model.checkpoints import load_with_notes
 from scaling_lab.training.evaluation import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling_lab.report.analysis.names import SPELLINGS
+from scaling_lab.report.analysis.architecture_names import SPELLINGS
 from scaling_lab.stats import variance_shares
 from scaling_lab.stats.variance_shares import Array
 

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.report.analysis import verdicts
+from scaling_lab.report.analysis.architecture_names import short_names
 from scaling_lab.report.analysis.comparability import Refused, distinct_names, split, terms
 from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
-from scaling_lab.report.analysis.names import short_names
 from scaling_lab.report.analysis.repeats import repeats
 from scaling_lab.report.tables import records
 from scaling_lab.report.ticks import log_ticks

@@ -9,8 +9,7 @@ import dataclasses
 from functools import lru_cache
 
 from scaling_lab.architecture import DetectorSpec, Topology
-from scaling_lab.architecture.naming import published_name
-from scaling_lab.report.analysis.names import topology_fusion
+from scaling_lab.report.analysis.architecture_names import topology_fusion
 
 # Fields of a spec whose name does not say it well; a field that is not here goes by its name.
 _SPELLINGS = {
@@ -54,7 +53,7 @@ def _topology_factors(first: Topology, second: Topology) -> list[str]:
         if _fused(first) != _fused(second):
             return ["fusion"]
         return ["fusion of single inputs"] if first.digest != second.digest else []
-    names = published_name(first), published_name(second)
+    names = first.published_name, second.published_name
     # At other levels every wiring is another; by its name it can be the same one.
     topology = [] if levels and names[0] is not None and names[0] == names[1] else ["topology"]
     fusions = topology_fusion(first), topology_fusion(second)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from scaling_lab.metrics import ACCURACIES, COSTS
-from scaling_lab.report.analysis.names import short_names
+from scaling_lab.report.analysis.architecture_names import short_names
 from scaling_lab.report.tables import records
 from scaling_lab.stats import estimates, fronts, posterior, posterior_fronts
 

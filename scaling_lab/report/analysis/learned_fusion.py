@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scaling_lab.architecture.fusions import FUSIONS
+
 if TYPE_CHECKING:
     from scaling_lab.architecture import DetectorSpec
     from scaling_lab.report.analysis.frontier import Frontier
     from scaling_lab.runs.reader import Runs
 
-WEIGHTED = ("fast", "softmax", "unbounded", "channel_fast", "channel_softmax")
+WEIGHTED = tuple(name for name, fusion in FUSIONS.items() if fusion.is_weighted)
 
 
 def fast_and_softmax(ranked: list[str], specs: dict[str, DetectorSpec]) -> list[str] | None:

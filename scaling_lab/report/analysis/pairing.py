@@ -9,7 +9,6 @@ import pandas as pd
 
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.tables import is_missing, records
-from scaling_lab.text import listed, plural
 
 _OF_EACH = ("ap_mean", "ap_low", "ap_high", "n", "seconds")
 COLUMNS = (
@@ -34,24 +33,8 @@ class Pairs:
     def how(self) -> str:
         """Say how architectures were paired."""
         if self.by_point:
-            return "by their point of the search space (the parameters that vary), for their specs differ"
+            return "by their point of the search space"
         return "by the digest of their specs"
-
-    def in_words(self) -> str:
-        """Say how architectures were paired, and how many were not."""
-        left = [f"{plural(count, 'architecture')} of the {name} one"
-                for count, name in ((self.only_cheap, "cheap"), (self.only_dear, "dear")) if count]  # fmt: skip
-        one = self.only_cheap + self.only_dear == 1
-        rest = "none is left out"
-        if left:
-            rest = f"{listed(left)} {'has' if one else 'have'} no partner and {'is' if one else 'are'} left out"
-        text = f"{plural(len(self.table), 'architecture')} of both protocols, paired {self.how()}; {rest}."
-        if self.only_cheap and len(self.table):
-            text += (
-                " Where the cheap AP has chosen which were trained under the dear protocol, those are alike, and a correlation "
-                "over them is lower than over the whole space."
-            )
-        return text
 
 
 def pair(cheap: Frontier, dear: Frontier) -> Pairs:

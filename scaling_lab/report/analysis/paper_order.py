@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis import published_tables
+from scaling_lab.report.analysis.architecture_names import topology_fusion, topology_name
 from scaling_lab.report.analysis.factors import differing_factors
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.tables import records
 from scaling_lab.stats import posterior_fronts, ranks
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 def published_table(frontier: Frontier, baseline: str | None, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
     """Pair architectures with the rows of the paper's Table 5."""
-    paper = {row.pop("feature_network"): row for row in records(published.feature_networks())}
+    paper = {row.pop("feature_network"): row for row in records(published_tables.feature_networks())}
     rows = []
     for row in records(frontier.architectures):
         topology = specs[row["architecture"]].topology
-        name = published.table_5_row(topology_name(topology), topology_fusion(topology))
+        name = published_tables.table_5_row(topology_name(topology), topology_fusion(topology))
         if name is not None:
             ours = {key: row[key] for key in ("architecture", "label", "series", "n", "ap_mean")}
             cost = {"gmacs_feature_network": row.get("gmacs_feature_network", math.nan)}
@@ -36,7 +36,7 @@ def published_table(frontier: Frontier, baseline: str | None, specs: Mapping[str
     for column, value in (("difference_here", "ap_mean"), ("difference_paper", "ap_val")):
         base = table.loc[table["architecture"] == baseline, value]
         table[column] = table[value] - base.iloc[0] if len(base) else math.nan
-    fpn = table.loc[table["feature_network"] == published.COST_ONE, "gmacs_feature_network"]
+    fpn = table.loc[table["feature_network"] == published_tables.COST_ONE, "gmacs_feature_network"]
     table["gmacs_ratio_here"] = table["gmacs_feature_network"] / fpn.iloc[0] if len(fpn) else math.nan
     return table.sort_values("ap_val", ascending=False, kind="stable").reset_index(drop=True)
 

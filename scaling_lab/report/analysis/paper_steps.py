@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
-from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis import published_tables
+from scaling_lab.report.analysis.architecture_names import topology_fusion
 from scaling_lab.report.analysis.factors import wiring
-from scaling_lab.report.analysis.names import topology_fusion
 from scaling_lab.report.tables import records
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _all_but_fusion(spec: DetectorSpec) -> Hashable:
 
 def paper_fusions() -> pd.DataFrame:
     """Give the paper's Table 6 as differences: pair, difference (fast minus softmax), speedup, source."""
-    table = published.ablations()
+    table = published_tables.ablations()
     rows = []
     for study, group in table[table["study"].str.startswith("fusion ")].groupby("study", sort=True):
         by_fusion = {str(row["variant"]): row for row in records(group)}

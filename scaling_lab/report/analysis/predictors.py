@@ -16,7 +16,7 @@ from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.stats import ranks, resampling
 from scaling_lab.stats.resampling import Array, Ranked
 
-PREDICTORS = {"cheap_ap_mean": "the cheap protocol", "params_m": "more parameters", "gmacs": "more GMACs"}
+PREDICTORS = {"cheap_ap_mean": "the proxy", "params_m": "more parameters", "gmacs": "more GMACs"}
 TOPS = (1, 3, 5)
 
 

@@ -24,7 +24,7 @@ LEAST = 4  # architectures, for a rank correlation
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """Two protocols and what the cheap one's ranking is worth; `why_not` says why nothing can be said."""
+    """What the ranking of the proxy (`cheap`) is worth for the full protocol (`dear`); `why_not` says why nothing can be said."""
 
     cheap: Frontier
     dear: Frontier
@@ -43,7 +43,7 @@ def compute_proxy(cheap: Runs, dear: Runs) -> Proxy:
     found = _judge(compute_frontier(cheap), compute_frontier(dear), names[0], names[1])
     if cheap.path.resolve() == dear.path.resolve():
         return dataclasses.replace(
-            found, judged={}, warning="", why_not="Both are the same run, which agrees with itself."
+            found, judged={}, warning="", why_not="Both are the same run, so there is nothing to compare."
         )
     more = proxy_warnings.between_runs(cheap, dear)
     if proxy_warnings.ROUND in found.warning:  # by seconds, which say it already
@@ -74,13 +74,10 @@ def _judge(cheap: Frontier, dear: Frontier, cheap_name: str, dear_name: str) -> 
 
 
 def _too_few(cheap: Frontier, dear: Frontier, pairs: Pairs) -> str:
-    have = (
-        f"the cheap one has {plural(len(cheap.architectures), 'architecture')} with a complete trial, "
-        f"the dear one {len(dear.architectures)}, and {len(pairs.table) or 'none'} "
-        f"{'is' if len(pairs.table) == 1 else 'are'} in both"
+    return (
+        f"A rank correlation needs {LEAST} architectures with complete trials under both protocols; here {len(pairs.table)} of "
+        f"{len(cheap.architectures)} (proxy) and {len(dear.architectures)} (full) are paired."
     )
-    have += f", paired {pairs.how()}" if len(pairs.table) else ""
-    return f"A rank correlation needs {LEAST} architectures that were trained under both protocols; {have}."
 
 
 def within_proxy(frontier: Frontier) -> Proxy | None:

@@ -1,4 +1,4 @@
-"""What is odd about two protocols that are to be a cheap and a dear one, in sentences. It judges no ranking."""
+"""What is odd about two protocols of which one is to be the proxy of the other, in sentences."""
 
 from __future__ import annotations
 
@@ -11,39 +11,35 @@ from scaling_lab.text import significant
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
-ROUND = "are they the wrong way round?"
+ROUND = "are the runs in the wrong order?"
 
 
 def between_protocols(cheap: Frontier, dear: Frontier) -> str:
-    """Say that both are one protocol, or that a trial of the cheap one took longer; nothing where neither is so."""
+    """Say that both are one protocol, or that a trial of the proxy took longer; nothing where neither is so."""
     if cheap.trials.empty or dear.trials.empty:
         return ""
     epochs = [int(each.trials["epochs"].iloc[0]) for each in (cheap, dear)]
     # Other specs under one protocol, as of smaller images, are no repeat.
     shared = [set(cheap.trials[name]) & set(dear.trials[name]) for name in ("protocol", "architecture")]
     if all(shared) and epochs[0] == epochs[1]:
-        return "Both were trained under the same protocol: this is a repeat, and no test of a proxy."
+        return "Both runs have the same protocol: this is a repeat, not a test of a proxy."
     seconds = _seconds(cheap, dear)
     if seconds[0] > seconds[1]:
         one, other = (significant(each, 2 if each < 100 else 3) for each in seconds)
-        return f"The cheap protocol took {one} s a trial, the dear one {other} s: {ROUND}"
+        return f"A trial took {one} s as proxy and {other} s in full: {ROUND}"
     return ""
 
 
 def between_runs(cheap: Runs, dear: Runs) -> list[str]:
-    """Say that two runs have other images, and that the cheap one's trials see more of them, where it is so."""
+    """Say that two runs have other images, and that the proxy's trials see more of them, where it is so."""
     found, digests = [], [runs.meta.get("data_digest") for runs in (cheap, dear)]
     if all(digests) and digests[0] != digests[1]:
         one, other = (str(digest)[:12] for digest in digests)
-        found.append(
-            f"The images of the two differ (digest of the data {one}, {other}): where they rank differently, the images may be "
-            "why."
-        )
+        found.append(f"The runs have different images (digests {one}, {other}), which may explain differences in rank.")
     seen = [_images_seen(runs) for runs in (cheap, dear)]
     if seen[0] > seen[1]:
         found.append(
-            f"A trial of the cheap protocol trains on {seen[0]:,} images (epochs times images), one of the dear protocol on "
-            f"{seen[1]:,}: {ROUND}"
+            f"A trial trains on {seen[0]:,} images (epochs × images) as proxy and on {seen[1]:,} in full: {ROUND}"
         )
     return found
 

@@ -27,6 +27,11 @@ class Box:
     label: Label | None = None
 
     @property
+    def area(self) -> float:
+        """The area in pixels of the picture."""
+        return self.bbox[2] * self.bbox[3]
+
+    @property
     def text(self) -> str:
         """The class and the score."""
         return self.name if self.score is None else f"{self.name} {self.score:.2f}"

@@ -1,4 +1,4 @@
-"""The figure of AP under a cheap protocol against AP under a dear one, a function of a table and a width; it computes nothing."""
+"""AP of a proxy against AP of the full protocol, a mark for each architecture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scaling_lab.report.figures.style import (
 )
 from scaling_lab.report.tables import records
 
-NAMES = {"cheap": "AP under the cheap protocol", "dear": "AP under the dear protocol"}
+NAMES = {"cheap": "AP of the proxy", "dear": "AP of the full protocol"}
 MOST_BARS = 200  # architectures: the intervals of more are a grey cloud
 CROWDED_LABELS = {True: 1, False: 3}  # of each protocol's best, on a phone and on a desk
 

@@ -1,13 +1,13 @@
-"""What a page is made of, as plain data: text, tables, figures, pictures. It renders nothing (page.py does).
+"""What a page is made of, as plain data: text, tables, figures, pictures.
 
-All text is plain text; the renderer escapes it. A figure is a table and the function that draws it, so that each can be
+All text is plain text; html.py's templates escape it. A figure is a table and the function that draws it, so that each can be
 used alone, in a notebook too.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,12 +173,49 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A whole report."""
+    """A whole report: it opens with the answer and the main figure, then come the sections.
+
+    `main` names figures of the sections; the first of them that is there stands beside the answer instead of in its section.
+    """
 
     title: str
     question: str
     sections: tuple[Section, ...]
     subtitle: str = ""
+    answer: str = ""
+    main: tuple[str, ...] = ()
+
+    @property
+    def figure(self) -> Figure | None:
+        """The main figure."""
+        figures = {
+            block.name: block for section in self.sections for block in section.blocks if isinstance(block, Figure)
+        }
+        return next((figures[name] for name in self.main if name in figures), None)
+
+    @property
+    def rest(self) -> tuple[Section, ...]:
+        """The sections that have blocks besides the main figure, without it."""
+        figure = self.figure
+        kept = (
+            dataclasses.replace(section, blocks=tuple(block for block in section.blocks if block is not figure))
+            for section in self.sections
+        )
+        return tuple(section for section in kept if section.blocks)
+
+
+def leaves(page: Page) -> Iterator[Block]:
+    """Give all blocks of a page in order, those inside others too."""
+
+    def walk(parts: Iterable[Block]) -> Iterator[Block]:
+        for block in parts:
+            if isinstance(block, Details):
+                yield from walk(block.blocks)
+            else:
+                yield block
+
+    for section in page.sections:
+        yield from walk(section.blocks)
 
 
 def renamed(block: Block, suffix: str) -> Block:

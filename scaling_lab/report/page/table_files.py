@@ -6,11 +6,9 @@ Of a long table they hold the first rows, as the page does before it is filtered
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from scaling_lab.report.page.blocks import Column, Table
-from scaling_lab.report.page.html_tables import cell_text, is_numeric
-from scaling_lab.report.tables import records
+from scaling_lab.report.page.blocks import Table
+from scaling_lab.report.page.cells import first_rows, is_numeric
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -43,8 +41,7 @@ def latex(table: Table) -> str:
 
 
 def _cells(table: Table) -> list[list[str]]:
-    rows = records(table.frame.head(table.most_rows))
-    return [[_text(column, row) for column in table.columns] for row in rows]
+    return [[cell.text for cell in row] for row in first_rows(table)]
 
 
 def _caption(table: Table) -> str:
@@ -55,10 +52,6 @@ def _caption(table: Table) -> str:
 def _more(table: Table) -> str:
     left = len(table.frame) - table.most_rows
     return f"The first {table.most_rows:,} of {len(table.frame):,} rows; {table.name}.csv has all." if left > 0 else ""
-
-
-def _text(column: Column, row: dict[str, Any]) -> str:
-    return cell_text(column, row[column.key])
 
 
 def _markdown_row(cells: list[str]) -> str:

@@ -96,23 +96,16 @@ def _factors(spec: DetectorSpec, of_baseline: DetectorSpec) -> dict[str, Any]:
 
 def sentence(row: dict[str, Any], baseline: str) -> str:
     """Say a comparison in one sentence."""
-    beginning = f"{row['label']} against {baseline}: {signed(row['difference'])} AP"
     n, n_base = int(row["n"]), int(row["n_baseline"])
     seeds = plural(n, "seed") if n == n_base else f"{n} and {plural(n_base, 'seed')}"
-    seeds += "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
-    several = f" It differs in {listed(row['factors'].split(', '))}." if row["factor_count"] > 1 else ""
+    beginning = f"{row['label']} against {baseline}: {signed(row['difference'])} AP"
+    cost = "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
     if row["verdict"] == "no claim":
-        return f"{beginning}, {seeds}: no claim.{several}"
-    text = f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {row['verdict']}"
-    if row["verdict"] == "not distinguishable":
-        if row["low"] > 0 or row["high"] < 0:
-            text += f" once corrected for being one of several comparisons (p {row['p_holm']:.2f})"
-        needed = row["needed"]
-        if pd.isna(needed):
-            text += "; no affordable number of seeds would tell"
-        elif int(needed) > max(n, n_base):
-            text += f"; about {int(needed)} seeds a side would be needed if this difference is real"
-    return f"{text}.{several}"
+        return f"{beginning}, {seeds}{cost}: not tested."
+    text = f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}{cost}: "
+    if row["verdict"] == "distinguishable":
+        return f"{text}significant."
+    return f"{text}not significant (corrected p {p_value(row['p_holm'])})."
 
 
 def cost_words(ratio: float) -> str:
@@ -132,46 +125,31 @@ def fairness(differences: pd.DataFrame, baseline: str) -> Text:
         int((differences["factor_count"] > 1).sum()),
         len(differences),
     )
-    of_all = (
-        "The comparison is" if count == 1 and matched else f"{matched} of {plural(count, 'comparison')} {_is(matched)}"
-    )
-    cost = f"{of_all} at matched cost (within {100 * MATCHED_COST:.0f} % of the GMACs of {baseline})"
-    cost += "." if matched == count else "; elsewhere a part of the difference may be the cost's."
+    of_all = f"{matched} of {plural(count, 'comparison')}"
+    cost = f"{of_all} at matched cost (within {100 * MATCHED_COST:.0f} % of the GMACs of {baseline})."
     factors = sorted(set(differences["factors"]))
     if several:
-        whole = f"{several} of {plural(count, 'comparison')} {_differ(several)} from {baseline} in more than one factor"
-        rest = f"{whole}; such a difference cannot be put down to one of them."
+        rest = f"{several} differ in more than one factor, so their difference has no single cause."
     elif len(factors) == 1:
-        rest = f"All else is equal: {'it differs' if count == 1 else 'all differ'} from {baseline} in one factor, {factors[0]}."
+        rest = f"The only factor that differs is {factors[0]}."
     else:
-        rest = f"Each differs from {baseline} in one factor: {listed(factors)}."
+        rest = f"Each differs in one factor: {listed(factors)}."
     return Text(text=f"{cost} {rest}")
-
-
-def _is(count: int) -> str:
-    return "is" if count == 1 else "are"
-
-
-def _differ(count: int) -> str:
-    return "differs" if count == 1 else "differ"
 
 
 def _verdict(differences: pd.DataFrame) -> Text:
     if (differences["verdict"] == "no claim").all():
-        return Text(
-            text="These are differences between trained models, not between architectures: with one seed on a side no "
-            "difference can be claimed.",
-            tone="warning",
-        )
+        return Text(text="With one seed on a side no difference can be tested.", tone="warning")
     told = int((differences["verdict"] == "distinguishable").sum())
-    return Text(text=f"{told} of {plural(len(differences), 'difference')} can be told from chance.")
+    return Text(
+        text=f"{told} of {plural(len(differences), 'difference')} to the baseline significant (Welch, Holm-corrected)."
+    )
 
 
 def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
     intervals = bool(differences["low"].notna().any())
     caption = (
-        "Bars are 95 % intervals of the difference (Welch), before correction for being many; "
-        "the table has the corrected p."
+        "Bars are 95 % Welch intervals, not corrected for multiple comparisons; the table has the corrected p."
         if intervals
         else "Hollow marks: one seed on a side, no interval."
     )
@@ -179,9 +157,7 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
         caption += f" The {MOST_SHOWN} with the highest AP of {len(differences)}."
     least = differences[["n", "n_baseline"]].min(axis=1)
     if intervals and ((least > 1) & (least <= SMALL_N) & (differences["n"] != differences["n_baseline"])).any():
-        caption += (
-            " With two or three seeds against more, such an interval holds the true difference in about nine of ten."
-        )
+        caption += " With two or three seeds against more, their coverage is about 90 %."
     return Figure(
         name="difference_to_baseline",
         table=differences.head(MOST_SHOWN).drop(columns="sentence"),
@@ -208,7 +184,15 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
         columns += [
             Column(key="interval", label="95 % interval", sort="low"),
             Column(key="p", label="p", sort="p_holm"),
-            Column(key="detectable", label="Detectable", digits=1, help="smallest difference that these seeds show"),
+            Column(
+                key="detectable", label="Detectable", digits=1, help="smallest detectable difference with these seeds"
+            ),
+            Column(
+                key="needed",
+                label="Seeds needed",
+                digits=0,
+                help="a side, to detect the difference seen with 80 % power",
+            ),
         ]
     columns += [
         Column(key="n", label="Seeds", digits=0),
@@ -223,8 +207,7 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
     caption = f"Δ is the difference to {baseline}, which has {plural(int(frame['n_baseline'].iloc[0]), 'seed')}."
     if tested:
         caption += (
-            " p: Welch's t-test with Holm's correction for being one of several. Detectable: the smallest true "
-            "difference that one t-test with these seeds, supposing equal spreads, finds four times in five (5 %, two-sided, "
-            "SD pooled over architectures); Welch's, which does not suppose them, needs more, by 15 % at three seeds a side."
+            " p: Welch's t-test, Holm-corrected. Detectable: the smallest true difference that one t-test with the pooled SD "
+            "finds with 80 % power (5 %, two-sided); Welch's test needs 15 % more at three seeds a side."
         )
     return Table(name="differences", frame=frame, columns=tuple(columns), caption=caption)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scaling_lab.metrics import ACCURACIES, COSTS, METRICS
+from scaling_lab.report.analysis.architecture_names import topology_fusion, topology_name
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.page.blocks import Block, Column, Details, Figure, Section, Table, metric_column
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import has_values, mean, records
 from scaling_lab.text import interval, plural
 
@@ -52,17 +52,16 @@ def means_table(runs: Runs, frontier: Frontier) -> Table:
     columns += [metric_column(name) for name in shown if has_values(table, name)]
     columns += [Column(key="front", label="Front")]
     if has_values(table, "front_probability"):
-        towards = words.drawn_in(len(table))
+        shrunk = conclusion_words.shrunk(len(table))
         columns += [
             Column(
                 key="front_probability",
                 label="P(front)",
                 digits=2,
-                help="how probable it is that the architecture is on the front of AP against GMACs, by what its seeds and "
-                f"the spread of all leave possible{f'; {towards}' if towards else ''}",
+                help=f"posterior probability of being on the front of AP against GMACs{f'; {shrunk}' if shrunk else ''}",
             )
         ]
-    means = "Single trainings" if table["n"].max() == 1 else f"Means over {words.seed_counts(table)} seeds"
+    means = "Single trainings" if table["n"].max() == 1 else f"Means over {conclusion_words.seed_counts(table)} seeds"
     caption = f"{means}; ● is on the front of AP against GMACs."
     return Table(name="architectures", frame=table, columns=tuple(columns), caption=caption)
 

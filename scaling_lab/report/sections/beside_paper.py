@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scaling_lab.report.analysis import published
+from scaling_lab.report.analysis import published_tables
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.paper_order import agreement_with_paper, other_factors, published_table
 from scaling_lab.report.page.blocks import Block, Column, Section, Table, Text
@@ -42,7 +42,7 @@ def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, Detect
     """Give Table 5 beside this run's means, and the agreement of the two orders."""
     baseline, _ = find_baseline(runs, frontier)
     table = published_table(frontier, baseline, specs)
-    source = str(published.feature_networks()["source"].iloc[0])
+    source = str(published_tables.feature_networks()["source"].iloc[0])
     if table.empty:
         return [Text(text=f"None of the architectures trained here is a row of {source}.")]
     if table["feature_network"].duplicated().any():

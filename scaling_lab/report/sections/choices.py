@@ -17,10 +17,24 @@ LEAST_ARCHITECTURES = 20
 MOST_BARS = 12
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
+def importance_of(table: pd.DataFrame) -> Importance | None:
+    """Give how much of AP's variance each choice explains; None where too few or equal architectures do not tell."""
+    if not params_of(table) or len(table) < LEAST_ARCHITECTURES or table["ap"].max() - table["ap"].min() < 1e-9:
+        return None
+    found = choice_importance(table)
+    return found if found.table["share"].notna().any() else None
 
 
-# --- importance ------------------------------------------------------------------------------------------------------
+def most_important(found: Importance) -> str:
+    """Say which choice explains most of AP, cost taken out where that is known; nothing where all may be chance."""
+    share, chance = ("share", found.chance) if math.isnan(found.rest_chance) else ("rest", found.rest_chance)
+    low, high = ("low", "high") if share == "share" else ("rest_low", "rest_high")
+    above = found.table[found.table[share] > chance].sort_values(share, ascending=False, kind="stable")
+    if above.empty:
+        return ""
+    row = records(above)[0]
+    what = "of AP's variance" if share == "share" else "of the AP variance that cost leaves"
+    return f"{row['choice'].capitalize()} explains most {what}: {_percent(row, share, low, high)}, 95 % CI in brackets."
 
 
 def importance_blocks(table: pd.DataFrame) -> list[Block]:
@@ -52,24 +66,21 @@ def importance_blocks(table: pd.DataFrame) -> list[Block]:
 
 
 def _sentences(found: Importance) -> list[tuple[str, str]]:
-    table = found.table
-    sentences = [
-        ("Cost.", f"GMACs alone explain {100 * found.cost:.0f} % of the variance of AP over the architectures."),
-        ("Explains AP:", _told(table, "share", "low", "high", found.chance)),
-    ]
+    sentences = [("GMACs alone explain", f"{100 * found.cost:.0f} % of the variance of AP.")]
+    sentences += _told(found.table, "Explains AP:", "share", "low", "high", found.chance)
     if not math.isnan(found.rest_chance):
-        told = _told(table, "rest", "rest_low", "rest_high", found.rest_chance)
-        sentences.append(("Explains AP once cost is taken out:", told))
+        sentences += _told(
+            found.table, "Explains AP at equal cost:", "rest", "rest_low", "rest_high", found.rest_chance
+        )
     return sentences
 
 
-def _told(table: pd.DataFrame, share: str, low: str, high: str, chance: float) -> str:
+def _told(table: pd.DataFrame, lead: str, share: str, low: str, high: str, chance: float) -> list[tuple[str, str]]:
     above = table[table[share] > chance].sort_values(share, ascending=False, kind="stable")
     if above.empty:
-        return f"no choice more than the best of {len(table)} would by chance ({100 * chance:.0f} %)."
-    named = listed([f"{row['choice']} {_percent(row, share, low, high)}" for row in records(above)])
-    others = len(table) - len(above)
-    return f"{named}; {f'{others} more ' + ('is' if others == 1 else 'are') if others else 'none is'} within chance."
+        return [(lead, f"no choice more than chance ({100 * chance:.0f} % for the best of {len(table)}).")]
+    named = listed([f"{row['choice']} {_percent(row, share, low, high)}" for row in records(above)], most=3)
+    return [(lead, f"{named}; {len(table) - len(above)} of {len(table)} choices are within chance.")]
 
 
 def _percent(row: dict[str, Any], share: str, low: str, high: str) -> str:
@@ -79,12 +90,12 @@ def _percent(row: dict[str, Any], share: str, low: str, high: str) -> str:
 
 def _caption(found: Importance, shown: int) -> str:
     text = (
-        "The share of the variance of AP that a choice explains alone, with its 95 % interval over architectures. Above the "
-        "dashed line is what the best of all choices has by chance in one of twenty runs. Cost is taken out by a parabola in "
-        "log GMACs; a choice is then given only what cost cannot explain. Numbers with many values are cut at their quintiles."
+        "Share of the variance of AP that a choice explains alone, with 95 % intervals over architectures. The dashed line "
+        "is the 95 % quantile of the best choice by chance. Cost is removed by a parabola in log GMACs. Numbers are cut at "
+        "quintiles."
     )
     more = len(found.table) - shown
-    return text + (f" {plural(more, 'choice')} with less or too few architectures: in the table." if more else "")
+    return text + (f" {plural(more, 'choice')} more in the table." if more else "")
 
 
 def _table(found: Importance) -> Table:
@@ -108,8 +119,8 @@ def _table(found: Importance) -> Table:
         Column(key="n", label="Architectures", digits=0, help="that have this choice"),
     )
     caption = (
-        f"By chance the best has up to {100 * found.chance:.0f} % of AP's variance"
+        f"By chance the best choice explains up to {100 * found.chance:.0f} % of AP's variance"
         + ("" if math.isnan(found.rest_chance) else f", and {100 * found.rest_chance:.0f} % of what cost leaves")
-        + " (95 % of exchanges). Shares are corrected for the number of groups, so one without effect may be below 0."
+        + " (95 % of permutations). Shares are corrected for the number of groups and may be negative."
     )
     return Table(name="importance_of_choices", frame=frame, columns=columns, caption=caption)

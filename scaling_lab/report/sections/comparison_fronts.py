@@ -8,7 +8,8 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparison import Comparison
 from scaling_lab.report.figures.comparison_figure import fronts_figure
-from scaling_lab.report.page.blocks import Block, Column, Figure, Section, Table, Text
+from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.sections import comparison_words
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.runs.latencies import CONDITIONS
@@ -22,20 +23,23 @@ def fronts(comparison: Comparison) -> Section:
         return Section(title="Fronts", blocks=(Text(text="No run has a complete trial yet, so there is no front."),))
     band = comparison.band()
     caption = (
-        "A line is a run's front: at a cost, the highest mean AP trained for it; small marks are the architectures below "
-        "it, hollow ones have one seed. "
+        "Lines are the runs' Pareto fronts of the means; small marks are architectures below them, hollow ones have one "
+        "seed. "
     )
     if len(band):
-        caption += (
-            "Shaded is where a front lies in nine of ten draws of what the seeds leave possible. Means are drawn in towards a "
-            "curve of AP by log cost, as far as a run's architectures lie on one, so it may lie below the line. "
-        )
-    caption += "Multiply-adds are counted, so they compare between runs."
+        caption += "Bands are 90 % posterior intervals of the true fronts; means are shrunk towards a curve of AP over log cost. "
     gmacs = _front_figure(comparison, "gmacs", caption, title="AP against multiply-adds", band=band)
     params = _front_figure(comparison, "params_m", "Marks as above.", title="AP against parameters")
     return Section(
         title="Fronts",
-        blocks=(*gmacs, *_volumes(comparison), *_predicted(comparison), *_latencies(comparison), *params),
+        blocks=(
+            Bullets(items=comparison_words.best_of_each(comparison)),
+            *gmacs,
+            *_volumes(comparison),
+            *_predicted(comparison),
+            *_latencies(comparison),
+            *params,
+        ),
     )
 
 
@@ -67,14 +71,11 @@ def _volumes(comparison: Comparison) -> list[Block]:
     if claimed:
         volumes["interval"] = [interval(row["low"], row["high"]) for row in records(volumes)]
         columns += [
-            Column(key="median", label="With luck drawn in", digits=1),
+            Column(key="median", label="Posterior median", digits=1),
             Column(key="interval", label="95 % interval", sort="low"),
         ]
-        caption += (
-            " The best of many means stands high by luck, the more the more there are; the last two columns draw each "
-            "mean in towards its run's trend by cost, as far as seeds and scatter say."
-        )
-    several = "The intervals of differences in the conclusions hold for all of them together (Bonferroni)."
+        caption += " The posterior shrinks each mean towards its run's trend over cost, against selection bias."
+    several = "Intervals of differences between fronts are Bonferroni-corrected."
     note = [Text(text=several, tone="note")] if claimed and len(apart) else []
     return [Table(name="hypervolumes", frame=volumes, columns=tuple(columns), caption=caption), *note]
 

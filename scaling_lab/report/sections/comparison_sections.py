@@ -17,7 +17,6 @@ from scaling_lab.report.page.blocks import (
     Bullets,
     Column,
     Details,
-    Facts,
     Figure,
     Section,
     Table,
@@ -25,7 +24,7 @@ from scaling_lab.report.page.blocks import (
     metric_column,
     renamed,
 )
-from scaling_lab.report.sections import comparison_words, population, provenance, words
+from scaling_lab.report.sections import comparison_words, conclusion_words, population, provenance
 from scaling_lab.report.tables import has_values, records
 from scaling_lab.text import interval, listed, p_value, plainly, significant
 
@@ -72,21 +71,16 @@ def question(comparison: Comparison) -> str:
     return " ".join(f"{name}: {text}" for name, text in asked.items() if text)
 
 
-def conclusions(comparison: Comparison) -> Section:
-    """Say in plain words what can and cannot be concluded, and which run is not compared and why."""
-    tiles = [("runs compared", str(len(comparison.sides)))]
-    if comparison.refused:
-        tiles.append(("not comparable", str(len(comparison.refused))))
-    tiles += [
-        (f"highest AP in {side.name}", f"{side.frontier.architectures['ap_mean'].iloc[0]:.1f}")
-        for side in comparison.sides
-        if len(side.frontier.architectures)
-    ]
-    warnings = [*comparison_words.refusals(comparison), comparison_words.no_claim(comparison)]
-    found: list[Block] = [Facts(items=tuple(tiles), tiles=True)]
-    found += [Text(text=text, tone="warning") for text in warnings if text]
-    sentences = Bullets(items=comparison_words.conclusions(comparison))
-    return Section(title="Conclusions", blocks=(*found, sentences, Text(text=RULE, tone="note")))
+def answer(comparison: Comparison) -> str:
+    """Answer in one sentence whose front is higher."""
+    return comparison_words.answer(comparison)
+
+
+def limits(comparison: Comparison) -> Section:
+    """Say what limits the answer, and which run is not compared and why."""
+    refused = (Text(text=text, tone="warning") for text in comparison_words.refusals(comparison))
+    said = Bullets(items=comparison_words.limits(comparison))
+    return Section(title="Limits", blocks=(*refused, said, Text(text=RULE, tone="note")))
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -126,7 +120,10 @@ def _run_row(side: Side) -> dict[str, Any]:
     row: dict[str, Any] = {"run": side.name, "series": side.series, "sampler": str(side.runs.meta.get("sampler") or "")}
     row |= {"trials": len(trials), "complete": int((trials["state"] == "complete").sum())}
     row |= {"failures": provenance.failure_counts(trials) or "none", "architectures": len(table)}
-    row |= {"seeds": words.seed_counts(table) if len(table) else "", "hours": float(trials["seconds"].sum()) / 3600}
+    row |= {
+        "seeds": conclusion_words.seed_counts(table) if len(table) else "",
+        "hours": float(trials["seconds"].sum()) / 3600,
+    }
     return row | {"device": provenance.trained_on(trials)}
 
 
@@ -173,17 +170,11 @@ def best_by_cost(comparison: Comparison) -> Section:
     ]
     columns += [Column(key="interval", label="95 % interval", sort="ap_low")] if has_values(table, "ap_low") else []
     columns += [Column(key="n", label="Seeds", digits=0), Column(key="architectures", label="Of", digits=0)]
-    caption = (
-        "The best of each run in each band of cost, of so many there. Chosen by these seeds, so high in part by luck."
-    )
+    caption = "The best of each run in each band of cost. It is chosen by these seeds, so it is high in part by chance."
     if has_values(table, "chance"):
-        help_text = (
-            "share of draws, with luck drawn in, in which the best of this run in the band is the best of all runs"
-        )
+        help_text = "posterior probability that this run has the best architecture of the band"
         columns += [Column(key="probability", label="P(best)", sort="chance", help=help_text)]
-        caption += (
-            " P(best) is how probable it is that this run has the best of the band, whichever architecture that is."
-        )
+        caption += " P(best): posterior probability that this run has the best of the band."
     frame = table.drop(columns="band")
     return Section(
         title="Best by cost",

@@ -9,168 +9,117 @@ import pandas as pd
 
 from scaling_lab.report.analysis.comparison import Comparison, Side
 from scaling_lab.report.analysis.repeats import offsets, same_seeds
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import records
 from scaling_lab.runs.reader import ENDED
 from scaling_lab.stats import power
-from scaling_lab.text import interval, listed, plural, signed, signed_interval, significant
+from scaling_lab.text import listed, plural, signed, signed_interval, significant
 
 Bullet = tuple[str, str]
+
+
+def answer(comparison: Comparison) -> str:
+    """Answer in one sentence whose front is higher, by how much, and whether that is significant."""
+    filled = [side for side in comparison.sides if len(side.frontier.architectures)]
+    if not filled:
+        return "No run has a complete trial, so there is no AP to compare."
+    differences = records(comparison.volume_differences)
+    if not differences:
+        best = filled[0].frontier.architectures.iloc[0]
+        ap = f"AP {best['ap_mean']:.1f} ({conclusion_words.evidence(best)})"
+        return f"Only {filled[0].name} can be shown: {best['label']} has {ap}."
+    if len(filled) == 2:
+        lead, text = volume_difference(differences[0])[0]
+        return f"{lead} {text}"
+    volumes = comparison.volumes.sort_values("value", ascending=False, kind="stable")
+    best, told = volumes.iloc[0], sum(row["verdict"] == "distinguishable" for row in differences)
+    return (
+        f"{best['run']} has the largest of {len(volumes)} hypervolumes, {best['value']:.1f}; "
+        f"{told or 'none'} of {plural(len(differences), 'difference')} to {differences[0]['first']} "
+        f"{'is' if told < 2 else 'are'} significant."
+    )
 
 
 def refusals(comparison: Comparison) -> list[str]:
     """Name each run that is left out, with the reason."""
     first = comparison.sides[0].name
     return [
-        f"{each.name} is not compared, and none of its numbers is shown: against {first} it has {'; '.join(each.reasons)}."
-        for each in comparison.refused
+        f"{each.name} is not compared; against {first} it has {'; '.join(each.reasons)}." for each in comparison.refused
     ]
 
 
-def no_claim(comparison: Comparison) -> str:
-    """Say that runs without repeated seeds show no difference between fronts; nothing where all have some."""
-    single = [side.name for side in comparison.sides if not side.is_repeated and len(side.frontier.architectures)]
-    if not single:
-        return ""
-    return (
-        f"Whether one front is higher than another cannot be said of {listed(single)}: one seed for each "
-        "architecture gives no measure of how far apart two trainings of one architecture lie. More seeds can tell."
-    )
-
-
-def conclusions(comparison: Comparison) -> tuple[Bullet, ...]:
-    """Say what is compared, what came out and how far it can be believed."""
-    found = [("What is compared.", "; ".join(_side(side) for side in comparison.sides) + ".")]
+def limits(comparison: Comparison) -> tuple[Bullet, ...]:
+    """Say what limits the answer: seeds, runs without results, copies, budgets and samplers."""
     filled = [side for side in comparison.sides if len(side.frontier.architectures)]
-    if not filled:
-        return (*found, ("Nothing to compare yet.", "No run has a complete trial, so there is no AP."))
+    found = []
     empty = [side.name for side in comparison.sides if side not in filled]
     if empty:
-        text = f"{listed(empty)} {'has' if len(empty) == 1 else 'have'} no complete trial."
-        found.append(("Without results.", text))
-    found += [_best(filled), *_fresh(filled), *_fronts(comparison)]
-    found += _same_architectures(comparison)
+        found.append(("No complete trial:", f"{listed(empty)}."))
+    single = [side.name for side in filled if not side.is_repeated]
+    if single:
+        found.append(("One seed each:", f"{listed(single)}; differences between fronts cannot be tested."))
     found += [*_copies(comparison), *_budgets(filled), *_samplers(filled)]
-    return (*found, _reach())
+    found.append(("Selection:", "the highest of many means is high in part by chance."))
+    return (*found, ("Data:", "all runs use the same held-out images, which also select the best architecture."))
 
 
-def _side(side: Side) -> str:
-    table, trials = side.frontier.architectures, side.trials
-    sampler = f"sampler {side.runs.meta['sampler']}, " if side.runs.meta.get("sampler") else ""
-    text = f"{side.name} ({sampler}{words.states(trials) if len(trials) else 'no trials yet'}"
-    if len(table):
-        text += f", {plural(len(table), 'architecture')}, {words.seeds_each(table)}"
-    if len(side.frontier.excluded):
-        text += f", {plural(len(side.frontier.excluded), 'complete trial')} of another protocol left out"
-    return text + ")"
-
-
-def _best(filled: list[Side]) -> Bullet:
+def best_of_each(comparison: Comparison) -> tuple[Bullet, ...]:
+    """Give each run's best architecture, by fresh seeds too where it has some, and how the fronts differ."""
     found = []
-    for side in filled:
-        best = side.frontier.architectures.iloc[0]
-        spread = f" {interval(best['ap_low'], best['ap_high'])}" if best["n"] > 1 else " (1 seed)"
-        cost = significant(best["gmacs"])
-        found.append(f"{side.name}: {best['label']}, AP {best['ap_mean']:.1f}{spread} at {cost} GMACs")
-    return "Highest AP.", "; ".join(found) + ". What was chosen for being highest is high in part by luck."
-
-
-def _fresh(filled: list[Side]) -> list[Bullet]:
-    found = []
-    for side in filled:
-        if len(side.frontier.fresh.architectures):
-            best = side.frontier.fresh.architectures.iloc[0]
-            seeds = plural(int(best["n"]), "fresh seed")
-            spread = f" {interval(best['ap_low'], best['ap_high'])}" if best["n"] > 1 else ""
-            found.append(f"{side.name}: {best['label']}, AP {best['ap_mean']:.1f}{spread} over {seeds}")
-    return [("By fresh seeds alone.", "; ".join(found) + ".")] if found else []
+    for side in comparison.sides:
+        for frontier, how in ((side.frontier, ""), (side.frontier.fresh, " (fresh seeds)")):
+            if len(frontier.architectures):
+                best = frontier.architectures.iloc[0]
+                ap, cost = f"AP {best['ap_mean']:.1f} ({conclusion_words.evidence(best)})", significant(best["gmacs"])
+                text = f"{best['label']}, {ap} at {cost} GMACs."
+                found.append((f"Highest AP in {side.name}{how}:", text))
+    return (*found, *(bullet for row in records(comparison.volume_differences) for bullet in volume_difference(row)))
 
 
 # --- the fronts ------------------------------------------------------------------------------------------------------
 
 
-def _fronts(comparison: Comparison) -> list[Bullet]:
-    table = comparison.volume_differences
-    if table.empty:
-        return []
-    return [("The fronts.", " ".join(volume_difference(row) for row in records(table)))]
-
-
-def volume_difference(row: dict[str, Any]) -> str:
-    """Say how two fronts differ, where both have architectures and in all that they dominate, and what of it is claimed."""
-    first, other = row["first"], row["other"]
-    found = []
+def volume_difference(row: dict[str, Any]) -> tuple[Bullet, ...]:
+    """Say how two fronts differ, where both have architectures and in hypervolume, and whether that is significant."""
+    first, other, found = row["first"], row["other"], []
     if not math.isnan(row["lead_value"]):
-        claimed = row["lead_verdict"] != "no claim"
-        value = row["lead_median"] if claimed else row["lead_value"]
-        text = f"From {significant(row['cheapest'])} GMACs on, where both have architectures, the front of {first} is "
-        amount = f"{abs(value):.1f} AP {'higher' if value > 0 else 'lower'} on average than"
-        text += f"{'on average as high as' if _is_nothing(value) else amount} that of {other}"
-        text += f" {signed_interval(row['lead_low'], row['lead_high'])}" if claimed else ""
-        told_below = row["lead_verdict"] == row["verdict"] == "no claim"
-        found.append(f"{text}." if told_below else f"{text}: {_claim(row['lead_verdict'])}.")
-    claimed = row["verdict"] != "no claim"
-    value = row["median"] if claimed else row["value"]
-    amount = "as much" if _is_nothing(value) else f"{abs(value):.1f} {'more' if value > 0 else 'less'}"
-    text = f"In all, the front of {first} dominates {amount} (AP times halvings of cost)"
-    text += f" {signed_interval(row['low'], row['high'])}" if claimed else ""
-    found.append(f"{text}, with the costs that one run alone reaches: {_claim(row['verdict'])}.")
-    return " ".join(found)
+        text = _amount(row, "lead_", "AP on average above", "AP on average below", "on average as high as")
+        found.append((f"The front of {first} is", f"{text} that of {other}{_claim(row, 'lead_')}."))
+    text = _amount(row, "", "more than", "less than", "as much as")
+    found.append((f"Hypervolume: the front of {first} dominates", f"{text} that of {other}{_claim(row, '')}."))
+    return tuple(found)
+
+
+def _amount(row: dict[str, Any], prefix: str, above: str, below: str, equal: str) -> str:
+    claimed = row[f"{prefix}verdict"] != "no claim"
+    value = row[f"{prefix}median"] if claimed else row[f"{prefix}value"]
+    return equal if _is_nothing(value) else f"{abs(value):.1f} {above if value > 0 else below}"
+
+
+def _claim(row: dict[str, Any], prefix: str) -> str:
+    if row[f"{prefix}verdict"] == "no claim":
+        return "; with one seed each this cannot be tested"
+    verdict = "significant" if row[f"{prefix}verdict"] == "distinguishable" else "not significant"
+    return f", {verdict} (95 % CI {signed(row[f'{prefix}low'])} to {signed(row[f'{prefix}high'])})"
 
 
 def _is_nothing(value: float) -> bool:
     return f"{abs(value):.1f}" == "0.0"
 
 
-def _claim(verdict: str) -> str:
-    return {
-        "no claim": "single trainings, no claim that it would be so again",
-        "distinguishable": "more than the seeds leave to chance",
-    }.get(verdict, "not distinguishable")
-
-
 # --- the same architectures ------------------------------------------------------------------------------------------
 
 
-def _same_architectures(comparison: Comparison) -> list[Bullet]:
-    table = comparison.repeats
-    if table.empty:
-        return (
-            [("Same architectures.", "No architecture was trained in two of the runs.")] if _several(comparison) else []
-        )
-    return [
-        (
-            "Same architectures.",
-            " ".join([agreement(table), *same_seed_sentences(comparison), *offset_sentences(table)]),
-        )
-    ]
-
-
-def _several(comparison: Comparison) -> bool:
-    return sum(len(side.frontier.architectures) > 0 for side in comparison.sides) > 1
-
-
 def agreement(table: pd.DataFrame) -> str:
-    """Say how many architectures two runs agree on; `table` is that of `repeats`."""
-    counts = table["verdict"].value_counts()
-    several = len(table.drop_duplicates(["first", "other"])) > 1
-    text = f"{plural(table['architecture'].nunique(), 'architecture')} {_were(table)} trained in more than one run"
-    text += f" ({plural(len(table), 'pair')} of runs and architecture)." if several else "."
+    """Say how many architectures differ between runs; `table` is that of `repeats`."""
+    text = f"{plural(table['architecture'].nunique(), 'architecture')} in more than one run"
     tested = table[table["p"].notna()]
     if len(tested):
         apart = tested.loc[tested["verdict"] == "distinguishable", "label"]
-        names = listed(list(dict.fromkeys(apart)))
-        text += f" Of {plural(len(tested), 'difference')} that can be tested "
-        text += f"{len(apart)} can be told from chance: {names}" if len(apart) else "none can be told from chance"
-        text += " (Welch's t-test at 5 %, Holm's correction)."
-    unclear = int(counts.get("no claim", 0))
-    if unclear:
-        text += f" {plural(unclear, 'difference')} with one seed on a side: no claim."
-    return text
-
-
-def _were(table: pd.DataFrame) -> str:
-    return "was" if table["architecture"].nunique() == 1 else "were"
+        names = f" ({listed(list(dict.fromkeys(apart)), most=3)})" if len(apart) else ""
+        text += f"; {len(apart)} of {plural(len(tested), 'difference')} significant{names}, Welch, Holm-corrected"
+    unclear = int((table["verdict"] == "no claim").sum())
+    return f"{text}{f'; {unclear} with one seed on a side not tested' if unclear else ''}."
 
 
 def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
@@ -182,10 +131,7 @@ def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
     first, other = int(tested["n_first"].median()), int(tested["n_other"].median())
     least = power.smallest_detectable(sd, first, other)
     seeds = plural(first, "seed") + (f" and {other}" if other != first else " a side")
-    return (
-        f"Not distinguishable is not equal: with {seeds} a difference below {least:.1f} AP cannot be relied on to show "
-        "(80 % power, 5 %, two-sided, before correction)."
-    )
+    return f"Smallest detectable difference: {least:.1f} AP with {seeds} (80 % power, 5 %, before correction)."
 
 
 def same_seed_sentences(comparison: Comparison) -> list[str]:
@@ -193,13 +139,11 @@ def same_seed_sentences(comparison: Comparison) -> list[str]:
     found = []
     for row in records(same_seeds(comparison.trials)):
         count, identical = int(row["trainings"]), int(row["identical"])
-        text = f"{plural(count, 'training')} of the same architecture and seed {'is' if count == 1 else 'are'} in "
-        text += f"{row['first']} and in {row['other']}: "
+        text = f"{plural(count, 'training run')} with the same architecture and seed in {row['first']} and {row['other']}: "
         if identical == count:
-            text += "the APs are equal to the last digit, so they are the same trainings and no independent repeats."
+            text += "equal APs, so they are no independent repeats."
         else:
-            text += f"{identical} with the same AP, the others " if identical else "none with the same AP, "
-            text += f"up to {row['largest']:.1f} AP apart."
+            text += f"{identical} with equal AP, the others up to {row['largest']:.1f} AP apart."
         found.append(text)
     return found
 
@@ -208,28 +152,30 @@ def offset_sentences(table: pd.DataFrame) -> list[str]:
     """Say whether one run lies above another over all architectures of both."""
     found = []
     for row in records(offsets(table)):
-        over = plural(int(row["architectures"]), "architecture")
-        text = f"Over {over} of both, {row['first']} has {signed(row['mean'])} AP against {row['other']}"
-        text += f" {signed_interval(row['low'], row['high'])}"
+        shift = f"{signed(row['mean'])} AP {signed_interval(row['low'], row['high'])}"
+        text = (
+            f"{row['first']} minus {row['other']} over {plural(int(row['architectures']), 'architecture')}: {shift}, "
+        )
         if row["verdict"] == "distinguishable":
-            text += ": something beside the architecture differs, be it the seeds, the device, a library or the code."
+            text += "significant: seeds, device, library or code differ."
         else:
-            text += ": no shift that is more than chance."
+            text += "not significant."
         found.append(text)
     return found
 
 
-# --- how far it carries ----------------------------------------------------------------------------------------------
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
 def _copies(comparison: Comparison) -> list[Bullet]:
     if not comparison.copies:
         return []
-    text = (
-        f"{plural(comparison.copies, 'trial')} of a later run started and ended when the same trial of an earlier one "
-        "did: copied, not trained again. They stand in both fronts and count once wherever trainings are compared."
-    )
-    return [("Copies.", text)]
+    return [
+        (
+            "Copies:",
+            f"{plural(comparison.copies, 'trial')} of a later run are copied from an earlier one; they count once.",
+        )
+    ]
 
 
 def _budgets(filled: list[Side]) -> list[Bullet]:
@@ -241,12 +187,8 @@ def _budgets(filled: list[Side]) -> list[Bullet]:
         tried[side.name] = (len(ended), int(ended["epochs_done"].sum()))
     if len(set(tried.values())) < 2:
         return []
-    each = [
-        f"{name} {plural(trials, 'trial')}, {plural(epochs, 'epoch')} in all"
-        for name, (trials, epochs) in tried.items()
-    ]
-    text = f"{listed(each)}. Who tries more finds more: compare the fronts with that in mind, and the progress."
-    return [("Budgets differ.", text)]
+    each = [f"{name} {plural(trials, 'trial')}, {epochs:,} epochs" for name, (trials, epochs) in tried.items()]
+    return [("Budgets differ:", f"{listed(each, most=3)}.")]
 
 
 def _samplers(filled: list[Side]) -> list[Bullet]:
@@ -255,18 +197,7 @@ def _samplers(filled: list[Side]) -> list[Bullet]:
     spaces = {str(side.runs.meta.get("space")) for side in filled}
     if len(set(samplers)) < 2 or None in samplers or len(spaces) > 1:
         return []
-    text = (
-        f"These are the fronts that one search each found ({listed([str(each) for each in samplers])}). Which sampler "
-        "is better cannot be told from one search of each: that takes several, with different seeds of the sampler."
-    )
-    return [("Samplers.", text)]
-
-
-def _reach() -> Bullet:
-    text = (
-        "AP is COCO AP (0–100) on the same held-out images in all runs; the same images chose what is called best here."
-    )
-    return "How far it carries.", text
+    return [("Samplers:", "one search of each; several, with different sampler seeds, would show which is better.")]
 
 
 def probability(value: float) -> str:

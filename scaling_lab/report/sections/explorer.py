@@ -21,8 +21,8 @@ import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
 from scaling_lab.metrics import ACCURACIES, COSTS, METRICS
+from scaling_lab.report.analysis.architecture_names import topology_fusion, topology_name
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.page.blocks import Explorer, Section
 from scaling_lab.report.sections.architectures import means_table
 from scaling_lab.report.sections.explorer_details import details, drawings, numbers, pictures

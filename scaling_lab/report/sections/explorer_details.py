@@ -11,8 +11,8 @@ import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec, Topology
 from scaling_lab.metrics import COSTS, METRICS, written
+from scaling_lab.report.analysis.architecture_names import topology_fusion, topology_name
 from scaling_lab.report.analysis.frontier import Frontier
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.figures.topology_figure import geometry, topology_table
 from scaling_lab.report.sections.pictures import MOST_IMAGES, THRESHOLD, data_uri, shrunk
 from scaling_lab.report.tables import records

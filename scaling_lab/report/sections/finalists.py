@@ -13,7 +13,7 @@ from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.shrinkage import shrinkage
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Section, Table, Text, metric_column
-from scaling_lab.report.sections import ablation, words
+from scaling_lab.report.sections import ablation, conclusion_words
 from scaling_lab.report.tables import has_values, mean, records
 from scaling_lab.text import interval, plural, signed
 
@@ -39,9 +39,9 @@ def finalists(runs: Runs, frontier: Frontier) -> Section:
 
 
 def _sentences(fresh: Frontier, table: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    found = [words.best_of_fresh(table)]
+    found = [conclusion_words.best_of_fresh(table)]
     if fresh.degrees > 0 and (table["n"] > 1).sum() > 1:
-        found.append(words.told_apart(fresh))
+        found += conclusion_words.told_apart(fresh)
     chosen = table[(table["role"] == "finalist") & table["shrinkage"].notna()]
     if len(chosen):
         found.append(_curse(chosen))
@@ -51,13 +51,9 @@ def _sentences(fresh: Frontier, table: pd.DataFrame) -> tuple[tuple[str, str], .
 def _curse(chosen: pd.DataFrame) -> tuple[str, str]:
     """Say how much of the finalists' APs was luck of the choice."""
     before, after = mean(chosen["ap_search"]), mean(chosen["ap_mean"])
-    text = (
-        f"The {plural(len(chosen), 'finalist')} had {before:.1f} AP on average in the search that chose them and "
-        f"{after:.1f} with fresh seeds: {signed(after - before)} AP."
-    )
-    if after < before:
-        text += " What is chosen for being high is in part high by luck (the winner's curse); quote the fresh seeds."
-    return "Shrinkage.", text
+    count = plural(len(chosen), "finalist")
+    text = f"{before:.1f} AP in the search, {after:.1f} with fresh seeds ({signed(after - before)}), mean of {count}."
+    return "Selection bias:", text
 
 
 def _table(table: pd.DataFrame) -> Table:
@@ -80,7 +76,7 @@ def _table(table: pd.DataFrame) -> Table:
         metric_column("gmacs"),
     ]
     columns += [Column(key="chosen", label="")] if (frame["role"] == "baseline").any() else []
-    caption = "Trained again after the search with seeds that it had not used, and none of them stopped early."
+    caption = "Trained again after the search with fresh seeds, none stopped early."
     return Table(name="finalists", frame=frame, columns=tuple(columns), caption=caption)
 
 

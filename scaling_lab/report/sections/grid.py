@@ -39,7 +39,7 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
         return Section(title=title, blocks=(Text(text=text, tone="note"),))
     chances = best_values(frontier, table)
     without = chances_without_far_below(frontier, parameter, scale=scale)
-    items = [*_sentences(table, chances, name, paper), *_without_far_below(frontier, without, paper)]
+    items = [*_sentences(table, chances, name, paper), *_without_outliers(frontier, without)]
     blocks: list[Block] = [Bullets(items=tuple(items))]
     blocks.append(
         Figure(
@@ -58,62 +58,66 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
                 table=chances,
                 draw=functools.partial(best_figure, name=name, paper=paper),
                 title=f"Which {name} is the best?",
-                caption="The share of draws of what the seeds leave possible in which each value has the highest mean AP"
+                caption="Posterior probability of the highest mean AP"
                 + (" over the scales" if table["scale"].nunique() > 1 else "")
-                + ". What a value costs has no say in it.",
+                + "; cost is not considered.",
                 alt=f"How probable it is that each {name} is the best",
             )
         )
     return Section(title=title, blocks=(*blocks, _table(table, parameter, name, scale)))
 
 
-def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: float | None) -> list[tuple[str, str]]:
+def answer(frontier: Frontier, parameter: str, *, scale: str = "phi") -> str:
+    """Answer in one sentence which value of a parameter has the highest mean AP, and how probable it is to be the best."""
+    name = parameter.replace("_", " ")
+    table = grid_table(frontier, parameter, scale=scale)
+    if table["value"].nunique() < 2:
+        return f"No two values of {name} have complete trials, so there is nothing to compare."
     means = table.groupby("value")["ap_mean"].mean()
     best = float(str(means.idxmax()))
+    chances = by_value(best_values(frontier, table))
+    text = f"{name.capitalize()} {best:g} has the highest mean AP, {means.max():.1f}"
+    if not chances:
+        return f"{text}; without repeated seeds at every value its lead cannot be tested."
+    return f"{text}; the probability that it is the best value is {chances[best]:.2f}."
+
+
+def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: float | None) -> list[tuple[str, str]]:
+    means = table.groupby("value")["ap_mean"].mean()
     found = [
         (
-            f"The highest mean AP has {name} {best:g}:",
-            f"{means.max():.1f}, from {means.min():.1f} for {means.idxmin():g}.",
+            "Range of mean AP:",
+            f"{means.min():.1f} ({name} {means.idxmin():g}) to {means.max():.1f} ({means.idxmax():g}).",
         )
     ]
     if chances.empty:
-        found.append(("No claim.", "Without repeated seeds at every value nothing says how far that is chance."))
+        return [*found, ("No claim.", "The spread between seeds is not known at every value.")]
+    values = likeliest(by_value(chances))
+    if len(values) > 1:
+        text = f"the best value is one of {listed([f'{v:g}' for v in values])}"
     else:
-        values = likeliest(by_value(chances))
-        top = records(chances.sort_values("probability", ascending=False))[0]
-        told = "is the best" if top["probability"] >= CREDIBLE else "cannot be told from others"
-        text = f"it is the best in {100 * top['probability']:.0f} % of draws"
-        if len(values) > 1:
-            text += f"; {listed([f'{v:g}' for v in values])} together have {100 * CREDIBLE:.0f} %"
-        found.append((f"{top['value']:g} {told}:", f"{text}."))
+        text = f"the best value is {values[0]:g}"
+    found.append((f"With {100 * CREDIBLE:.0f} % posterior probability", f"{text}."))
     if paper is not None:
-        row = chances[chances["value"] == paper]
-        chance = (
-            f"; here it is the best in {100 * float(row['probability'].iloc[0]):.0f} % of draws" if len(row) else ""
-        )
-        found.append((f"The paper chose {paper:g}", f"on COCO, and gives no AP for the others{chance}."))
+        chance = by_value(chances).get(paper)
+        here = f"; here its probability of being the best is {chance:.2f}" if chance is not None else ""
+        found.append((f"The paper chose {paper:g}", f"on COCO and prints no AP for other values{here}."))
     return found
 
 
-def _without_far_below(
-    frontier: Frontier, chances: Mapping[float, float], paper: float | None
-) -> list[tuple[str, str]]:
+def _without_outliers(frontier: Frontier, chances: Mapping[float, float]) -> list[tuple[str, str]]:
     if not chances:
         return []
     best = max(chances, key=lambda value: chances[value])
-    text = f"{best:g} is the best in {100 * chances[best]:.0f} % of draws"
-    if paper is not None and paper in chances and paper != best:
-        text += f", {paper:g} in {100 * chances[paper]:.0f} %"
-    count = int(frontier.far_below[1].sum())
-    whose = "its architecture's" if count == 1 else "their architectures'"
-    return [(f"Without the {plural(count, 'training')} far below {whose} others", f"{text}.")]
+    count = plural(int(frontier.far_below[1].sum()), "outlier")
+    return [(f"Without the {count}", f"{best:g} is the best value with probability {chances[best]:.2f}.")]
 
 
 def _caption(table: pd.DataFrame, scale: str, paper: float | None) -> str:
     intervals = "Bars are 95 % intervals of the mean, dots single seeds. " if table["ap_low"].notna().any() else ""
     lines = f"A line for each {scale}. " if table["scale"].nunique() > 1 else ""
     marked = f"The dashed line marks the paper's choice, {paper:g}. " if paper is not None else ""
-    return f"{lines}{intervals}{marked}Below, what each costs: a higher value buys AP with GMACs."
+    return f"{lines}{intervals}{marked}Below: the cost of each value."
 
 
 def _table(table: pd.DataFrame, parameter: str, name: str, scale: str) -> Table:

@@ -25,85 +25,93 @@ from scaling_lab.report.page.blocks import (
 from scaling_lab.report.sections.latency_words import condition_words
 from scaling_lab.report.tables import records
 from scaling_lab.runs.latencies import CONDITIONS, Latencies
-from scaling_lab.text import listed, plural
+from scaling_lab.text import plural
 
 
 def latency_page(measured: Latencies) -> Page:
     """Build the page of one file of latencies: sections for each device and set of conditions."""
     latencies = measured.table()
     groups = [group.reset_index(drop=True) for _, group in latencies.groupby([*CONDITIONS, "method"], sort=False)]
-    found = [section for index, group in enumerate(groups) for section in _sections(group, index, len(groups))]
-    if not groups:
-        found = [
-            Section(
-                title="What can be concluded", blocks=(Text(text="The file holds no measurement.", tone="warning"),)
-            )
-        ]
+    tables = [_judged(group) for group in groups]
     return Page(
         title=measured.path.stem.replace("_", " ").capitalize(),
-        question="Do multiply-adds, parameters or activations tell how long a detector takes?",
+        question="Do multiply-adds, parameters or activations predict how long a detector takes?",
         subtitle=f"{plural(latencies['architecture'].nunique(), 'detector')} with random weights, prepared for inference",
-        sections=tuple(found),
+        answer=answer([found for _, found in tables]),
+        main=("rank_correlations",),
+        sections=tuple(
+            section
+            for index, group in enumerate(groups)
+            for section in _sections(group, *tables[index], index, len(groups))
+        ),
     )
 
 
-def _sections(group: pd.DataFrame, index: int, count: int) -> list[Section]:
+def answer(correlated: list[pd.DataFrame]) -> str:
+    """Answer in one sentence how well GMACs rank latency; `correlated` has the correlations of each condition."""
+    if not correlated:
+        return "The file holds no measurement."
+    rows = [row for found in correlated for row in records(found) if (row["among"], row["cost"]) == ("all", "gmacs")]
+    if not rows:
+        return f"No condition has {LEAST} detectors of different GMACs, so no correlation is computed."
+    if len(rows) > 1:
+        taus = [float(row["tau"]) for row in rows]
+        return f"GMACs rank latency with tau-b {min(taus):.2f} to {max(taus):.2f} under {len(rows)} conditions."
+    row = rows[0]
+    return (
+        f"GMACs rank latency with tau-b {row['tau']:.2f} (95 % CI {row['low']:.2f}–{row['high']:.2f}, {row['detectors']} "
+        f"detectors); the one with fewer GMACs is slower in {100 * row['inverted']:.0f} % of pairs."
+    )
+
+
+def _judged(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give the latencies of one condition with what they are over their GMACs, and the correlations; empty where too few."""
+    table = with_series(group)
+    found = correlations(table)
+    if len(table) < LEAST or found.empty:
+        return table, found.iloc[:0]
+    return with_residuals(table, found), found
+
+
+def _sections(group: pd.DataFrame, table: pd.DataFrame, found: pd.DataFrame, index: int, count: int) -> list[Section]:
     condition = condition_words(group.iloc[0])
     suffix = f": {condition}" if count > 1 else ""
-    blocks: list[Block] = [Text(text=condition)]
-    table = with_series(group)
-    found = correlations(table) if len(table) >= LEAST else pd.DataFrame()
     if len(table) < LEAST:
-        blocks.append(Text(text=f"A correlation needs {LEAST} detectors; here are {len(table)}.", tone="note"))
+        blocks: list[Block] = [Text(text=f"A correlation needs {LEAST} detectors; here are {len(table)}.", tone="note")]
     elif found.empty:
-        blocks.append(
-            Text(text="These detectors do not differ in what is counted: only latency tells them apart.", tone="note")
-        )
+        blocks = [Text(text="These detectors do not differ in what is counted.", tone="note")]
     else:
-        table = with_residuals(table, found)
-        blocks += [Bullets(items=tuple(_conclusions(table, found))), *_figures(table, found, condition, index)]
+        blocks = [Bullets(items=tuple(_findings(found))), *_figures(table, found, condition, index)]
     return [
+        Section(title=f"Limits{suffix}", blocks=(Bullets(items=tuple(_limits(table, found, condition))),)),
         Section(title=f"Latency and cost{suffix}", blocks=tuple(blocks)),
         Section(title=f"Detectors{suffix}", blocks=(_table(table, index),)),
         Section(title=f"How it was measured{suffix}", blocks=(_facts(group),)),
     ]
 
 
-# --- what is computed ------------------------------------------------------------------------------------------------
-
-
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
 
-def _conclusions(table: pd.DataFrame, correlated: pd.DataFrame) -> list[tuple[str, str]]:
-    whole = {row["cost"]: row for row in records(correlated[correlated["among"] == "all"])}
-    said = [f"{row['name']} {row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in whole.values()]
-    found = [("Rank correlation with latency (tau-b):", f"{listed(said)}, over {len(table)} detectors.")]
-    if "gmacs" in whole:
-        share = whole["gmacs"]["inverted"]
-        found.append(
-            (
-                "Does the detector with fewer GMACs run faster?",
-                f"Of all pairs that differ in GMACs, the one with fewer takes longer in {100 * share:.0f} %.",
-            )
-        )
+def _findings(correlated: pd.DataFrame) -> list[tuple[str, str]]:
+    whole = records(correlated[correlated["among"] == "all"])
+    return [
+        (f"{row['name']}:", f"tau-b {row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}] with latency.")
+        for row in whole
+    ]
+
+
+def _limits(table: pd.DataFrame, correlated: pd.DataFrame, condition: str) -> list[tuple[str, str]]:
+    found = [("One condition:", f"{condition}. Other devices, batch sizes and precisions were not measured.")]
+    if "slower" in table:
         least, most = float(table["slower"].min()), float(table["slower"].max())
-        found.append(
-            (
-                "At the same GMACs",
-                f"latencies lie between {least:.2f} and {most:.2f} times what the GMACs suggest (a line through the "
-                "logarithms).",
-            )
-        )
+        found.append(("At equal GMACs", f"latency is {least:.2f} to {most:.2f} times what a log-log line predicts."))
     within = correlated[(correlated["among"] != "all") & (correlated["cost"] == "gmacs")]
     if len(within):
-        lowest = min(records(within), key=lambda row: float(row["tau"]))
+        row = min(records(within), key=lambda row: float(row["tau"]))
+        bounds = f"[{row['low']:.2f}, {row['high']:.2f}], {row['detectors']} detectors"
         found.append(
-            (
-                "Within one search space,",
-                f"where a search has to choose, GMACs rank worst in {lowest['among']}: tau-b {lowest['tau']:.2f} "
-                f"[{lowest['low']:.2f}, {lowest['high']:.2f}] over {lowest['detectors']} detectors.",
-            )
+            ("Within one search space", f"GMACs rank worst in {row['among']}: tau-b {row['tau']:.2f} ({bounds}).")
         )
     return found
 
@@ -127,7 +135,7 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
             table=correlated,
             draw=rank_figure,
             title="How well each count ranks latencies",
-            caption="Tau-b, 1 where the order is the same and 0 where it tells nothing, with 95 % intervals over detectors.",
+            caption="Kendall's tau-b with latency (1: same order, 0: none), with 95 % jackknife intervals over detectors.",
             alt="Rank correlation of each cost with latency, over all detectors and within each space",
         ),
         Figure(
@@ -145,8 +153,8 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
                 name=f"misled_pairs{suffix}",
                 frame=misled,
                 columns=(
-                    Column(key="cheaper", label="Has fewer GMACs and takes longer"),
-                    Column(key="dearer", label="than"),
+                    Column(key="cheaper", label="Fewer GMACs, slower"),
+                    Column(key="dearer", label="More GMACs, faster"),
                     Column(key="gmacs_ratio", label="GMACs, ratio", digits=2),
                     Column(key="latency_ratio", label="Latency, ratio", digits=2),
                 ),

@@ -1,4 +1,4 @@
-"""The sections that reports are made of: each a function from a run to a Section. They only arrange."""
+"""The answer, its limits, accuracy and cost, topologies and learning curves: each a function of a run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from scaling_lab.metrics import METRICS
+from scaling_lab.report.analysis.architecture_names import SPELLINGS, topology_fusion, topology_name
 from scaling_lab.report.analysis.frontier import Frontier, with_front
-from scaling_lab.report.analysis.names import topology_fusion, topology_name
 from scaling_lab.report.figures import cost_figures
 from scaling_lab.report.figures.curves_figure import curves_figure, has_curve
 from scaling_lab.report.figures.topology_figure import GALLERY, topology_figure, topology_table
-from scaling_lab.report.page.blocks import Block, Bullets, Facts, Figure, Gallery, Section, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.page.blocks import Block, Bullets, Figure, Gallery, Section, Text
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.sections.fidelities import fidelity_blocks
 from scaling_lab.report.sections.latency_words import condition_words, not_quiet, quick_caution
-from scaling_lab.report.sections.published_figure import published_blocks
+from scaling_lab.report.sections.published_detectors import published_blocks
 from scaling_lab.report.tables import has_values
 from scaling_lab.runs.latencies import CONDITIONS
 from scaling_lab.text import listed, plural, significant
@@ -31,24 +31,15 @@ MOST_DRAWINGS = 12
 MOST_CURVES = 60
 
 
-def conclusions(runs: Runs, frontier: Frontier) -> Section:
-    """Say in plain words what can and cannot be concluded."""
-    trials, table = runs.table(), frontier.architectures
-    complete = int((trials["state"] == "complete").sum())
-    tiles = [
-        (f"{'architecture' if len(table) == 1 else 'architectures'} compared", str(len(table))),
-        ("trials complete", f"{complete} of {len(trials)}"),
-    ]
-    if len(table):
-        tiles += [(f"{'seed' if table['n'].max() == 1 else 'seeds'} for each architecture", words.seed_counts(table))]
-        fresh = frontier.fresh.architectures
-        shown = fresh if len(fresh) else table
-        what = ("highest AP" if len(shown) > 1 else "AP") + (" by fresh seeds" if len(fresh) else "")
-        tiles += [(f"{what}: {shown['label'].iloc[0]}", f"{shown['ap_mean'].iloc[0]:.1f}")]
-    no_claim = words.no_claim(frontier)
-    warning = (Text(text=no_claim, tone="warning"),) if no_claim else ()
-    sentences = Bullets(items=words.conclusions(runs, frontier, trials))
-    return Section(title="Conclusions", blocks=(Facts(items=tuple(tiles), tiles=True), *warning, sentences))
+def answer(runs: Runs, frontier: Frontier) -> str:
+    """Answer in one sentence which architecture has the highest AP."""
+    return conclusion_words.answer(frontier, runs.table())
+
+
+def limits(runs: Runs, frontier: Frontier) -> Section:
+    """Say what limits the answer."""
+    found = conclusion_words.limits(runs, frontier, runs.table())
+    return Section(title="Limits", blocks=(Bullets(items=found),) if found else ())
 
 
 # --- accuracy and cost -----------------------------------------------------------------------------------------------
@@ -58,21 +49,20 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     """Show AP against GMACs with the front, against latency and against parameters."""
     if frontier.trials.empty:
         return Section(title="Accuracy and cost", blocks=())
-    marks = words.accuracy_caption(frontier)
+    marks = conclusion_words.accuracy_caption(frontier)
     band = frontier.front_band("gmacs")
-    towards = words.drawn_in(len(frontier.architectures))
-    front = "The line is the front: at a cost, the highest mean AP trained for it" + (
-        ". Shaded is where the true front lies in nine of ten draws of what the seeds leave possible; it may be below the "
-        f"line, for the highest of many means is high in part by luck{f': {towards}' if towards else ''}."
+    shrunk = conclusion_words.shrunk(len(frontier.architectures))
+    front = "The line is the Pareto front of the means." + (
+        f" The band is the 90 % posterior interval of the true front{f'; {shrunk}' if shrunk else ''}."
         if len(band)
-        else "; its steps have no interval of their own."
+        else ""
     )
     gmacs = Figure(
         name="ap_against_gmacs",
         table=_figure_table(frontier.trials, "gmacs"),
         draw=functools.partial(cost_figures.cost_figure, band=band),
         title="AP against multiply-adds",
-        caption=f"{front} {marks} Only complete trials of one protocol and length are shown.",
+        caption=f"{front} {marks}",
         alt=f"AP against GMACs of {plural(len(frontier.architectures), 'architecture')}, with the Pareto front",
     )
     beside = [
@@ -90,6 +80,7 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
     return Section(
         title="Accuracy and cost",
         blocks=(
+            *([Bullets(items=said)] if (said := conclusion_words.findings(runs, frontier)) else []),
             gmacs,
             *_hypervolume(frontier),
             *beside,
@@ -122,11 +113,9 @@ def _hypervolume(frontier: Frontier) -> list[Block]:
     volume, reference = frontier.hypervolume("gmacs")
     if math.isnan(volume.low):
         return []
-    towards = words.drawn_in(len(frontier.architectures))
     text = (
-        f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}], in AP times halvings of cost, up to the "
-        f"reference point of {significant(reference[0])} GMACs (twice the dearest) and 0 AP; median and 95 % interval of "
-        f"what the true means dominate, the luck of the highest taken off{f' ({towards})' if towards else ''}."
+        f"Hypervolume: {volume.median:.1f} [{volume.low:.1f}, {volume.high:.1f}] AP × halvings of cost, posterior median and "
+        f"95 % interval. The reference point is {significant(reference[0])} GMACs (twice the highest cost) and 0 AP."
     )
     return [Text(text=text, tone="note")]
 
@@ -206,6 +195,8 @@ def topologies(runs: Runs, frontier: Frontier) -> Section:
         "cell's inputs, ringed ones its outputs. Blue arrows go to a finer level, orange ones to a coarser level, grey "
         "ones along a level."
     )
+    if any(specs[digest].topology.published_name == "none" for digest in ranked):
+        legend += f" {SPELLINGS['none']}: each level still has a convolution, and no edge joins two levels."
     if len(users) > len(drawn):
         legend += f" {len(users) - len(drawn)} more topologies are not drawn."
     return Section(title="Topologies", blocks=(Text(text=legend, tone="note"), Gallery(figures=tuple(drawn))))

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scaling_lab.architecture import DetectorSpec
-from scaling_lab.architecture.naming import published_name
-from scaling_lab.report.analysis import published, verdicts
+from scaling_lab.report.analysis import published_tables, verdicts
 from scaling_lab.report.analysis.factors import differing_factors
 from scaling_lab.report.analysis.paper_steps import fusion_pairs, paper_fusions
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Table, Text
@@ -74,7 +73,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
 def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
     """Show the steps of Table 4 that the run has both ends of, once each; nothing without any."""
     ends = _table_4_rows(frontier, specs)
-    paper = {str(row["variant"]): row for row in records(published.ablations()) if row["study"] == "disentangle"}
+    paper = {str(row["variant"]): row for row in records(published_tables.ablations()) if row["study"] == "disentangle"}
     steps = [step for step in STEPS if step[1] in ends and step[2] in ends]
     if not steps:
         return []
@@ -111,7 +110,7 @@ def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict
             "tf_"
         )  # timm's tag and its sign for TensorFlow's weights
         for row, (name, topology) in TABLE_4.items():
-            if backbone == name and not spec.backbone_options and published_name(spec.topology) == topology:
+            if backbone == name and not spec.backbone_options and spec.topology.published_name == topology:
                 found.setdefault(row, []).append(str(digest))
     return found
 
@@ -144,15 +143,11 @@ def _sentence(row: dict[str, Any], low: float, high: float) -> str:
     seeds = seeds if row["n"] == row["n_second"] else f"{row['n']} and {plural(row['n_second'], 'seed')}"
     beginning = f"{row['pair']}: {signed(row['difference'])} AP"
     if math.isnan(row["p"]):
-        return f"{beginning}, {seeds}: no claim."
-    verdict = verdicts.verdict(row["p_holm"])
+        return f"{beginning}, {seeds}: not tested."
+    significant = "significant" if verdicts.verdict(row["p_holm"]) == "distinguishable" else "not significant"
     inside = [row["low"] <= each <= row["high"] for each in (low, high)]
     where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
-    interval = signed_interval(row["low"], row["high"])
-    text = f"{beginning} {interval}, {seeds}: {verdict}. The paper's lie {where} this interval."
-    if row["detectable"] > max(abs(low), abs(high)):
-        text += f" A difference below {row['detectable']:.1f} AP, as the paper's are, cannot be relied on to show here."
-    return text
+    return f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {significant}; the paper's lie {where}."
 
 
 def _difference_columns(frame: pd.DataFrame, label: str = "ΔAP") -> list[Column]:

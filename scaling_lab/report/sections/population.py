@@ -16,11 +16,10 @@ from scaling_lab.report.analysis.choice_importance import label_of, name_of, par
 from scaling_lab.report.analysis.distributions import Distributions, distributions, population_table
 from scaling_lab.report.figures.population_figures import distribution_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
-from scaling_lab.report.page.escaping import identifier
-from scaling_lab.report.sections.choices import importance_blocks
+from scaling_lab.report.sections.choices import importance_blocks, importance_of, most_important
 from scaling_lab.report.tables import records
 from scaling_lab.stats.matched_groups import LEAST_LEFT
-from scaling_lab.text import listed, p_value, plural, signed, signed_interval, significant
+from scaling_lab.text import identifier, listed, p_value, plural, signed, signed_interval, significant
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -56,13 +55,27 @@ def population(runs: Runs, frontier: Frontier, *, by: str | None = None) -> Sect
         named = []
     elif not named:
         text = (
-            f"No choice of the space has 2 to {MOST_VALUES} values of which at least two have {LEAST_EACH} architectures "
-            "each, so no distributions are compared."
+            f"No choice has 2 to {MOST_VALUES} values, two of them with {LEAST_EACH} architectures each, so no distributions are "
+            "compared."
         )
         blocks.append(Text(text=text, tone="note"))
     for choice in named:
         blocks += _by_choice(table, choice)
     return Section(title=TITLE, blocks=(*blocks, *importance_blocks(table)))
+
+
+def answer(frontier: Frontier) -> str:
+    """Answer in one sentence which choice explains most of AP, cost taken out where that is known, or how AP is distributed."""
+    table = population_table(frontier)
+    if table.empty:
+        return "No architecture has a complete trial, so there is no population."
+    found = importance_of(table)
+    told = found and most_important(found)
+    if told:
+        return told
+    low, middle, high = table["ap"].quantile([0.25, 0.5, 0.75])
+    text = f"The median AP of {plural(len(table), 'architecture')} is {middle:.1f} (interquartile range {low:.1f}–{high:.1f})"
+    return f"{text}; no choice explains more than chance." if found else f"{text}."
 
 
 def compare_spaces(frontiers: Mapping[str, Frontier]) -> Section:
@@ -100,13 +113,10 @@ def shown_choices(table: pd.DataFrame) -> list[str]:
 def sentence(row: Mapping[str, Any]) -> str:
     """Say how two populations differ."""
     if np.isnan(row["p"]):
-        return f"not compared, for fewer than {LEAST_LEFT} of one have costs that the other has too."
+        return f"not compared, fewer than {LEAST_LEFT} of one at shared costs."
     interval = "" if np.isnan(row["low"]) else f" {signed_interval(row['low'], row['high'])}"
-    return (
-        f"{signed(row['difference'])} AP{interval} in the mean, the distributions at most {100 * row['distance']:.0f} % "
-        f"apart, at {significant(row['low_gmacs'])} to {significant(row['high_gmacs'])} GMACs: {row['verdict']} "
-        f"(p {p_value(row['p_holm'])})."
-    )
+    verdict = "significant" if row["verdict"] == "distinguishable" else "not significant"
+    return f"{signed(row['difference'])} AP{interval} at matched cost, {verdict} (p {p_value(row['p_holm'])})."
 
 
 def _population(table: pd.DataFrame) -> str:
@@ -115,8 +125,8 @@ def _population(table: pd.DataFrame) -> str:
     if len(table) == 1:
         return f"{count}, with AP {middle:.1f}: no population."
     return (
-        f"{count}, one training each (of its lowest seed): median AP {middle:.1f}, the middle half from {low:.1f} to {high:.1f}. "
-        "The spread is that of architectures and of seeds together."
+        f"{count}, one training run each (lowest seed): median AP {middle:.1f}, interquartile range {low:.1f}–{high:.1f}. "
+        "The spread contains that of the seeds."
     )
 
 
@@ -127,13 +137,12 @@ def _warnings(runs: Runs) -> list[Block]:
     sampler, found = str(runs.meta.get("sampler", "grid")), []
     if sampler not in UNBIASED:
         found.append(
-            f"The {sampler} sampler chose these architectures by the results before them, so they are not a sample of the space: "
-            "a choice that looked good early is seen more, and at its best."
+            f"The {sampler} sampler chose by earlier results, so these architectures are not a sample of the space."
         )
     lost = {state: int((searched["state"] == state).sum()) for state in ("stopped", "failed")}
     if any(lost.values()):
         counts = listed([f"{number} {state}" for state, number in lost.items() if number])
-        found.append(f"Trials without a final AP are missing ({counts}), among them likely the worse ones.")
+        found.append(f"Trials without a final AP are missing ({counts}), probably the worse ones.")
     return [Text(text=" ".join(found), tone="warning")] if found else []
 
 
@@ -178,11 +187,11 @@ def _caption(table: pd.DataFrame, found: Distributions, several: str) -> str:
     left = listed([f"{name} {kept} of {all_of_it}" for name, (kept, all_of_it) in found.counts.items()])
     dropped = sorted(set(table["group"]) - set(found.counts))
     text = (
-        "The share of architectures with at most this AP; a curve further right is better. Drawn are those at costs that all "
-        f"have, between {low} and {high} GMACs, in {plural(bins, 'bin')} of cost that weigh the same for each: {left}."
+        f"Cumulative distributions; further right is better. Matched at {low} to {high} GMACs in {plural(bins, 'bin')} of equal "
+        f"weight: {left}."
     )
     if dropped:
-        text += f" Not drawn, for too few at costs that the other {several} have: {listed(dropped)}."
+        text += f" Too few at shared costs: {listed(dropped)}."
     return text
 
 
@@ -193,7 +202,7 @@ def _verdict(found: Distributions, several: str) -> Block:
             items=tuple((f"{row['first']} against {row['second']}:", sentence(row)) for row in records(pairs))
         )
     told = pairs[pairs["verdict"] == "distinguishable"]
-    text = f"{len(told)} of {plural(len(pairs), 'pair')} of {several} can be told apart at matched cost"
+    text = f"{len(told)} of {plural(len(pairs), 'pair')} of {several} differ significantly at matched cost"
     widest = records(told.sort_values("difference", ascending=False, kind="stable"))[:1]
     return Text(
         text=text + ("".join(f"; most, {w['first']} against {w['second']}: {sentence(w)}" for w in widest) or ".")
@@ -220,8 +229,7 @@ def _pairs_table(found: Distributions, file: str) -> Table:
         Column(key="bins", label="Bins", digits=0, help="of cost"),
     )
     caption = (
-        "Each pair is matched by itself, at all costs that the two share. ΔAP is what is left once the slope of AP within bins "
-        "of cost is taken out. p is that of ΔAP (t-test) or of the distance (exchanges within bins of cost), whichever is less, "
-        "doubled for being two, with Holm's correction over the pairs."
+        "Each pair is matched at all costs that the two share. ΔAP is adjusted for the slope of AP within bins of cost. p is the "
+        "smaller of that of ΔAP (t-test) and of the distance (permutations within bins), doubled, then Holm-corrected over pairs."
     )
     return Table(name=f"pairs_by_{file}", frame=frame, columns=columns, caption=caption)

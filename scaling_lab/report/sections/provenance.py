@@ -6,13 +6,15 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from scaling_lab.metrics import COSTS, METRICS
 from scaling_lab.report.page.blocks import Block, Code, Column, Details, Facts, Section, Table, Text
-from scaling_lab.report.sections import words
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import is_missing, records
 from scaling_lab.runs.reader import NO_KIND, ROLES
+from scaling_lab.stats import estimates
 from scaling_lab.text import plainly, plural
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ WAYS = {"maximize": "high", "minimize": "low"}
 def failures(runs: Runs, frontier: Frontier) -> Section:
     """Show failed and stopped trials by kind, and points of the space that limits refused."""
     trials = runs.table()
-    found: list[Block] = [Text(text=f"{words.states(trials)}.")]
+    found: list[Block] = [Text(text=f"{conclusion_words.states(trials)}.")]
     failed = trials[trials["state"] == "failed"]
     if len(failed):
         found += _failure_tables(runs, failed, frontier)
@@ -36,12 +38,35 @@ def failures(runs: Runs, frontier: Frontier) -> Section:
     if (trials["state"] == "stopped").any():
         text = "Stopped trials were ended before their planned epochs; their AP is never on the front."
         found.append(Text(text=text, tone="note"))
-    return Section(title="Failures", blocks=(*found, *_rejections(runs)))
+    return Section(title="Failures", blocks=(*found, *_outliers(frontier), *_rejections(runs)))
+
+
+def _outliers(frontier: Frontier) -> list[Block]:
+    """Give the training runs that ended far below others of their architecture."""
+    limit, marks = frontier.far_below
+    if not marks.any():
+        return []
+    found = frontier.trials[marks]
+    table = Table(
+        name="outliers",
+        frame=found[["label", "trial", "seed", "ap"]].assign(
+            median=[float(np.median(frontier.aps[str(digest)])) for digest in found["architecture"]]
+        ),
+        columns=(
+            Column(key="label", label="Outlier"),
+            Column(key="seed", label="Seed", digits=0),
+            Column(key="ap", label="AP", digits=1),
+            Column(key="median", label="Median", digits=1, help="over the seeds of the architecture"),
+        ),
+        caption=f"Complete training runs over {limit:.1f} AP ({estimates.FAR:g} robust SDs) below their architecture's median. "
+        "Where most runs of an architecture fail, its median is low and few are listed.",
+    )
+    return [table]
 
 
 def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
     """Give the failed trials, and before many of them how many there are of each kind."""
-    whys = [words.why_failed(kind) for kind in failed["failure_kind"]]
+    whys = [conclusion_words.why_failed(kind) for kind in failed["failure_kind"]]
     frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]], why=whys)
     logged = any((runs.folder.trial(int(trial)) / "error.txt").is_file() for trial in frame["trial"])
     each = Table(
@@ -96,7 +121,7 @@ def provenance(runs: Runs) -> Section:
         ("Seeds", seeds_by_role(meta, trials)),
         ("Trained on", trained_on(trials)),
         ("Latency measured on", _timed_on(runs)),
-        ("Trials", words.states(trials)),
+        ("Trials", conclusion_words.states(trials)),
         ("Failures", failure_counts(trials) or "none"),
     ]
     facts += _objectives(meta) + _last_session(sessions)

@@ -1,4 +1,4 @@
-"""Does the cheap protocol rank as the dear one? Sections from two runs, or from the two protocols of one run.
+"""Does the proxy rank as the full protocol does? Sections from two runs, or from the two protocols of one run.
 
 The statistics are predictors.py's, the sentences proxy_words.py's; this computes what both need and arranges it.
 """
@@ -12,17 +12,18 @@ import pandas as pd
 
 from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.predictors import TOPS, Predictor
-from scaling_lab.report.analysis.proxy_judgement import Proxy, compute_proxy, within_proxy
+from scaling_lab.report.analysis.proxy_judgement import Proxy, within_proxy
 from scaling_lab.report.figures.proxy_figure import MOST_BARS, proxy_figure
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text, renamed
-from scaling_lab.report.sections import proxy_words, words
+from scaling_lab.report.sections import conclusion_words, proxy_words
 from scaling_lab.stats.resampling import resamples_of
 from scaling_lab.text import listed, plural, significant
 
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
-TITLE = "Does the cheap protocol rank as the dear one?"
+TITLE = "The proxy and the full protocol"
+WITHIN = "The shorter protocol as a proxy"
 
 
 def _epochs(frontier: Frontier) -> int:
@@ -32,19 +33,16 @@ def _epochs(frontier: Frontier) -> int:
 # --- sections --------------------------------------------------------------------------------------------------------
 
 
-def proxy(cheap: Runs, dear: Runs) -> Section:
-    """Judge one run as a proxy of another: sentences, figure, tables."""
-    found = compute_proxy(cheap, dear)
-    return Section(title=TITLE, blocks=(*conclusions(found).blocks, *evidence(found).blocks))
+def answer(found: Proxy) -> str:
+    """Answer in one sentence how well the proxy ranks."""
+    return proxy_words.answer(found)
 
 
-def conclusions(found: Proxy) -> Section:
-    """Say in words what the cheap protocol's ranking is worth."""
+def limits(found: Proxy) -> Section:
+    """Say what limits the answer."""
     odd = (Text(text=found.warning, tone="warning"),) if found.warning else ()
-    if not found.judged:
-        return Section(title="Conclusions", blocks=(*odd, Text(text=found.why_not, tone="warning")))
-    said = proxy_words.sentences(found.judged, found.ceilings, found.pairs, costs(found))
-    return Section(title="Conclusions", blocks=(*odd, Bullets(items=said)))
+    said = (Bullets(items=proxy_words.limits(found)),) if found.judged else ()
+    return Section(title="Limits", blocks=(*odd, *said))
 
 
 def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
@@ -53,53 +51,53 @@ def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
         return Section(title=TITLE, blocks=())
     blocks: list[Block] = [_figure(found, prefix)]
     if found.judged:
-        blocks += [_agreement_table(found, prefix), _regret_table(found, prefix)]
+        said = Bullets(items=proxy_words.findings(found, costs(found)))
+        blocks = [said, *blocks, _agreement_table(found, prefix), _regret_table(found, prefix)]
     return Section(title=TITLE, blocks=(*blocks, _protocol_table(found, prefix)))
 
 
 def within(runs: Runs, frontier: Frontier) -> Section:
-    """Judge the cheaper of a run's two protocols, or lengths of training, as a proxy of the dearer; nothing for one alone."""
+    """Judge the cheaper of a run's two protocols, or lengths of training, as a proxy of the other; nothing for one alone."""
     found = within_proxy(frontier)
     if found is None:
-        return Section(title="The cheaper protocol as a proxy", blocks=())
-    blocks = (*conclusions(found).blocks, *evidence(found, prefix="proxy_within").blocks)
-    intro = Text(text=f"Cheap is here {found.cheap_name}, dear {found.dear_name}.", tone="note")
-    return Section(title="The cheaper protocol as a proxy", blocks=(intro, *blocks))
+        return Section(title=WITHIN, blocks=())
+    names = Text(text=f"Proxy: {found.cheap_name}. Full protocol: {found.dear_name}.", tone="note")
+    more = (*limits(found).blocks, *evidence(found, prefix="proxy_within").blocks)
+    return Section(title=WITHIN, blocks=(Text(text=answer(found)), names, *more))
 
 
 # --- what they are made of -------------------------------------------------------------------------------------------
 
 
-def costs(found: Proxy) -> str:
+def costs(found: Proxy) -> tuple[tuple[str, str], ...]:
     """Say what a trial of each protocol costs, by epochs and by recorded seconds."""
     table = found.pairs.table
     cheap, dear = float(table["cheap_seconds"].mean()), float(table["dear_seconds"].mean())
-    text = (
-        f"A trial takes {plural(_epochs(found.cheap), 'epoch')} and {significant(cheap)} s under the cheap protocol, "
-        f"{plural(_epochs(found.dear), 'epoch')} and {significant(dear)} s under the dear one"
-    )
+    each = [f"{plural(_epochs(side), 'epoch')}, {significant(seconds)} s" for side, seconds in
+            ((found.cheap, cheap), (found.dear, dear))]  # fmt: skip
+    times = ""
     if cheap > 0 and dear > 0:
-        text += f": {significant(dear / cheap, 2)} times as long" if dear >= cheap else ": less long"
-    devices = [sorted({str(name) for name in each.trials["device"].dropna()}) for each in (found.cheap, found.dear)]
+        times = f" ({significant(dear / cheap, 2)} times as long)" if dear >= cheap else " (no longer)"
+    said = [("Cost of a trial:", f"{each[0]} as proxy; {each[1]} in full{times}.")]
+    devices = [sorted({str(name) for name in side.trials["device"].dropna()}) for side in (found.cheap, found.dear)]
     if devices[0] != devices[1]:
-        text += f", but on other devices ({listed(devices[0])}; {listed(devices[1])})"
-    return f"{text}."
+        said.append(("Devices differ:", f"{listed(devices[0], most=2)}; {listed(devices[1], most=2)}."))
+    return tuple(said)
 
 
 def _figure(found: Proxy, prefix: str) -> Figure:
     table = found.pairs.table
     single = (table[["cheap_n", "dear_n"]].min(axis=1) == 1).any()
     marks = "; bars are 95 % t-intervals."
-    marks += " Hollow marks have one seed under one of the protocols, and no interval there." if single else ""
+    marks += " Hollow marks have one seed under one protocol." if single else ""
     marks = f"; intervals of more than {MOST_BARS} are not drawn." if len(table) > MOST_BARS else marks
     return Figure(
         name=f"{prefix}_ap",
         table=table,
         draw=proxy_figure,
-        title="AP under the cheap protocol against AP under the dear one",
-        caption=f"Each mark is an architecture, at its means over seeds{marks} "
-        "Only the order along the two axes matters to a choice.",
-        alt=f"AP under the cheap protocol against AP under the dear one, of {plural(len(table), 'architecture')}",
+        title="AP of the proxy and of the full protocol",
+        caption=f"Each mark is an architecture, at its means over seeds{marks}",
+        alt=f"AP of the proxy against AP of the full protocol, of {plural(len(table), 'architecture')}",
     )
 
 
@@ -118,10 +116,10 @@ def _row(predictor: Predictor) -> dict[str, Any]:
 
 
 def _agreement_table(found: Proxy, prefix: str) -> Table:
-    """Give a row for each predictor, and one for a repeat of the dear protocol, with its rank correlations."""
+    """Give a row for each predictor, and one for a repeat of the full protocol, with its rank correlations."""
     rows, count = [_row(each) for each in found.judged.values()], len(found.pairs.table)
     ceiling = found.ceilings.dear
-    repeat = {"predictor": "a repeat of the dear protocol", "tau": ceiling}
+    repeat = {"predictor": "a repeat of the full protocol", "tau": ceiling}
     repeat |= {f"{name}_text": "–" for name in ("tau", "spearman", "partial", "ahead")}
     rows.append(repeat if math.isnan(ceiling) else repeat | {"tau_text": f"{ceiling:.2f}"})
     return Table(
@@ -134,10 +132,10 @@ def _agreement_table(found: Proxy, prefix: str) -> Table:
             Column(
                 key="partial_text", label="Partial tau", sort="partial", help="what is left of it once GMACs are known"
             ),
-            Column(key="ahead_text", label="Cheap one ahead by", sort="ahead", help="its tau-b less this one's"),
+            Column(key="ahead_text", label="Proxy ahead by", sort="ahead", help="its tau-b less this one's"),
         ),
-        caption=f"How well each ranks AP under the dear protocol, with {proxy_words.INTERVALS}. {proxy_words.ahead_covers(count)}"
-        "Partial tau: given log GMACs. Repeat: what the spread of the dear protocol's seeds lets two rankings by it agree.",
+        caption=f"Rank agreement with AP of the full protocol, with {proxy_words.INTERVALS}. {proxy_words.ahead_covers(count)}"
+        "Partial tau: given log GMACs. Repeat: expected tau-b of two repeats, from the seed SD.",
     )
 
 
@@ -150,18 +148,22 @@ def _regret_table(found: Proxy, prefix: str) -> Table:
         name=f"{prefix}_regret",
         frame=pd.DataFrame([_row(each) for each in found.judged.values()]),
         columns=tuple(columns),
-        caption="AP under the dear protocol that is lost by training only so many of a predictor's first choices under it and "
-        f"taking the best, instead of training all. {proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
+        caption="AP lost by training only so many first choices in full and taking the best. "
+        f" {proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
     )
 
 
 def _protocol_table(found: Proxy, prefix: str) -> Table:
     rows = []
-    for which, name, each in (("cheap", found.cheap_name, found.cheap), ("dear", found.dear_name, found.dear)):
+    for which, name, each in (("proxy", found.cheap_name, found.cheap), ("full", found.dear_name, found.dear)):
         table = each.architectures
         rows.append(
             {"protocol": which, "name": name, "epochs": _epochs(each), "seconds": float(each.trials["seconds"].mean())}
-            | {"architectures": len(table), "paired": len(found.pairs.table), "seeds": words.seed_counts(table)}
+            | {
+                "architectures": len(table),
+                "paired": len(found.pairs.table),
+                "seeds": conclusion_words.seed_counts(table),
+            }
             | {"sd": each.sd, "least": float(table["ap_mean"].min()), "most": float(table["ap_mean"].max())}
         )
     return Table(
@@ -184,4 +186,5 @@ def _protocol_table(found: Proxy, prefix: str) -> Table:
 
 def of_run(section: Section, name: str) -> Section:
     """Tell a section of one of two runs from the other's: in its title, and in its tables' and figures' names."""
-    return Section(title=f"{section.title} ({name} protocol)", blocks=tuple(renamed(b, name) for b in section.blocks))
+    blocks = tuple(renamed(block, name.replace(" ", "_")) for block in section.blocks)
+    return Section(title=f"{section.title} ({name})", blocks=blocks)

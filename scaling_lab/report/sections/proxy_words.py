@@ -1,4 +1,4 @@
-"""What a cheap protocol's ranking is worth, in sentences. It computes no statistic of its own."""
+"""What a proxy's ranking is worth, in sentences."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 
 from scaling_lab.report.analysis.pairing import Pairs
 from scaling_lab.report.analysis.predictors import Ceilings, Predictor
-from scaling_lab.report.sections.words import Bullet
+from scaling_lab.report.analysis.proxy_judgement import Proxy
+from scaling_lab.report.sections.conclusion_words import Bullet
 from scaling_lab.stats.resampling import LEAST_DIFFERENCE, Ranked
 from scaling_lab.text import listed, number, plural
 
-LEAST_CEILING = 0.15  # a tau-b between repeats below which the dear protocol's order is noise
-INTERVALS = "95 % jackknife intervals over architectures: for all architectures of which these might be a sample"
+LEAST_CEILING = 0.15  # a tau-b between repeats below which the full protocol's order is noise
+INTERVALS = "95 % jackknife intervals over architectures"
 
 
 def ranked(value: Ranked, digits: int = 2) -> str:
@@ -29,121 +30,122 @@ def ahead_covers(count: int) -> str:
     """
     if not LEAST_DIFFERENCE <= count < 50:
         return ""
-    return "For so few that of the difference covers 95 to 98 % in simulations: if anything it is too wide. "
+    return "With so few, the interval of the difference covers 95 to 98 % in simulations. "
 
 
 def middle_of(resamples: int) -> str:
     """Say what stands in the brackets behind a regret, which no interval covers as a 95 % interval would."""
+    return f"In brackets: middle 95 % over {resamples:,} resamples of the architectures, which is no 95 % interval."
+
+
+def answer(found: Proxy) -> str:
+    """Answer in one sentence how well the proxy ranks architectures, and what a repeat of the full protocol would reach."""
+    if not found.judged:
+        return found.why_not
+    tau = found.judged["cheap_ap_mean"].tau
+    if math.isnan(tau.value):
+        return "All architectures have the same AP under one of the protocols, so nothing can be ranked."
+    bounds = "" if math.isnan(tau.low) else f"95 % CI {number(tau.low, 2)} to {number(tau.high, 2)}, "
+    text = f"The proxy ranks architectures with tau-b {number(tau.value, 2)} ({bounds}{len(found.pairs.table)} architectures)"
+    if math.isnan(found.ceilings.dear):
+        return f"{text}; without repeated seeds a repeat of the full protocol is not known."
+    return f"{text}; a repeat of the full protocol would reach {found.ceilings.dear:.2f}."
+
+
+def limits(found: Proxy) -> tuple[Bullet, ...]:
+    """Say what limits the answer: noise of either protocol, what size alone reaches, and what was paired."""
+    cheap = found.judged["cheap_ap_mean"]
     return (
-        f"In brackets is the middle 95 % over {resamples:,} sets of resampled architectures: how much it hangs on single ones. "
-        "It is no 95 % interval for what other architectures would lose."
+        *(against_repeat(cheap, found.ceilings) if not math.isnan(cheap.tau.value) else ()),
+        *(against_size(found.judged[key]) for key in ("gmacs", "params_m")),
+        *_paired(found.pairs),
     )
 
 
-def sentences(found: dict[str, Predictor], ceilings: Ceilings, pairs: Pairs, costs: str) -> tuple[Bullet, ...]:
-    """Say how far the cheap protocol ranks as the dear one, held against a repeat and against size."""
-    cheap = found["cheap_ap_mean"]
-    return (
-        _agreement(cheap, pairs),
-        *([against_repeat(cheap, ceilings)] if not math.isnan(cheap.tau.value) else []),
-        *[against_size(found[key]) for key in ("gmacs", "params_m")],
-        *_once_size_is_known(cheap),
-        *_choosing(cheap, found["gmacs"]),
-        ("At what cost?", costs),
-        ("What was paired.", pairs.in_words()),
-    )
-
-
-def _agreement(cheap: Predictor, pairs: Pairs) -> Bullet:
-    lead = "Does the cheap protocol rank as the dear one?"
-    if math.isnan(cheap.tau.value):
-        return lead, "Nobody can tell: under one of the two all architectures have the same AP."
-    text = (
-        f"Tau-b {ranked(cheap.tau)}, Spearman {ranked(cheap.spearman)}, over {plural(len(pairs.table), 'architecture')} "
-        "(1: the same order, 0: it tells nothing)."
-    )
-    if math.isnan(cheap.tau.low):
-        text += " Without an interval nothing can be claimed from that."
-    elif cheap.tau.low <= 0.0 <= cheap.tau.high:
-        text += " These architectures do not show that it tells anything."
-    return lead, text
-
-
-def against_repeat(cheap: Predictor, ceilings: Ceilings) -> Bullet:
-    """Hold the cheap protocol's tau against that between two repeats of the dear one."""
-    lead = "Against a repeat of the dear protocol."
+def against_repeat(cheap: Predictor, ceilings: Ceilings) -> tuple[Bullet, ...]:
+    """Hold the proxy's tau against that between two repeats of the full protocol."""
+    lead = "Repeat of the full protocol:"
     if math.isnan(ceilings.dear):
-        return lead, (
-            "With one seed for each architecture under the dear protocol nobody can say what a repeat of it would reach; so "
-            "what of the disagreement is noise is not known."
-        )
+        return ((lead, "one seed each, so its agreement with itself is unknown."),)
     if ceilings.dear < LEAST_CEILING:
-        return lead, (
-            f"By the spread of its seeds, two repeats of it agree with tau-b {ceilings.dear:.2f} only: the dear protocol itself "
-            "does not tell these architectures apart, so it cannot judge a proxy. More seeds of it can."
+        text = (
+            f"tau-b {ceilings.dear:.2f}, so it does not rank these architectures and cannot judge a proxy; add seeds."
         )
-    text = f"By the spread of its seeds, two repeats of it agree with tau-b {ceilings.dear:.2f}: no proxy needs more. "
+        return ((lead, text),)
     if math.isnan(cheap.tau.high):
-        text += f"The cheap protocol is {'below' if cheap.tau.value < ceilings.dear else 'not below'} that; "
-        text += "without an interval nobody can tell whether by chance."
+        verdict = "the proxy has no interval to compare"
     elif cheap.tau.high < ceilings.dear:
-        text += "The cheap protocol is below that."
+        verdict = "the proxy is below that"
     elif cheap.tau.value >= ceilings.dear:
-        text += "The cheap protocol ranks as well as a repeat would."
+        verdict = "the proxy ranks as well"
     else:
-        text += "The cheap protocol is below that, but not by more than the choice of architectures explains."
+        verdict = "the proxy is not significantly below that"
+    found = [(lead, f"tau-b {ceilings.dear:.2f}; {verdict}.")]
     if not math.isnan(ceilings.cheap):
-        text += f" Two repeats of the cheap one agree with {ceilings.cheap:.2f}"
-        text += ": part of what is missing is its own noise, and more seeds of it would help." if (
-            ceilings.cheap < ceilings.dear and cheap.tau.value < ceilings.dear) else "."  # fmt: skip
-    return lead, text
+        more = ceilings.cheap < ceilings.dear and cheap.tau.value < ceilings.dear
+        found.append(
+            ("Repeat of the proxy:", f"tau-b {ceilings.cheap:.2f}{'; more proxy seeds would help' if more else ''}.")
+        )
+    return tuple(found)
 
 
 def against_size(size: Predictor) -> Bullet:
-    """Say whether the cheap protocol ranks better than a predictor that costs nothing."""
-    lead = f"Against “{size.name}”."
+    """Say whether the proxy ranks better than a predictor that costs nothing."""
+    lead = f"Ranked by {size.name}:"
     if math.isnan(size.tau.value):
-        return lead, "All architectures are alike in that, so it ranks nothing."
-    text = f"That alone reaches tau-b {ranked(size.tau)}. "
-    ahead = size.ahead
+        return lead, "all architectures are equal, so it ranks nothing."
+    text, ahead = f"tau-b {ranked(size.tau)}", size.ahead
     if math.isnan(ahead.value):
-        return lead, text.rstrip()
+        return lead, f"{text}."
     if math.isnan(ahead.low):
-        return (
-            lead,
-            f"{text}The difference is {number(ahead.value, 2)}, without an interval: nothing can be claimed from that.",
-        )
+        return lead, f"{text}; the proxy leads by {number(ahead.value, 2)}, without an interval."
     if ahead.low > 0.0:
-        text += f"The cheap protocol is better by {ranked(ahead)}."
-    elif ahead.high < 0.0:
+        return lead, f"{text}; the proxy is significantly better, by {ranked(ahead)}."
+    if ahead.high < 0.0:
         worse = Ranked(value=-ahead.value, low=-ahead.high, high=-ahead.low)
-        text += f"The cheap protocol is worse than that by {ranked(worse)}: it is not worth its cost."
-    else:
-        text += f"The cheap protocol is not distinguishable from it (difference {ranked(ahead)})."
-    return lead, text
+        return lead, f"{text}; the proxy is significantly worse, by {ranked(worse)}, and not worth its cost."
+    return lead, f"{text}; the proxy does not differ significantly ({ranked(ahead)})."
 
 
-def _once_size_is_known(cheap: Predictor) -> list[Bullet]:
+def _paired(pairs: Pairs) -> list[Bullet]:
+    found = [("Paired:", f"{plural(len(pairs.table), 'architecture')}, {pairs.how()}.")]
+    left = [f"{count} only under the {name}" for count, name in
+            ((pairs.only_cheap, "proxy"), (pairs.only_dear, "full protocol")) if count]  # fmt: skip
+    if left:
+        found.append(("Left out:", f"{listed(left)}."))
+    if pairs.only_cheap and len(pairs.table):
+        found.append(
+            (
+                "Selection:",
+                "if the proxy chose which to train in full, they are alike and the correlation is biased low.",
+            )
+        )
+    return found
+
+
+def findings(found: Proxy, costs: tuple[Bullet, ...]) -> tuple[Bullet, ...]:
+    """Say what the proxy adds to size, what choosing by it loses, and what it costs."""
+    cheap, size = found.judged["cheap_ap_mean"], found.judged["gmacs"]
+    return (*_given_size(cheap), *_choosing(cheap, size), *costs)
+
+
+def _given_size(cheap: Predictor) -> list[Bullet]:
     if math.isnan(cheap.partial.value):
         return []
-    text = f"the cheap protocol still has a partial tau of {ranked(cheap.partial)}"
+    text = f"partial tau {ranked(cheap.partial)}"
     if math.isnan(cheap.partial.low):
-        text += ", without an interval: nothing can be claimed from that"
+        text += ", without an interval"
     elif cheap.partial.low <= 0.0 <= cheap.partial.high:
-        text += ": these architectures do not show that it tells more than size"
-    return [("At equal GMACs", f"{text}.")]
+        text += ", not significantly more than size alone"
+    return [("At equal GMACs:", f"{text}.")]
 
 
 def _choosing(cheap: Predictor, size: Predictor) -> list[Bullet]:
-    shown = [(k, regret) for k, regret in cheap.regrets.items() if not math.isnan(regret.value)]
-    if not shown:
-        return []
-    parts = [
-        f"{ranked(regret, 1)} by {'its first choice alone' if k == 1 else f'the best of its first {k}'}"
-        for k, regret in shown
+    found = [
+        (f"AP lost by {'its first choice' if k == 1 else f'the best of its first {k}'}:", f"{ranked(regret, 1)}.")
+        for k, regret in cheap.regrets.items()
+        if not math.isnan(regret.value)
     ]
-    text = f"instead of training all under the dear protocol, loses AP: {listed(parts)}"
-    if not math.isnan(size.regrets[shown[0][0]].value):
-        text += f"; {ranked(size.regrets[shown[0][0]], 1)} by taking the one with most GMACs"
-    text += ". In brackets is the middle 95 % over resampled architectures: how much it hangs on single ones."
-    return [("Choosing by it,", f"{text} The dear protocol's own luck is in these numbers.")]
+    if found and not math.isnan(size.regrets[next(iter(size.regrets))].value):
+        found.append(("AP lost by most GMACs:", f"{ranked(size.regrets[next(iter(size.regrets))], 1)}."))
+    return found

@@ -76,21 +76,15 @@ def _ranked(row: dict[str, Any], name: str, digits: int = 2) -> str:
 def _sentences(runs: Runs, table: pd.DataFrame, stopped: int) -> list[tuple[str, str]]:
     """Say what the first of the epochs, or of the rungs, tells."""
     row = records(table[table["is_rung"]] if table["is_rung"].any() else table)[0]
-    at = f"After {plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of the training)"
-    if row["is_rung"]:
-        at = f"At the first rung, after {plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of the training),"
+    rung = ", first rung" if row["is_rung"] else ""
+    at = f"After {plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of training{rung}):"
     if math.isnan(row["tau"]):
-        return [(at, "all trials have the same AP, which tells nothing yet.")]
-    text = (
-        f"AP has a tau-b of {_ranked(row, 'tau')} with final AP, over {plural(int(row['trials']), 'complete trial')} of "
-        f"{plural(int(row['architectures']), 'architecture')}"
-    )
-    if math.isnan(row["tau_low"]):
-        text += ", without an interval, so that nothing can be claimed from it"
+        return [(at, "all trials have the same AP.")]
+    count = f"{plural(int(row['trials']), 'trial')} of {plural(int(row['architectures']), 'architecture')}"
+    found = [(at, f"tau-b {_ranked(row, 'tau')} with final AP, {count}.")]
     if not math.isnan(row["regret_1"]):
-        text += f"; the best at that epoch ends {_ranked(row, 'regret_1', 1)} AP below the best at the end"
-        text += " (in brackets the middle 95 % over resampled architectures: how much that hangs on single ones)"
-    return [(at, f"{text}."), _place(runs, row, stopped)]
+        found.append(("AP lost by stopping all but the best then:", f"{_ranked(row, 'regret_1', 1)}."))
+    return [*found, _place(runs, row, stopped)]
 
 
 def _stopped(runs: Runs, frontier: Frontier) -> int:
@@ -102,28 +96,19 @@ def _stopped(runs: Runs, frontier: Frontier) -> int:
 
 def _place(runs: Runs, row: dict[str, Any], stopped: int) -> tuple[str, str]:
     """Say where the trial that ends best stands at an epoch, and whether the rule would let it go on."""
-    text = f"is then number {int(row['place']):,} of {plural(int(row['trials']), 'complete trial')}"
+    text = f"{int(row['place']):,} of {plural(int(row['trials']), 'complete trial')}"
     if row["is_rung"] and not stopped:
         factor = int(runs.meta["stopping"]["factor"])
         inside = row["place"] <= int(row["trials"]) // factor
-        text += f", {'among' if inside else 'not among'} the best 1/{factor} by AP alone"
-    return "The trial that ends best", f"{text}."
+        text += f", {'inside' if inside else 'outside'} the best 1/{factor}"
+    return "Rank then of the trial that ends best:", f"{text}."
 
 
 def _selection(stopped: int) -> tuple[str, str]:
     """Say whether trials were stopped by the AP whose worth is measured here."""
-    lead = "Over whom."
     if stopped:
-        return lead, (
-            f"{plural(stopped, 'trial')} {'was' if stopped == 1 else 'were'} stopped early and "
-            f"{'has' if stopped == 1 else 'have'} no final AP, so this is over the survivors, whom the same AP has chosen: "
-            "they are alike, which lowers the correlation, and what was stopped wrongly does not show. Trials that all run to "
-            "their end would tell."
-        )
-    return (
-        lead,
-        "No trial was stopped early, so early AP has chosen none of these: the correlation is not biased by that.",
-    )
+        return "Selection:", f"{plural(stopped, 'trial')} stopped early are missing, so the correlation is biased low."
+    return "Selection:", "no trial was stopped early, so there is no such bias."
 
 
 def _table(table: pd.DataFrame) -> Table:
@@ -150,6 +135,6 @@ def _table(table: pd.DataFrame) -> Table:
         frame=frame,
         columns=tuple(columns),
         caption=f"tau-b, Spearman: with {INTERVALS}, each with all its trials. "
-        "Regret: final AP lost by going on with only so many of the best at that epoch, and taking the best of them. "
+        "Regret: final AP lost by continuing only so many of the best at that epoch. "
         f"{middle_of(int(table['resamples'].min()))}",
     )

@@ -17,7 +17,7 @@ from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Secti
 from scaling_lab.report.tables import records
 from scaling_lab.stats import hypotheses
 from scaling_lab.stats.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
-from scaling_lab.text import interval, significant
+from scaling_lab.text import interval, plural, signed, significant
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -29,20 +29,19 @@ PREDICTED = ("next_gmacs", "next_ap", "next_low", "next_high", "expected_low", "
 def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
     """Fit a saturating power law to each family of at least four costs; `family` is the parameter that tells them apart."""
     points = family_points(frontier, family)
-    laws = [law for _, group in points.groupby("family", sort=False) if (law := _law(frontier, group)) is not None]
+    laws = _laws(frontier, points)
     if not laws:
         text = f"A scaling law needs {LEAST} architectures of different cost in one family; this run has fewer."
         return Section(title="Scaling", blocks=(Text(text=text, tone="note"),))
     curves = pd.concat([law["curve"] for law in laws], ignore_index=True)
     repeated = frontier.degrees > 0
-    lines = "Lines are AP = a − b · GMACs^−c, fitted to the means; "
+    lines = "Lines: AP = a − b · GMACs^−c, fitted to the means"
     lines += (
-        "shaded is their 95 % interval at each cost, from the spread of seeds. They end at "
-        f"{NEXT:g} times the dearest model, which is a prediction; where AP does not grow they end at the dearest."
+        f", with 95 % bands. They end at {NEXT:g} times the highest cost, or at the highest cost where AP does not grow."
         if repeated
-        else "with one seed each they are a guide to the eye and predict nothing."
+        else ", a guide to the eye: with one seed each they predict nothing."
     )
-    lines += " Hollow marks are single trainings." if (points["n"] == 1).any() else ""
+    lines += " Hollow marks are single training runs." if (points["n"] == 1).any() else ""
     figure = Figure(
         name="scaling",
         table=points.merge(curves, how="outer", on=["family", "series", "gmacs"], suffixes=("", "_law")),
@@ -51,7 +50,7 @@ def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Sec
         caption=lines,
         alt="AP against GMACs with a fitted saturating power law for each family",
     )
-    blocks: list[Block] = [Bullets(items=tuple(_sentence(law) for law in laws)), figure]
+    blocks: list[Block] = [Bullets(items=tuple(each for law in laws for each in _sentences(law))), figure]
     blocks += [_table(laws)] if repeated else []
     return Section(title="Scaling", blocks=tuple(blocks))
 
@@ -104,42 +103,58 @@ def _grows(law: Law, costs: list[float], pooled: tuple[float, int], seeds: list[
 def _preferred(law: float, line: float) -> str:
     """Say which of law and plain line the criterion prefers."""
     if math.isinf(law):
-        return "So few models do not tell whether it is better than a line in log(GMACs)."
+        return "too few models to compare with a line in log GMACs"
     if abs(law - line) < 2:
-        return "It is no better and no worse than a line in log(GMACs), by Akaike's criterion."
-    better = "better than" if law < line else "no better than"
-    return f"It is {better} a line in log(GMACs), by Akaike's criterion."
+        return "no different from a line in log GMACs (AIC)"
+    return f"{'better' if law < line else 'worse'} than a line in log GMACs (AIC)"
 
 
-def _sentence(law: dict[str, Any]) -> tuple[str, str]:
-    lead = f"{law['family']}, {law['models']} models:"
-    flat = "" if law["grows"] else "AP does not grow with cost here"
-    if not law["repeated"]:
-        chance = "with one seed each no law can be told from chance: single trainings, no claim."
-        return lead, f"{flat}; {chance}" if flat else chance
-    if flat:
-        return lead, (
-            f"{flat}: from the cheapest to the dearest the fitted law gains no more than two means of these seeds differ by "
-            "chance, so it predicts nothing."
+def answer(frontier: Frontier, *, family: str | None = None) -> str:
+    """Answer in one sentence which family of scaling predicts the highest AP for its next model."""
+    laws = _laws(frontier, family_points(frontier, family))
+    growing = [law for law in laws if law["grows"] and law["repeated"]]
+    if not laws:
+        return (
+            f"No family has {LEAST} architectures of different cost with complete trials, so no scaling law is fitted."
         )
+    if not growing:
+        why = "AP does not grow with cost" if laws[0]["repeated"] else "without repeated seeds none can be tested"
+        return (
+            f"{'The scaling law' if len(laws) == 1 else f'Each of {len(laws)} scaling laws'} predicts nothing: {why}."
+        )
+    best = max(growing, key=lambda law: float(law["next"]["ap_law"]))
+    name = "Scaling" if len(laws) == 1 else f"Scaling {best['family']}"
+    after = best["next"]
+    interval = "" if math.isnan(after["low"]) else f" (95 % CI {after['low']:.1f}–{after['high']:.1f})"
+    rank = ", the highest of " + plural(len(laws), "family", "families") if len(laws) > 1 else ""
+    return f"{name} predicts AP {after['ap_law']:.1f}{interval} at {significant(after['gmacs'])} GMACs{rank}."
+
+
+def _laws(frontier: Frontier, points: pd.DataFrame) -> list[dict[str, Any]]:
+    return [law for _, group in points.groupby("family", sort=False) if (law := _law(frontier, group)) is not None]
+
+
+def _sentences(law: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what the law of a family predicts and how far it can be trusted."""
+    lead = f"{law['family']}, {law['models']} models:"
+    if not law["repeated"]:
+        flat = "" if law["grows"] else "AP does not grow with cost; "
+        return [(lead, f"{flat}one seed each, so no law can be tested.")]
+    if not law["grows"]:
+        return [(lead, "AP grows with cost by no more than the seed noise, so the law predicts nothing.")]
     after = law["next"]
     band = "" if math.isnan(after["low"]) else f" {interval(after['low'], after['high'])}"
-    if band:
-        mean = f"the mean of {law['trainings']} trainings of it is" if law["trainings"] > 1 else "one training of it is"
-        band += f" (95 %; {mean} expected in {interval(*law['expected'])})"
-    text = (
-        f"for the next model, of {significant(after['gmacs'])} GMACs, it predicts {after['ap_law']:.1f} AP{band}. "
-        f"{law['preferred']}"
-    )
+    text = f"AP {after['ap_law']:.1f}{band} predicted at {significant(after['gmacs'])} GMACs; the law is {law['preferred']}."
+    found = [(lead, text)]
     if law["misfit"] < hypotheses.LEVEL:
-        text += " But the models lie further off the law than their seeds explain, so its intervals are too narrow."
-    if not math.isnan(law["dearest_error"]):
-        off = float(np.abs(law["errors"]).mean())
-        text += (
-            f" Each model predicted from the others is off by {off:.1f} AP on average; {law['dearest']}, the dearest, has "
-            f"{abs(law['dearest_error']):.1f} AP {'more' if law['dearest_error'] >= 0 else 'less'} than the others predict."
+        found.append(
+            (f"{law['family']}, misfit:", "the residuals exceed the seed noise, so the interval is too narrow.")
         )
-    return lead, text
+    if not math.isnan(law["dearest_error"]):
+        off, signed_error = float(np.abs(law["errors"]).mean()), signed(law["dearest_error"])
+        text = f"mean error {off:.1f} AP; the most expensive model, {law['dearest']}, {signed_error} AP."
+        found.append((f"{law['family']}, leave-one-out:", text))
+    return found
 
 
 def _table(laws: list[dict[str, Any]]) -> Table:
@@ -157,9 +172,10 @@ def _table(laws: list[dict[str, Any]]) -> Table:
             "next_high": law["next"]["high"],
             "expected_low": law["expected"][0],
             "expected_high": law["expected"][1],
+            "expected": interval(*law["expected"]),
             "misfit_p": law["misfit"],
         }
-        | ({} if law["grows"] else dict.fromkeys(PREDICTED, math.nan))
+        | ({} if law["grows"] else dict.fromkeys(PREDICTED, math.nan) | {"expected": "–"})
         for law in laws
     ]
     return Table(
@@ -179,6 +195,9 @@ def _table(laws: list[dict[str, Any]]) -> Table:
             ),
             Column(key="next_gmacs", label="Next, GMACs", digits=3, significant=True),
             Column(key="next_ap", label="Next, AP", digits=1),
+            Column(
+                key="expected", label="Expected", help="95 % interval of the mean of as many seeds of the next model"
+            ),
         ),
-        caption="AP = a − b · GMACs^−c. The prediction for the next model is stated here before that is trained.",
+        caption="AP = a − b · GMACs^−c. The prediction for the next model is stated before it is trained.",
     )

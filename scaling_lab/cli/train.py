@@ -1,0 +1,246 @@
+"""train: trains one detector on one data set, without a study."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scaling_lab.checks import check_whole
+from scaling_lab.cli.console import text_table
+from scaling_lab.cli.loaded_weights import load_and_say
+from scaling_lab.cli.parsing import add_verb, usable_device
+from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
+from scaling_lab.errors import UserError
+from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json, write_whole
+from scaling_lab.runs.lock import only_writer
+
+if TYPE_CHECKING:
+    from scaling_lab.training import Recipe
+
+MOST_WORKERS = 16
+SETTINGS, LOCK = "run.json", "train.lock"
+_SHOWN = 3
+_LONGEST = 40
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verb to the parser."""
+    train = add_verb(
+        verbs,
+        "train",
+        _train,
+        "train one detector, or continue an interrupted training run",
+        "train d0 --data coco:/data/mine --set epochs=20 --set batch_size=16 --weights tf_efficientdet_d0.pth",
+        "train bifpn --width 32 --image-size 128 --data shapes --out runs/train/narrow",
+        "train runs/topology_ablation/specs/a1b2c3.json --data coco:/data/coco --recipe paper --device cuda --processes 8",
+    )
+    train.add_argument("detector", help=DETECTOR_HELP)
+    train.add_argument(
+        "--data", required=True, help="shapes, or a folder, with fields after commas; sets the number of classes"
+    )
+    train.add_argument("--recipe", choices=["short", "paper"], default="short", help="the recipe to start from (short)")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a field of the recipe: epochs=20, batch_size=16, lr=0.01, jitter=0.5,1.5, pretrained=true, …",
+    )
+    train.add_argument(
+        "--weights",
+        type=Path,
+        help="initial weights (.pth, .pt, .safetensors); classes match by name, else the class layer is new",
+    )
+    train.add_argument("--seed", type=int, default=0, help="seed of initial weights and image order (0)")
+    train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
+    train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU if available)")
+    train.add_argument("--workers", type=int, help="processes that read images (cores minus one)")
+    train.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="data-parallel processes, one for each GPU or core, which share the batch (1)",
+    )
+    add_changes(train)
+
+
+def _train(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    import torch
+
+    from scaling_lab.data import parse_source
+    from scaling_lab.data.accuracies import check_trainable
+
+    check_whole("--seed", options.seed, least=0)
+    check_whole("--processes", options.processes, least=1)
+    source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
+    spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
+    source.check_images("train", "val")
+    check_trainable(source)
+    workers = -(-_workers(options.workers) // options.processes)
+    device = str(usable_device(options.device))
+    folder = options.out or Path("runs", "train", Path(options.detector).stem)
+    weights = None
+    if options.weights is not None and not (folder / "checkpoint.pt").exists():
+        torch.manual_seed(options.seed)  # for layers without weights in the file
+        weights = load_and_say(spec, options.weights, source.class_names).state_dict()
+    settings = {
+        "spec": spec.to_dict(),
+        "data": {**source.to_dict(), "digest": source.digest()},
+        "recipe": recipe.to_dict(),
+        "seed": options.seed,
+        "weights": None if options.weights is None else str(options.weights),
+    }
+    check_is_run(folder)
+    make_folder(folder)
+    with only_writer(folder / LOCK):
+        keep_settings(folder, settings)
+        run = {
+            "spec": spec, "source": source, "recipe": recipe, "seed": options.seed, "folder": folder, "device": device,
+            "workers": workers, "weights": weights,
+        }  # fmt: skip
+        return _run(options, run)
+
+
+def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
+    from scaling_lab.cli.training_log import TrainingLog
+    from scaling_lab.data.accuracies import held_out_words, objects_for
+    from scaling_lab.data.readers import LostReader
+    from scaling_lab.signals import interruptible
+    from scaling_lab.training.evaluation import uncounted_objects
+    from scaling_lab.training.together import train_together
+
+    stream = sys.stderr if options.json else sys.stdout
+    spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
+    words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
+    words += [f"{folder}, {run['device']}"]
+    if not objects_for(source)["ap"]:
+        words += [f"AP will not be measured: {held_out_words(source)}"]
+    elif note := uncounted_objects(source):
+        words += [note]
+    print("\n".join(words), file=stream)
+    try:
+        with TrainingLog(folder, stream, epochs) as log:
+            try:
+                with interruptible(log.say, at_once=True):
+                    metrics = train_together(options.processes, report=log.epoch, progress=log.step, **run)
+            except KeyboardInterrupt:
+                log.say(f"stopped: {_kept(folder, log.epochs_done, epochs)}")
+                return 130
+            except LostReader as error:
+                raise UserError(f"{error}; {_kept(folder, log.epochs_done, epochs)}") from None
+    except WriteError as error:
+        raise UserError(f"{error}; finished epochs are kept, and the same command continues") from error
+    _print_result(options, folder, metrics, stream is sys.stderr)
+    return 0
+
+
+def _kept(folder: Path, done: int, epochs: int) -> str:
+    again = "continues from there" if done else "starts over"
+    return f"{folder} holds {done} of {epochs} epochs; the same command {again}"
+
+
+def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[str, Any], as_json: bool) -> None:
+    from scaling_lab.training.evaluation import SUMMARY
+
+    weights = folder / "weights.pt"
+    if as_json:
+        print(json.dumps({"folder": str(folder), "weights": str(weights), **metrics}, indent=1))
+        return
+    numbers = ["-" if metrics[name] is None else f"{metrics[name]:.1f}" for name in SUMMARY]
+    print(f"\n{text_table([[*SUMMARY], numbers])}\n\nweights: {weights}")
+    evaluate = ["scaling-lab", "evaluate", "--weights", str(weights), "--data", options.data]
+    print(f"by class: {shlex.join(evaluate)}")
+    print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
+
+
+def read_recipe(name: str, changes: list[str]) -> Recipe:
+    """Return the named recipe with changes "field=value". Raises UserError for a text without "=" or a wrong value."""
+    from scaling_lab.training import Recipe
+
+    values: dict[str, Any] = {}
+    for change in changes:
+        field, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set is {change!r}; allowed is NAME=VALUE, such as epochs=20")
+        values[field.strip().removeprefix("recipe.")] = _value(
+            text.strip()
+        )  # error messages name fields with this prefix
+    return Recipe.paper(**values) if name == "paper" else Recipe.short(**values)
+
+
+def _value(text: str) -> Any:
+    """Parse true, false, a number or comma-separated numbers; anything else is text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        return text
+
+
+def _workers(number: int | None) -> int:
+    if number is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(MOST_WORKERS, cores - 1)
+    check_whole("--workers", number, least=0)
+    return number
+
+
+# --- the run's folder ------------------------------------------------------------------------------------------------
+
+
+def check_is_run(folder: Path) -> None:
+    """Raise UserError for a folder with files but no run of `train`."""
+    if not folder.is_dir():
+        return
+    others = sorted(each.name for each in folder.iterdir() if each.name != LOCK and not is_unfinished(each))
+    if others and SETTINGS not in others:
+        raise UserError(f"{folder} holds files but no {SETTINGS}: {others[0]}, …; choose an empty folder with --out")
+
+
+def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write a run's settings into its folder. Raises UserError where it has a checkpoint with other settings."""
+    path = folder / SETTINGS
+    if (folder / "checkpoint.pt").exists():
+        _check_same(folder, path, settings)
+    else:
+        write_whole(path, json.dumps(settings, indent=1) + "\n", lasting=True)
+
+
+def _check_same(folder: Path, path: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        there = read_json(path)
+        if not isinstance(there, dict):
+            raise UserError(f"{path} holds a {type(there).__name__}")
+    except UserError as error:
+        advice = f"remove {folder} to start over, or choose another folder with --out"
+        raise UserError(f"{error}, so it is unknown what {folder / 'checkpoint.pt'} was trained on; {advice}") from None
+    before, now = _flat(there), _flat(json.loads(json.dumps(settings)))
+    other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if other:
+        words = [_difference(name, before.get(name), now.get(name)) for name in other[:_SHOWN]]
+        more = ", …" if len(other) > _SHOWN else ""
+        raise UserError(f"{folder} holds another run: {', '.join(words)}{more}; choose another folder with --out")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted names such as recipe.epochs."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _difference(name: str, before: object, now: object) -> str:
+    if max(len(repr(before)), len(repr(now))) > _LONGEST:
+        return f"{name} differs"
+    return f"{name} is {before!r} there but {now!r} here"

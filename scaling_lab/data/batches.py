@@ -1,0 +1,118 @@
+"""Batches for the network from any source, through one call.
+
+An image's pixels depend on (source, seed, epoch, index) only, not on workers or earlier calls. So a resumed training run
+sees the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scaling_lab.architecture.spec import Pixels
+from scaling_lab.data.augmentation import Augmentation, Placement
+from scaling_lab.data.batch_plan import BatchPlan, Example
+from scaling_lab.data.drawn import drawn_batches
+from scaling_lab.data.reading import read_batches
+from scaling_lab.data.shapes import Shapes
+from scaling_lab.data.sources import Source
+
+
+@dataclass
+class Batch:
+    """B images on the device; boxes are (x0, y0, x1, y1) in the network's pixels, N the most of one image, at least 1.
+
+    A network pixel is an original pixel times `scales_B` (in val: without crop or mirror). `sizes_B2` is the original
+    (height, width). Rows of `boxes_BN4` beyond an image's own are 0, their labels -1.
+    """
+
+    images_BCHW: Tensor
+    boxes_BN4: Tensor
+    labels_BN: Tensor
+    image_ids: list[int]
+    scales_B: Tensor
+    sizes_B2: Tensor
+
+
+def batches(
+    source: Source,
+    split: str,
+    *,
+    image_size: int | tuple[int, int],
+    batch_size: int,
+    seed: int = 0,
+    epoch: int = 0,
+    augmentation: Augmentation | None = None,
+    pixels: Pixels | None = None,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+) -> Batches:
+    """Prepare one pass over a split: "train" shuffled, augmented, without a smaller last batch; "val" complete, in order.
+
+    `pixels` sets the normalisation (default: ImageNet's). `workers` processes read images from disk; Shapes are rendered
+    in this process, on `device`. Raises UserError for a file that cannot be read, and for a training split smaller than
+    one batch.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return Batches(
+        source, split, size, batch_size, seed, epoch, augmentation, pixels or Pixels(), workers, torch.device(device)
+    )
+
+
+@dataclass(frozen=True)
+class Batches(BatchPlan):
+    """One pass over a split; iterating again repeats the same batches."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self.source
+        chunks = drawn_batches(self, source) if isinstance(source, Shapes) else read_batches(self, source)
+        for pixels_BCHW, examples in chunks:
+            yield self._batch(pixels_BCHW, examples)
+
+    def _batch(self, pixels_BCHW: Tensor, examples: list[Example]) -> Batch:
+        longest = max(1, *(len(example.labels) for example in examples))
+        boxes_BN4 = np.zeros((len(examples), longest, 4), dtype=np.float32)
+        labels_BN = np.full((len(examples), longest), -1, dtype=np.int64)
+        for b, example in enumerate(examples):
+            boxes_BN4[b, : len(example.labels)] = example.boxes
+            labels_BN[b, : len(example.labels)] = example.labels
+        placements = [example.placement for example in examples]
+        return Batch(
+            images_BCHW=normalised(pixels_BCHW, placements, self.pixels, self.device),
+            boxes_BN4=torch.from_numpy(boxes_BN4).to(self.device),
+            labels_BN=torch.from_numpy(labels_BN).to(self.device),
+            image_ids=[example.image_id for example in examples],
+            scales_B=torch.tensor([p.scale for p in placements], dtype=torch.float32, device=self.device),
+            sizes_B2=torch.tensor([p.original for p in placements], dtype=torch.int64, device=self.device),
+        )
+
+
+def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
+    """Return the network's input from pixels uint8 (B, 3, H, W), with 0 outside the `placements`."""
+    mean_C, std_C = 255 * torch.tensor(pixels.mean), 255 * torch.tensor(pixels.std)
+    images_BCHW: Any
+    if device.type == "cpu":
+        # numpy, in one thread: torch would wait for threads whose cores the image readers use.
+        # Row by row, since numpy is slow on three channels at a time.
+        values_BHWC = pixels_BCHW.permute(0, 2, 3, 1).contiguous().numpy()
+        width = values_BHWC.shape[2]
+        rows_BHX = values_BHWC.reshape(*values_BHWC.shape[:2], -1).astype(np.float32)
+        rows_BHX -= np.tile(mean_C.numpy(), width)
+        rows_BHX /= np.tile(std_C.numpy(), width)
+        images_BCHW = rows_BHX.reshape(values_BHWC.shape).transpose(0, 3, 1, 2)
+    else:
+        if pixels_BCHW.device.type == "cpu" and device.type == "cuda":
+            pixels_BCHW = pixels_BCHW.pin_memory()  # makes the copy to the GPU asynchronous
+        images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
+        images_BCHW.sub_(mean_C[:, None, None].to(device)).div_(std_C[:, None, None].to(device))
+    if pixels.fill == "mean":
+        for image_CHW, placement in zip(images_BCHW, placements, strict=True):
+            height, width = placement.filled
+            image_CHW[:, height:] = 0
+            image_CHW[:, :, width:] = 0
+    return torch.as_tensor(images_BCHW)

@@ -1,0 +1,76 @@
+"""Short names for architectures: what they differ in, in words. It reads specs and looks nothing up by a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from scaling_lab.architecture import DetectorSpec, Topology
+
+SPELLINGS = {
+    "none": "Unconnected levels",
+    "fpn": "FPN",
+    "panet": "PANet",
+    "simplified_panet": "Simplified PANet",
+    "bifpn": "BiFPN",
+    "nas_fpn": "NAS-FPN",
+    "fully_connected": "Fully connected FPN",
+    "quad_fpn": "Quad FPN",
+}
+
+_TRAITS = ("topology", "fusion", "levels", "backbone", "width", "repeats", "head_repeats", "image_size")
+
+
+def topology_name(topology: Topology) -> str:
+    """Spell a topology as its paper does, or by its digest where it has no name."""
+    name = topology.published_name
+    return SPELLINGS.get(name, name.replace("_", " ")) if name else f"custom {topology.digest[:6]}"
+
+
+def topology_fusion(topology: Topology) -> str:
+    """Name the fusions of the nodes that fuse."""
+    return " + ".join(sorted({node.fusion.replace("_", " ") for node in topology.nodes if len(node.inputs) > 1}))
+
+
+def short_names(specs: Mapping[str, DetectorSpec]) -> dict[str, str]:
+    """Name each architecture by what varies among them, such as "BiFPN" or "BiFPN, width 88"; no two alike.
+
+    What more than half of them share is not named, nor is the fusion of a wiring that occurs with one fusion alone;
+    "base" has all that most share.
+    """
+    traits = {digest: _traits(spec) for digest, spec in specs.items()}
+    hidden = {key: _common([values[key] for values in traits.values()]) for key in _TRAITS}
+    if len({values["topology"] for values in traits.values()}) > 1:
+        hidden["topology"] = None
+    hidden["fusion"] = None
+    fused = Counter(topology for topology, _ in {(values["topology"], values["fusion"]) for values in traits.values()})
+    names = {}
+    for digest, values in traits.items():
+        told = [
+            key for key in _TRAITS if values[key] != hidden[key] and (key != "fusion" or fused[values["topology"]] > 1)
+        ]
+        names[digest] = ", ".join(values[key] for key in told if values[key]) or (
+            "base" if len(specs) > 1 else values["topology"]
+        )
+    counts = Counter(names.values())
+    return {digest: name if counts[name] == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
+
+
+def _common(values: list[str]) -> str | None:
+    """Give the value of more than half; none where there is none."""
+    value, count = Counter(values).most_common(1)[0] if values else ("", 0)
+    return value if 2 * count > len(values) else None
+
+
+def _traits(spec: DetectorSpec) -> dict[str, str]:
+    height, width = spec.image_size
+    return {
+        "topology": topology_name(spec.topology),
+        "fusion": topology_fusion(spec.topology),
+        "levels": f"P{spec.topology.min_level}–P{spec.topology.max_level}",
+        "backbone": spec.backbone,
+        "width": f"width {spec.width}",
+        "repeats": f"×{spec.repeats}",
+        "head_repeats": f"heads ×{spec.head_repeats}",
+        "image_size": f"{width} px" if height == width else f"{width}×{height} px",
+    }

@@ -1,0 +1,106 @@
+"""Numbers from papers, shipped as CSV with their sources. Nothing here was measured by this package."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from scaling_lab.report.analysis import published_tables
+from scaling_lab.report.tables import records
+
+if TYPE_CHECKING:
+    from scaling_lab.report.analysis.frontier import Frontier
+
+from importlib import resources
+
+# Our topology and fusion names beside the rows of arXiv:1911.09070v7, Table 5. The table's BiFPN rows differ in fusion;
+# all other rows there use sum.
+TABLE_5 = {
+    ("FPN", ""): "Repeated FPN",
+    ("PANet", ""): "Repeated FPN + PANet",
+    ("NAS-FPN", ""): "NAS-FPN",
+    ("Fully connected FPN", ""): "Fully-connected FPN",
+    ("BiFPN", "sum"): "BiFPN without weights",
+    ("BiFPN", "fast"): "BiFPN with weights",
+}
+COST_ONE = "Repeated FPN"  # the row to which the table's costs are relative
+
+
+def detectors() -> pd.DataFrame:
+    """Load published detectors on COCO: AP, parameters, GMACs, latency, source."""
+    return _load("published_detectors")
+
+
+def feature_networks() -> pd.DataFrame:
+    """Load the published comparison of feature networks: AP, cost relative to the repeated FPN, source."""
+    return _load("published_feature_networks")
+
+
+def ablations() -> pd.DataFrame:
+    """Load published ablations: of parts, of fusion, of schedules and of scale jitter, with sources."""
+    return _load("published_ablations")
+
+
+def table_5_row(topology: str, fusion: str) -> str | None:
+    """Give the row of Table 5 for a topology as names.topology_name spells it, or None where the paper has none."""
+    return TABLE_5.get((topology, fusion)) or TABLE_5.get((topology, ""))
+
+
+def _load(name: str) -> pd.DataFrame:
+    path = resources.files("scaling_lab.report") / "published" / f"{name}.csv"
+    with path.open(encoding="utf-8") as file:
+        return pd.read_csv(file)
+
+
+REACH = 4.0  # published detectors are shown from this share of the cheapest cost here to this multiple of the dearest
+# COCO's classes in the order of their ids (instances_val2017.json, categories), and the images of its val2017.
+_NAMES = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
+parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, handbag, tie,
+suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket,
+bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut,
+cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, oven,
+toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush"""
+COCO_CLASSES = tuple(name.strip() for name in _NAMES.split(","))
+COCO_VAL, COCO_VAL_IMAGES = "val2017", 5000
+
+
+def is_coco(meta: Mapping[str, Any]) -> bool:
+    """Say whether a run's AP is of COCO's val2017: all its 80 classes, and as many images as it has.
+
+    A split of that name with fewer images or classes is a subset, whose AP is another.
+    """
+    data = meta.get("data") or {}
+    if data.get("kind") != "coco" or data.get("val") != COCO_VAL:
+        return False
+    same_classes = tuple(meta.get("class_names") or ()) == COCO_CLASSES
+    return same_classes and held_out(str(meta.get("data_description", ""))) == COCO_VAL_IMAGES
+
+
+def held_out(description: str) -> int | None:
+    """Read how many held-out images there are from what a data set on disk says of itself: no other place has it."""
+    found = re.search(rf"\band (\d+) of {COCO_VAL}, \d+ classes$", description)
+    return int(found[1]) if found else None
+
+
+def published_points(frontier: Frontier, cost: str = "gmacs") -> pd.DataFrame:
+    """Give the published detectors within reach of this run's costs: label, the cost, ap, split ("val", "test-dev"), source.
+
+    The AP is that on val where it was published, for val is what a run evaluates, and otherwise that on test-dev.
+    """
+    costs = frontier.architectures[cost].astype(float)
+    table = published_tables.detectors()
+    table = table[table[cost].between(costs.min() / REACH, costs.max() * REACH)]
+    rows = []
+    for row in records(table):
+        on_val = not math.isnan(row["ap_val"])
+        several = int((table["model"] == row["model"]).sum()) > 1
+        rows.append(
+            {"label": f"{row['model']}, {row['image_size']:.0f} px" if several else row["model"], cost: row[cost]}
+            | {"ap": row["ap_val"] if on_val else row["ap_test"], "split": "val" if on_val else "test-dev"}
+            | {"source": row["source"]}
+        )
+    return pd.DataFrame(rows, columns=["label", cost, "ap", "split", "source"]).dropna(subset="ap")
