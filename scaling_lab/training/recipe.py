@@ -23,7 +23,12 @@ class Recipe(Fields):
     scaled. `momentum` is SGD's, or AdamW's first beta; `beta2` is its second. Weight decay applies to convolution kernels
     only. `ema_decay` is approached as (1 + n) / (10 + n) over the first steps n. `jitter` is the range of the random scale,
     relative to the image fitted into the input. `pretrained` is False, True (download timm's weights) or the path of a file
-    with all of the backbone's weights. `freeze` freezes the backbone, or only its batch norms.
+    with all of the backbone's weights. `freeze` freezes the backbone, or only its batch norms; `frozen_epochs` freezes the
+    backbone in that many first epochs. `backbone_lr` is the backbone's learning rate relative to `lr`. `colour` is the
+    strength of random changes of brightness, contrast and saturation.
+
+    `views` is the number of augmentations of each training image while the backbone is frozen, fixed for all seeds, so that
+    the features of a frozen backbone can be computed once; 0 draws a new augmentation in each epoch.
 
     `batch_size` is what the optimizer sees. The device gets it in `accumulate` consecutive parts, with the same gradient
     except for batch norms, which see one part. `halve_batch` lets a training run that is out of memory continue from its
@@ -51,9 +56,13 @@ class Recipe(Fields):
     match_threshold: float = 0.5
     jitter: tuple[float, float] = (0.1, 2.0)
     flip: bool = True
+    colour: float = 0.0
     precision: str = "float32"
     pretrained: bool | str = False
     freeze: str = "none"
+    frozen_epochs: int = 0
+    backbone_lr: float = 1.0
+    views: int = 0
     drop_path: float = 0.0
     sync_norm: bool = False
     compile: bool = False
@@ -62,11 +71,21 @@ class Recipe(Fields):
 
     def __post_init__(self) -> None:
         self._check_numbers({"least": 0}, "warmup_epochs", "weight_decay", "focal_gamma", "box_weight", "iou_weight")
-        self._check_numbers({"above": 0}, "lr", "clip_norm", "huber_delta")
-        self._check_numbers({"least": 0, "below": 1}, "momentum", "beta2", "ema_decay", "drop_path")
+        self._check_numbers({"above": 0}, "lr", "clip_norm", "huber_delta", "backbone_lr")
+        self._check_numbers({"least": 0, "below": 1}, "momentum", "beta2", "ema_decay", "drop_path", "colour")
         self._check_numbers({"least": 0, "most": 1}, "focal_alpha", "match_threshold")
         for name in ("epochs", "batch_size", "accumulate", "eval_every"):
             check_whole(f"recipe.{name}", getattr(self, name), least=1)
+        for name in ("frozen_epochs", "views"):
+            check_whole(f"recipe.{name}", getattr(self, name))
+        if self.frozen_epochs and (self.freeze == "backbone" or self.frozen_epochs >= self.epochs):
+            allowed = "0 where freeze is 'backbone'" if self.freeze == "backbone" else f"0 to {self.epochs - 1}"
+            raise UserError(f"recipe.frozen_epochs is {self.frozen_epochs}; allowed are {allowed}, fewer than epochs")
+        if self.views and not self.is_frozen(1):
+            raise UserError(
+                f"recipe.views is {self.views}; allowed is 0 unless the backbone is frozen, by freeze='backbone' or "
+                "frozen_epochs"
+            )
         if self.accumulate > self.batch_size:
             allowed = f"whole numbers from 1 to batch_size, which is {self.batch_size}"
             raise UserError(f"recipe.accumulate is {self.accumulate}; allowed are {allowed}")
@@ -88,6 +107,10 @@ class Recipe(Fields):
     def _check_numbers(self, bounds: dict[str, float], *names: str) -> None:
         for name in names:
             check_number(f"recipe.{name}", getattr(self, name), **bounds)
+
+    def is_frozen(self, epoch: int) -> bool:
+        """Return whether the backbone is frozen in an epoch, counted from 1."""
+        return self.freeze == "backbone" or epoch <= self.frozen_epochs
 
     @classmethod
     def paper(cls, **changes: Any) -> Recipe:

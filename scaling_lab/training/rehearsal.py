@@ -23,7 +23,6 @@ from scaling_lab.data.batches import Batch
 from scaling_lab.data.drawn import forget
 from scaling_lab.training import out_of_memory
 from scaling_lab.training.evaluation import average_precision, predict
-from scaling_lab.training.freezing import set_training
 from scaling_lab.training.optimization import learning_rate
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.train import Run
@@ -79,7 +78,8 @@ def rehearse(
     with _threads(threads), tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         run = Run(spec, source, recipe, seed=seed, folder=Path(folder), device=device, workers=workers)
-        set_training(run.model, recipe.freeze)
+        run.epoch = 1
+        run.set_stage(1)
         with closing(_batches(run)) as found:
             run.step(*next(found))
             start = time.perf_counter() - began
