@@ -20,6 +20,8 @@ from scaling_lab.study.search.gaussian_process import GaussianProcess
 from scaling_lab.study.space.enumeration import Drawn
 from tests.study.engine import Replayed, count, make_study, rows, spec
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 # --- the process -----------------------------------------------------------------------------------------------------
 
 

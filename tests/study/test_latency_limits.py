@@ -57,7 +57,7 @@ def timed(out: Path) -> list[str]:
     return (out.parent / "timed.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_what_is_too_slow_is_rejected_before_it_trains(tmp_path: Path, executor: str) -> None:
     """Three of the six are 32 wide. Seeds are outermost: those of a rejected architecture go with it."""
     out = tmp_path / "run"
