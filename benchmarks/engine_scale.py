@@ -5,7 +5,7 @@
     python benchmarks/engine_scale.py --sampler nsga2 --trials 3000
 
 The study has everything that costs the engine time: two objectives, a limit that rejects about a fifth of the points, points
-of equal architecture, successive halving at epochs 1 and 3 of 9, SQLite and Optuna's journal on disk, and the progress
+of equal architecture; successive halving at epochs 1 and 3 of 9, SQLite and Optuna's journal on disk; and the progress
 display (to /dev/null). Costs and AP are closed forms of the spec and take microseconds.
 
 Printed for each thousand trials, in milliseconds a trial: wall-clock time (with Ray, two trials run at a time), and this

@@ -3,8 +3,8 @@
     python benchmarks/loading.py                                D0 at 512 px and the demonstration's detector at 128 px: 3 minutes
     python benchmarks/loading.py --device cuda --batch 32 --images 4096
 
-The images are 640 x 480 with as much detail as photographs (about 100 kB each), written to a temporary folder first, so
-that they are in the disk cache. Printed: the workers' own reading rate, the training rate, and the share of time that
+The images are 640 x 480 with as much detail as photographs (about 100 kB each). They are written to a temporary folder
+first, so that they are in the disk cache. Printed: the workers' own reading rate, the training rate, and the share of time that
 training waited, as `scaling-lab train` prints it. This includes the wait for the first batch.
 """
 

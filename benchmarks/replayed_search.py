@@ -11,7 +11,7 @@ users. It is scored by the true APs of those architectures: their hypervolume ov
 up to the table's largest gmacs and lowest AP.
 
 Printed for each sampler, after 5, 10 and 15 % of the architectures: the median over seeds, the lowest, how many seeds reach
-95 %, and the mean's lead over random search with the same budget, with a 95 % bootstrap interval over seeds.
+95 %; and the mean's lead over random search with the same budget, with a 95 % bootstrap interval over seeds.
 """
 
 from __future__ import annotations

@@ -7,11 +7,11 @@ point is a valid detector with an output at every level.
 
 With all edges it is topologies.fully_connected. topologies.none is a point; fpn, simplified_panet and panet are points
 with enough stages for their longest path (on P3-P7 5, 8 and 10). BiFPN, NAS-FPN and quad-FPN are not points: their nodes
-read two features of one level, of which a stage has one.
+read two features of one level, but a stage has one.
 
 Size: stages · levels² edges, so 2^50 = 1.1e15 points with two stages on P3-P7. At least 24,997,921² = 6.2e14 of them are
-distinct graphs: 24,997,921 of the 5 x 5 edge matrices have an edge in every row and column. For studies of which
-connections matter: sampler "tpe" or "nsga2", with gmacs as the second objective.
+distinct graphs: 24,997,921 of the 5 x 5 edge matrices have an edge in every row and column. For studies on the
+connections that matter: sampler "tpe" or "nsga2", with gmacs as the second objective.
 """
 
 from __future__ import annotations

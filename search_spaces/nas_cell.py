@@ -4,7 +4,7 @@ Choices and rules are those of tensorflow/models, official/vision/modeling/decod
 intermediate nodes, then one output node for each level in any order. NAS-FPN's published cell is a point. For studies of
 whether a search finds a better cell than BiFPN: sampler "tpe" or "nsga2" with a limit on gmacs, since a grid is too large.
 
-Size: with two intermediate nodes on P3-P7 there are 10 · 15 · 21 · 28 · 36 · 45 · 55 pairs of inputs, 2^7 fusions, 4^2
+Size: with two intermediate nodes on P3-P7 there are 10 · 15 · 21 · 28 · 36 · 45 · 55 pairs of inputs; 2^7 fusions, 4^2
 intermediate levels and 5! orders of the outputs, in total 1.9e15 points. Many are one graph in several orders, which has
 one digest and is trained once: about 1e14 graphs (over 400 random points, the mean of 1 / number of orders is 0.066).
 """

@@ -22,7 +22,7 @@ DIMENSIONS = {
 
 # With the small detector's own feature network and heads, 1/8 and 1/7 of its multiply-adds, twice the cost would take 31
 # cells; here they are 1/4 and 1/3. Budgets hold for the eight classes of Shapes, whatever a study's data. With two cells and
-# two head layers, a feature at P3 has a receptive field of 71 px at 128 px, beyond the light of Shapes (57 px). So the start
+# two head layers, a P3 feature has a receptive field of 71 px at 128 px, beyond the light of Shapes (57 px). So the start
 # may classify small objects without other levels.
 START = dataclasses.replace(
     SMALL, base=dataclasses.replace(SMALL.base, width=64, repeats=2, head_repeats=2, num_classes=8), width_factor=1.35

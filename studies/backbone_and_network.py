@@ -4,8 +4,8 @@
     scaling-lab run studies/backbone_and_network.py --form seeds    6 epochs and 5 seeds, about a quarter of an hour
     scaling-lab run studies/backbone_and_network.py --form paper --data coco:DIR    RetinaNet's and D3's settings, on GPUs
 
-The demonstration has all four pairs of a shallow and a deeper backbone, both of 8 to 64 channels, with FPN and BiFPN, so
-each change is tested with either partner. The paper has three detectors on one path.
+The demonstration has all four pairs of a shallow and a deeper backbone, both of 8 to 64 channels, with FPN and BiFPN.
+So each change is tested with either partner. The paper has three detectors on one path.
 
 The paper form has 9 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 20 H100 days in total. This is an
 estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.

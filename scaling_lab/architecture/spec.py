@@ -101,12 +101,12 @@ _PARTS: dict[str, type[Anchors] | type[Pixels]] = {"anchors": Anchors, "pixels":
 class DetectorSpec(Fields):
     """Everything that decides a detector's graph and the shapes of its weights. Raises UserError for an invalid detector.
 
-    `backbone` is any timm model with `features_only`; `width` the channels of feature network and heads; `repeats` and
-    `head_repeats` the number of stacked cells and of head convolutions; `image_size` (height, width) in pixels, or one number
-    for a square. `padding` "same" is TensorFlow's asymmetric padding. `bias_before_norm` keeps biases before batch norms,
-    as in the released weights, although they have no effect. `separable` makes every 3x3 convolution a depthwise and a
-    pointwise one. `norm_before_activation` is convolution, norm, activation instead of activation, convolution, norm.
-    `backbone_options` are JSON values for timm.create_model, such as {"channels": [16, 32, 48, 64]}.
+    `backbone` is any timm model with `features_only`. `width` is the number of channels of feature network and heads,
+    `repeats` that of stacked cells, `head_repeats` that of head convolutions. `image_size` is (height, width) in pixels, or
+    one number for a square. `padding` "same" is TensorFlow's asymmetric padding. `bias_before_norm` keeps biases before
+    batch norms, as in the released weights, although they have no effect. `separable` makes every 3x3 convolution a
+    depthwise and a pointwise one. `norm_before_activation` is convolution, norm, activation instead of activation,
+    convolution, norm. `backbone_options` are JSON values for timm.create_model, such as {"channels": [16, 32, 48, 64]}.
     """
 
     backbone: str

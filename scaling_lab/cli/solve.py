@@ -234,9 +234,7 @@ def _limit(text: str) -> tuple[str, float]:
         value = 0.0
     if name not in BEFORE_A_TRIAL or not value > 0:
         allowed = ", ".join(BEFORE_A_TRIAL)
-        raise UserError(
-            f"--limit is {text!r}; allowed is COST=NUMBER above 0, such as gmacs=2.5, with a cost of {allowed}"
-        )
+        raise UserError(f"--limit is {text!r}; allowed are {allowed}, each with a number above 0, such as gmacs=2.5")
     return name, value
 
 

@@ -7,7 +7,7 @@
     +------------+            +--------+---+
 
 Source: Tan et al. 2020 (scale jitter, then crop or pad) and google/automl efficientdet, dataloader.py. Difference: a box
-of which a crop leaves less than a quarter is dropped; the original keeps every sliver.
+cropped to less than a quarter is dropped; the original keeps every sliver.
 """
 
 from __future__ import annotations

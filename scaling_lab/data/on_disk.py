@@ -30,8 +30,8 @@ class OnDisk(Fields, ABC):
 
     `skip_broken`: a missing or broken training image is counted and replaced by another in its batch. Held-out images are
     never skipped, since AP covers all of them. `cut_boxes`: a box that exceeds its image by more than a pixel is clipped
-    in training (ground truth for AP stays the file's); without it such a box is an error. `val_fraction`: for a data set
-    with a single split, this share of the images of `train`, selected by name, is held out; `val` is then not used.
+    in training (ground truth for AP stays the file's). Without it such a box is an error. `val_fraction`: for a data set
+    with a single split, this share of the images of `train` is held out, selected by name. `val` is then not used.
     `orientation` and `white` are those of `Reading`.
 
     Nothing is read before it is needed, so a study can be loaded without its data. Every reading property and method

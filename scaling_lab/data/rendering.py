@@ -4,8 +4,8 @@ An edge pixel's value is the covered fraction of the pixel, so a larger image sh
 sums, products, quotients and roots of float32 are used, one at a time, and the noise is an integer hash. So all devices
 agree to the byte.
 
-Names of tensors: B images, K of them (the first ones) that have an n-th thing, M textured things of all images, H and W
-pixels, P pixels of a patch's window; a 1 stands where a tensor broadcasts.
+Names of tensors: B images, K of them (the first ones) that have an n-th thing, M textured things of all images. H and W
+are pixels, P pixels of a patch's window. A 1 stands where a tensor broadcasts.
 """
 
 from __future__ import annotations

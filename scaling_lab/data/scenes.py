@@ -1,6 +1,6 @@
 """The scenes of Shapes as plain numbers: a coloured light, objects and greys.
 
-A scene is on an integer grid of 1024 steps a side, so it is the same on every machine and can be rendered at any size. In
+A scene is on an integer grid of 1024 steps a side. It is the same on every machine and can be rendered at any size. In
 128ths of the side:
 
     +------+--------------------------------+     light, 40 wide, on one of the four sides, red or blue

@@ -1,6 +1,6 @@
 """Matching of anchors to objects. Only positives are stored; every other anchor is background.
 
-Shapes: B batch, A anchors of an image, N slots for objects in an image (unused ones have label -1), P positives; b and n
+Shapes: B batch, A anchors of an image, N slots for objects in an image (unused ones have label -1), P positives. b and n
 are the images and slots of one piece, whose overlaps with all anchors are in memory together.
 """
 

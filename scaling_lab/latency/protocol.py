@@ -43,14 +43,17 @@ def measure(
     The anchor is the detector of median multiply-adds. To compare with earlier rows, `anchor` is theirs, with its
     milliseconds; the device must be in the same state.
 
-    Keys beyond the conditions: median_ms, p90_ms, spread_ms (interquartile range) and runs; processes, and process_spread,
-    the relative range of their medians; halves_ms, the medians of even and odd blocks; method; anchor, the anchor's digest,
-    anchor_ms, and anchor_drift, its largest relative deviation around valid runs; peak_memory_mb, or None; versions. Times
-    are of a whole batch. With a profile also pieces_ms, the share of the median of each of profile.py's pieces, for an
-    eager network only.
+    Keys beyond the conditions:
 
-    Raises UserError where the device is busy or drifts, after yielding the rows that are complete, and, before any
-    measurement, for a spec that does not fit or cannot run.
+    - median_ms, p90_ms, spread_ms (interquartile range) and runs, for a whole batch
+    - processes, and process_spread, the relative range of their medians
+    - halves_ms, the medians of even and odd blocks
+    - method, versions, and peak_memory_mb, or None
+    - anchor, its digest, anchor_ms, and anchor_drift, its largest relative deviation around valid runs
+    - with a profile, pieces_ms, each piece's share of the median, for an eager network only
+
+    Raises UserError for a spec that does not fit or cannot run, before any measurement. Raises UserError where the device
+    is busy or drifts, after yielding the complete rows.
     """
     protocol, say = protocol or Protocol(), say or _silent
     check(specs, conditions, with_profile=with_profile)
@@ -216,7 +219,7 @@ class _Session:
         runs = {index: self.seen[index].counted(self.reference, self.protocol) for index in missing}
         worst = min(missing, key=lambda index: sum(map(len, runs[index].values())))
         most = max(abs(anchor / self.reference - 1) for anchor in self.anchors)
-        within = "agree within" if self.protocol.correct else "lie within"
+        within = "that agree within" if self.protocol.correct else "within"
         return (
             f"{device_name(self.conditions.device)} drifts: the anchor, {self.reference:.2f} ms, deviated by up to {most:.0%}. "
             f"{self.specs[worst].describe()} has {sum(map(len, runs[worst].values()))} valid runs in {len(runs[worst])} "

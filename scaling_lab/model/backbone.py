@@ -26,8 +26,8 @@ def make_backbone(
 
     The coarsest level is `max_level` or the backbone's last. `pretrained` True downloads timm's weights; a path reads a file
     with timm's names (see weights_file.py for keys and prefixes). `options` go to timm.create_model. Raises UserError for a
-    name unknown to timm, a backbone without these levels, and weights that are unavailable, or with a tensor that is
-    missing, of another shape or not finite.
+    name unknown to timm and for a backbone without these levels. Also for weights that are unavailable, or with a tensor
+    that is missing, of another shape or not finite.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)

@@ -71,8 +71,8 @@ def load_with_notes(
 ) -> Loaded:
     """Load like `load_checkpoint`, with notes on what was done.
 
-    With `class_names`, the detector gets these classes in this order. Rows of the class layer are taken by name if the file
-    has all of the names, or in the file's order if it has no names and as many classes. Otherwise the layer is new.
+    With `class_names`, the detector gets these classes in this order. Rows of the class layer match by name if the file has
+    all of the names. Without names, they match in order if the numbers are equal. Otherwise the layer is new.
     """
     path = Path(file)
     read = read_file(path)

@@ -20,7 +20,7 @@ from scaling_lab.stats.hypotheses import two_sided_p
 
 PERMUTATIONS, SEED = 999, 0
 # Bins are fine, since the distributions keep what cost explains within a bin. With these, groups of 20 to 3000 that differ
-# only in cost differ significantly at 5 % in 5 of 100 cases, up to 9 for the smallest where AP saturates
+# only in cost differ significantly at 5 % in 5 of 100 cases; in up to 9 for the smallest where AP saturates
 # (tests/stats/test_matched_groups.py).
 EACH_BIN, MOST_BINS = 4, 40
 LEAST_LEFT = 5  # in a bin, of each group

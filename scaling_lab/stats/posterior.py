@@ -1,8 +1,8 @@
 """Posterior samples of the true means of architectures under a hierarchical normal model (Gelman et al., BDA3, 5.4 and 15.2).
 
 The highest of many noisy means is partly luck, so independent samples bias a front upwards. Here the true means scatter
-around a curve of log cost with SD tau, and samples are shrunk towards it, hardly where architectures differ much more than
-seeds. The curve, tau and the seed SD sigma are sampled too. Priors are flat on the curve, log sigma and sqrt(tau).
+around a curve of log cost with SD tau, and samples are shrunk towards it. Shrinkage is weak where architectures differ much
+more than seeds. The curve, tau and the seed SD sigma are sampled too. Priors are flat on the curve, log sigma and sqrt(tau).
 
 Under the model a hypervolume's 95 % interval covers 94 to 96 %; with a long lower tail it covers 90 to 92 %
 (reports/results/interval_coverage.csv).

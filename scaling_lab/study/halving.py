@@ -16,8 +16,8 @@ class Halving(Fields):
     """Asynchronous successive halving, for one or several objectives: at each rung the best 1/factor continue.
 
     Rungs are the epochs `min_epochs`, `min_epochs * factor`, `min_epochs * factor**2` and so on, below the recipe's
-    last. A trial that reaches a rung is judged at once, and only once, against all n results of this rung in the ledger,
-    its own included. It continues if
+    last. A trial that reaches a rung is judged once, at once, against all n results of this rung in the ledger, its own
+    included. It continues if
 
     - n is less than `factor`: the first results pass, or
     - no other result is better in every objective (none dominates it), or

@@ -94,7 +94,7 @@ def class_categories(num_classes: int, source: Source, class_names: Sequence[str
     With class names: the category of that name, or NO_CATEGORY; every category needs a class. Without names, if there are
     as many classes as categories: the categories in order of their ids in the file. If the ids have gaps and there are at
     least as many classes as the largest id: class i is id i + 1, as in the released models, whose 90 classes are COCO's
-    ids; a class whose id the data lack gets minus that id. Raises UserError for any other number of classes, and for a
+    ids. A class whose id the data lack gets minus that id. Raises UserError for any other number of classes, and for a
     category without a class of its name.
     """
     if class_names is not None:

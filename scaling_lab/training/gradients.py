@@ -57,8 +57,8 @@ def add_gradients(
     """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients. Return the loss.
 
     The images pass through the network in `parts` of nearly equal size. The loss is divided by all positives of the
-    batch, so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share, the returned
-    loss is that of all workers, and the gradients are still to be summed. Raises NotFinite at the first part with a
+    batch, so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share and the
+    loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
     non-finite loss.
     """
     device = batch.images_BCHW.device

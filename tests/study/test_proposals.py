@@ -178,7 +178,7 @@ def test_a_grid_may_grow_and_shrink_between_sessions(tmp_path: Path) -> None:
         return spec(topologies.none(3, 7), width=trial.suggest_int("width", 16, 48, step=16))
 
     desk.restart(make_study(space=wider))
-    assert desk.said == ["1 earlier trials are not in the search space any more; they stay in the ledger"]
+    assert desk.said == ["1 earlier trials are no longer in the search space; they stay in the ledger"]
     rows = desk.ledger.trials()
     assert [(row.params, row.state) for row in rows] == [
         ({"topology": "none", "width": 16}, "complete"),

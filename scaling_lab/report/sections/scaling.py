@@ -109,7 +109,7 @@ def _preferred(law: float, line: float) -> str:
     return f"{'better' if law < line else 'worse'} than a line in log GMACs (AIC)"
 
 
-def answer(frontier: Frontier, *, family: str | None = None) -> str:
+def answer(runs: Runs, frontier: Frontier, *, family: str | None = None) -> str:
     """Answer in one sentence which family of scaling predicts the highest AP for its next model."""
     laws = _laws(frontier, family_points(frontier, family))
     growing = [law for law in laws if law["grows"] and law["repeated"]]

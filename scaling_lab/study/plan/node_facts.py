@@ -21,8 +21,8 @@ _LISTENS = "0A"
 class Facts:
     """A node's facts.
 
-    `storage` is what is wrong with the shared folder, `free` the bytes on its disk, `shared_memory` the size of /dev/shm,
-    `gpus` the GPUs that torch sees, and `listening` the addresses beyond loopback at which Ray listens.
+    `storage` is what is wrong with the shared folder, `free` the bytes on its disk, `shared_memory` the size of /dev/shm.
+    `gpus` are those that torch sees, `listening` the addresses beyond loopback at which Ray listens.
     """
 
     host: str

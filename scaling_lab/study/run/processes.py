@@ -22,7 +22,7 @@ from pathlib import Path
 
 MARK = "SCALING_LAB_RUN"
 
-# A socket's path may have 107 characters, of which Ray adds 67.
+# A socket's path may have 107 characters, and Ray adds 67.
 _LONGEST_FOLDER = 40
 
 

@@ -165,7 +165,7 @@ class _Run:
             return False
         self.proposals.put_back(first)
         ended = sum(row.state != "planned" for row in self.ledger.trials())
-        self.say(f"trials: {self.proposals.planned}" + (f", {ended} of them ended" if ended else ""))
+        self.say(f"trials: {self.proposals.planned}" + (f", {ended} of them done" if ended else ""))
         self._write_provenance()
         write_samples(self.job.study.data, self.folder)
         return True
@@ -245,12 +245,12 @@ class _Run:
         elif len(rows) == 1:
             words = "the only trial " + ("failed; --retry-failed runs it again" if kinds else "is done")
         else:
-            words = f"all {len(rows)} trials have ended"
+            words = f"all {len(rows)} trials are done"
             if stopped:
                 saved = sum(row.epochs - row.epochs_done for row in stopped)
-                words += f", {len(stopped)} stopped early ({saved} of {sum(row.epochs for row in rows)} epochs saved)"
+                words += f", {len(stopped)} of them stopped early ({saved} of {sum(row.epochs for row in rows)} epochs saved)"
             if kinds:
-                words += f", {kinds.total()} failed ({by_kind(kinds)}); --retry-failed runs those again"
+                words += f", {kinds.total()} of them failed ({by_kind(kinds)}); --retry-failed runs those again"
         self.say(words)
 
     def _nothing(self) -> str:

@@ -43,7 +43,7 @@ from scaling_lab.study.run.trial import (
 from scaling_lab.study.search.proposal import Proposal
 
 # Time for a stopped worker to close its trial. Tune's own two seconds are too short for a trial that ends its loader
-# processes, and the next trial, which waits for the worker, would be lost silently.
+# processes. The next trial, which waits for the worker, would be lost silently.
 _SECONDS_TO_END = 600
 
 # Tune keeps every trial, 50 kB each, and scans them all repeatedly. So one run of Tune has at most this many trials, or
