@@ -117,6 +117,10 @@ def name_of(page: Path) -> str:
 SHOWN = [page for page in pages() if blocks(page) and name_of(page) not in GENERATED]
 
 
+# Pages that train, evaluate and export D0, or measure latencies: half a minute each.
+SLOW = {"docs/images.md": pytest.mark.slow, "docs/latency.md": pytest.mark.slow}
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with images, photos, measured latencies and runs of seconds."""
@@ -144,7 +148,7 @@ def done() -> set[str]:
 
 
 @pytest.mark.filterwarnings("ignore:.create_unbacked_symint:FutureWarning")  # torchvision's, in export
-@pytest.mark.parametrize("page", SHOWN, ids=name_of)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW.get(name_of(page), ())) for page in SHOWN], ids=name_of)
 def test_every_block_runs(page: Path, project: Path, done: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     names: dict[str, Any] = {}
@@ -191,9 +195,10 @@ def test_a_generated_page_is_current(name: str) -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
-    named = {target.rpartition(".")[2] for target in re.findall(r"^::: (\S+)", text, re.MULTILINE)}
-    public = {*scaling_lab.__all__, *scaling_lab.report.__all__, *topologies.__all__}
-    assert public - {"topologies", "Page", "Section"} <= named
+    named = set(re.findall(r"^::: scaling_lab\.(\S+)", text, re.MULTILINE))
+    public = {*scaling_lab.__all__} - {"topologies"} | {f"topologies.{name}" for name in topologies.__all__}
+    public |= {f"report.{name}" for name in scaling_lab.report.__all__ if name not in ("Page", "Section")}
+    assert public <= named
     assert "::: scaling_lab.report.page.blocks\n" in text  # Page and Section, with the blocks that they hold
 
 
