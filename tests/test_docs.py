@@ -196,7 +196,9 @@ def test_a_generated_page_is_current(name: str) -> None:
 def test_the_reference_has_every_public_name() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     named = set(re.findall(r"^::: scaling_lab\.(\S+)", text, re.MULTILINE))
-    public = {*scaling_lab.__all__} - {"topologies"} | {f"topologies.{name}" for name in topologies.__all__}
+    public = {*scaling_lab.__all__} - {"topologies"} | {
+        f"architecture.topologies.{name}.{name}" for name in topologies.__all__
+    }
     public |= {f"report.{name}" for name in scaling_lab.report.__all__ if name not in ("Page", "Section")}
     assert public <= named
     assert "::: scaling_lab.report.page.blocks\n" in text  # Page and Section, with the blocks that they hold
