@@ -17,7 +17,7 @@ def report(runs: Runs) -> Page:
         title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
         question=str(runs.meta.get("question", "")),
         subtitle=str(runs.meta.get("data_description", "")),
-        answer=scaling.answer(frontier, family="dimension"),
+        answer=scaling.answer(runs, frontier, family="dimension"),
         main=("scaling", "ap_against_gmacs"),
         sections=(
             overview.limits(runs, frontier),
