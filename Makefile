@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow long check docs format clean
+.PHONY: help demo test busy slow long check docs format clean
 
 help:
 	@echo "make demo    a topology ablation at demonstration size, and its report"
 	@echo "make test    the tests"
+	@echo "make busy    the tests beside programs that fill all cores: none depends on time"
 	@echo "make slow    the slow tests: killed drivers, full disks, two nodes, short simulations"
 	@echo "make long    an hour of tests: all intervals' simulations, every detector in ONNX Runtime"
 	@echo "make check   format, lint, types and the tests"
@@ -17,6 +18,9 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+busy: .venv/installed-test
+	$(BIN)/python -m tests.busy -n 2 --dist worksteal
 
 slow: .venv/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow

@@ -1,16 +1,16 @@
-"""How fast is `scaling_lab.count`? Beside fvcore and torch's own counter on the built D0, in one run, on one core.
+"""How fast is `scaling_lab.count`? Compared with fvcore and torch's own counter on D0, on one core.
 
     python benchmarks/counting_speed.py             a minute; close everything else
 
-All specs are D0 at 512 px with another feature network, and count what D0 counts. Once a backbone's share is known:
+All specs are D0 at 512 px with another feature network. After the backbone's count is cached:
 
     the shipped spaces   random points of topology, edges and nas_cell, each space's on D0, with other widths (16 to 128 by 8),
-                         depths and head depths; only different detectors are counted, each once, and nothing but the
-                         backbone's share is known before
-    D0 again             the same spec once more, as a search's duplicates are
+                         depths and head depths; distinct detectors only, each counted once, with nothing but the backbone
+                         cached
+    D0 again             the same spec again, like a search's duplicates
 
-fvcore is FlopCountAnalysis(detector, image).total(), torch's counter a pass on the meta device under FlopCounterMode;
-building the detector is not counted for either. Of those two the shortest of several runs.
+fvcore is FlopCountAnalysis(detector, image).total(); torch's counter is a pass on the meta device under FlopCounterMode.
+Building the detector is not timed for either; the shortest of several runs is reported.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BASE = efficientdet("d0")
 
 
 class Drawn(optuna.trial.FixedTrial):
-    """A trial whose choices are drawn at random."""
+    """A trial with random choices."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__({})
@@ -50,7 +50,7 @@ class Drawn(optuna.trial.FixedTrial):
 
 
 def drawn_specs(number: int) -> Iterator[DetectorSpec]:
-    """Draw different detectors."""
+    """Yield distinct random detectors."""
     chance, seen = random.Random(0), set[DetectorSpec]()
     while len(seen) < number:
         size = {"width": chance.randrange(16, 129, 8), "head_repeats": chance.randint(1, 5)}
@@ -62,7 +62,7 @@ def drawn_specs(number: int) -> Iterator[DetectorSpec]:
 
 
 def seconds(run: Callable[[], object], times: int) -> list[float]:
-    """Time a call again and again."""
+    """Return the seconds of repeated calls."""
     taken = []
     for _ in range(times):
         start = time.perf_counter()
@@ -72,7 +72,7 @@ def seconds(run: Callable[[], object], times: int) -> list[float]:
 
 
 def with_torch(meta: torch.nn.Module) -> None:
-    """Count as torch does."""
+    """Count with torch's counter."""
     with torch.no_grad(), FlopCounterMode(display=False):
         meta(torch.empty(1, 3, *BASE.image_size, device="meta"))
 
@@ -83,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     specs = list(drawn_specs(options.specs))
-    # Only the backbone's share: its topology passes the features on, at a width that no other has.
+    # Counts the backbone only: the topology passes features through, at a unique width.
     first = seconds(lambda: count(dataclasses.replace(BASE, topology=topology.topologies.none(3, 7), width=8)), 1)[0]
     taken = seconds(lambda: [count(spec) for spec in specs], 1)[0] / len(specs)
     again = median(seconds(lambda: count(BASE), 1000)[1:])
@@ -98,10 +98,8 @@ def main() -> None:
     with torch.device("meta"):
         meta = build(BASE).eval()
     torchs = min(seconds(lambda: with_torch(meta), 3))
-    print(f"the backbone's share, once                     {first:.2f} s")
-    print(
-        f"{len(specs):,} different specs of the shipped spaces   {taken * 1e6:.0f} us each, {1 / taken:,.0f} a second"
-    )
+    print(f"the backbone, once                              {first:.2f} s")
+    print(f"{len(specs):,} distinct specs of the shipped spaces   {taken * 1e6:.0f} us each, {1 / taken:,.0f} a second")
     print(f"D0 again                                       {again * 1e6:.0f} us")
     for name, time_taken in (("fvcore", fvcore), ("torch's FlopCounterMode", torchs)):
         ratios = f"{time_taken / taken:,.0f} and {time_taken / again:,.0f} times as long"

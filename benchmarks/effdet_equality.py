@@ -1,14 +1,14 @@
-"""Do the models that effdet defines give effdet's outputs here? With random weights and random batch-norm statistics.
+"""Do effdet's models give the same outputs here? With random weights and batch-norm statistics.
 
-    python benchmarks/effdet_equality.py                            # all 47, at their own size and at an odd one: 20 minutes
+    python benchmarks/effdet_equality.py                            # all 47, at their own and at an odd size: 20 minutes
     python benchmarks/effdet_equality.py tf_efficientdet_d0 resdet50
     python benchmarks/effdet_equality.py --out reports/results/effdet_equality.csv
 
-For each model and size: the largest difference of any output at any level, over that output's standard deviation; and of
-the 100 detections after post-processing, how many are effdet's (class equal, score and box to 1e-3).
+For each model and size: the largest difference of any output at any level, over that output's standard deviation; and how
+many of the 100 detections after post-processing are equal (class equal, score and box to 1e-3).
 
-The weights are effdet's random ones; the batch norms' statistics are those of noise, each times a random number, so that
-every layer's values are of the size that a trained model's are, and an error anywhere reaches the outputs.
+The weights are effdet's random ones. Batch norms have the statistics of noise, times random factors, so that every layer's
+values have realistic magnitudes and any error reaches the outputs.
 Needs the extra `test` (effdet 0.4.1).
 """
 
@@ -44,7 +44,7 @@ CALIBRATION_SIZE = (192, 192)
 
 @dataclass(frozen=True)
 class Comparison:
-    """How near our outputs are to effdet's, of one model at one (height, width)."""
+    """The agreement of our outputs with effdet's, for one model at one (height, width)."""
 
     model: str
     height: int
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare(name: str, size: tuple[int, int] | None = None, *, num_classes: int | None = None) -> Comparison:
-    """Compare one model with effdet's at `size`, or at its own."""
+    """Compare one model with effdet's at `size`, or at its own size."""
     config = get_efficientdet_config(name)
     config.num_classes = num_classes or config.num_classes
     size = size or tuple(config.image_size)
@@ -85,16 +85,16 @@ def _effdet(config: Any, size: tuple[int, int]) -> nn.Module:
 
 
 def randomise(module: nn.Module, generator: torch.Generator) -> None:
-    """Give batch norms, fusion weights and the last biases values that a trained model could have."""
+    """Set batch norms, fusion weights and the last biases to realistic random values."""
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name.endswith("edge_weights"):
-                parameter.uniform_(-0.5, 2, generator=generator)  # some negative: relu must cut them
+                parameter.uniform_(-0.5, 2, generator=generator)  # some negative, which relu must clip
             elif ".predict." in name and name.endswith("bias"):
                 parameter.normal_(-2, 1, generator=generator)
         for norm in norms:
-            norm.momentum = None  # the statistics of all that is seen
+            norm.momentum = None  # cumulative statistics
             norm.weight.uniform_(0.5, 1.5, generator=generator)
             norm.bias.normal_(0, 0.1, generator=generator)
         module.train()(torch.randn(4, 3, *CALIBRATION_SIZE, generator=generator))
@@ -106,15 +106,15 @@ def randomise(module: nn.Module, generator: torch.Generator) -> None:
 
 
 def relative(given: Tensor, expected: Tensor) -> float:
-    """Give the largest difference over the standard deviation."""
+    """Return the largest difference over the standard deviation."""
     assert given.shape == expected.shape, f"{tuple(given.shape)} is not {tuple(expected.shape)}"
     return float((given - expected).abs().max() / expected.std())
 
 
 def compare_detections(outputs: tuple[list[Tensor], list[Tensor]], config: Any, spec: Any) -> tuple[int, int]:
-    """Post-process the same outputs here and by effdet, for an image that fills half of the input's width."""
+    """Post-process the same outputs here and by effdet, for an image that covers half of the input's width."""
     size = tuple(config.image_size)
-    scale = 2.0  # original pixels in one of the network's
+    scale = 2.0  # original pixels for one of the network's
     covered = torch.tensor([[float(size[0]), float(size[1] // 2)]])
     logits, deltas, indices, classes = _post_process(
         list(outputs[0]), list(outputs[1]), config.num_levels, config.num_classes, config.max_detection_points
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument(
         "models", nargs="*", choices=list(effdet_models()), default=list(effdet_models()), metavar="model"
     )
-    parser.add_argument("--out", type=argparse.FileType("w"), help="write a CSV as well")
+    parser.add_argument("--out", type=argparse.FileType("w"), help="also write a CSV")
     options = parser.parse_args()
     rows = []
     for name in options.models:
@@ -159,7 +159,7 @@ def main() -> None:
         writer.writerows({**asdict(row), "largest_difference": f"{row.largest_difference:.2e}"} for row in rows)
     worst = max(rows, key=lambda row: row.largest_difference)
     print(f"largest of {len(rows)}: {worst.largest_difference:.1e} ({worst.model}, {worst.height} x {worst.width})")
-    within = all(row.largest_difference < 1e-4 for row in rows)  # false where one is not a number
+    within = all(row.largest_difference < 1e-4 for row in rows)  # false for nan
     failed = not within or any(row.detections_equal < DETECTIONS for row in rows)
     sys.exit(int(failed))
 

@@ -1,16 +1,15 @@
-"""What does the engine add to a trial of one minute? The same trials in a bare loop and as a study, in turn.
+"""What overhead does the engine add to a trial of one minute? The same trials in a bare loop and as a study.
 
     python benchmarks/engine_overhead.py                    trials that compute for 4 s: 3 minutes on 2 quiet cores
-    python benchmarks/engine_overhead.py --real             trials that train: the same in a bare `train` loop, 6 minutes
+    python benchmarks/engine_overhead.py --real             trials that train, against a bare `train` loop, 6 minutes
 
-A trial's own seconds do not count, they are the same on both sides: by default a trial waits until a fixed time has passed,
-reporting six epochs, so that what is measured is what is added and not how evenly the machine runs. Each repeat runs the
-bare loop, the study with the local executor and the study through Ray with one worker. Printed is what each adds to the
-bare loop: what it takes before its first trial starts and after its last has ended, once; and the seconds a trial, between
-the start of the first trial and the end of the last, also as a share of a minute.
+A trial's own seconds cancel: by default a trial waits for a fixed time while it reports six epochs, so the result is the
+overhead and not the machine's unevenness. Each repeat runs the bare loop, the study with the local executor, and the study
+on Ray with one worker. Printed is the overhead over the bare loop: once, before the first trial and after the last; and for
+each trial, between the start of the first and the end of the last, also as a share of a minute.
 
-With --real the trials are those of `scaling_lab.training.train` with the same specs, seed and recipe on Shapes; one
-process, one thread. That comparison has the unevenness of the machine in it: its spread over the repeats is printed.
+With --real, trials run `scaling_lab.training.train` with the same specs, seed and recipe on Shapes; one process, one
+thread. That comparison includes the machine's unevenness; its spread over the repeats is printed.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ EPOCHS = 6
 
 
 def space(trial: Any) -> DetectorSpec:
-    """One width after the other: a grid."""
+    """A grid of widths."""
     return dataclasses.replace(SMALL.base, width=trial.suggest_categorical("width", list(WIDTHS)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-    """A trial that ends when its time has passed, reporting epochs at even times."""
+    """A trial of fixed duration that reports epochs at even intervals."""
 
     seconds: float
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
-        """Wait, and report."""
+        """Wait and report."""
         start = time.monotonic()
         metrics: dict[str, Any] = {}
         for epoch in range(1, EPOCHS + 1):
@@ -59,7 +58,7 @@ class Fixed:
 
 @dataclasses.dataclass(frozen=True)
 class Noted:
-    """Writes down when each trial starts and ends, on the clock that all processes of a machine share."""
+    """Records when each trial starts and ends, on the clock that all processes share."""
 
     objective: Objective
     times: str
@@ -79,7 +78,7 @@ class Noted:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Timing:
-    """A run's seconds: before its first trial and after its last, and from one to the other over the trials."""
+    """A run's seconds: outside of trials (before the first, after the last), and for each trial."""
 
     outside: float
     per_trial: float
@@ -116,10 +115,10 @@ def measure(kind: str, study: Study, objective: Objective) -> Timing:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=5, help=f"up to {len(WIDTHS)} (5)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a trial (4)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of a trial (4)")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--real", action="store_true", help="train, in place of waiting")
-    parser.add_argument("--images", type=int, default=384, help="of an epoch, with --real (384)")
+    parser.add_argument("--real", action="store_true", help="train instead of waiting")
+    parser.add_argument("--images", type=int, default=384, help="images of an epoch, with --real (384)")
     options = parser.parse_args()
     study = Study(
         question="What does the engine add?",

@@ -1,16 +1,16 @@
-"""What does the engine itself take for each of 10,000 trials, and does that grow? A replayed objective, no training.
+"""How long does the engine take for each of 10,000 trials, and does it grow? A replayed objective, no training.
 
-    python benchmarks/engine_scale.py                          the local executor, random: 2 minutes, and the disk
-    python benchmarks/engine_scale.py --executor ray           Ray, two workers that are used again and again
+    python benchmarks/engine_scale.py                          the local executor, random: 2 minutes, with disk writes
+    python benchmarks/engine_scale.py --executor ray           Ray, two reused workers
     python benchmarks/engine_scale.py --sampler nsga2 --trials 3000
 
-The study has all that costs the engine time: two objectives, a limit that refuses about a fifth of the points, points that
-are one architecture, successive halving at epochs 1 and 3 of 9, SQLite and Optuna's journal on the disk, and the lines
-that people see (written to /dev/null). Costs and AP are closed forms of the spec and take microseconds.
+The study has everything that costs the engine time: two objectives, a limit that rejects about a fifth of the points, points
+of equal architecture; successive halving at epochs 1 and 3 of 9, SQLite and Optuna's journal on disk; and the progress
+display (to /dev/null). Costs and AP are closed forms of the spec and take microseconds.
 
-Printed for each thousand trials, in milliseconds a trial: the wall clock (with Ray, trials run two at a time), and the
-processor time of this process, of which the sampler's (Optuna's suggestions), Optuna's storage and the rest, which is the
-engine's; and the memory of this process. Other programs on the machine change the first and hardly the others.
+Printed for each thousand trials, in milliseconds a trial: wall-clock time (with Ray, two trials run at a time), and this
+process's CPU time, split into the sampler (Optuna's suggestions), Optuna's storage and the engine; and this process's
+memory. Other programs on the machine affect wall-clock time but hardly CPU time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OPTUNA = ("ask", "describe", "constrain", "complete", "prune", "fail")
 
 
 def space(trial: Any) -> DetectorSpec:
-    """Any of nine edges on P3 to P5, at 505 widths: 258,560 points, so many that 10,000 trials do not exhaust them."""
+    """Any of nine edges on P3 to P5, at 505 widths: 258,560 points, more than 10,000 trials exhaust."""
     width = trial.suggest_int("width", 8, 512)
     return edges.space(
         trial, base=dataclasses.replace(SMALL.base, topology=topologies.none(3, 5), width=width), stages=1
@@ -54,7 +54,7 @@ def space(trial: Any) -> DetectorSpec:
 
 
 def count(spec: DetectorSpec) -> Cost:
-    """A closed form in place of `scaling_lab.count`, which takes a quarter of a second."""
+    """Return a closed form instead of `scaling_lab.count`, which takes 0.25 s."""
     macs = spec.width**2 * 10**4 * (1 + spec.topology.num_edges)
     part = PartCost(params=spec.width**2 * 10, macs=macs, activations=0)
     parts = {"backbone": part, "feature_network": part, "heads": part}
@@ -63,7 +63,7 @@ def count(spec: DetectorSpec) -> Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
-    """AP grows with the multiply-adds and the epochs; who is better than others shows at the first epoch."""
+    """AP increases with multiply-adds and epochs; the ranking is fixed from the first epoch."""
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         """Report nine epochs."""
@@ -77,13 +77,13 @@ class Replay:
 
 
 class Clock:
-    """Adds up the processor time of some methods, calls within each other once."""
+    """Sums the CPU time of some methods; nested calls count once."""
 
     def __init__(self) -> None:
         self.seconds, self._depth = 0.0, 0
 
     def time(self, owner: Any, names: tuple[str, ...]) -> None:
-        """Have these methods of an object or a class timed."""
+        """Time these methods of an object or a class."""
         for name in names:
             setattr(owner, name, self._timed(getattr(owner, name)))
 
@@ -121,7 +121,7 @@ class Watch:
 
         def count_ended(keeper: bookkeeper.Bookkeeper, trial: int, outcome: Outcome) -> None:
             told(keeper, trial, outcome)
-            if not self.memory:  # the first trial loads what the others use
+            if not self.memory:  # the first trial loads modules
                 self.memory.append(_memory())
                 self._marks = self._now()
             self._note()
@@ -152,7 +152,7 @@ class Watch:
 
 
 def _memory() -> float:
-    """Give this process's memory in MB."""
+    """Return this process's memory in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--executor", choices=["local", "ray"], default="local")
     parser.add_argument("--sampler", default="random")
-    parser.add_argument("--folder", help="where the run is written for the time; default: the temporary folder")
+    parser.add_argument("--folder", help="folder of the temporary run (the system's)")
     parser.add_argument("--cpus", type=int, default=2, help="Ray's workers (2)")
     options = parser.parse_args()
     study = Study(
@@ -191,7 +191,7 @@ def main() -> None:
         runs = Runs(run)
         states = Counter(runs.table()["state"])
         refused, epochs = len(runs.rejections()), len(runs.epochs())
-    print(", ".join(f"{n} {state}" for state, n in states.items()) + f"; {refused} points refused, {epochs} epochs")
+    print(", ".join(f"{n} {state}" for state, n in states.items()) + f"; {refused} points rejected, {epochs} epochs")
     print(
         f"last to first: engine {watch.own[-1] / watch.own[0]:.2f} times; memory + {watch.memory[-1] - watch.memory[0]:.0f} MB"
     )

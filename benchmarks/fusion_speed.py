@@ -1,13 +1,13 @@
-"""How fast is each way of fusing: a node's fusion by itself, and the whole detector, in training and at inference?
+"""How fast is each fusion: a node's fusion alone, and the whole detector, in training and inference?
 
     python benchmarks/fusion_speed.py                                   D0 at 512 px, batch 1, one thread: 4 minutes
     python benchmarks/fusion_speed.py --device cuda --batch 16 --precision bf16
     python benchmarks/fusion_speed.py --out reports/results/fusion_speed.csv
 
-All fusions run in turns, so that a busy machine slows all. A ratio is the median over rounds of (this fusion's median time in
-the round / that of fast fusion in the same round), with the middle 95 % of resampled rounds behind it. "as trained" computes
-the normalised weights in each run, as the paper's did; at inference they are numbers (scaling_lab.model.for_inference).
-The paper's Table 6 (arXiv:1911.09070v7) gives softmax 1.26 to 1.31 times the time of fast on a GPU.
+All fusions run interleaved, so that a busy machine slows all. A ratio is the median over rounds of (this fusion's median time
+in the round / that of fast fusion in the same round), with the middle 95 % of resampled rounds. "as trained" normalises
+weights in each run, as in the paper; at inference they are constants (scaling_lab.model.for_inference). The paper's Table 6
+(arXiv:1911.09070v7) gives softmax 1.26 to 1.31 times the time of fast on a GPU.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scaling_lab.study.ledger.provenance import git_state
 
 FUSIONS = ("fast", "softmax", "unbounded", "sum")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-INPUTS = 3  # a node of BiFPN that skips from its cell's input has three
+INPUTS = 3  # a BiFPN node with a skip from the cell's input has three
 COLUMNS = (
     "what",
     "fusion",
@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 def contestants(model: str, batch: int, device: str, dtype: torch.dtype) -> dict[str, dict[str, Callable[[], Any]]]:
-    """Give for each thing that is timed a call for each fusion."""
+    """Return for each timed part a call for each fusion."""
     base = efficientdet(model)
     specs = {name: dataclasses.replace(base, topology=topologies.bifpn(3, 7, fusion=name)) for name in FUSIONS}
     torch.manual_seed(0)
@@ -114,7 +114,7 @@ def _wait(device: str) -> None:
 
 
 def timed(calls: dict[str, Callable[[], Any]], *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Give each fusion's median time in every round; a turn lasts about `seconds`, and its first run does not count."""
+    """Return each fusion's median time in every round; a turn lasts about `seconds`, its first run is not timed."""
     medians: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(2):  # the first run of each is slow
         start = time.perf_counter()
@@ -122,7 +122,7 @@ def timed(calls: dict[str, Callable[[], Any]], *, rounds: int, seconds: float) -
             call()
     runs = max(3, round(seconds / max((time.perf_counter() - start) / len(calls), 1e-6)))
     for number in range(rounds):
-        # Each begins as often as the others do.
+        # Each fusion starts equally often.
         names = list(calls)[number % len(calls) :] + list(calls)[: number % len(calls)]
         for name in names:
             calls[name]()
@@ -136,7 +136,7 @@ def timed(calls: dict[str, Callable[[], Any]], *, rounds: int, seconds: float) -
 
 
 def ratio_to_fast(medians: dict[str, list[float]], name: str) -> tuple[float, float, float]:
-    """Give the median ratio over rounds, and the middle 95 % of that of resampled rounds."""
+    """Return the median ratio over rounds, and the middle 95 % over resampled rounds."""
     ratios = np.array(medians[name]) / np.array(medians["fast"])
     drawn = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=DTYPES, default="float32")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=0.4, help="that a turn lasts, at least three runs")
+    parser.add_argument("--seconds", type=float, default=0.4, help="seconds of a turn, of at least three runs")
     parser.add_argument("--out", type=Path, help="a CSV file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

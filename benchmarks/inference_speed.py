@@ -1,12 +1,12 @@
-"""How fast is a detector, beside effdet's with the same weights, images and threads? The network alone, eager and compiled.
+"""How fast is a detector, compared with effdet's? Same weights, images and threads; network only, eager and compiled.
 
     python benchmarks/inference_speed.py                         D0 at 512 px, batch 1, on this machine's cores: 5 minutes
     python benchmarks/inference_speed.py --device cuda --batch 32 --precision bf16
 
-All contestants run in turns, `runs` times each in a round, so that a busy machine slows all; printed are the median over all
-runs, the 90th percentile, and the ratio of the peer's median to ours. Ours is `for_inference(load_checkpoint(...))` in
-channels-last memory, the peer effdet's model in evaluation mode: as it comes, and in channels-last memory, which it does
-not ask for and gains from when compiled. The largest difference of the outputs is printed over their standard deviation.
+All contestants run interleaved, `runs` times each in a round, so that a busy machine slows all. Printed are the median over
+all runs, the 90th percentile, and the ratio of the peer's median to ours. Ours is `for_inference(load_checkpoint(...))` in
+channels-last memory. The peer is effdet's model in evaluation mode: as it comes, and in channels-last memory, which helps
+when compiled. The largest difference of outputs is printed over their standard deviation.
 Needs the extra `test` (effdet 0.4.1).
 """
 
@@ -37,7 +37,7 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 
 def models(name: str, device: str, dtype: torch.dtype) -> tuple[dict[str, nn.Module], int]:
-    """Build effdet's model with random weights and norms that are not those of the start, and ours with the same."""
+    """Build effdet's model with random weights and norm statistics, and ours with the same."""
     config = get_efficientdet_config(name)
     config.backbone_args = {}
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def models(name: str, device: str, dtype: torch.dtype) -> tuple[dict[str, nn.Mod
 
 
 def run(model: nn.Module, images: Tensor) -> Callable[[], Any]:
-    """Give a call that runs a model once and waits for it."""
+    """Return a call that runs a model once and waits for it."""
 
     def once() -> Any:
         with torch.inference_mode():
@@ -71,13 +71,13 @@ def run(model: nn.Module, images: Tensor) -> Callable[[], Any]:
 
 
 def differences(ours: Any, theirs: Any) -> float:
-    """Give the largest difference of an output, over that output's standard deviation."""
+    """Return the largest difference of an output, over that output's standard deviation."""
     pairs = [pair for mine, others in zip(ours, theirs, strict=True) for pair in zip(mine, others, strict=True)]
     return max(float((mine.float() - other.float()).abs().max() / other.float().std()) for mine, other in pairs)
 
 
 def timed(contestants: dict[str, Callable[[], Any]], *, rounds: int, runs: int) -> dict[str, list[float]]:
-    """Run all in turns; the first run of each turn brings the weights back into the caches, and does not count."""
+    """Run all interleaved; the first run of each turn warms caches and is not timed."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for warm in (True, *[False] * rounds):
         for name, once in contestants.items():
@@ -91,11 +91,11 @@ def timed(contestants: dict[str, Callable[[], Any]], *, rounds: int, runs: int) 
 
 
 def show(times: dict[str, list[float]], peers: list[str]) -> None:
-    """Print a line for each."""
+    """Print a line for each contestant."""
     ours = statistics.median(times["here"])
     for name, seconds in times.items():
         median = statistics.median(seconds)
-        ratio = f"   {median / ours:.2f} times as long as here" if name in peers else ""
+        ratio = f"   {median / ours:.2f} times ours" if name in peers else ""
         most = statistics.quantiles(seconds, n=10)[-1]
         print(f"  {name:28}{1e3 * median:9.2f} ms   p90 {1e3 * most:9.2f} ms{ratio}", flush=True)
 
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=DTYPES, default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=5, help="of each contestant in a round")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each contestant in a round")
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

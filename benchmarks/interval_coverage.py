@@ -1,14 +1,13 @@
-"""Do the intervals, ps and probabilities of a report keep what they promise? Each against simulations with a known truth.
+"""Are a report's intervals, p values and probabilities calibrated? Simulations with known truth.
 
     python benchmarks/interval_coverage.py                       all: about 25 minutes on 1 quiet core
-    python benchmarks/interval_coverage.py --only hypervolume    those whose name has this in it
-    python benchmarks/interval_coverage.py --share 0.05          fewer repeats, for a look
+    python benchmarks/interval_coverage.py --only hypervolume    those with this in the name
+    python benchmarks/interval_coverage.py --share 0.05          fewer repeats, for a quick look
     python benchmarks/interval_coverage.py --csv reports/results/interval_coverage.csv
 
-A row is an interval in a setting: what it promises (nominal), what came of it (measured), the standard error of that over
-repeats, and whether it is within two points. Settings whose name ends in "!" break what the method supposes, and are there
-to say by how much it then fails. The trials are those of benchmarks/interval_means.py and interval_worlds.py; the code under
-test is the report's own.
+A row is an interval in a setting: its nominal level, the measured one, its standard error over repeats, and whether they
+agree within two points. Settings whose name ends in "!" violate the method's assumptions, to measure how much it then
+fails. The trials are in benchmarks/interval_means.py and interval_worlds.py; the code under test is the report's own.
 """
 
 from __future__ import annotations
@@ -36,27 +35,27 @@ from benchmarks.interval_means import (
 from benchmarks.interval_worlds import Trial
 from scaling_lab.stats import ranks
 
-REPEATS, MANY, POINTS = 1200, 4500, 0.02  # many where it is cheap, or the nominal far from 1
+REPEATS, MANY, POINTS = 1200, 4500, 0.02  # MANY where it is cheap, or the nominal level far from 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """An interval in a setting, with the trial that judges it once."""
+    """An interval in a setting, with the trial that tests it once."""
 
     interval: str
     setting: str
     trial: Trial
     repeats: int = REPEATS
-    upper: bool = False  # the nominal is the most that is allowed, as of false claims
+    upper: bool = False  # nominal is an upper limit, as for false claims
 
     def run(self, share: float = 1.0, seed: int = 0) -> Row:
-        """Repeat the trial, or do a share of the repeats."""
+        """Run the repeats of the trial, or a share of them."""
         repeats = max(2, round(share * self.repeats))
         random = np.random.default_rng(seed)
         found = [self.trial(random) for _ in range(repeats)]
         counts, sums = np.array([len(each) for each in found]), np.array([each.sum(axis=0) for each in found])
         nominal, measured = sums.sum(axis=0) / counts.sum()
-        # Rows of one trial hang together, so that trials are what is counted.
+        # Rows of one trial are dependent, so the unit is the trial.
         left = (sums[:, 1] - sums[:, 0]) - (measured - nominal) * counts
         error = float(np.sqrt((left**2).sum()) / counts.sum())
         return Row(check=self, nominal=float(nominal), measured=float(measured), error=error, repeats=repeats)
@@ -64,7 +63,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of a check."""
+    """The result of a check."""
 
     check: Check
     nominal: float
@@ -74,7 +73,7 @@ class Row:
 
     @property
     def kept(self) -> bool:
-        """Say whether it is within two points; of false claims fewer are no fault."""
+        """Whether it agrees within two points; fewer false claims are fine."""
         off = self.measured - self.nominal
         return off <= POINTS if self.check.upper else abs(off) <= POINTS
 
@@ -83,7 +82,7 @@ class Row:
 
 
 def checks() -> Iterator[Check]:
-    """Give every interval, p and probability of a report, in settings it meets."""
+    """Yield every interval, p value and probability of a report, in typical settings."""
     for n in (2, 3, 5, 10):
         yield Check(interval="mean, own SD", setting=f"{n} seeds", trial=mean_own(n), repeats=MANY)
     for seeds in ([2] * 5, [3] * 5, [2, 2, 3, 3, 5, 10], [1, 2, 3] * 2):
@@ -274,7 +273,7 @@ def _laws() -> Iterator[Check]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="a part of an interval's name")
-    parser.add_argument("--share", type=float, default=1.0, help="of the repeats (1)")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the repeats (1)")
     parser.add_argument("--csv", type=Path, help="write the table here")
     options = parser.parse_args()
     lines = []

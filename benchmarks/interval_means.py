@@ -1,6 +1,6 @@
-"""Trials of means, differences, false claims and powers for interval_coverage.py, with seeds that are normal and a known truth.
+"""Trials of means, differences, false claims and power for interval_coverage.py, with normal seeds and known truth.
 
-Each draws with its generator and gives rows of (nominal, found), as interval_worlds.py says.
+Each trial draws with its generator and returns rows of (nominal, found), as in interval_worlds.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def mean_own(n: int) -> Trial:
 
 
 def mean_pooled(seeds: Sequence[int]) -> Trial:
-    """Judge all architectures of a run, each by the rule of the report: pooled up to SMALL_N seeds."""
+    """Test the intervals of all architectures of a run, by the report's rule: pooled up to SMALL_N seeds."""
 
     def trial(random: np.random.Generator) -> Array:
         groups = [random.normal(40.0, 1.5, n).tolist() for n in seeds]
@@ -36,7 +36,7 @@ def mean_pooled(seeds: Sequence[int]) -> Trial:
 
 
 def chosen(count: int, n: int, *, fresh: bool) -> Trial:
-    """Judge the interval of the best of equal architectures: by the seeds that chose it, or by fresh ones."""
+    """Test the interval of the best of equal architectures: with the seeds that selected it, or with fresh ones."""
 
     def trial(random: np.random.Generator) -> Array:
         draws = random.normal(40.0, 1.0, (count, n))
@@ -62,7 +62,7 @@ def welch(n_first: int, n_second: int, sd_first: float = 1.0) -> Trial:
 
 
 def welch_stuck(n: int, share: float, below: float) -> Trial:
-    """Judge Welch's interval where a share of one side's trainings ends so many SDs below the others."""
+    """Test Welch's interval where a share of one group's training runs ends `below` SDs lower."""
 
     def trial(random: np.random.Generator) -> Array:
         first = random.standard_normal(n) - below * (random.random(n) < share)
@@ -73,7 +73,7 @@ def welch_stuck(n: int, share: float, below: float) -> Trial:
 
 
 def false_claim(count: int, n: int, *, best: bool) -> Trial:
-    """Is any of equal architectures called different: from a baseline, or from whichever is the best?"""
+    """Test for false claims of difference among equal architectures: from a baseline, or from the best."""
 
     def trial(random: np.random.Generator) -> Array:
         draws = random.standard_normal((count, n))
@@ -94,7 +94,7 @@ def exact_tau(n: int) -> Trial:
 
 
 def detected(n_first: int, n_second: int, *, welch: bool = False) -> Trial:
-    """Is the smallest detectable difference found, by the t-test that supposes equal spreads or by Welch's?"""
+    """Test the power at the smallest detectable difference, for the equal-variance t test or Welch's."""
     difference = power.smallest_detectable(1.0, n_first, n_second)
     degrees = n_first + n_second - 2
     quantile = float(stdtrit(degrees, 0.975))

@@ -1,7 +1,7 @@
-"""Made-up worlds with a known truth, in which the intervals of a report are judged; interval_coverage.py runs them.
+"""Simulated worlds with known truth that test a report's intervals; interval_coverage.py runs them.
 
-A trial draws a world with its generator and gives rows of (nominal, found): what the report's number promises, and what came
-of it, as (0.95, 1.0) for a 95 % interval that covers the truth. Nothing in here is a claim about detectors.
+A trial draws a world with its generator and returns rows of (nominal, found): the report's level, and the outcome, such as
+(0.95, 1.0) for a 95 % interval that covers the truth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DRAWS = 600
 
 
 def covered(low: float, truth: float, high: float, nominal: float = 0.95) -> Array:
-    """Give the one row of an interval."""
+    """Return the single row of an interval."""
     return np.array([[nominal, float(low <= truth <= high)]])
 
 
@@ -33,7 +33,7 @@ def covered(low: float, truth: float, high: float, nominal: float = 0.95) -> Arr
 
 
 def architectures(world: str, count: int, spread: float, random: np.random.Generator) -> tuple[Array, Array]:
-    """Draw costs and true APs about a law of cost: scattered by a normal law, or as no model of ours supposes."""
+    """Draw costs and true APs around a law of cost, with normal or other scatter."""
     logs = np.sort(random.uniform(0.0, 6.0, count))
     law = 55.0 - 30.0 * 2.0 ** (-0.4 * logs)
     if world == "one size":
@@ -58,7 +58,7 @@ def front(
     sd: float = 0.6,
     bin: tuple[float, float] = (0.0, 1.0),
 ) -> Trial:
-    """Judge the hypervolume's interval, the front's band (at every cost) or the probability of being on the front."""
+    """Test the hypervolume's interval, the front's band (at every cost) or the probability of being on the front."""
 
     def trial(random: np.random.Generator) -> Array:
         costs, truths = architectures(world, count, spread, random)
@@ -84,7 +84,7 @@ def front(
 
 
 def grid(what: str, values: int, scales: int, seeds: int, spread: float, sd: float = 0.6) -> Trial:
-    """Judge what a grid over one parameter says of the best value: its probability, or the set that is to hold it."""
+    """Test a grid's statement on the best value of a parameter: its probability, or the set that should contain it."""
 
     def trial(random: np.random.Generator) -> Array:
         worth = spread * random.standard_normal(values)
@@ -107,7 +107,7 @@ def grid(what: str, values: int, scales: int, seeds: int, spread: float, sd: flo
 
 
 def pair(world: str, count: int, random: np.random.Generator) -> tuple[Array, Array]:
-    """Draw two rankings: a normal pair of a correlation, or one that is not."""
+    """Draw two rankings, bivariate normal or not."""
     x, noise = random.standard_normal((2, count))
     if world == "two clusters":
         shared = 4.0 * random.integers(0, 2, count)
@@ -124,7 +124,7 @@ def pair(world: str, count: int, random: np.random.Generator) -> tuple[Array, Ar
 
 
 def true_correlation(statistic: Callable[..., float], world: str) -> float:
-    """Give that of all architectures there might be: a normal pair's is known, another's is that of very many."""
+    """Return the population's correlation: exact for a normal pair, else from a very large sample."""
     if world.replace(".", "").isdigit():
         rho = float(world)
         return 2 / math.pi * math.asin(rho) if statistic is ranks.tau else 6 / math.pi * math.asin(rho / 2)
@@ -133,7 +133,7 @@ def true_correlation(statistic: Callable[..., float], world: str) -> float:
 
 
 def correlation(statistic: Callable[..., float], world: str, count: int) -> Trial:
-    """Judge the interval of tau or Spearman's rho."""
+    """Test the interval of tau or Spearman's rho."""
     truth = functools.cache(lambda: true_correlation(statistic, world))
 
     def trial(random: np.random.Generator) -> Array:
@@ -144,7 +144,7 @@ def correlation(statistic: Callable[..., float], world: str, count: int) -> Tria
 
 
 def partial(count: int, by_size: float) -> Trial:
-    """Judge partial tau: two measures that follow size, each with noise of its own, and share another cause."""
+    """Test partial tau: two measures that follow size with independent noise, and share another cause."""
     loads = np.array([[by_size, 0.6], [by_size, 0.6]])
     own = np.sqrt(1.0 - (loads**2).sum(axis=1))
     both, one = 2 / math.pi * math.asin(float(loads[0] @ loads[1])), 2 / math.pi * math.asin(by_size)
@@ -160,7 +160,7 @@ def partial(count: int, by_size: float) -> Trial:
 
 
 def ahead(count: int, first: float, second: float, between: float) -> Trial:
-    """Judge the difference of two rankings' taus with one truth: normal ones of these correlations with it, and between them."""
+    """Test the difference of two rankings' taus with one truth, for normal rankings with these correlations."""
     spread = np.linalg.cholesky(np.array([[1.0, first, second], [first, 1.0, between], [second, between, 1.0]]))
     true = 2 / math.pi * (math.asin(first) - math.asin(second))
 
@@ -175,7 +175,7 @@ def ahead(count: int, first: float, second: float, between: float) -> Trial:
 
 
 def clustered(count: int, seeds: int, rho: float, of_seeds: float) -> Trial:
-    """Judge tau over all trials: architectures of that correlation, each with seeds of half their spread and one of their own."""
+    """Test tau over all trials: correlated architectures, with correlated seeds of half their spread."""
     truth = 2 / math.pi * math.asin((rho + 0.25 * of_seeds) / 1.25)
 
     def trial(random: np.random.Generator) -> Array:
@@ -195,7 +195,7 @@ def clustered(count: int, seeds: int, rho: float, of_seeds: float) -> Trial:
 
 
 def regret(count: int, rho: float) -> Trial:
-    """Judge what resampling says of a regret: does that of as many other architectures lie within?"""
+    """Test the resampled range of a regret: does it contain the regret of as many new architectures?"""
 
     def lost(counts_AB: Array, random: np.random.Generator) -> Array:
         return resampling.regrets(*pair(str(rho), count, random), counts_AB, [1])[1]
@@ -208,7 +208,7 @@ def regret(count: int, rho: float) -> Trial:
 
 
 def ceiling(spread: float, sd: float, seeds: int, count: int = 30) -> Trial:
-    """Hold the ceiling that is estimated from noisy means against the tau of two repeats of the truth."""
+    """Test the noise ceiling estimated from noisy means against the tau of two repeats of the truth."""
 
     def trial(random: np.random.Generator) -> Array:
         truths, error = spread * random.standard_normal(count), sd / math.sqrt(seeds)
@@ -223,7 +223,7 @@ def ceiling(spread: float, sd: float, seeds: int, count: int = 30) -> Trial:
 
 
 def law(what: str, models: int, seeds: Sequence[int], sd: float, exponent: float) -> Trial:
-    """Judge the band and what is expected of the next model, at twice the dearest's cost, where the law is true."""
+    """Test the band and the prediction for a model at twice the largest cost, where the law is true."""
     costs = 2.5 * 2.2 ** np.arange(models)
 
     def true(cost: Array) -> Array:

@@ -1,10 +1,10 @@
-"""What the report of 10,000 trials costs: seconds to write it, its size, and how fast it answers in a real browser.
+"""The report of 10,000 trials: seconds to write it, its size, and its response times in a real browser.
 
 python benchmarks/large_report.py [--trials 10000] [--folder runs/large_report]
 
-The run is made up (a ledger with random results of a space of some 7,000 architectures), the report is reports/frontier.py
-as users get it. Needs chromium for the second part. Goals: 20 s, 12 MB, and an answer to a pointer or a key before a reader
-would call it slow (0.1 s for pointing, 1 s for what redraws all points).
+The run is simulated (a ledger with random results of a space of about 7,000 architectures); the report is
+reports/frontier.py. The second part needs chromium. Goals: 20 s, 12 MB, and fast responses (0.1 s for pointing, 1 s for
+redrawing all points).
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def main() -> None:
     print(f"{options.trials:,} trials: written in {seconds:.1f} s, {page.stat().st_size / 1e6:.1f} MB, {page}")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        print("no chromium: how the page answers was not measured")
+        print("no chromium: response times were not measured")
     else:
         for what, taken in answers(page, chromium).items():
             print(f"{what:<44} {taken:6.2f} s")
 
 
 def make_run(path: Path, trials: int) -> None:
-    """Write a ledger with that many made-up trials, a tenth of them failed."""
+    """Write a ledger with `trials` simulated trials, a tenth of them failed."""
     shutil.rmtree(path, ignore_errors=True)
     folder = RunFolder(path)
     folder.path.mkdir(parents=True)
@@ -106,7 +106,7 @@ def _add_trial(connection: sqlite3.Connection, trial: int, random: np.random.Gen
 
 
 def answers(page: Path, chromium: str) -> dict[str, float]:
-    """Open the page and give the seconds until it has answered what a reader does."""
+    """Open the page and return the response times of a reader's actions, in seconds."""
     from playwright.sync_api import sync_playwright
 
     found: dict[str, float] = {}
@@ -125,7 +125,7 @@ def answers(page: Path, chromium: str) -> dict[str, float]:
             tab.mouse.move(box["x"] + box["width"] * (0.3 + 0.02 * step), box["y"] + box["height"] * 0.5)
             tab.evaluate("() => new Promise(requestAnimationFrame)")
         found["pointing, each move"] = (time.perf_counter() - start) / 20
-        # Each returns once the browser has painted what it asked for.
+        # Each returns after the browser has painted the result.
         painted = "await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
         filtering = (
             "async (text) => { const input = document.querySelector('.controls .filter input'); input.value = text; "

@@ -1,12 +1,11 @@
-"""How long does a training step wait for its images? One epoch on COCO-format JPEGs, with as many workers as cores.
+"""How long does a training step wait for images? One epoch on COCO-format JPEGs, with as many workers as cores.
 
     python benchmarks/loading.py                                D0 at 512 px and the demonstration's detector at 128 px: 3 minutes
     python benchmarks/loading.py --device cuda --batch 32 --images 4096
 
-The images are 640 x 480 with as much detail as a photograph (about 100 kB each), written to a temporary folder first, so that
-they come from the memory that the system keeps of the disk. Printed: what the workers alone read in a second, what training
-takes, and the share of its time that training waited, as `scaling-lab train` prints it. The epoch's first batch is waited for
-in any case; it counts.
+The images are 640 x 480 with as much detail as photographs (about 100 kB each). They are written to a temporary folder
+first, so that they are in the disk cache. Printed: the workers' own reading rate, the training rate, and the share of time that
+training waited, as `scaling-lab train` prints it. This includes the wait for the first batch.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ OBJECTS = 7
 
 
 def write_images(folder: Path, images: int) -> Coco:
-    """Write `images` JPEGs of noise at several scales with seven boxes each, as train and as val."""
+    """Write `images` JPEGs of noise at several scales with seven boxes each, for both splits."""
     chance = np.random.default_rng(0)
     content: dict[str, list[dict[str, object]]] = {
         "images": [],
@@ -63,7 +62,7 @@ def write_images(folder: Path, images: int) -> Coco:
 
 
 def measure(name: str, spec: DetectorSpec, source: Coco, options: argparse.Namespace, *, batch_size: int) -> None:
-    """Print what reading alone and training give, in images a second, and the share of waiting."""
+    """Print the rates of reading alone and of training, in images/s, and the share of waiting."""
     batch_size = options.batch or batch_size
     recipe = Recipe.paper(epochs=1, batch_size=batch_size, precision=options.precision, lr=1e-3)
     jitter = Augmentation(jitter=recipe.jitter, flip=recipe.flip)
@@ -92,8 +91,10 @@ def measure(name: str, spec: DetectorSpec, source: Coco, options: argparse.Names
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=96, help="for D0; 32 times as many for the small detector")
-    parser.add_argument("--batch", type=int, help="4 for D0, 16, as its recipe has, for the small detector")
+    parser.add_argument(
+        "--images", type=int, default=96, help="images for D0; 32 times as many for the small detector (96)"
+    )
+    parser.add_argument("--batch", type=int, help="batch size (4 for D0, the recipe's 16 for the small detector)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))

@@ -1,24 +1,24 @@
-"""A replayed table: architectures with their real costs, and a stand-in for AP whose truth is known. It trains nothing.
+"""A replayed table: architectures with their real costs, and a simulated AP with known truth.
 
-    python benchmarks/replayed.py            count the costs again: seconds, reports/results/replayed_costs.csv
+    python benchmarks/replayed.py            recount the costs: seconds, reports/results/replayed_costs.csv
 
-The architectures are those of two shipped search spaces together: topology.space on the detectors of compound.space, 660
-of them at 3,600 points. Their costs are `scaling_lab.count`'s, kept in the file that is written here.
+The architectures are those of two shipped search spaces combined: topology.space on the detectors of compound.space, 660
+at 3,600 points. Their costs are `scaling_lab.count`'s, stored in the file written here.
 
-The AP is made up, and says nothing about any detector. It was fixed before any search was run on it, so that it may be
-believed in size and shape:
+The AP is simulated and makes no claim about any detector. It was fixed before any search was run on it, with realistic
+magnitudes:
 
     60 - 25.4 (gmacs / the least gmacs)^-0.286      fits the AP of EfficientDet-D0 to D7 (arXiv:1911.09070, Table 2) within
-                                                    0.6, with D0 in the place of the cheapest here
-    - 4.5 (1 - reach)                               reach: the share of (input level, output level) with a path between; so
-                                                    FPN is 1.8 below PANet, as in Table 5
+                                                    0.6, with D0 as the cheapest
+    - 4.5 (1 - reach)                               reach: the share of (input level, output level) pairs with a path;
+                                                    so FPN is 1.8 below PANet, as in Table 5
     + 0.45 where the fusion is weighted             as BiFPN with and without weights, Table 5
-    + N(0, 0.7) for each topology                   what that leaves unexplained of Table 5's others: NAS-FPN is 0.9 and
+    + N(0, 0.7) for each topology                   the unexplained rest of Table 5: NAS-FPN is 0.9 and
                                                     fully-connected 1.0 below PANet
     + N(0, 0.5) for each architecture
-    + N(0, `noise`) for each architecture and seed  0.8 where there is noise: the SD of FPN over three seeds in docs/log
+    + N(0, `noise`) for each architecture and seed  0.8 with noise: the SD of FPN over three seeds in docs/log
 
-The random numbers are made of the digests' hashes, so every run sees the same table.
+The random numbers are hashes of the digests, so every run sees the same table.
 """
 
 from __future__ import annotations
@@ -45,37 +45,37 @@ NOISE = 0.8
 
 
 def space(trial: Any) -> DetectorSpec:
-    """How large, which feature network, how it fuses and how often it repeats."""
+    """Return a detector by size, feature network, fusion and repeats."""
     return topology.space(trial, base=compound.space(trial))
 
 
 def as_trained(spec: DetectorSpec) -> DetectorSpec:
-    """Give a spec of the space for the data's classes, as the engine trains it."""
+    """Return a spec of the space with the data's number of classes, as the engine trains it."""
     return dataclasses.replace(spec, num_classes=len(DATA.class_names))
 
 
 @lru_cache
 def architectures() -> dict[str, DetectorSpec]:
-    """Give the space's architectures by digest, as they are trained."""
+    """Return the space's architectures by digest, as trained."""
     specs = (as_trained(spec) for _, spec in enumerate_space(space))
     return {spec.digest: spec for spec in specs}
 
 
 @lru_cache
 def costs() -> dict[str, Cost]:
-    """Give the kept costs, by digest."""
+    """Return the stored costs by digest."""
     with COSTS.open(encoding="utf-8", newline="") as file:
         return {row["digest"]: _cost(row) for row in csv.DictReader(file)}
 
 
 def replayed_count(spec: DetectorSpec) -> Cost:
-    """Look up what `scaling_lab.count` gave."""
+    """Return the stored result of `scaling_lab.count`."""
     return costs()[spec.digest]
 
 
 @lru_cache
 def true_ap(spec: DetectorSpec) -> float:
-    """Give the stand-in for AP without the noise of seeds."""
+    """Return the simulated AP without seed noise."""
     cell = spec.topology
     ap = ap_of_scale(costs()[spec.digest].gmacs / _least()) - 4.5 * (1 - reach(cell))
     ap += 0.45 * any(node.fusion in ("fast", "softmax") for node in cell.nodes)
@@ -89,17 +89,17 @@ def _least() -> float:
 
 @lru_cache
 def _graph(cell: Topology) -> str:
-    """Name a topology, whatever its fusion."""
+    """Return a key for a topology's wiring, regardless of fusion."""
     return cell.with_fusion("sum").digest
 
 
 def ap_of_scale(ratio: float) -> float:
-    """Give the AP of EfficientDet at so many times D0's multiply-adds."""
+    """Return the AP of EfficientDet at `ratio` times D0's multiply-adds."""
     return 60 - 25.4 * ratio**-0.286
 
 
 def reach(cell: Topology) -> float:
-    """Give the share of pairs of an input's level and an output's between which there is a path."""
+    """Return the share of (input level, output level) pairs with a path between them."""
     seen: list[set[int]] = [{index} for index in range(cell.num_inputs)]
     for node in cell.nodes:
         seen.append(set().union(*(seen[source] for source in node.inputs)))
@@ -108,19 +108,19 @@ def reach(cell: Topology) -> float:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Replay:
-    """The objective: one epoch that takes no time."""
+    """The objective: one instantaneous epoch."""
 
     noise: float = 0.0
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
-        """Look a trial up."""
+        """Look up a trial's AP."""
         metrics = {"epoch": 1, "ap": true_ap(spec) + _normal(f"{spec.digest} {seed}", self.noise)}
         report(metrics)
         return metrics
 
 
 def _normal(text: str, sd: float) -> float:
-    """Give a normal random number that depends on the text alone."""
+    """Return a normal random number that depends only on the text."""
     uniform = (int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) + 0.5) / 2**48
     return sd * NormalDist().inv_cdf(uniform)
 

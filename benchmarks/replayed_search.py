@@ -1,17 +1,17 @@
-"""How much of a known front does a search find? Every sampler on the replayed table, through the whole engine.
+"""How much of a known front does a search find? Every sampler on the replayed table, with the whole engine.
 
     python benchmarks/replayed_search.py                      5 samplers, 20 seeds: about 15 minutes on 2 quiet cores
-    python benchmarks/replayed_search.py --noise 0.8          the AP of each trial with the noise of its seed
+    python benchmarks/replayed_search.py --noise 0.8          APs with seed noise
     python benchmarks/replayed_search.py --samplers gp        about a minute a seed
 
-benchmarks/replayed.py says what the 660 architectures and their APs are: a stand-in with a known truth, no claim about any
+benchmarks/replayed.py defines the 660 architectures and their simulated APs with known truth, which are no claim about any
 detector. A search is a study with `trials` trials, run by `run_study` with its local executor and the replayed objective;
-points that are one architecture are trained once. Found is what a user would be shown: the front of the trials' APs and
-gmacs. It is judged by the true APs of those architectures: the hypervolume that they dominate, over that of the true front
-of all 660, both up to the table's largest gmacs and lowest AP.
+points of equal architecture are trained once. A search's result is the front of the trials' APs and gmacs, as shown to
+users. It is scored by the true APs of those architectures: their hypervolume over that of the true front of all 660, both
+up to the table's largest gmacs and lowest AP.
 
-Printed for each sampler, after 5, 10 and 15 % of the architectures: the median over seeds, the lowest, how many seeds
-reach 95 %, and the mean's lead over random search with the same budget, with the 95 % interval of a bootstrap over seeds.
+Printed for each sampler, after 5, 10 and 15 % of the architectures: the median over seeds, the lowest, how many seeds reach
+95 %; and the mean's lead over random search with the same budget, with a 95 % bootstrap interval over seeds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Search:
     noise: float = 0.0
 
     def __call__(self) -> list[tuple[str, float]]:
-        """Run it; give (digest, AP as measured) in the order in which they were trained."""
+        """Run it and return (digest, measured AP) in the order of training."""
         study = Study(
             question="How much of the front does a search find?",
             space=space,
@@ -70,7 +70,7 @@ class Search:
 
 
 class Truth:
-    """The whole table, and how much of its front a search has found."""
+    """The whole table, which scores the front that a search found."""
 
     def __init__(self) -> None:
         specs = architectures()
@@ -82,7 +82,7 @@ class Truth:
         return len(self._aps)
 
     def share(self, found: Sequence[tuple[str, float]]) -> float:
-        """Give the share of the true front's hypervolume that the front of (digest, measured AP) has in truth."""
+        """Return the true hypervolume of the front of (digest, measured AP), as a share of the true front's."""
         marks = pareto_front([self._gmacs[digest] for digest, _ in found], [ap for _, ap in found])
         return self._hypervolume([digest for (digest, _), on in zip(found, marks, strict=True) if on]) / self._whole
 
@@ -94,7 +94,7 @@ class Truth:
 
 
 def lead(shares: Sequence[float], others: Sequence[float], *, draws: int = 10_000) -> tuple[float, float, float]:
-    """Give the difference of two means, and the 95 % interval of a bootstrap over both sides' seeds."""
+    """Return the difference of two means, and its 95 % bootstrap interval over both groups' seeds."""
     chance = np.random.default_rng(0)
     first, second = (chance.choice(side, (draws, len(side))).mean(axis=1) for side in (shares, others))
     low, high = np.quantile(first - second, [0.025, 0.975])
@@ -104,8 +104,8 @@ def lead(shares: Sequence[float], others: Sequence[float], *, draws: int = 10_00
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samplers", nargs="+", default=["ehvi", "tpe", "nsga2", "nsga3"], help="beside random")
-    parser.add_argument("--seeds", type=int, default=20, help="how many; from 0")
-    parser.add_argument("--noise", type=float, default=0.0, help="SD over a trial's seeds, in AP (0)")
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds, from 0 (20)")
+    parser.add_argument("--noise", type=float, default=0.0, help="seed SD, in AP (0)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     truth = Truth()

@@ -1,10 +1,10 @@
-"""Does Shapes need cross-scale edges? Train *none* and *FPN* on it, several seeds, and print AP of small and large objects.
+"""Does Shapes need cross-scale edges? Trains *none* and *FPN* on it with several seeds and prints AP of small and large objects.
 
     python benchmarks/shapes_task.py --seeds 100 101 102 --epochs 6        about 75 s a run on one thread
 
-The class of every object takes the colour of the light, which stands far from the small ones. Where that colour is guessed,
-the small ones' AP is about half of what their places and shapes would give. The seeds are for judging the task alone: no
-study uses them.
+The class of every object includes the colour of the light, which is far from the small objects. If that colour is guessed,
+the small objects' AP is about half of what their positions and shapes alone would allow. These seeds are for judging the
+task; no study uses them.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Which AP does a D0-like detector reach on Shapes within 90 seconds, from scratch? `scaling-lab train`, seed by seed.
+"""Which AP does a D0-like detector reach on Shapes within 90 seconds, from scratch? Runs `scaling-lab train`.
 
-    python benchmarks/time_to_ap.py                       five seeds, one after the other: 7 minutes on 2 cores
+    python benchmarks/time_to_ap.py                       five seeds in sequence: 7 minutes on 2 cores
 
-The detector is two cells of BiFPN (SMALL, search_spaces/compound.py) at 128 px, the recipe `Recipe.short`, the AP that of the
-averaged weights on 256 held-out images. The seconds are the whole command's, from its start to its exit: importing torch,
-drawing the images, training, evaluating, writing. Seeds 100 to 104 have chosen the recipe and 100 to 107 the task (docs/log), so
-others are run here; no study uses any of them.
+The detector is two cells of BiFPN (SMALL, search_spaces/compound.py) at 128 px, with the recipe `Recipe.short`; the AP is
+that of the averaged weights on 256 held-out images. Times are the whole command's: importing torch, rendering images,
+training, evaluating, writing. Seeds 100 to 104 selected the recipe and 100 to 107 the task (docs/log), so others are
+run here; no study uses any of them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ EPOCHS = 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[110, 111, 112, 113, 114])
-    parser.add_argument("--images", type=int, default=8192, help="to train on, in 4 epochs (8,192)")
+    parser.add_argument("--images", type=int, default=8192, help="training images in 4 epochs (8,192)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="a second one has to start first (1, with torch's threads)"
+        "--processes",
+        type=int,
+        default=1,
+        help="number of processes; each takes time to start (1, with torch's threads)",
     )
     options = parser.parse_args()
     print(f"{SMALL.base.describe()}, {options.images} images, {options.processes} processes")
@@ -52,7 +55,7 @@ def main() -> None:
         print(f"seed {seed}: AP {aps[-1]:.1f} after {times[-1]:.0f} s ({said})", flush=True)
     spread = f" ± {statistics.stdev(aps):.1f} (standard deviation)" if len(aps) > 1 else ""
     print(
-        f"AP {statistics.mean(aps):.1f}{spread}, the least {min(aps):.1f}; {max(times):.0f} s at most, {LIMIT:.0f} allowed"
+        f"AP {statistics.mean(aps):.1f}{spread}, lowest {min(aps):.1f}; at most {max(times):.0f} s, allowed {LIMIT:.0f} s"
     )
     sys.exit(max(times) > LIMIT)
 

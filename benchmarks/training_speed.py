@@ -1,11 +1,12 @@
-"""How fast is a training step, beside effdet's with the same weights, images and threads? And matching and loss, the evaluator?
+"""How fast are a training step, matching and loss, and the evaluator, compared with effdet's and pycocotools'?
 
     python benchmarks/training_speed.py                         D0 at 512 px, batch 4, on this machine's cores: 5 minutes
     python benchmarks/training_speed.py --device cuda --batch 16 --precision bf16
 
-Each pair is measured in turns (ours, theirs, ours, …), so that a busy machine slows both; printed are medians and their ratio.
-A step is forward, matching, loss, backward, clipping and SGD with momentum, here in channels-last memory as `train` does, there
-as effdet's own train.py does. Both losses are printed: they are the same sum. Needs the extra `test` (effdet 0.4.1, pycocotools).
+Each pair is measured alternately (ours, theirs, ours, …), so that a busy machine slows both; printed are medians and their
+ratio. A step is forward, matching, loss, backward, clipping and SGD with momentum; ours in channels-last memory as in
+`train`, theirs as in effdet's own train.py. Both losses are printed and are equal. Weights, images and threads are the
+same. Needs the extra `test` (effdet 0.4.1, pycocotools).
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def _compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], roun
             if device != "cpu":
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    mine, other = (statistics.median(seconds[1:]) for seconds in times)  # the first warms up
+    mine, other = (statistics.median(seconds[1:]) for seconds in times)  # the first is the warm-up
     print(
         f"{name:20} {mine * 1000:9.1f} ms   peer {other * 1000:9.1f} ms   {other / mine:6.2f} times as fast", flush=True
     )
@@ -89,7 +90,7 @@ def _device(device: str) -> str:
 def _models(name: str, device: str) -> tuple[nn.Module, nn.Module, Any]:
     """Build effdet's model with its bench, and ours with the same weights."""
     config = get_efficientdet_config(name)
-    config.backbone_args = {}  # no stochastic depth: it would give the two other losses
+    config.backbone_args = {}  # no stochastic depth, which would change the losses
     torch.manual_seed(0)
     theirs = EfficientDet(config, pretrained_backbone=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +135,7 @@ def _step(model: Any, batch: dict[str, Tensor], options: argparse.Namespace) -> 
 
 
 def _targets(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the batch as effdet takes it: boxes as (y0, x0, y1, x1), classes from 1."""
+    """Return the batch in effdet's form: boxes as (y0, x0, y1, x1), classes from 1."""
     return {"bbox": batch["boxes"][..., [1, 0, 3, 2]], "cls": batch["labels"].float() + 1}
 
 
@@ -158,7 +159,7 @@ def _finish(loss: Tensor, model: nn.Module, optimizer: torch.optim.Optimizer) ->
 
 
 def _losses(model: Any, bench: Any, batch: dict[str, Tensor]) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Give matching, loss and its gradient alone, on the same outputs."""
+    """Return calls of matching, loss and its gradient alone, on the same outputs."""
     with torch.no_grad():
         outputs = bench.model(batch["images"])
     leaves = [[x.detach().float().requires_grad_() for x in outputs_of_kind] for outputs_of_kind in outputs]
@@ -175,7 +176,7 @@ def _losses(model: Any, bench: Any, batch: dict[str, Tensor]) -> tuple[Callable[
 
 
 def _made_up(images: int = 1000, classes: int = 80) -> tuple[dict[str, Any], np.ndarray]:
-    """Give objects and 100 detections of each image, some of them right, as on a fifth of COCO's val2017."""
+    """Return objects and 100 detections of each image, some correct, as on a fifth of COCO's val2017."""
     chance = np.random.default_rng(0)
     truth: dict[str, Any] = {
         "images": [],
@@ -214,7 +215,7 @@ def _made_up(images: int = 1000, classes: int = 80) -> tuple[dict[str, Any], np.
 
 
 def _compare_evaluators(rounds: int) -> None:
-    """Evaluate both on the same detections."""
+    """Compare both evaluators on the same detections."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

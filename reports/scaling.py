@@ -5,27 +5,24 @@ scaling-lab report runs/<study> --report reports/scaling.py
 
 from __future__ import annotations
 
-from scaling_lab.report import Page, compute_frontier
-from scaling_lab.report.sections import architectures, explorer, overview, provenance, scaling
+from functools import partial
+
+from scaling_lab.report import Page, run_page
+from scaling_lab.report.sections import scaling
 from scaling_lab.runs.reader import Runs
+
+SECTIONS = (
+    "limits",
+    "explorer",
+    partial(scaling.scaling, family="dimension"),
+    "accuracy_and_cost",
+    "architectures",
+    "failures",
+    "provenance",
+)
 
 
 def report(runs: Runs) -> Page:
     """Build the page."""
-    frontier = compute_frontier(runs)
-    return Page(
-        title=str(runs.meta.get("study", runs.path.name)).replace("_", " ").capitalize(),
-        question=str(runs.meta.get("question", "")),
-        subtitle=str(runs.meta.get("data_description", "")),
-        answer=scaling.answer(runs, frontier, family="dimension"),
-        main=("scaling", "ap_against_gmacs"),
-        sections=(
-            overview.limits(runs, frontier),
-            explorer.explore(runs, frontier),
-            scaling.scaling(runs, frontier, family="dimension"),
-            overview.accuracy_and_cost(runs, frontier),
-            architectures.architectures(runs, frontier),
-            provenance.failures(runs, frontier),
-            provenance.provenance(runs),
-        ),
-    )
+    answer = partial(scaling.answer, family="dimension")
+    return run_page(runs, SECTIONS, answer=answer, main=("scaling", "ap_against_gmacs"))

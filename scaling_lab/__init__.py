@@ -1,6 +1,6 @@
-"""A workbench for questions about detector architecture: topologies, compound scaling, studies and honest reports.
+"""A workbench for detector architecture: topologies, compound scaling, studies and reports.
 
-The public names; importing them imports neither torch nor ray until one that needs it is used.
+Importing the public names imports neither torch nor ray until one that needs them is used.
 """
 
 from __future__ import annotations

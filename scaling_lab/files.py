@@ -1,8 +1,8 @@
-"""Files that are written whole or not at all, and files that are read: what the system refuses is one line with the path.
+"""Atomic writing of files, and reading of files; system errors become one line with the path.
 
-Everything in this package that writes a file for good goes through here. A writer fills a hidden folder `.new-…` beside the
-target, and its content takes the target's place in one move. A kill leaves the old file or the new one, and at most that
-folder, which `remove_unfinished` takes away.
+All lasting files of this package are written here. A writer fills a hidden folder `.new-…` next to the target, and its
+content replaces the target in one move. A kill leaves the old file or the new one, and at most that folder, which
+`remove_unfinished` removes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from scaling_lab.errors import UserError
 
 _BESIDE = ".new-"
-# What the system says of paths and disks. Other errors that Python files under OSError are our own mistakes, or a network's.
+# System errors about paths and disks. Other kinds of OSError are bugs, or network errors.
 _OF_FILES = frozenset(
     getattr(errno, name)
     for name in (
@@ -49,23 +49,23 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class WriteError(UserError):
-    """A file that cannot be written. `number` is the system's, such as errno.ENOSPC; None where it gave none."""
+    """A file cannot be written. `number` is the system's error number, such as errno.ENOSPC, or None."""
 
     number: int | None = None
 
     @property
     def is_of_disk(self) -> bool:
-        """Whether there was no room, which is no fault of what was to be written."""
+        """Whether the disk was full, which is not the writer's fault."""
         return self.number in _NO_ROOM
 
 
 def is_of_files(error: OSError) -> bool:
-    """Whether an error is one of files, which a user can mend."""
+    """Return whether an error is about files, which a user can fix."""
     return error.errno in _OF_FILES
 
 
 def said(error: OSError) -> str:
-    """Say an error of the system in a line, with the path where it is known."""
+    """Return a system error as one line, with the path if known."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
     if names:
         return f"{' to '.join(names)}: {_reason(error)}"
@@ -73,14 +73,14 @@ def said(error: OSError) -> str:
 
 
 def cannot(path: str | Path, done: str, error: OSError) -> WriteError:
-    """Give the error to raise where a path cannot be "written", "locked", … for what the system said."""
+    """Return the error that a path cannot be "written", "locked", …, with the system's reason."""
     found = WriteError(f"{path} cannot be {done}: {_reason(error)}")
     found.number = error.errno
     return found
 
 
 def _reason(error: OSError) -> str:
-    return "there is a file of that name" if error.errno == errno.EEXIST else error.strerror or str(error)
+    return "a file of that name exists" if error.errno == errno.EEXIST else error.strerror or str(error)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -88,10 +88,11 @@ def _reason(error: OSError) -> str:
 
 @contextmanager
 def whole_file(path: Path, *, lasting: bool = False) -> Iterator[Path]:
-    """Give a path of the same name to write to; at the end what stands there takes the place of `path`.
+    """Yield a path of the same name to write to; at the end, its content replaces `path`.
 
-    Other files that were written beside it move too, before it. Where the block raises, nothing is left. With `lasting` the
-    content is on the disk before the move: for what took long. A device or a pipe is written to as it is. Raises WriteError.
+    Other files written next to it are moved too, before it. If the block raises, nothing is left. With `lasting`, the
+    content is flushed to disk before the move, for results that took long. Devices and pipes are written directly.
+    Raises WriteError.
     """
     try:
         target = _target(path)
@@ -111,9 +112,9 @@ def whole_file(path: Path, *, lasting: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def whole_stream(path: Path, *, lasting: bool = False) -> Iterator[io.FileIO]:
-    """Give a stream whose content takes the place of `path` at the end. Raises WriteError.
+    """Yield a stream whose content replaces `path` at the end. Raises WriteError.
 
-    For writers that break down where a write fails, as torch's do: the stream takes all the same, and the error comes after.
+    For writers that crash on a failed write, such as torch's: the stream accepts further writes, and raises at the end.
     """
     with whole_file(path, lasting=lasting) as made, _Patient(made, "wb") as stream:
         yield stream
@@ -122,7 +123,7 @@ def whole_stream(path: Path, *, lasting: bool = False) -> Iterator[io.FileIO]:
 
 
 def write_whole(path: Path, text: str, *, lasting: bool = False) -> None:
-    """Write text as UTF-8; what that cannot hold, such as a file name's odd bytes, is escaped. Raises WriteError."""
+    """Write text as UTF-8; undecodable bytes of file names are escaped. Raises WriteError."""
     write_bytes(path, text.encode("utf-8", errors="backslashreplace"), lasting=lasting)
 
 
@@ -133,12 +134,12 @@ def write_bytes(path: Path, content: bytes, *, lasting: bool = False) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, or leave the file as it was. Raises WriteError."""
+    """Append a line to a file, or leave the file unchanged. Raises WriteError."""
     append(path, f"{line}\n".encode("utf-8", errors="backslashreplace"))
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add bytes to a file, or leave the file as it was. Raises WriteError."""
+    """Append bytes to a file, or leave the file unchanged. Raises WriteError."""
     try:
         with path.open("ab", buffering=0) as file:
             before = file.seek(0, os.SEEK_END)
@@ -153,7 +154,7 @@ def append(path: Path, content: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder with those above it, where it is not there. Raises WriteError."""
+    """Make a folder and its parents, if missing. Raises WriteError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -167,7 +168,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before long work for it. Raises WriteError; UserError where its folder is missing."""
+    """Check that a file can be written, before long work. Raises WriteError."""
     try:
         if path.is_dir():
             raise cannot(path, "written", IsADirectoryError(errno.EISDIR, "it is a folder"))
@@ -182,19 +183,19 @@ def check_writable(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Take away what a kill left of files that were being written; for a folder that nobody else writes now."""
+    """Remove unfinished files that a kill left in a folder; no other process may be writing there."""
     with contextlib.suppress(OSError):
         for each in folder.glob(f"{_BESIDE}*"):
             shutil.rmtree(each, ignore_errors=True)
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a name in a folder is that of something that is being written, or was when its writer was killed."""
+    """Return whether a name is that of an unfinished file."""
     return path.name.startswith(_BESIDE)
 
 
 def _target(path: Path) -> Path | None:
-    """Give the file that a path leads to, through links; None for what is no file, such as /dev/null."""
+    """Return the file behind a path and its links; None for a non-file, such as /dev/null."""
     target = Path(os.path.realpath(path))
     try:
         mode = path.stat().st_mode
@@ -204,7 +205,9 @@ def _target(path: Path) -> Path | None:
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(mode):
         return None
-    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):  # a move would replace it
+    if not os.access(
+        path, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+    ):  # a move would replace it anyway
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     return target
 
@@ -218,7 +221,7 @@ def _to_disk(path: Path) -> None:
 
 
 class _Patient(io.FileIO):
-    """A file that keeps the first error of a write, and takes all that comes after it."""
+    """A file that stores the first error of a write and ignores later writes."""
 
     error: OSError | None = None
 
@@ -237,7 +240,7 @@ class _Patient(io.FileIO):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a whole file. Raises UserError that names it."""
+    """Return a file's bytes. Raises UserError naming the file."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -245,7 +248,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of UTF-8, with or without a byte-order mark, or of UTF-16 with one. Raises UserError for another."""
+    """Return the text of a file in UTF-8, or in UTF-16 with a byte-order mark. Raises UserError for others."""
     content = read_bytes(path)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
@@ -258,7 +261,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read a file of JSON. Raises UserError that names it."""
+    """Return the value of a JSON file. Raises UserError naming the file."""
     text = read_text(path)
     try:
         return parse_json(text)
@@ -267,16 +270,16 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Read JSON as the standard has it, without NaN and Infinity. Raises UserError ("not JSON: …")."""
+    """Return the value of standard JSON, without NaN and Infinity. Raises UserError ("not JSON: …")."""
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        raise UserError("not JSON that can be read: it is nested too deep") from None
+        raise UserError("not readable JSON: it is nested too deeply") from None
     except ValueError as error:
         if "integer string conversion" in str(error):
-            raise UserError("not JSON that can be read: a number has thousands of digits") from None
+            raise UserError("not readable JSON: a number has thousands of digits") from None
         raise UserError(f"not JSON: {error}") from None
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

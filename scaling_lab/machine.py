@@ -1,4 +1,4 @@
-"""What this machine is and has left: its processor's name, its memory, and what of it processes may share."""
+"""The processor's name, free memory and shared memory of this machine."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Space:
 
 
 def free_memory() -> int:
-    """Give the bytes that are free in this machine, or in this process's container where that is less."""
+    """Return the free bytes of memory, in this machine or its container, whichever is less."""
     return min(int(psutil.virtual_memory().available), _left_of_the_container())
 
 
 def shared_memory() -> Space | None:
-    """Give what /dev/shm has, where Ray's store and NCCL share memory between processes; None where there is none."""
+    """Return the space of /dev/shm, which Ray's store and NCCL use; None without it."""
     try:
         usage = shutil.disk_usage(SHARED_MEMORY)
     except OSError:
@@ -37,7 +37,7 @@ def shared_memory() -> Space | None:
 
 @lru_cache
 def cpu_name() -> str:
-    """Name this machine's processor."""
+    """Return the name of this machine's processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -48,7 +48,7 @@ def cpu_name() -> str:
 
 
 def _left_of_the_container() -> int:
-    """Give what this process's container has left of its memory; much, where it has no limit."""
+    """Return the free memory of this process's container; a huge number without a limit."""
     folder = Path("/sys/fs/cgroup")
     try:
         most, used = (folder / name for name in ("memory.max", "memory.current"))

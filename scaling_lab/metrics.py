@@ -1,7 +1,7 @@
-"""The one table of what a detector is judged by: accuracies and costs, with label, unit, digits and direction.
+"""The table of all metrics of a detector: accuracies and costs, with label, unit, digits and direction.
 
-Objectives, limits, the ledger's columns, tables, figures and the command line all read it. To add a cost, write a function of
-a spec and its `cost.Cost` and give it a line in METRICS.
+Objectives, limits, the ledger's columns, tables, figures and the command line use it. To add a cost, write a function of a
+spec and its `cost.Cost` and add a line to METRICS.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Metric:
     """One number of a detector.
 
     `name` is its column, objective and limit; `label` heads a table's column, `axis` an axis; `unit` follows a number.
-    `known` says how it becomes known: "evaluated" by training, "counted" or "predicted" before it, or "measured" on a device.
-    A counted one has `count`, from a spec and its Cost. `digits` are those after the point or, where `significant`, all.
-    `is_main`: tables show it even where no objective or limit names it.
+    `known` is how it becomes known: "evaluated" by training, "counted" or "predicted" before it, or "measured" on a device.
+    A counted one has `count`, a function of a spec and its Cost. `digits` are decimals or, if `significant`, significant
+    digits. `is_main`: tables show it even where no objective or limit names it.
     """
 
     name: str
@@ -91,7 +91,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 axis="activations, million",
                 unit="million activations",
                 known="counted",
-                meaning="elements of the results of convolutions and matrix products / 1e6, for one image",
+                meaning="output elements of convolutions and matrix products / 1e6, for one image",
                 count=lambda spec, cost: cost.activations_m,
                 is_main=False,
             ),
@@ -120,7 +120,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 axis="latency, ms",
                 unit="ms of latency",
                 known="measured",
-                meaning="milliseconds for one image on this device: the median",
+                meaning="median milliseconds for one image on this device",
                 digits=1,
                 significant=False,
             ),
@@ -130,18 +130,18 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 
 def names(*known: str) -> tuple[str, ...]:
-    """Give the names of the metrics that become known in these ways, in the table's order."""
+    """Return the names of the metrics with these values of `known`, in the table's order."""
     return tuple(metric.name for metric in METRICS.values() if metric.known in known)
 
 
 def written(name: str, value: float) -> str:
-    """Write a value of a metric with its digits, without its unit."""
+    """Return a metric's value as text with its digits, without unit."""
     metric = METRICS[name]
     return significant(value, metric.digits) if metric.significant else number(value, metric.digits)
 
 
 def counted(spec: DetectorSpec, cost: Cost) -> dict[str, float]:
-    """Give every counted metric of a spec, by name."""
+    """Return every counted metric of a spec, by name."""
     return {metric.name: metric.count(spec, cost) for metric in METRICS.values() if metric.count is not None}
 
 

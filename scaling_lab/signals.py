@@ -1,4 +1,4 @@
-"""Ctrl-C and its like as KeyboardInterrupt, at a moment that suits. It stops nothing itself."""
+"""SIGINT, SIGTERM and SIGHUP as KeyboardInterrupt, at once or deferred."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt at once, or give what tells that one has come.
+    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt at once, or yield a function that tells whether one arrived.
 
-    The first signal is answered with a line, for a clean stop takes seconds; the second interrupts in any case. SIGHUP stays
-    ignored where it is, as by nohup. Outside the main thread, which alone can handle signals, nothing changes.
+    The first signal is answered with a line, since a clean stop takes seconds; the second always interrupts. SIGHUP stays
+    ignored where it is, as under nohup. Outside the main thread, which alone can handle signals, nothing changes.
     """
     seen: list[int] = []
     is_saying = False
@@ -24,11 +24,11 @@ def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Call
     def handle(number: int, frame: object) -> None:
         nonlocal is_saying
         seen.append(number)
-        if is_saying:  # the first signal's handler goes on, and interrupts for this one too
+        if is_saying:  # the first signal's handler is still running and will interrupt for this one too
             return
         if len(seen) == 1:
             is_saying = True
-            # It may come in the middle of another write to the same stream, or when nobody reads what we say.
+            # The signal may interrupt another write to the stream, or the reader may be gone.
             with contextlib.suppress(RuntimeError, OSError):
                 say("stopping …")
             is_saying = False
@@ -50,7 +50,7 @@ def interruptible(say: Callable[[str], None], *, at_once: bool) -> Iterator[Call
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore SIGINT, SIGTERM and SIGHUP within: for the moments in which a stopped run is put away."""
+    """Ignore SIGINT, SIGTERM and SIGHUP within the context, while a stopped run is closed."""
     with handlers_kept():
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
@@ -60,7 +60,7 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Undo what is done to the handlers within: Ray takes SIGTERM, prints a stack and exits."""
+    """Restore the signal handlers at the end, since Ray replaces SIGTERM's."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

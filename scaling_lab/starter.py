@@ -1,4 +1,4 @@
-"""The studies, search spaces, reports and cluster files that ship with the package, and copying them out. None is imported."""
+"""Copies the studies, search spaces, reports and cluster files that ship with the package."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def starter_folder() -> Path:
-    """Give the folder that holds the three: within an installed package, or beside the package in a checkout."""
+    """Return the folder of the three: within an installed package, or next to the package in a checkout."""
     shipped = _PACKAGE / SHIPPED
     return shipped if shipped.is_dir() else _PACKAGE.parent
 
 
 def copy_starter(folder: Path) -> list[str]:
-    """Copy the three folders' Python files, and the files for clusters, into `folder`; give their paths in it.
+    """Copy the three folders' Python files, and the cluster files, into `folder`; return their paths in it.
 
-    Raises UserError if it is not empty, and WriteError, after which it is as empty as before.
+    Raises UserError if it is not empty. Raises WriteError for a failed write, and then leaves it empty.
     """
     try:
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from None
     if taken:
-        raise UserError(f"{folder} is not an empty folder; give one that is new or empty")
+        raise UserError(f"{folder} is not empty; allowed is a new or empty folder")
     files = [file for name in FOLDERS for file in sorted((starter_folder() / name).glob("*.py"))]
     files += sorted((_PACKAGE / CLUSTERS).iterdir())
     try:
@@ -39,7 +39,7 @@ def copy_starter(folder: Path) -> list[str]:
             target = folder / file.parent.name / file.name
             make_folder(target.parent)
             copy_file(file, target)
-    except WriteError:  # the same command is to find an empty folder again
+    except WriteError:  # so that the command can be repeated
         for name in {file.parent.name for file in files}:
             shutil.rmtree(folder / name, ignore_errors=True)
         raise

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 
 
 def plural(count: int, thing: str, things: str | None = None) -> str:
-    """Count things: "1 seed", "3 seeds"."""
+    """Return a count with its noun: "1 seed", "3 seeds"."""
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
 def listed(names: Sequence[str], *, most: int = 8) -> str:
-    """Write names as a list: "A, B and C"; "A, 1; B and C" where a name has a comma in it."""
+    """Return names as a list: "A, B and C"; "A, 1; B and C" where a name contains a comma."""
     comma = "; " if any("," in name for name in names[:most]) else ", "
     shown = list(names[:most])
     if len(names) > most:
@@ -22,48 +22,48 @@ def listed(names: Sequence[str], *, most: int = 8) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """Write an interval, a dash where there is none."""
-    # Added to 0, what is rounded to -0.0 is 0.0.
+    """Return an interval as text, a dash for nan."""
+    # Adding 0 turns -0.0 into 0.0.
     return "–" if math.isnan(low) else f"[{round(low, 1) + 0.0:.1f}, {round(high, 1) + 0.0:.1f}]"
 
 
 def signed_interval(low: float, high: float) -> str:
-    """Write an interval of a difference, a dash where there is none."""
+    """Return the interval of a difference as text, a dash for nan."""
     return "–" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
 
 
 def number(value: float, digits: int) -> str:
-    """Write a number with so many digits after the point and a true minus sign."""
-    # Added to 0, what is rounded to -0.0 is 0.0.
+    """Return a number with `digits` decimals and a true minus sign."""
+    # Adding 0 turns -0.0 into 0.0.
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:
-    """Write a p, never as nothing at all; a dash where there is none."""
+    """Return a p value as text, never as 0; a dash for nan."""
     return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def signed(value: float) -> str:
-    """Write a difference with its sign."""
+    """Return a difference with its sign."""
     return f"{value:+.1f}".replace("-", "−")
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Write a number with so many significant digits, never as a power of ten: 0.0110, 2.49, 1,230."""
+    """Return a number with `digits` significant digits, without exponent: 0.0110, 2.49, 1,230."""
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
     rounded = round(value, digits - 1 - exponent)
     return f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:
-    """Say a time span shortly: 8 s, 3 min, 2.5 h."""
+    """Return a duration in short form: 8 s, 3 min, 2.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def plainly(value: object) -> str:
-    """Write a JSON value: "yes", "none", "epochs 5, lr 0.02", with underscores of names as blanks."""
+    """Return a JSON value as text: "yes", "none", "epochs 5, lr 0.02", with spaces for underscores in names."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Python files that users write — studies, reports: importing one by path, and saying where in it an error lies."""
+"""Users' Python files (studies, reports): importing one by path, and locating errors in it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _STDLIB = sysconfig.get_path("stdlib") + os.sep
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a file by its path; what lies beside its folder can be imported from while it loads.
+    """Import a file by its path; files next to its folder can be imported while it loads.
 
-    So `from search_spaces.topology import space` works in studies/mine.py wherever the program is started. Raises what the
-    file raises: `locate` says where.
+    So `from search_spaces.topology import space` works in studies/mine.py from any working directory. Raises the file's
+    own errors; `locate` gives their line.
     """
     spec = importlib.util.spec_from_file_location(f"_user_file_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file; its name should end in .py")
+        raise UserError(f"{path} is not a Python file; allowed is a name that ends in .py")
     module = importlib.util.module_from_spec(spec)
     with _imports_from(path.resolve().parent.parent):
         spec.loader.exec_module(module)
@@ -36,7 +36,7 @@ def import_file(path: Path) -> ModuleType:
 
 
 def locate(error: BaseException, *, otherwise: Path | None = None) -> str:
-    """Say "file:line: what is wrong", with the last line that is the user's and not ours or a library's."""
+    """Return "file:line: message", with the last line in a user's file."""
     if isinstance(error, SyntaxError):
         return f"{_short(error.filename or str(otherwise))}:{error.lineno}: {type(error).__name__}: {error.msg}"
     if isinstance(error, OSError) and is_of_files(error) and error.filename == str(otherwise):
@@ -53,7 +53,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether an error was raised in this package: then it is our mistake, or a message of ours."""
+    """Return whether an error was raised in this package: a bug, or one of our messages."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and frames[-1].filename.startswith(_PACKAGE) and not _is_users(frames[-1].filename)
 
@@ -65,7 +65,7 @@ def _is_users(filename: str) -> bool:
 
 
 def _short(filename: str) -> str:
-    """Name a file as seen from the working directory, where it lies in it."""
+    """Return a file's path, relative to the working directory if within it."""
     try:
         return str(Path(filename).resolve().relative_to(Path.cwd()))
     except ValueError:
@@ -74,7 +74,7 @@ def _short(filename: str) -> str:
 
 @contextmanager
 def _imports_from(root: Path) -> Iterator[None]:
-    """Put a folder first on sys.path; forget the modules of an earlier folder."""
+    """Put a folder first on sys.path, and drop modules of an earlier folder."""
     for name in [name for name in sys.modules if name.partition(".")[0] in FOLDERS]:
         del sys.modules[name]
     sys.path.insert(0, str(root))

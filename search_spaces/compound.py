@@ -1,4 +1,4 @@
-"""Compound scaling: phi, and how steeply each dimension follows it."""
+"""Compound scaling: phi, and the rate at which each dimension follows it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from scaling_lab import Anchors, CompoundScaling, DetectorSpec, topologies
 
-# A detector that a laptop trains in about a minute: EfficientDet's shape at a 33rd of D0's parameters. The backbone is dense, for
-# depthwise convolutions are slow to train on a processor, and has a stem of three convolutions: with one that cuts the image into
-# patches, fine textures were learned for some seeds and not for others (docs/log, 2026-11-24).
+# A detector that a laptop trains in about a minute: EfficientDet's shape at 1/33 of D0's parameters. The backbone is dense,
+# since depthwise convolutions train slowly on CPUs. Its stem has three convolutions: with a patch-embedding stem, fine
+# textures were learned for some seeds only (docs/log, 2026-11-24).
 SMALL = CompoundScaling(
     base=DetectorSpec(
         backbone="resnet10t",
@@ -27,13 +27,13 @@ SMALL = CompoundScaling(
     image_size_slope=32,
 )
 
-# The small detector with one cell in place of two: of two, and of the repeated FPN's four, some begin to learn only after several
-# epochs, and how many do is chance (docs/log, 2026-11-28).
+# The small detector with one cell instead of two. With two cells, or the repeated FPN's four, some training runs start to
+# learn only after several epochs, at random (docs/log, 2026-11-28).
 ONE_CELL = dataclasses.replace(SMALL.base, repeats=1)
 
 
 def space(trial: Any, rule: CompoundScaling = SMALL) -> DetectorSpec:
-    """Choose phi, the width factor and the slope of the depth."""
+    """Return a detector by phi, the width factor and the slope of the depth."""
     phi = trial.suggest_float("phi", 0.0, 2.0, step=0.5)
     factor = trial.suggest_float("width_factor", 1.2, 1.45, step=0.05)
     slope = trial.suggest_categorical("repeats_slope", [0.5, 1.0])

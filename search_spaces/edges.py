@@ -1,17 +1,17 @@
-"""Which edges does a fully-connected feature network need? Every edge of topologies.fully_connected, there or not.
+"""Which edges does a fully-connected feature network need? Subsets of the edges of topologies.fully_connected.
 
-Our own space; the network is EfficientDet's (arXiv:1911.09070, Table 5). A node without edges is not made: who reads it
-reads its level's feature before it, as a level without nodes is its own output. Nodes that no output depends on are
-dropped. Where no node is left that reads a level's input, the level's output node reads it, for DetectorSpec refuses to
-stack cells that compute a level for nothing. So every point is a detector, and every level has its output.
+This space is our own; the network is EfficientDet's (arXiv:1911.09070, Table 5). A node without edges is dropped; its
+readers read the previous feature of its level, since a level without nodes is its own output. Nodes that no output depends
+on are dropped too. If nothing reads a level's input, the level's output node does, as DetectorSpec requires. So every
+point is a valid detector with an output at every level.
 
 With all edges it is topologies.fully_connected. topologies.none is a point; fpn, simplified_panet and panet are points
-where there are as many stages as they have nodes one after the other (on P3-P7 5, 8 and 10), so not with two stages.
-BiFPN, NAS-FPN and quad-FPN are not: they have nodes that read two features of one level, of which a stage has one.
+with enough stages for their longest path (on P3-P7 5, 8 and 10). BiFPN, NAS-FPN and quad-FPN are not points: their nodes
+read two features of one level, but a stage has one.
 
 Size: stages · levels² edges, so 2^50 = 1.1e15 points with two stages on P3-P7. At least 24,997,921² = 6.2e14 of them are
-different graphs: those with all nodes, all read, for 24,997,921 of the 5 x 5 matrices of edges have an edge in every row
-and column. For studies that ask which connections matter: sampler "tpe" or "nsga2", with gmacs as the second objective.
+distinct graphs: 24,997,921 of the 5 x 5 edge matrices have an edge in every row and column. For studies on the
+connections that matter: sampler "tpe" or "nsga2", with gmacs as the second objective.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from search_spaces.compound import SMALL
 
 
 def space(trial: Any, base: DetectorSpec = SMALL.base, stages: int = 2) -> DetectorSpec:
-    """Choose for every edge whether it is there: s2_P3_P5 leads from P3 into stage 2's node at P5."""
+    """Return a detector by the presence of every edge: s2_P3_P5 goes from P3 to stage 2's node at P5."""
     levels = base.topology.levels
     full = topologies.fully_connected(levels[0], levels[-1], stages=stages)
     nodes: list[Node] = []
-    stands_for = list(range(full.num_inputs))  # for each id of the full network, the id here
+    stands_for = list(range(full.num_inputs))  # maps ids of the full network to ids here
     for node_id in full.node_ids:
         node, stage = full.node(node_id), node_id // full.num_inputs
         names = {source: f"s{stage}_P{full.level_of[source]}_P{node.level}" for source in node.inputs}
@@ -43,7 +43,7 @@ def space(trial: Any, base: DetectorSpec = SMALL.base, stages: int = 2) -> Detec
 
 
 def _with_every_input_read(topology: Topology) -> Topology:
-    """Let the output of a level read the level's input where nothing else does."""
+    """Return the topology with outputs that read their level's input where nothing else does."""
     read = {source for node in topology.nodes for source in node.inputs}
     nodes = list(topology.nodes)
     for level_input, output in enumerate(topology.outputs):

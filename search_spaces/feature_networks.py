@@ -1,4 +1,4 @@
-"""The feature networks of the paper's Table 5 and three more, at its repeats or each at the same multiply-adds."""
+"""The feature networks of the paper's Table 5 and three more, at the paper's repeats or at equal multiply-adds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from scaling_lab import CompoundScaling, DetectorSpec, count, efficientdet, topo
 from scaling_lab.cost.solver import solve
 from search_spaces.compound import ONE_CELL
 
-# Topology, fusion, and cells as a multiple of the base's: the repeated FPN has twice as many, for two of its cells have as many
-# nodes as one of PANet's or BiFPN's. The dearest come first: then no worker waits long for the last.
+# Topology, fusion, and cells as a multiple of the base's. The repeated FPN has twice as many, since two of its cells have as
+# many nodes as one of PANet's or BiFPN's. The most expensive come first, so that workers finish at similar times.
 NETWORKS = {
     "quad_fpn": ("quad_fpn", "sum", 1),
     "fully_connected": ("fully_connected", "sum", 1),
@@ -23,7 +23,7 @@ NETWORKS = {
     "none": ("none", "sum", 1),
 }
 
-# The paper gives Table 5 no configuration; D3 with 5 cells for 6 fits its multiply-adds (`scaling-lab reproduce costs`).
+# The paper gives no configuration of Table 5; D3 with 5 cells, not 6, matches its multiply-adds (`scaling-lab reproduce costs`).
 TABLE_5 = dataclasses.replace(efficientdet("d3"), repeats=5)
 
 
@@ -33,8 +33,9 @@ def space(
     names: tuple[str, ...] = tuple(NETWORKS),
     num_classes: int | None = None,
 ) -> DetectorSpec:
-    """Choose a network by its name. With `num_classes` each gets the width at which a detector of so many classes costs what
-    the base costs; without, all have the base's width.
+    """Return a detector by the name of its network, with the base's width.
+
+    With `num_classes`, each network has the width at which a detector of that many classes costs as much as the base.
     """
     topology, fusion, times = NETWORKS[trial.suggest_categorical("network", list(names))]
     levels = (base.topology.min_level, base.topology.max_level)
@@ -45,6 +46,6 @@ def space(
 
 
 def _as_dear_as(base: DetectorSpec, spec: DetectorSpec, num_classes: int) -> DetectorSpec:
-    """Make a detector as wide as the base's multiply-adds allow."""
+    """Return the detector at the width that matches the base's multiply-adds."""
     rule = CompoundScaling(base=dataclasses.replace(spec, num_classes=num_classes), width_multiple=1).only("width")
     return solve(rule, {"gmacs": count(dataclasses.replace(base, num_classes=num_classes)).gmacs}).spec

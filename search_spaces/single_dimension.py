@@ -1,4 +1,4 @@
-"""Compound scaling against each dimension alone, from one start to the same budgets (arXiv:1911.09070, Figure 6)."""
+"""Compound scaling against single dimensions, from one start to the same budgets (arXiv:1911.09070, Figure 6)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaling_lab import CompoundScaling, DetectorSpec, count
 from scaling_lab.cost.solver import solve
 from search_spaces.compound import SMALL
 
-# In the paper's figure: image size, channels, BiFPN layers and box/class layers; the backbone is not scaled alone there.
+# As in the paper's figure, without the backbone.
 DIMENSIONS = {
     "compound": ("backbone", "width", "depth", "heads", "image_size"),
     "image_size": ("image_size",),
@@ -20,10 +20,10 @@ DIMENSIONS = {
     "heads": ("heads",),
 }
 
-# With the small detector's own feature network and heads, an eighth and a seventh of its multiply-adds, twice the cost would
-# take 31 cells; here they are a quarter and a third. Budgets hold for the eight classes of Shapes, whatever a study has. With two
-# cells and two layers of heads a feature at P3 sees 71 px far, which at 128 px is beyond the light of Shapes (57 px): the start
-# may need no other level to tell small objects' classes.
+# With the small detector's own feature network and heads, 1/8 and 1/7 of its multiply-adds, twice the cost would take 31
+# cells; here they are 1/4 and 1/3. Budgets hold for the eight classes of Shapes, whatever a study's data. With two cells and
+# two head layers, a P3 feature has a receptive field of 71 px at 128 px, beyond the light of Shapes (57 px). So the start
+# may classify small objects without other levels.
 START = dataclasses.replace(
     SMALL, base=dataclasses.replace(SMALL.base, width=64, repeats=2, head_repeats=2, num_classes=8), width_factor=1.35
 )
@@ -36,10 +36,10 @@ def space(
     alone: tuple[float, ...] = (1.5, 2.2),
     dimensions: tuple[str, ...] = tuple(DIMENSIONS),
 ) -> DetectorSpec:
-    """Choose the dimension and how many times the start's multiply-adds may be spent; all of it is, as far as rounding lets.
+    """Return a detector by the scaled dimension and the budget, as a multiple of the start's multiply-adds.
 
-    A budget of 1 is the start itself, in any dimension. Compound scaling has all budgets, for a law; the others have those of
-    `alone`, and other points are left out.
+    A budget of 1 is the start itself, in any dimension. Compound scaling has all budgets, for a scaling law; the single
+    dimensions have those of `alone`, and other points are pruned.
     """
     dimension = trial.suggest_categorical("dimension", list(dimensions))
     times = trial.suggest_categorical("times_gmacs", list(budgets))

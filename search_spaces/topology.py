@@ -1,4 +1,4 @@
-"""Which feature network: the published topologies, how they fuse and how often they repeat; all else as in a base detector."""
+"""The published topologies with their fusion and repeats; all else as in a base detector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def space(
     fusions: tuple[str, ...] = ("sum", "fast", "softmax"),
     repeats: tuple[int, ...] = (1, 2, 3),
 ) -> DetectorSpec:
-    """Choose a topology, its fusion (where it has a choice) and its repeats."""
+    """Return a detector by its topology, fusion (where it applies) and repeats."""
     name = trial.suggest_categorical("topology", list(names))
     fusion = "sum"
     if name not in ("none", "nas_fpn"):

@@ -1,14 +1,14 @@
-"""What does the backbone give, and what the feature network? Each changed alone, the paper's Table 4.
+"""How much AP do backbone and feature network contribute? Each changed alone, as in the paper's Table 4.
 
     scaling-lab run studies/backbone_and_network.py                 4 trials, about 5 minutes on 2 CPU cores: a demonstration
     scaling-lab run studies/backbone_and_network.py --form seeds    6 epochs and 5 seeds, about a quarter of an hour
     scaling-lab run studies/backbone_and_network.py --form paper --data coco:DIR    RetinaNet's and D3's settings, on GPUs
 
-The demonstration has all four pairs of a shallow and a deeper backbone, both of 8 to 64 channels, with FPN and BiFPN, so that
-each step is seen with either partner; the paper has three detectors on one path.
+The demonstration has all four pairs of a shallow and a deeper backbone, both of 8 to 64 channels, with FPN and BiFPN.
+So each change is tested with either partner. The paper has three detectors on one path.
 
-The paper form is 9 trainings of 300 epochs, a GPU and 8 CPU cores each: about 20 H100 days in all, estimated from
-multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+The paper form has 9 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 20 H100 days in total. This is an
+estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Table 4 (COCO val AP): ResNet-50 with FPN 37.0, EfficientNet-B3 with
 FPN 40.3 (+3.3), EfficientNet-B3 with BiFPN 44.4 (+4.1).
@@ -38,7 +38,7 @@ def _small(trial: Any) -> DetectorSpec:
 
 
 def _paper(trial: Any) -> DetectorSpec:
-    """Give the three rows of the table; what else changes with the network is that of the paper's two families."""
+    """Return a row of the table; other differences between the networks are those of the paper's two families."""
     detector = trial.suggest_categorical("detector", ["resnet50_fpn", "b3_fpn", "b3_bifpn"])
     if detector == "b3_bifpn":
         return efficientdet("d3")
@@ -68,11 +68,11 @@ STUDY = Study(
             "recipe": Recipe.short(epochs=1, batch_size=8),
             "trials": 2,
         },
-        # Other seeds than the topology ablation's and the fusion study's: not the same trainings twice.
+        # Seeds differ from the topology ablation's and the fusion study's, for independent training runs.
         "seeds": {"recipe": Recipe.short(epochs=6, eval_every=3), "seeds": (20, 21, 22, 23, 24)},
         "paper": {
             "space": _paper,
-            "data": Coco(folder="coco"),  # or where --data says
+            "data": Coco(folder="coco"),  # or the folder of --data
             "recipe": Recipe.paper(),
             "baseline": {"detector": "resnet50_fpn"},
             "seeds": (0, 1, 2),

@@ -1,13 +1,13 @@
-"""Is it better to scale all dimensions together than any one alone? The paper's Figure 6, from one start to equal budgets.
+"""Is compound scaling better than scaling one dimension? The paper's Figure 6, from one start to equal budgets.
 
     scaling-lab run studies/compound_scaling.py                     13 trials, about 25 minutes on 2 CPU cores: a demonstration
     scaling-lab run studies/compound_scaling.py --form seeds        5 epochs and 5 seeds, about an hour and a half
     scaling-lab run studies/compound_scaling.py --form paper --data coco:DIR        from D0, 13 detectors, on GPUs
 
-Its report fits a law to each way of scaling and predicts the dearest from the others.
+Its report fits a law to each way of scaling and predicts the most expensive model from the others.
 
-The paper form is 39 trainings of 300 epochs, a GPU and 8 CPU cores each: about 10 H100 days in all, estimated from
-multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+The paper form has 39 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 10 H100 days in total. This is an
+estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Figure 6: from one start, at 10 to 60 billion multiply-adds, compound
 scaling is above image size, channels, BiFPN layers and box/class layers alone; the figure gives no numbers.
@@ -46,7 +46,7 @@ STUDY = Study(
         "seeds": {"recipe": Recipe.short(epochs=5, eval_every=5), "seeds": (0, 1, 2, 3, 4)},
         "paper": {
             "space": _paper,
-            "data": Coco(folder="coco"),  # or where --data says
+            "data": Coco(folder="coco"),  # or the folder of --data
             "recipe": Recipe.paper(),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,

@@ -1,17 +1,17 @@
-"""How should a node weigh its inputs? Softmax against the paper's fast fusion, against sum and unbounded weights.
+"""How should a node weight its inputs? Softmax, the paper's fast fusion, sum and unbounded weights compared.
 
     scaling-lab run studies/fusion.py                     4 trials, 3 to 6 minutes on 2 CPU cores: a demonstration
     scaling-lab run studies/fusion.py --form seeds        6 epochs and 5 seeds, about a quarter of an hour
     scaling-lab run studies/fusion.py --form paper --data coco:DIR          EfficientDet-D0's, D2's and D4's size, on GPUs
-    scaling-lab measure runs/fusion --profile             what each node and the whole take on this device
+    scaling-lab measure runs/fusion --profile             latency of each node and in total on this device
 
-Its report shows the weights that each node has learned, fast beside softmax.
+Its report compares the learned weights of fast and softmax fusion.
 
-The paper form is 36 trainings of 300 epochs, a GPU and 8 CPU cores each: about 29 H100 days in all, estimated from
-multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+The paper form has 36 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 29 H100 days in total. This is an
+estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Table 6: fast fusion has 0.01 to 0.11 AP less than softmax on three
-detectors and is 1.26 to 1.31 times as fast on a GPU; Figure 5: their learned weights run alike.
+detectors and is 1.26 to 1.31 times as fast on a GPU; Figure 5: their learned weights are similar.
 """
 
 from typing import Any
@@ -51,11 +51,11 @@ STUDY = Study(
             "data": Shapes(train_images=16, val_images=8),
             "recipe": Recipe.short(epochs=1, batch_size=8),
         },
-        # Other seeds than the topology ablation's, two of whose networks stand here too: not the same trainings twice.
+        # Seeds differ from the topology ablation's, which shares two networks, for independent training runs.
         "seeds": {"recipe": Recipe.short(epochs=6, eval_every=1), "seeds": (10, 11, 12, 13, 14)},
         "paper": {
             "space": _paper,
-            "data": Coco(folder="coco"),  # or where --data says
+            "data": Coco(folder="coco"),  # or the folder of --data
             "recipe": Recipe.paper(),
             "baseline": {"model": "d0", "fusion": "fast"},
             "seeds": (0, 1, 2),

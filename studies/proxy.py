@@ -1,22 +1,20 @@
-"""Is the proxy fit for this? The topology ablation under cheaper protocols: do they tell its networks apart, and in its order?
+"""Is the proxy valid? The topology ablation under cheaper protocols: significant differences, and the same ranking?
 
     scaling-lab run studies/proxy.py                         1 epoch, 45 trials, about 6 minutes on 2 CPU cores
     scaling-lab run studies/proxy.py --form three_epochs     3 epochs, about 15 minutes
     scaling-lab run studies/proxy.py --form small_images     6 epochs at 96 px, about 25 minutes
-    scaling-lab run studies/topology_ablation.py --form seeds          the dear protocol: 6 epochs at 128 px
+    scaling-lab run studies/topology_ablation.py --form seeds          the full protocol: 6 epochs at 128 px
     scaling-lab report runs/proxy runs/topology_ablation-seeds --report reports/proxy.py
     scaling-lab run studies/proxy.py --form paper --data coco:DIR      12 epochs of the paper's recipe for 300, on GPUs
 
-At 96 px the light is within the sight of P3's own features: there that form is an easier task, or another one.
+At 96 px the light is within the receptive field of P3's own features, so there the task may be easier, or different. The
+report gives the rank correlation with its interval and noise ceiling, next to those of parameters and multiply-adds.
 
-The report gives the rank correlation with its interval and its noise ceiling, beside what more parameters and more
-multiply-adds alone would have told.
-
-The paper form is 27 trainings of 12 epochs, a GPU and 8 CPU cores each: about 1 H100 day in all, estimated from
-multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+The paper form has 27 training runs of 12 epochs, each on one GPU and 8 CPU cores: about 1 H100 day in total. This is an
+estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: none in arXiv:1911.09070. NAS-FPN (arXiv:1904.07392) searched with ten epochs of a small
-backbone; EcoNAS (arXiv:2001.01233) measured for classifiers how such rankings agree.
+backbone; EcoNAS (arXiv:2001.01233) measured the agreement of such rankings for classifiers.
 """
 
 import dataclasses
@@ -41,7 +39,7 @@ STUDY = Study(
     data=Shapes(train_images=2048),
     recipe=Recipe.short(epochs=1, eval_every=1),
     sampler="grid",
-    seeds=(30, 31, 32, 33, 34),  # none that the dear protocol has: the same luck would make the two agree
+    seeds=(30, 31, 32, 33, 34),  # distinct from the full protocol's, since shared seeds would inflate the agreement
     baseline={"network": "repeated_fpn"},
     report="reports/topology_ablation.py",
     forms={
@@ -54,7 +52,7 @@ STUDY = Study(
         "small_images": {"space": _small_images, "recipe": Recipe.short(epochs=6, eval_every=3)},
         "paper": {
             "space": _table_5,
-            "data": Coco(folder="coco"),  # or where --data says
+            "data": Coco(folder="coco"),  # or the folder of --data
             "recipe": dataclasses.replace(Recipe.paper(), epochs=12),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,

@@ -1,14 +1,14 @@
-"""Which feature network? The paper's Table 5, and three more networks, at the paper's repeats and at equal multiply-adds.
+"""Which feature network is best? The paper's Table 5 and three more, at the paper's repeats and at equal multiply-adds.
 
     scaling-lab run studies/topology_ablation.py                     6 trials, 3 to 6 minutes on 2 CPU cores: a demonstration
     scaling-lab run studies/topology_ablation.py --form seeds        all 9, 6 epochs, 5 seeds, about half an hour
-    scaling-lab run studies/topology_ablation.py --form matched      the same with every network as wide as BiFPN's cost allows
-    scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       D3 with 5 cells for 6, on GPUs
+    scaling-lab run studies/topology_ablation.py --form matched      the same, each network at the width of BiFPN's cost
+    scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       D3 with 5 cells instead of 6, on GPUs
     scaling-lab run studies/topology_ablation.py --form paper_matched --data coco:DIR
 
-The paper form is 27 trainings of 300 epochs (`paper_matched` is as many), a GPU and 8 CPU cores each: about 25 H100 days in
-all, estimated from multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it
-on yours.
+The paper form has 27 training runs of 300 epochs (`paper_matched` too), each on one GPU and 8 CPU cores: about 25 H100 days
+in total. This is an estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures
+your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Table 5 (COCO val AP of repeated FPN 42.3, FPN + PANet 44.1,
 NAS-FPN 43.2, fully-connected 43.1, BiFPN 44.0 without weights and 44.4 with them, at about EfficientDet-D3's size). The
@@ -20,7 +20,7 @@ from typing import Any
 from scaling_lab import Coco, DetectorSpec, Recipe, Shapes, Study
 from search_spaces.feature_networks import TABLE_5, space
 
-# Of Shapes and of COCO: detectors are equally dear with the classes that they are trained on.
+# Classes of Shapes and of COCO: costs are matched with the classes of the training data.
 SHAPES_CLASSES, COCO_CLASSES = 8, 80
 
 
@@ -51,7 +51,7 @@ _SEEDS = {
 }
 _PAPER = {
     "space": _table_5,
-    "data": Coco(folder="coco"),  # or where --data says
+    "data": Coco(folder="coco"),  # or the folder of --data
     "recipe": Recipe.paper(),
     "seeds": (0, 1, 2),
     "gpus_per_trial": 1,

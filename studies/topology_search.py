@@ -1,4 +1,4 @@
-"""Does a search find a better cell than BiFPN? NAS-FPN-like cells under BiFPN's multiply-adds, the best with fresh seeds.
+"""Does a search find a better cell than BiFPN? NAS-FPN-like cells within its multiply-adds, the best with fresh seeds.
 
     scaling-lab run studies/topology_search.py                      16 trials and 3 finalists, about 25 minutes on 2 CPU cores
     scaling-lab run studies/topology_search.py --sampler random     random search with the same budget, for the report
@@ -8,10 +8,10 @@
 
 Its report compares the finalists with BiFPN, which is trained with the same fresh seeds, and shows the search's progress.
 
-The paper form is 318 trainings of 300 epochs, a GPU and 8 CPU cores each: about 27 H100 days in all, estimated from
-multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+The paper form has 318 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 27 H100 days in total. This is an
+estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
 
-Published result to compare with: arXiv:1911.09070v7, Table 5: NAS-FPN, which a search of thousands of cells found
+Published result to compare with: arXiv:1911.09070v7, Table 5: NAS-FPN, found by a search of thousands of cells
 (arXiv:1904.07392), has 43.16 AP where BiFPN has 44.39, with 6 % more multiply-adds and 19 % fewer parameters.
 """
 
@@ -23,7 +23,7 @@ from search_spaces.compound import ONE_CELL
 
 
 def _with_bifpn(trial: Any, base: DetectorSpec, space: Any) -> DetectorSpec:
-    """Let BiFPN, the base's own cell, be a point beside those that are searched: it is what they are compared with."""
+    """Add BiFPN, the base's own cell and the baseline, as a point to a space."""
     if trial.suggest_categorical("cell", ["searched", "bifpn"]) == "bifpn":
         return base
     found: DetectorSpec = space(trial, base=base)
@@ -64,7 +64,7 @@ STUDY = Study(
         "edges": {"space": _edges},
         "paper": {
             "space": _paper,
-            "data": Coco(folder="coco"),  # or where --data says
+            "data": Coco(folder="coco"),  # or the folder of --data
             "recipe": Recipe.paper(),
             "limits": {"gmacs": 2.55},
             "trials": 300,

@@ -1,11 +1,11 @@
-"""How fast should the width grow? The paper's grid of six width factors, every other slope as the paper has it.
+"""How fast should the width grow? The paper's grid of six width factors, with the paper's other slopes.
 
     scaling-lab run studies/width_factor.py                     6 trials, about 6 minutes on 2 CPU cores: a demonstration
     scaling-lab run studies/width_factor.py --form seeds        at phi 1 and 2, 5 epochs, 5 seeds, about 55 minutes
     scaling-lab run studies/width_factor.py --form paper --data coco:DIR            at phi 1, 2 and 3, on GPUs
 
-The paper form is 54 trainings of 300 epochs, a GPU and 8 CPU cores each: about 26 H100 days in all, estimated from
-multiply-adds at 7 % of the card's bf16 rate and not measured; `scaling-lab plan` with this form measures it on yours.
+The paper form has 54 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 26 H100 days in total. This is an
+estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, section 4.2 chose 1.35 from {1.2, 1.25, 1.3, 1.35, 1.4, 1.45} and
 gives no AP for the others.
@@ -46,7 +46,7 @@ STUDY = Study(
         },
         "paper": {
             "space": _paper,
-            "data": Coco(folder="coco"),  # or where --data says
+            "data": Coco(folder="coco"),  # or the folder of --data
             "recipe": Recipe.paper(),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,

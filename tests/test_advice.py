@@ -140,7 +140,7 @@ def test_a_field_is_given_as_the_message_writes_it(project: Path, capsys: pytest
 
 def test_a_field_of_the_recipe_is_given_as_messages_write_it() -> None:
     (advised,) = {
-        found for _, text in _texts() for found in re.findall(r"recipe\.\w+=True", text) if "would go on" in text
+        found for _, text in _texts() for found in re.findall(r"recipe\.\w+=True", text) if "would continue" in text
     }
     assert advised == "recipe.halve_batch=True"
     assert read_recipe("short", [advised]).halve_batch
@@ -163,7 +163,7 @@ def test_the_commands_that_train_prints_run_as_they_stand(project: Path, capsys:
     assert Path(shlex.split(command)[1]).is_dir()
     capsys.readouterr()
     other = ["train", "small.json", "--data", "coco:my data", *sizes, "--width", "16", "--out", "my run"]
-    (option,) = re.findall(r"; (--\w+) names a folder", _fails(other, capsys))
+    (option,) = re.findall(r"; choose another folder with (--\w+)", _fails(other, capsys))
     assert main([*other, option, "another"]) == 0
 
 
@@ -175,10 +175,13 @@ def test_the_name_that_was_meant_and_the_option_that_is_missing(capsys: pytest.C
     assert main(["solve", option, "2.5"]) == 0
     capsys.readouterr()
     line = _fails(["enumerate", "search_spaces/topology.py", "--limit", "gmacs"], capsys)
-    assert main(["enumerate", "search_spaces/topology.py", "--limit", line.rpartition(": ")[2], "--sample", "2"]) == 0
+    assert (
+        main(["enumerate", "search_spaces/topology.py", "--limit", line.rpartition("such as ")[2], "--sample", "2"])
+        == 0
+    )
     capsys.readouterr()
     line = _fails(["enumerate", "search_spaces/nas_cell.py"], capsys)
-    (option,) = re.findall(r"(--\w+) draws some", line)
+    (option,) = re.findall(r"use (--\w+)", line)
     assert main(["enumerate", "search_spaces/nas_cell.py", option, "2"]) == 0
 
 
@@ -204,7 +207,7 @@ def test_a_folder_that_is_taken_and_a_run_that_can_go_on(project: Path, capsys: 
     write_tiny(project)
     run = ["run", "studies/tiny.py", "--executor", "local"]
     line = _fails([*run, "--out", "my data"], capsys)
-    (option,) = re.findall(r"give (--\w+) a folder that is new", line)
+    (option,) = re.findall(r"new or empty folder with (--\w+)", line)
     assert main([*run, option, "my run"]) == 0
     capsys.readouterr()
     assert main(["init", "my project"]) == 0

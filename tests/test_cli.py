@@ -120,7 +120,7 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["show", "d9"], "detector 'd9' is unknown"),
         (
             ["evaluate", "--weights", "x.pth", "--data", "voc"],
-            "--data is 'voc', which is no folder; allowed are shapes, a folder, coco:DIR",
+            "--data is 'voc', which is not a folder; allowed are shapes, a folder, coco:DIR",
         ),
         (["evaluate", "--weights", "x.pth", "--data", "shapes"], "the weights x.pth do not exist"),
         (
@@ -136,19 +136,19 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         (["count", "missing.json"], "missing.json cannot be read: No such file or directory"),
         (["count", "d0", "--width", "-3"], "width is -3; allowed are whole numbers from 1"),
         (["count", "d0", "--min-level", "0"], "levels P0 to P7"),
-        (["show", "studies", "--width", "3"], "--width changes a detector, and studies is a folder"),
+        (["show", "studies", "--width", "3"], "--width changes a detector, but studies is a folder"),
         (["run", "studies/missing.py"], "there is no study file studies/missing.py; there are studies/"),
         (
             ["run", "studies/topolgy_search.py"],
             "topolgy_search.py (did you mean studies/topology_search.py?); there are studies/",
         ),
         (["run", "nowhere/missing.py"], "there is no study file nowhere/missing.py; there are studies/"),
-        (["run", "studies"], "studies is a folder; give a study's file; there are studies/"),
-        (["run", "tests/data"], "tests/data is a folder; give a study's file; there are studies/"),
+        (["run", "studies"], "studies is a folder; give a study file; there are studies/"),
+        (["run", "tests/data"], "tests/data is a folder; give a study file; there are studies/"),
         (["run", "studies/width_factor.py", "--cpus", "0"], "--cpus is 0; allowed are 1 to "),
         (["run", "studies/width_factor.py", "--form", "paper"], "the folder coco does not exist"),
-        (["run", "studies/width_factor.py", "--form", "paper"], "--data coco:DIR says where the data are"),
-        (["run", "studies/width_factor.py", "--out", "studies"], "studies is no run: it has no ledger.sqlite, but "),
+        (["run", "studies/width_factor.py", "--form", "paper"], "give their folder with --data coco:DIR"),
+        (["run", "studies/width_factor.py", "--out", "studies"], "studies is not a run: it has "),
         (
             ["run", "studies/width_factor.py", "--out", "/proc/x"],
             "/proc/x cannot be written: No such file or directory",
@@ -164,7 +164,7 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
         ),
         (["run", "studies/topology_ablation.py", "--data", "kitti:x"], "kitti:x"),
         (["report", "runs/missing"], "runs/missing"),
-        (["report", "runs/missing", "runs/gone"], "runs/missing is not a run: it holds no ledger.sqlite"),
+        (["report", "runs/missing", "runs/gone"], "runs/missing is not a run: its ledger.sqlite is missing"),
         (
             ["report", "runs/missing", "runs/../runs/missing"],
             "is named twice (as runs/missing and runs/../runs/missing)",
@@ -220,7 +220,7 @@ def test_an_image_size_is_pixels(size: str, capsys: pytest.CaptureFixture[str]) 
 
 def test_evaluate_refuses_data_of_other_classes(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--weights", str(weights), "--data", "shapes"]) == 2
-    assert "the detector has 3 classes, the data have 8 categories" in capsys.readouterr().err
+    assert "the detector has 3 classes, but the data have 8 categories" in capsys.readouterr().err
 
 
 def test_export_writes_what_torch_can_load(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -284,7 +284,7 @@ def test_a_script_sees_that_a_trial_has_failed_and_can_have_it_run_again(
     heading, *trials = [line.split() for line in shown.splitlines() if line.split()[1:2] in (["width"], ["8"], ["16"])]
     assert " ".join(heading) == "trial width topology seed state epochs AP AP50 params M GMACs MB ms seconds"
     assert sorted(line[:2] for line in trials) == [["1", "8"], ["2", "16"]]
-    assert "one seed each: differences may be chance\n" in shown
+    assert "one seed each: differences may be due to chance\n" in shown
 
 
 def test_random_search_is_the_same_study_in_a_folder_beside_its_own(
@@ -302,19 +302,19 @@ def test_random_search_is_the_same_study_in_a_folder_beside_its_own(
     latencies = runs.latencies()
     assert (len(latencies), set(latencies["threads"])) == (2, {1})
     shown = capsys.readouterr().out
-    assert "finalists, with the fresh seeds 7: " in shown
+    assert "finalists, retrained with fresh seeds 7: " in shown
     assert re.search(r"^ *trial .*\brole\b", shown, re.MULTILINE)
-    assert "one seed each in the search: differences may be chance\n" in shown
+    assert "one seed each in the search: differences may be due to chance\n" in shown
     assert "measuring the latency" not in shown
     assert not Path("runs/tiny").exists()
     assert tiny("--sampler", "random", changes="'limits': {'gmacs': 2.0}") == 2
-    assert "for the sampler 'random' give the study, or a form of it, trials=<number>" in capsys.readouterr().err
+    assert "for sampler 'random' set trials=<number> in the study or a form" in capsys.readouterr().err
 
 
 def test_a_script_sees_that_no_trial_is_complete(tiny: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert tiny(changes="'limits': {'gmacs': 1e-6}") == 1
     shown = capsys.readouterr().out
-    assert "no trial: the limits refuse all of 2 points; the least gmacs is " in shown
+    assert "no trial: the limits reject all of 2 points; the least gmacs is " in shown
     assert "runs/tiny: no trials\n" in shown
 
 
@@ -417,7 +417,7 @@ def test_trials_are_told_apart_by_their_parameters(tmp_path: Path, capsys: pytes
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split()[:4] == ["trial", "topology", "width", "seed"]
     assert len({tuple(line.split()[1:3]) for line in lines[:6]}) == 6
-    assert lines[6:] == ["one seed each: differences may be chance"]
+    assert lines[6:] == ["one seed each: differences may be due to chance"]
 
 
 def test_a_table_fits_the_screen_and_says_what_it_leaves_out(
@@ -429,7 +429,7 @@ def test_a_table_fits_the_screen_and_says_what_it_leaves_out(
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines[:7]) <= WIDTH
     assert lines[0].split()[:3] == ["trial", "a_parameter_0", "a_parameter_1"]
-    assert lines[-1].startswith("not shown, for lack of room: ")
+    assert lines[-1].startswith("not shown (table too wide): ")
     assert "a_parameter_9" in lines[-1]
     assert "always_the_same" not in lines[-1]
     assert "state" not in lines[-1]
@@ -446,7 +446,7 @@ def test_init_copies_the_three_folders_which_then_run(
         assert shipped
     clusters = {path.name: path.read_text() for path in (tmp_path / "mine" / "clusters").iterdir()}
     assert clusters.keys() == {"slurm.sh", "kuberay-rayjob.yaml", "ray-cluster.yaml"}
-    assert "is not an empty folder" in _fails(["init", str(tmp_path / "mine")], capsys)
+    assert "is not empty" in _fails(["init", str(tmp_path / "mine")], capsys)
     monkeypatch.chdir(tmp_path / "mine")
     shutil.rmtree(tmp_path / "mine" / "reports")
     assert main(["run", "studies/topology_ablation.py", "--form", "smoke", "--executor", "local"]) == 0

@@ -68,7 +68,7 @@ def test_enumerate_lists_a_space_within_limits_in_order(capsys: Any) -> None:
     }
     params = [float(row["params_m"]) for row in some]
     assert params == sorted(params, reverse=True)
-    said = f"{len(some)} architectures, {len(all_rows) - len(some)} more above a limit, of as many classes as the space"
+    said = f"{len(some)} architectures, {len(all_rows) - len(some)} more exceed a limit, with the space's own number of classes"
     assert captured.err.startswith(said)
 
 
@@ -76,7 +76,7 @@ def test_enumerate_draws_what_is_too_large_to_list(tmp_path: Path, capsys: Any) 
     space, out = str(ROOT / "search_spaces" / "edges.py"), tmp_path / "edges.csv"
     assert main(["enumerate", space]) == 2
     said = capsys.readouterr().err
-    assert "the space has about 1e+15 points; a list or a grid has 100000 at most; --sample draws some" in said
+    assert "the space has about 1e+15 points; at most 100000 can be listed or run as a grid; use --sample" in said
     assert main(["enumerate", space, "--sample", "20", "--out", str(out)]) == 0
     first = out.read_text()
     assert len(table(first)) == 20
@@ -114,7 +114,7 @@ def test_enumerate_takes_a_study_as_it_would_be_trained_within_its_limits(tmp_pa
     assert [row["width"] for row in rows] == ["16", "32"]
     assert (rows[1]["architecture"], float(rows[1]["gmacs"])) == (spec.digest, count(spec).gmacs)
     assert "latency_ms is not applied" in captured.err
-    assert f"2 architectures, 1 more above a limit, of {spec.num_classes} classes" in captured.err
+    assert f"2 architectures, 1 more exceed a limit, {spec.num_classes} classes" in captured.err
     assert main(["enumerate", str(file), "--classes", "1"]) == 0
     assert float(table(capsys.readouterr().out)[0]["gmacs"]) < float(rows[0]["gmacs"])
 
@@ -141,14 +141,14 @@ def test_what_a_point_has_not_is_last_either_way(capsys: Any) -> None:
     ("words", "said"),
     [
         (["nowhere.py"], "there is no file nowhere.py"),
-        (["README.md"], "README.md is no Python file"),
+        (["README.md"], "README.md is not a Python file"),
         (["reports/frontier.py"], "has neither a function `space` nor a STUDY"),
         (
             ["search_spaces/width_factor.py", "--limit", "gmacs"],
             "--limit is 'gmacs'; allowed is one of gmacs, params_m",
         ),
         (["search_spaces/width_factor.py", "--sort", "speed"], "--sort is 'speed'; allowed are architecture, gmacs"),
-        (["search_spaces/width_factor.py", "--sample", "0"], "--sample is 0; allowed is 1 and more"),
+        (["search_spaces/width_factor.py", "--sample", "0"], "--sample is 0; allowed are 1 and above"),
     ],
 )
 def test_enumerate_refuses(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -167,7 +167,7 @@ def test_count_by_node_and_by_level_adds_up(capsys: Any) -> None:
     assert levels == parts["feature_network"]["activations"] + parts["heads"]["activations"]
     for by, wanted in (
         ("node", "cell 3, node 12 (P7)"),
-        ("level", "heads, of all levels"),
+        ("level", "heads, all levels"),
         ("part", "feature_network"),
     ):
         assert main(["count", "d0", "--by", by]) == 0

@@ -77,7 +77,7 @@ def test_ids_from_0_are_pointed_out(coco: Coco, capsys: pytest.CaptureFixture[st
             each["category_id"] = ids[each["category_id"]]
         path.write_text(json.dumps(content))
     assert main(["data", "set", "--no-sheet"]) == 0
-    assert "category ids start at 0: class i of a detector is the i-th of them" in capsys.readouterr().out
+    assert "category ids start at 0: class i of a detector is the i-th id" in capsys.readouterr().out
 
 
 def test_what_training_would_stop_at_is_told_at_once(voc: Voc, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_what_training_would_stop_at_is_told_at_once(voc: Voc, capsys: pytest.Ca
     (folder / "JPEGImages" / "000006.jpg").unlink()
     assert main(["data", "VOC2007", "--no-sheet", "--check-images"]) == 1
     shown = capsys.readouterr().out
-    assert "000003.xml: object 1 (dog) reaches from (0, 0) to (150, 50), outside its image of 140 x 110" in shown
+    assert "000003.xml: object 1 (dog) spans (0, 0) to (150, 50), outside its image of 140 x 110" in shown
     assert "training refuses boxes more than a pixel outside" in shown
     assert "000500.jpg cannot be read as an image" in shown
     assert "000006.jpg does not exist" in shown
@@ -111,7 +111,7 @@ def test_turned_and_dark_images_are_counted(coco: Coco, capsys: pytest.CaptureFi
     coco.image_path("val", val[1]).write_bytes(b"no picture")
     assert main(["data", "set", "--no-sheet"]) == 0
     shown = capsys.readouterr().out
-    assert "1 of 7 images of train2017 are turned as their EXIF says\n" in shown
+    assert "1 of 7 images of train2017 are rotated by their EXIF tag\n" in shown
     assert "1 images of val2017 cannot be used; --check-images names them" in shown
     assert main(["data", "set", "--no-sheet", "--check-images", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)["files"]
@@ -173,13 +173,13 @@ def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
     [
         (
             ["nowhere"],
-            "--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
+            "--data is 'nowhere', which is not a folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
         ),
         (["set", "--images", "0"], "--images is 0; allowed are whole numbers from 1"),
         (["set", "--sheet", "away/sheet.png"], "away/sheet.png cannot be written: there is no folder away"),
         (
             ["set", "--sheet", "sheet.txt"],
-            "--sheet is sheet.txt; allowed is a picture's file, which ends in .apng, .bmp, ",
+            "--sheet is sheet.txt; allowed is an image file that ends in .apng, .bmp, ",
         ),
         (["coco:set,val=test"], "instances_test.json does not exist"),
     ],
@@ -204,12 +204,12 @@ def test_what_spoils_results_is_told(coco: Coco, capsys: pytest.CaptureFixture[s
     shutil.copy(folder / "train2017" / "000000000002.jpg", folder / "val2017" / "000000000000.jpg")
     assert main(["data", "set", "--no-sheet"]) == 0
     shown = capsys.readouterr().out
-    assert "train2017 holds 120 boxes twice" in shown
+    assert "train2017 has 120 duplicate boxes" in shown
     assert "an image of val2017 has 12" in shown
-    assert "train2017 holds 1 copies of its own images, such as 000000000002.jpg and 000000000004.jpg" in shown
+    assert "train2017 holds 1 duplicate images, such as 000000000002.jpg and 000000000004.jpg" in shown
     # The pictures without an object are the same, too.
-    assert "2 of the held-out images are in train2017 too, such as 000000000001.jpg (there 000000000001.jpg)" in shown
-    assert re.search(r"^  copies of another in the split +1 +0$", shown, re.MULTILINE)
+    assert "2 held-out images are also in train2017, such as 000000000001.jpg (there 000000000001.jpg)" in shown
+    assert re.search(r"^  duplicates within the split +1 +0$", shown, re.MULTILINE)
     assert main(["data", "set", "--no-sheet", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["images_in_both"], found["train"]["images_twice"], found["train"]["twice"]) == (2, 1, 120)

@@ -65,7 +65,7 @@ def test_a_training_run_that_finds_no_room_goes_on_later(project: Path, capsys: 
         out = disk / "run"
         line = _fails([*TRAIN, "--out", str(out)], capsys)
         said = f"scaling-lab: {out / 'checkpoint.pt'} cannot be written: No space left on device; "
-        assert line == said + "what was finished is kept, the same command goes on"
+        assert line == said + "finished epochs are kept, and the same command continues"
         assert {each.name for each in out.iterdir()} <= {"run.json", *(each.name for each in out.glob("events.*"))}
         resize(disk, size * 2 // 1000)
         assert main([*TRAIN, "--out", str(out)]) == 0
@@ -247,7 +247,7 @@ def test_settings_that_cannot_be_read_are_said_with_what_to_do(
     capsys.readouterr()
     line = _fails(trained, capsys)
     assert line.startswith("scaling-lab: run/run.json ")
-    assert line.endswith("remove run to begin anew, or name another folder with --out")
+    assert line.endswith("remove run to start over, or choose another folder with --out")
 
 
 @pytest.mark.parametrize(

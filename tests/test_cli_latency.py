@@ -124,13 +124,13 @@ def test_a_space_is_measured_and_modelled(tmp_path: Path, capsys: Any) -> None:
     draw = ["measure", str(space), "--sample", "16", *SHORT, "--out", str(out), "--fit", str(model)]
     assert main(draw) == 0
     shown = capsys.readouterr().out
-    assert "others the median error is" in shown
+    assert "held-out ones the median error is" in shown
     assert f"latency model: {model}" in shown
     assert 12 <= len(read_rows(out)) <= 16
     table = tmp_path / "costs.csv"
     listing = ["enumerate", str(space), "--limit", "predicted_latency_ms=100", "--out", str(table), "--sample", "3"]
     assert main(listing) == 2
-    assert "a limit of predicted_latency_ms needs a --latency-model" in capsys.readouterr().err
+    assert "a limit on predicted_latency_ms needs --latency-model" in capsys.readouterr().err
     assert main([*listing, "--latency-model", str(model), "--sort", "predicted_latency_ms"]) == 0
     assert "predicted_latency_ms" in table.read_text().splitlines()[0]
     assert main(["report", str(out)]) == 0
@@ -170,15 +170,15 @@ def test_a_run_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
     study = make_study(space=lambda trial: tiny(topology=topologies.none(3, 5)), limits={"gmacs": 1e-9}, trials=1)
     folder = run_study(study, out=tmp_path / "run", executor="local", objective=Replayed(), stream=None)
     assert main(["measure", str(folder), *SHORT]) == 2
-    assert "has no complete trial; what is measured is what was trained" in capsys.readouterr().err
+    assert "has no complete trial, so there is nothing to measure" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--device", "cuda:97"], "--device is 'cuda:97', which cannot be used"),
-        (["--threads", "100000"], "threads is 100000; this machine has"),
-        (["--backend", "cuda_graphs"], "cuda_graphs needs the device cuda"),
+        (["--threads", "100000"], "threads is 100000; allowed are 1 to"),
+        (["--backend", "cuda_graphs"], "cuda_graphs needs device cuda"),
         (["--batch", "0"], "batch is 0"),
         (["--backend", "onnxruntime", "--dtype", "bf16"], "onnxruntime with bf16 on cpu is not measured"),
         (["--runs", "1"], "runs is 1"),
@@ -189,9 +189,9 @@ def test_a_run_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
             "/nowhere/x.json cannot be written: there is no folder /nowhere",
         ),
         (["--out", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written: there is no folder /nowhere"),
-        (["--profile", "--backend", "eager", "compile"], "a profile is of the network alone, eager"),
-        (["--batch", "1", "2", "--fit", "x.json"], "--fit is for one set of conditions, not 2"),
-        (["--profile", "--scope", "end_to_end"], "a profile is of the network alone, eager"),
+        (["--profile", "--backend", "eager", "compile"], "a profile needs backend eager"),
+        (["--batch", "1", "2", "--fit", "x.json"], "--fit needs one set of conditions; 2 are given"),
+        (["--profile", "--scope", "end_to_end"], "a profile needs backend eager"),
     ],
 )
 def test_what_cannot_be_measured_is_told_and_writes_nothing(
@@ -208,17 +208,17 @@ def test_a_space_is_as_it_is(tmp_path: Path, capsys: Any) -> None:
     space = tmp_path / "space.py"
     space.write_text(SPACE)
     assert main(["measure", str(space), *SHORT, "--image-size", "128"]) == 2
-    assert "--image-size changes a named detector; a run's or a space's are as they are" in capsys.readouterr().err
+    assert "--image-size changes a named detector, not those of a run or a space" in capsys.readouterr().err
     space.write_text(SPACE.replace("8, 64, step=4", "8, 8").replace('"heads", 1, 3', '"heads", 1, 1'))
     assert main(["measure", str(space), *SHORT, "--sample", "3"]) == 0
     captured = capsys.readouterr()
-    assert "3 points are 1 different detectors" in captured.err
-    assert "all runs count, however the device was" in captured.out
+    assert "3 points give 1 distinct detectors" in captured.err
+    assert "all runs count, on a busy or drifting device too" in captured.out
 
 
 def test_too_few_detectors_for_a_model_are_told(small: str, tmp_path: Path, capsys: Any) -> None:
     assert main(["measure", small, *SHORT, "--fit", str(tmp_path / "m.json")]) == 2
-    assert "a latency model needs 12 different detectors at least, not 1" in capsys.readouterr().err
+    assert "a latency model needs at least 12 distinct detectors, not 1" in capsys.readouterr().err
     assert not (tmp_path / "m.json").exists()
 
 
@@ -226,5 +226,5 @@ def test_a_file_of_another_kind_is_not_overwritten(small: str, tmp_path: Path, c
     out = tmp_path / "mine.csv"
     out.write_text("my,notes\n1,2\n")
     assert main(["measure", small, *SHORT, "--out", str(out)]) == 2
-    assert "holds no latencies" in capsys.readouterr().err
+    assert "is not a file of latencies" in capsys.readouterr().err
     assert out.read_text() == "my,notes\n1,2\n"

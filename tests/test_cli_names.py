@@ -41,10 +41,10 @@ def test_a_file_is_read_whatever_wrote_it(encoding: str, ending: str) -> None:
     [
         ("red,green", r"--names: the list 'red,green' has 2 names; the detector has 3 classes"),
         (",".join(COCO), r"--names: the list 'person,bicycle,.*… \(\d+ characters\) has 80 names; .* 3 classes"),
-        ("rde", r"the list 'rde' has 1 name \(there is no file of that name\); the detector has 3 classes"),
+        ("rde", r"the list 'rde' has 1 name \(no such file\); the detector has 3 classes"),
         ("two.txt", r"--names: the file two.txt has 2 names; the detector has 3 classes"),
-        ("gone.txt", r"--names gone.txt: there is no such file; allowed are names with commas, or a file's path"),
-        ("folder", r"--names folder is a folder; allowed are names with commas, or a file"),
+        ("gone.txt", r"--names gone.txt: no such file; allowed are comma-separated names, or a file"),
+        ("folder", r"--names folder is a folder; allowed are comma-separated names, or a file"),
         ("latin.txt", r"latin.txt is not UTF-8 \(byte 1 is 0xf6\)"),
     ],
 )

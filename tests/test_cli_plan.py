@@ -52,11 +52,13 @@ def test_a_plan_in_lines_and_in_json(planned: Callable[..., int], capsys: pytest
     assert lines["space"] == "2 points, 2 distinct architectures (all of them; sampler grid)"
     assert lines["trials"] == "6 trials: 2 architectures with 3 seeds, 1 epoch each, 48 training images in all"
     assert lines["machine"] == ("the given machine has 2 CPUs and 0 GPUs; 1 CPU and 0 GPUs a trial: 2 at once")
-    assert lines["seeds"].startswith("3 a side: true differences below 3.07 SD of one result may stay unseen (80 %")
+    assert lines["seeds"].startswith(
+        "3 a group: true differences below 3.07 SD of a single result may go undetected (80 %"
+    )
     assert re.search(r"^ {12}about \S+ \w+ for 6 trials, 2 at once \(", captured.out, re.MULTILINE)
     assert re.search(r"^ {12}cheapest +0\.\d+ .* fpn P3-P7 .*width 8, 64 px$", captured.out, re.MULTILINE)
     assert "cannot work" not in captured.out
-    assert captured.err.splitlines()[0] == "counting what the space has"
+    assert captured.err.splitlines()[0] == "surveying the search space"
     assert not Path("runs").exists()
 
     assert planned("--cpus", "2", "--no-measure", "--json") == 0
@@ -77,11 +79,13 @@ def test_a_plan_with_finalists_and_early_stopping(
     captured = capsys.readouterr().out
     lines = _lines(captured)
     assert lines["trials"].startswith(
-        "6 trials: 2 architectures with 3 seeds, 3 epochs each, and up to 3 of finalists with 3 fresh seeds, 216 training"
+        "6 trials: 2 architectures with 3 seeds, 3 epochs each, and up to 3 for finalists with 3 fresh seeds each, 216 training"
     )
-    assert lines["finalists"].startswith("3 a side: true differences below 3.07 SD of one result may stay unseen")
+    assert lines["finalists"].startswith(
+        "3 a group: true differences below 3.07 SD of a single result may go undetected"
+    )
     assert re.search(r"^ {12}about \S+ \w+ for 9 trials, 2 at once \(", captured, re.MULTILINE)
-    assert re.search(r"^ {12}with early stopping at epoch 1 about \S+ \w+ where .*; \S+ \w+ if every trial ends after 1 epoch$",
+    assert re.search(r"^ {12}with early stopping at epoch 1 about \S+ \w+, if .*; \S+ \w+ if every trial ends after 1 epoch$",
                      captured, re.MULTILINE)  # fmt: skip
 
 
@@ -92,13 +96,13 @@ def test_a_plan_after_a_part_was_run(planned: Callable[..., int], capsys: pytest
     assert planned("--no-measure") == 0
     lines = _lines(capsys.readouterr().out)
     assert lines["earlier"].startswith("runs/tiny holds 4 complete; 2 trials left to run; a complete one took ")
-    assert re.search(r", \d+\.\d AP with the earlier trials' SD of \d+\.\d AP \(80 %", lines["seeds"])
+    assert re.search(r", \d+\.\d AP at the earlier trials' SD of \d+\.\d AP \(80 %", lines["seeds"])
     assert len(Runs("runs/tiny").table()) == 4
 
 
 def test_what_cannot_work_has_exit_code_one(planned: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert planned("--cpus", "4", "--no-measure", changes="'cpus_per_trial': 8") == 1
-    assert _lines(capsys.readouterr().out)["cannot work"].startswith("a trial asks for 8 CPUs and 0 GPUs, but ")
+    assert _lines(capsys.readouterr().out)["cannot work"].startswith("a trial needs 8 CPUs and 0 GPUs, but ")
     assert planned("--no-measure", changes="'limits': {'gmacs': 1e-6}") == 1
     lines = _lines(capsys.readouterr().out)
     assert lines["limits"] == "reject 2 of 2: 2 by gmacs"
@@ -116,12 +120,12 @@ def test_a_search_says_what_one_seed_cannot_show(
     assert planned("--no-measure", "--points", "1", changes="'sampler': 'tpe', 'trials': 4") == 0
     lines = _lines(capsys.readouterr().out)
     assert lines["space"] == "1 random point gave 1 distinct architecture (sampler tpe)"
-    assert lines["trials"].startswith("4 trials, seed by seed for what is proposed again (up to 3 seeds), 1 epoch each")
-    assert lines["seeds"].endswith("; what is proposed once has 1 seed, and shows none")
-    assert planned("--no-measure", changes="'seeds': (4,)") == 0
-    assert _lines(capsys.readouterr().out)["seeds"].startswith(
-        "1 for each architecture: no difference between two can "
+    assert lines["trials"].startswith(
+        "4 trials, one more seed each time one is proposed again (up to 3 seeds), 1 epoch each"
     )
+    assert lines["seeds"].endswith("; architectures proposed once have 1 seed and allow no comparison")
+    assert planned("--no-measure", changes="'seeds': (4,)") == 0
+    assert _lines(capsys.readouterr().out)["seeds"].startswith("1 for each architecture: no difference can be tested")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_every_form_of_the_shipped_studies_can_be_planned(
         (["studies/width_factor.py", "--data", "kitti:x"], "kitti:x"),
         (["studies/width_factor.py", "--cpus", "0"], "--cpus is 0; allowed are whole numbers from 1"),
         (["studies/width_factor.py", "--points", "-1"], "--points is -1; allowed are whole numbers from 1"),
-        (["studies/width_factor.py", "--gpus", "1", "--address", "auto"], "--gpus 1 is for one machine"),
+        (["studies/width_factor.py", "--gpus", "1", "--address", "auto"], "--gpus 1 describes a single machine"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_two(

@@ -114,7 +114,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
         patched.setattr(TrainingLog, "epoch", interrupted)
         capsys.readouterr()
         assert _train("--set", "epochs=4", "--out", "stopped") == 130
-    said = "stopping …\nstopped: stopped holds 2 of 4 epochs; the same command goes on from there\n"
+    said = "stopping …\nstopped: stopped holds 2 of 4 epochs; the same command continues from there\n"
     assert capsys.readouterr().out.endswith(said)
     assert len(_epochs("stopped")) == 2
     with Path("stopped/epochs.jsonl").open("a") as file:
@@ -150,7 +150,7 @@ def test_what_ends_one_of_two_processes_ends_the_command_with_its_reason(
         path.write_bytes(path.read_bytes()[:300])
     assert _train("--set", "epochs=1", "--processes", "2") == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert re.search(r"train2017/\d+.jpg cannot be read as an image: .*; allowed is a whole file", line)
+    assert re.search(r"train2017/\d+.jpg cannot be read as an image: .*; allowed is a complete file", line)
     assert multiprocessing.active_children() == []
 
 
@@ -169,8 +169,8 @@ def test_a_reader_that_is_killed_ends_the_command_with_its_reason_and_the_checkp
         patched.setattr(TrainingLog, "step", killed)
         assert _train(*options) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("scaling-lab: a process that reads images was ended by SIGKILL")
-    assert line.endswith("runs/train/small holds 1 of 3 epochs; the same command goes on from there")
+    assert line.startswith("scaling-lab: an image reader was ended by SIGKILL")
+    assert line.endswith("runs/train/small holds 1 of 3 epochs; the same command continues from there")
     assert multiprocessing.active_children() == []
     assert _train(*options) == 0
     assert [line["epoch"] for line in _epochs("runs/train/small")] == [1, 2, 3]
@@ -215,8 +215,10 @@ def test_a_folder_is_one_runs_alone(project: Path, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["weights"] == "runs/train/small/weights.pt"
     command = ["train", "small.json", "--data", "coco:coco", "--device", "cpu", "--set", "batch_size=4"]
     line = _fails([*command, "--set", "epochs=3", "--width", "16"], capsys)
-    assert "runs/train/small holds another run: spec.width is 32 there, 16 here, recipe.epochs is 1 there, 3" in line
-    assert "coco holds other files, and no run.json" in _fails([*command, "--out", "coco"], capsys)
+    assert (
+        "runs/train/small holds another run: spec.width is 32 there but 16 here, recipe.epochs is 1 there but 3" in line
+    )
+    assert "coco holds files but no run.json" in _fails([*command, "--out", "coco"], capsys)
     assert "small.json/x cannot be written: Not a directory" in _fails([*command, "--out", "small.json/x"], capsys)
 
 
@@ -420,7 +422,7 @@ def test_evaluate_and_predict_match_classes_by_name(trained: str, capsys: pytest
     for data in ("coco", "turned"):
         assert main(["evaluate", "--weights", trained, "--data", f"coco:{data}", "--workers", "0", "--json"]) == 0
         found.append(json.loads(capsys.readouterr().out))
-    assert found[0]["classes"] == "classes are the categories by name"
+    assert found[0]["classes"] == "classes match categories by name"
     assert list(found[1]["ap_by_class"]) == ["disc", "small", "square"]
     assert found[1]["ap_by_class"] == found[0]["ap_by_class"]
     picture = ["predict", trained, "coco/val2017/000000000002.jpg", "--min-score", "0", "--json"]
@@ -434,8 +436,8 @@ def test_evaluate_and_predict_match_classes_by_name(trained: str, capsys: pytest
 def test_evaluate_and_predict_say_which_classes_differ(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
     _copy("other", TURNED, {"disc": "wheel", "small": "Small"})
     said = (
-        "scaling-lab: the weights' classes are not the data's: in the data, but not in the weights: 'wheel', 'Small'; in the "
-        "weights, but not in the data: 'small', 'disc'; 'Small' and 'small' differ in case, blanks or hyphens alone; "
+        "scaling-lab: the weights' classes do not match the data's: in the data, but not in the weights: 'wheel', 'Small'; in "
+        "the weights, but not in the data: 'small', 'disc'; 'Small' and 'small' differ only in case, spaces or hyphens; "
     )
     assert _fails(["evaluate", "--weights", trained, "--data", "coco:other"], capsys).startswith(said)
     assert _fails(["predict", trained, "coco/val2017", "--data", "coco:other"], capsys).startswith(said)
@@ -449,7 +451,7 @@ def test_a_run_starts_from_weights_by_its_classes_names(trained: str, capsys: py
     start += ["--weights", trained, "--set", "lr=1e-12", "--set", "ema_decay=0"]
     layer, before = "class_head.predict.pointwise.bias", load_checkpoint(None, trained)
     by_name = dict(zip(before.class_names or (), before.state_dict()[layer].reshape(9, 3).T, strict=True))
-    for data, said in (("turned", "rows are taken by the classes' names"), ("other", "the class layer starts anew")):
+    for data, said in (("turned", "rows are matched by class name"), ("other", "the class layer is newly initialised")):
         assert main([*start, "--data", f"coco:{data}", "--out", f"run_{data}"]) == 0
         assert said in capsys.readouterr().err
         after = load_checkpoint(None, f"run_{data}/weights.pt")
@@ -467,7 +469,7 @@ def test_a_checkpoint_knows_its_detector_and_averaged_weights(trained: str, caps
         shown = capsys.readouterr()
         results.append(json.loads(shown.out))
     assert results[0]["ap_by_class"] == results[1]["ap_by_class"]
-    assert shown.err.startswith("runs/train/small/checkpoint.pt: the averaged weights under 'average' are taken")
+    assert shown.err.startswith("runs/train/small/checkpoint.pt: the averaged weights under 'average' are used")
 
 
 def test_pretrained_weights_beside_those_of_the_whole_detector_are_refused(
@@ -475,7 +477,7 @@ def test_pretrained_weights_beside_those_of_the_whole_detector_are_refused(
 ) -> None:
     arguments = ["--weights", trained, "--set", "pretrained=b.pth", "--set", "epochs=1", "--out", "both"]
     assert _train(*arguments) == 2
-    assert "recipe.pretrained is 'b.pth' and weights of the whole detector are given" in capsys.readouterr().err
+    assert "recipe.pretrained is 'b.pth' but weights of the whole detector are given" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -505,7 +507,7 @@ def test_names_from_a_file_can_be_printed(tmp_path: Path) -> None:
 def test_no_picture_replaces_another_or_an_image() -> None:
     files = [Path("a/x.jpg"), Path("b/x.jpg"), Path("b/x.tif")]
     assert [path.name for path in picture_files(files, Path("out"))] == ["x.png", "x_2.png", "x_3.png"]
-    with pytest.raises(UserError, match=r"a/x.png is one of the images, and would be replaced; --out names another"):
+    with pytest.raises(UserError, match=r"a/x.png is an input image and would be overwritten; choose another"):
         picture_files([Path("a/x.png")], Path("a"))
 
 
@@ -513,10 +515,10 @@ def test_no_picture_replaces_another_or_an_image() -> None:
     ("arguments", "message"),
     [
         (["photo.jpg"], "photo.jpg does not exist; allowed are images and folders with images"),
-        (["coco"], "the folder coco holds no image; an image's name ends in .avif, .bmp, "),
+        (["coco"], "the folder coco holds no image; image names end in .avif, .bmp, "),
         (["coco/val2017", "--min-score", "2"], "--min-score is 2.0; allowed are finite numbers from 0 to 1"),
         (["coco/val2017", "--names", "a,b"], "--names: the list 'a,b' has 2 names; the detector has 3 classes"),
-        (["coco/val2017", "--data", "shapes"], "the detector has 3 classes, the data have 8 categories"),
+        (["coco/val2017", "--data", "shapes"], "the detector has 3 classes, but the data have 8 categories"),
         (["coco/val2017", "--out", "weights.pt/x"], "cannot be written: Not a directory"),
     ],
 )

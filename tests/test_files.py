@@ -167,11 +167,11 @@ def test_text_of_another_encoding_is_said_with_its_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[" * 100_000, "nested too deep"),
-        ('{"a":' * 100_000, "nested too deep"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
         ("9" * 5000, "a number has thousands of digits"),
-        ("NaN", "NaN is no number of JSON"),
-        ('{"a": [-Infinity]}', "-Infinity is no number of JSON"),
+        ("NaN", "NaN is not a JSON number"),
+        ('{"a": [-Infinity]}', "-Infinity is not a JSON number"),
         ("{", "not JSON: "),
         ("", "not JSON: "),
     ],

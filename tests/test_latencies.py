@@ -43,11 +43,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.csv cannot be read: No such file"):
         read_rows(path)
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"x\.csv holds no latencies: its columns are a, b; allowed are detector"):
+    with pytest.raises(
+        UserError, match=r"x\.csv is not a file of latencies: its columns are a, b; allowed are detector"
+    ):
         read_rows(path)
     write_rows(path, [ROW])
     path.write_text(path.read_text().replace("5.25", "fast"))
-    with pytest.raises(UserError, match=r"x\.csv: row 1 has median_ms 'fast', which is no value of that column"):
+    with pytest.raises(UserError, match=r"x\.csv: row 1 has median_ms 'fast', which is not a value of that column"):
         read_rows(path)
     write_rows(path, [ROW])
     path.write_text(path.read_text()[:-60])
@@ -61,5 +63,5 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_finite_number_is_named_with_its_row(tmp_path: Path, number: str) -> None:
     columns = [number if name == "median_ms" else "" for name in COLUMNS]
     (tmp_path / "l.csv").write_text(",".join(COLUMNS) + "\n" + ",".join(columns) + "\n")
-    with pytest.raises(UserError, match=r"l.csv: row 1 has median_ms '.*', which is no value of that column"):
+    with pytest.raises(UserError, match=r"l.csv: row 1 has median_ms '.*', which is not a value of that column"):
         read_rows(tmp_path / "l.csv")

@@ -103,7 +103,7 @@ def test_latency_is_a_column_only_of_one_device(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not a run: it holds no ledger\.sqlite"):
+    with pytest.raises(UserError, match=r"is not a run: its ledger\.sqlite is missing"):
         Runs(tmp_path)
     RunFolder(tmp_path).ledger.write_text("no database at all, but some text that is long enough for a header of one")
     with pytest.raises(UserError, match="cannot be read: file is not a database"):

@@ -33,7 +33,7 @@ def test_the_best_is_one_of_fresh_seeds_where_there_are_any(tmp_path: Path, caps
 
 
 def test_one_seed_each_is_cautioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    caution = "(one seed each: differences may be chance)"
+    caution = "(one seed each: differences may be due to chance)"
     for name, seeds, cautioned in (("one", (0,), True), ("two", (0, 1), False)):
         run(tmp_path / name, seeds=seeds)
         assert main(["status", str(tmp_path / name)]) == 0
@@ -75,7 +75,7 @@ def test_a_living_and_a_killed_driver(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (status["driver"], status["killed"]["pid"], status["running"]) == (None, driver.pid, [])
     assert main(["status", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert f"none; the last one, process {driver.pid}, did not end by itself; to go on: " in shown
+    assert f"none; the last one, process {driver.pid}, was killed; to continue: " in shown
 
 
 def test_all_runs_are_shown_without_one_being_named(

@@ -1,4 +1,4 @@
-"""What a detector is, as plain data. Not how it is built or trained: nothing here imports torch, ray or pandas."""
+"""What a detector is, as plain data. Nothing here imports torch, ray or pandas."""
 
 from scaling_lab.architecture import topologies
 from scaling_lab.architecture.compound_scaling import CompoundScaling

@@ -1,7 +1,7 @@
-"""One order for the nodes of a graph, whichever way it was written. Not a general graph-isomorphism library.
+"""A canonical order of the nodes of a topology, independent of how it was written.
 
-Colour refinement tells nodes apart by what they read and who reads them; where that leaves several alike that are not
-mere twins, each is tried as the first and the smallest writing wins.
+Colour refinement distinguishes nodes by what they read and what reads them. Where several remain alike that are not mere
+twins, each is tried first and the smallest encoding wins.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class _Graph:
 
 
 def canonical_order(nodes: tuple[Node, ...], *, num_inputs: int, outputs: tuple[int, ...]) -> list[int]:
-    """Give the node ids in canonical order; `outputs` has each level's id, and no node is dead."""
+    """Return the node ids in canonical order, for nodes that are not dead; `outputs` has each level's id."""
     graph = _Graph(nodes=nodes, num_inputs=num_inputs, outputs=outputs)
     return _best_order(graph, _refined(graph, dict.fromkeys(graph.node_ids, 0)))[1]
 
 
 def _best_order(graph: _Graph, colours: dict[int, int]) -> tuple[tuple[Any, ...], list[int]]:
-    """Give the smallest encoding and its order over all ways of breaking the ties that matter."""
+    """Return the smallest encoding and its order over all ways of breaking relevant ties."""
     tie = _first_tie(graph, colours)
     if tie is None:
         order = _topological(graph, colours)
@@ -45,7 +45,7 @@ def _best_order(graph: _Graph, colours: dict[int, int]) -> tuple[tuple[Any, ...]
 
 
 def _refined(graph: _Graph, colours: dict[int, int]) -> dict[int, int]:
-    """Split colours by the colours of what a node reads and of who reads it, until nothing splits any more."""
+    """Split colours by the colours of a node's inputs and readers until they are stable."""
     readers: dict[int, list[tuple[int, int]]] = {node_id: [] for node_id in graph.node_ids}
     for node_id in graph.node_ids:
         for place, source in enumerate(graph.node(node_id).inputs):
@@ -70,12 +70,12 @@ def _refined(graph: _Graph, colours: dict[int, int]) -> dict[int, int]:
 
 
 def _colour_of(graph: _Graph, colours: dict[int, int], index: int) -> tuple[int, int]:
-    """An input is known by its id, a node by its colour."""
+    """Return a key for an input (its id) or a node (its colour)."""
     return (0, index) if index < graph.num_inputs else (1, colours[index])
 
 
 def _first_tie(graph: _Graph, colours: dict[int, int]) -> list[int] | None:
-    """Give the nodes of the smallest shared colour that are not twins of each other, or None."""
+    """Return the nodes of the smallest shared colour that are not twins, or None."""
     groups: dict[int, list[int]] = {}
     for node_id, colour in colours.items():
         groups.setdefault(colour, []).append(node_id)
@@ -87,13 +87,13 @@ def _first_tie(graph: _Graph, colours: dict[int, int]) -> list[int] | None:
 
 
 def _surroundings(graph: _Graph, node_id: int) -> tuple[Any, ...]:
-    """What a node reads and who reads it: equal for twins, which may then be written in either order."""
+    """Return a node's inputs and readers, which are equal for twins; twins may be in any order."""
     readers = tuple(reader for reader in graph.node_ids if node_id in graph.node(reader).inputs)
     return (frozenset(graph.node(node_id).inputs), readers)
 
 
 def _topological(graph: _Graph, colours: dict[int, int]) -> list[int]:
-    """Order nodes after what they read, a level's output after all others of its level, small colours first."""
+    """Order nodes after their inputs, a level's output after all others of its level, small colours first."""
     before = {node_id: {s for s in graph.node(node_id).inputs if s >= graph.num_inputs} for node_id in colours}
     for output in graph.outputs:
         if output >= graph.num_inputs:
@@ -110,6 +110,6 @@ def _topological(graph: _Graph, colours: dict[int, int]) -> list[int]:
 
 
 def _encoding(graph: _Graph, order: Sequence[int]) -> tuple[Any, ...]:
-    """Write the nodes in this order as a value that can be compared."""
+    """Return the nodes in this order as a comparable value."""
     written = reordered(graph.nodes, order, num_inputs=graph.num_inputs)
     return tuple((node.level, node.inputs, node.fusion) for node in written)

@@ -1,4 +1,4 @@
-"""The compound-scaling rule as a value: one coefficient phi, any real number, gives a detector. It holds no released model.
+"""The compound-scaling rule as a value: a coefficient phi, any real number, gives a detector.
 
 Source: arXiv:1911.09070v7, section 4, equations 1 to 3.
 """
@@ -24,7 +24,7 @@ ROUNDINGS: dict[str, Callable[[float], float]] = {
 }
 EFFICIENTNETS = tuple(f"tf_efficientnet_b{index}" for index in range(8))
 
-# phi = 0 of the paper, which is D0.
+# The paper's detector at phi = 0, D0.
 PAPER_BASE = DetectorSpec(
     backbone=EFFICIENTNETS[0], topology=bifpn(3, 7), width=64, repeats=3, head_repeats=3, image_size=(512, 512)
 )
@@ -32,16 +32,16 @@ PAPER_BASE = DetectorSpec(
 
 @dataclass(frozen=True, kw_only=True)
 class CompoundScaling(Fields):
-    """Scale the detector `base`, which phi = 0 gives, in every dimension by phi.
+    """A rule that scales the detector `base` (phi = 0) in every dimension by phi.
 
         width        = base width * width_factor**phi, to the nearest multiple of `width_multiple`          (equation 1)
         repeats      = base repeats + repeats_slope * phi, by `repeats_rounding`                            (equation 1)
         head repeats = base head repeats + head_repeats_slope * phi, by `head_rounding`                     (equation 2)
         image size   = base image size + image_size_slope * phi, to a multiple of `image_size_multiple`     (equation 3)
-        backbone     = the one of `backbones` nearest to phi; below the first and above the last, those
+        backbone     = the one of `backbones` at the nearest index to phi
 
-    The slope of the image size is that of its longer side, the other keeps its proportion. Dimensions that `scaled` leaves
-    out stay as they are in `base`.
+    The slope of the image size is that of the longer side; the other keeps its ratio. Dimensions that are not in `scaled`
+    stay as in `base`.
     """
 
     base: DetectorSpec = PAPER_BASE
@@ -58,7 +58,7 @@ class CompoundScaling(Fields):
 
     def __post_init__(self) -> None:
         if not isinstance(self.base, DetectorSpec):
-            raise UserError(f"base is {self.base!r}; allowed is a DetectorSpec, which phi = 0 is to give")
+            raise UserError(f"base is {self.base!r}; allowed is a DetectorSpec")
         check_number("width_factor", self.width_factor, above=0)
         for name in ("width_multiple", "image_size_multiple"):
             check_whole(name, getattr(self, name), least=1)
@@ -66,26 +66,26 @@ class CompoundScaling(Fields):
             check_number(name, getattr(self, name))
         for name in ("repeats_rounding", "head_rounding"):
             check_choice(name, getattr(self, name), tuple(ROUNDINGS))
-        allowed = "a list of timm models' names, at least one"
+        allowed = "a list of at least one timm model name"
         object.__setattr__(self, "backbones", check_items("backbones", self.backbones, allowed))
         if not self.backbones:
             raise UserError(f"backbones is empty; allowed is {allowed}")
         for backbone in self.backbones:
             check_text("backbones", backbone, allowed)
-        allowed = f"a list of any of {', '.join(DIMENSIONS)}"
+        allowed = f"a list of {', '.join(DIMENSIONS)}"
         object.__setattr__(self, "scaled", check_items("scaled", self.scaled, allowed))
         for dimension in self.scaled:
             if dimension not in DIMENSIONS:
                 raise UserError(f"dimension {dimension!r} cannot be scaled; allowed are {', '.join(DIMENSIONS)}")
 
     def only(self, *dimensions: str) -> CompoundScaling:
-        """Scale these dimensions alone, as the paper's Figure 6 compares."""
+        """Return the rule that scales only these dimensions, as in the paper's Figure 6."""
         return dataclasses.replace(self, scaled=dimensions)
 
     def exact(self, phi: float) -> dict[str, float]:
-        """Give the rule's numbers at phi before any rounding; image_size is the longer side's.
+        """Return the rule's numbers at phi before rounding; image_size is the longer side's.
 
-        Raises UserError where phi makes one of them larger than any float.
+        Raises UserError where one exceeds the range of floats.
         """
         check_number("phi", phi)
         at = {dimension: phi if dimension in self.scaled else 0.0 for dimension in DIMENSIONS}
@@ -101,11 +101,11 @@ class CompoundScaling(Fields):
         }
         for name, value in exact.items():
             if not is_number(value):
-                raise UserError(f"phi = {phi} gives {name} = {value}; choose a phi nearer to 0")
+                raise UserError(f"phi = {phi} gives {name} = {value}; choose phi closer to 0")
         return exact
 
     def spec(self, phi: float) -> DetectorSpec:
-        """Give the detector at phi. Raises UserError where phi makes a dimension vanish."""
+        """Return the detector at phi. Raises UserError where a dimension vanishes."""
         exact = self.exact(phi)
         larger = exact["image_size"] / max(self.base.image_size)
         height, width = (_to_multiple(side * larger, self.image_size_multiple) for side in self.base.image_size)
@@ -123,7 +123,7 @@ class CompoundScaling(Fields):
 
 
 def _rounded(value: float, rounding: str) -> int:
-    """Round, forgiving the last bits of a sum such as 3 + 3 * (1/3)."""
+    """Round, tolerating float error in a sum such as 3 + 3 * (1/3)."""
     return int(ROUNDINGS[rounding](round(value, 9)))
 
 

@@ -1,4 +1,4 @@
-"""Where the nodes of a topology stand in a drawing, and a drawing in characters. Not the report's figure, which uses both."""
+"""The layout of a topology's nodes in a drawing, and a drawing in characters."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from scaling_lab.architecture.topology import Topology
 
 
 def layout(topology: Topology) -> list[tuple[int, int, int]]:
-    """Give (id, level, column) of every input and node: inputs in column 0, a node right of all that it reads.
+    """Return (id, level, column) of every input and node: inputs in column 0, a node right of its inputs.
 
-    No two stand in one place: a level's ids keep their order from left to right.
+    No two share a position: a level's ids keep their order from left to right.
     """
     column: dict[int, int] = dict.fromkeys(range(topology.num_inputs), 0)
     newest = dict.fromkeys(topology.levels, 0)
@@ -22,7 +22,7 @@ def layout(topology: Topology) -> list[tuple[int, int, int]]:
 
 
 def ascii_drawing(topology: Topology) -> str:
-    """Draw levels as rows, coarsest first, with each node's id and what it reads, such as "8<0,7" (* marks an output)."""
+    """Draw levels as rows, coarsest first, with each node's id and inputs, such as "8<0,7" (* marks an output)."""
     places = layout(topology)
     columns = 1 + max(column for _, _, column in places)
     cells = {(level, column): _cell(topology, index) for index, level, column in places}
@@ -35,9 +35,9 @@ def ascii_drawing(topology: Topology) -> str:
 
 
 def legend(topology: Topology) -> str:
-    """Say how to read `ascii_drawing`, by one of its nodes: the first with several inputs, where there is one."""
+    """Return a legend for `ascii_drawing`, with the first node of several inputs, if any, as the example."""
     ids = sorted(topology.node_ids, key=lambda index: len(topology.node(index).inputs) < 2)
-    words = "* the output of its level"
+    words = "* marks the output of a level"
     if not ids:
         return words
     inputs = [str(source) for source in topology.node(ids[0]).inputs]

@@ -1,7 +1,7 @@
-"""The models that the effdet package defines, as specs. It needs no effdet, and holds no weights.
+"""The models of the effdet package as specs, without effdet itself.
 
-Source: rwightman/efficientdet-pytorch (effdet 0.4.1), effdet/config/model_config.py. effdet_models.json keeps, by name,
-what each model sets otherwise than the defaults there, under effdet's own keys, and the name of its weights' file.
+Source: rwightman/efficientdet-pytorch (effdet 0.4.1), effdet/config/model_config.py. effdet_models.json has each model's
+differences from the defaults there, by name and under effdet's own keys, and the name of its weights file.
 """
 
 from __future__ import annotations
@@ -61,21 +61,21 @@ _LEFT_OUT = (
 
 @lru_cache(maxsize=1)
 def effdet_models() -> Mapping[str, Mapping[str, Any]]:
-    """Give what effdet sets for each of its models, by name."""
+    """Return effdet's settings of each of its models, by name."""
     text = (resources.files("scaling_lab.architecture") / "effdet_models.json").read_text(encoding="utf-8")
     models: dict[str, dict[str, Any]] = json.loads(text)
     return models
 
 
 def effdet_spec(name: str) -> DetectorSpec:
-    """Give the spec of one of effdet's models, such as "tf_efficientdet_d0". Raises UserError with the names there are."""
+    """Return the spec of an effdet model, such as "tf_efficientdet_d0". Raises UserError with the known names."""
     if name not in effdet_models():
         raise UserError(f"effdet has no model {name!r}; allowed are {', '.join(effdet_models())}")
     return spec_from_effdet(effdet_models()[name])
 
 
 def effdet_name(file_name: str) -> str | None:
-    """Give the model that a weights' file is of, by its name: effdet's own file, or <model>[-_.]<anything>."""
+    """Return the model of a weights file by its name: effdet's own, or <model>[-_.]<anything>."""
     for name, values in effdet_models().items():
         if values.get("weights_file") == file_name:
             return name
@@ -84,10 +84,10 @@ def effdet_name(file_name: str) -> str | None:
 
 
 def spec_from_effdet(config: Mapping[str, Any]) -> DetectorSpec:
-    """Give the spec of an effdet configuration: a mapping with effdet's keys; those that lack have effdet's defaults.
+    """Return the spec of an effdet configuration: a mapping with effdet's keys and defaults.
 
-    What is about training or post-processing alone is left out; levels are tapped by their stride, whatever
-    `backbone_indices` says. Raises UserError for an unknown key, one that is missing, and a choice that has no counterpart.
+    Settings of training and post-processing are ignored. Levels are selected by their stride, regardless of
+    `backbone_indices`. Raises UserError for an unknown or missing key, and for an unsupported value.
     """
     given = {str(key): value for key, value in config.items()}
     check_fields("an effdet configuration", given, [*_REQUIRED, *_DEFAULTS, *_LEFT_OUT])
@@ -126,12 +126,12 @@ def spec_from_effdet(config: Mapping[str, Any]) -> DetectorSpec:
 
 def _check_supported(values: Mapping[str, Any]) -> None:
     if not values["apply_resample_bn"]:
-        raise UserError("apply_resample_bn is False; allowed is True: projections here always have a batch norm")
+        raise UserError("apply_resample_bn is False; allowed is True, since projections always have a batch norm")
     norm = _DEFAULTS["norm_kwargs"]
     if values["norm_layer"] is not None or dict(values["norm_kwargs"] or {}) != norm:
         raise UserError(f"norm_layer or norm_kwargs is set; allowed is a batch norm with {norm}")
     if values["soft_nms"]:
-        raise UserError("soft_nms is True; allowed is False: suppression here is hard")
+        raise UserError("soft_nms is True; allowed is False, since non-maximum suppression is hard")
 
 
 def _topology(values: Mapping[str, Any], min_level: int, max_level: int) -> Topology:
@@ -154,7 +154,7 @@ def _node(values: Mapping[str, Any]) -> Node:
 
 
 def _aspect(value: float | Sequence[float]) -> tuple[float, float]:
-    """A pair (width, height), or a ratio r that stands for (sqrt r, 1 / sqrt r)."""
+    """Return a pair (width, height); a ratio r means (sqrt r, 1 / sqrt r)."""
     if isinstance(value, Sequence):
         return float(value[0]), float(value[1])
     return float(value) ** 0.5, 1.0 / float(value) ** 0.5

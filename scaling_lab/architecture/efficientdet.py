@@ -1,4 +1,4 @@
-"""The released EfficientDets, D0 to D7x and lite0 to lite4, as specs, and where they leave the paper's rule. Holds no weights.
+"""The released EfficientDets, D0 to D7x and lite0 to lite4, as specs, and their differences from the paper's rule.
 
 Source of every row: google/automl, efficientdet/hparams_config.py.
 """
@@ -59,7 +59,7 @@ LITE_PIXELS = Pixels(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 def efficientdet(name: str) -> DetectorSpec:
-    """Give a released model's spec by its short name, such as "d0". Raises UserError with the names there are."""
+    """Return a released model's spec by its short name, such as "d0". Raises UserError with the known names."""
     if name not in NAMES:
         raise UserError(f"efficientdet {name!r} is unknown; allowed are {', '.join(NAMES)}")
     row = _RELEASED[name]
@@ -78,7 +78,7 @@ def efficientdet(name: str) -> DetectorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One field in which a released model is not what the rule gives."""
+    """One field in which a released model differs from the rule."""
 
     model: str
     field: str
@@ -88,7 +88,7 @@ class Difference:
 
 
 def differences(rule: CompoundScaling | None = None) -> list[Difference]:
-    """Compare D0 to D7 with a rule (the paper's unless told) at phi = 0 … 7; only what differs, in the order of the models.
+    """Return the differences of D0 to D7 from a rule (default: the paper's) at phi = 0 … 7, in the order of the models.
 
     The lite models and D7x follow no phi of the rule and are not compared.
     """

@@ -1,6 +1,6 @@
 """The table of fusions: how a node combines its inputs x_0 … x_n, each resampled to the node's size and width.
 
-To add one, write its module (see scaling_lab/model/fusion.py) in a file of its own and give it a line here.
+To add one, write its module (see scaling_lab/model/fusion.py) in its own file and add a line here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class Fusion:
     """One line of the table.
 
-    `home` is "module:name" of what makes its torch module from (num_inputs, width). `formula` has w for learned weights, one
-    for each input. `ordered_inputs`: of so many first inputs the order matters, and a node needs that many.
+    `home` is "module:name" of the class of its torch module, made from (num_inputs, width). `formula` has learned weights w,
+    one for each input. `ordered_inputs` is the number of first inputs whose order matters, and the least number of inputs.
     """
 
     name: str

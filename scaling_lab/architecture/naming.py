@@ -1,4 +1,4 @@
-"""Names for topologies and detectors that have one: what the commands take and print. Nothing else is looked up by them."""
+"""Names of topologies and detectors, as commands accept and print them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scaling_lab.errors import UserError
 
 
 def topology_by_name(name: str, min_level: int = 3, max_level: int = 7, fusion: str | None = None) -> Topology:
-    """Give a published topology by its function's name. Raises UserError with the names there are."""
+    """Return a published topology by its function's name. Raises UserError with the known names."""
     if name not in PUBLISHED:
         raise UserError(f"topology {name!r} is unknown; allowed are {', '.join(PUBLISHED)}")
     chosen = {} if fusion is None else {"fusion": fusion}
@@ -21,9 +21,9 @@ def topology_by_name(name: str, min_level: int = 3, max_level: int = 7, fusion: 
 
 
 def spec_by_name(name: str) -> DetectorSpec:
-    """Give a detector by its name: a released model ("d0"), one of effdet's ("tf_efficientdet_d0"), a spec's JSON file.
+    """Return a detector by name: a released model ("d0"), an effdet name ("tf_efficientdet_d0"), a spec's JSON file.
 
-    Raises UserError with the names there are.
+    Raises UserError with the known names.
     """
     if name.endswith(".json"):
         return DetectorSpec.load(name)

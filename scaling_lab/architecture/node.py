@@ -13,9 +13,9 @@ from scaling_lab.errors import UserError
 
 @dataclass(frozen=True)
 class Node(Fields):
-    """Fuse the features with ids `inputs` at `level` (stride 2**level).
+    """A node that fuses the features with ids `inputs` at `level` (stride 2**level). Raises UserError.
 
-    `fusion` is one of FUSIONS. The order of inputs matters to the attention fusions alone: the first gates the second.
+    `fusion` is one of FUSIONS. The order of inputs matters only to attention fusions: the first gates the second.
     """
 
     level: int
@@ -31,25 +31,23 @@ class Node(Fields):
         if self.fusion not in FUSIONS:
             raise UserError(f"fusion {self.fusion!r} is unknown; allowed are {', '.join(FUSIONS)}")
         if not self.inputs:
-            raise UserError(f"a node at P{self.level} has no inputs; it needs at least one")
+            raise UserError(f"a node at P{self.level} has no inputs; allowed is at least one")
         if len(set(self.inputs)) < len(self.inputs):
-            raise UserError(
-                f"a node at P{self.level} reads an id twice: {list(self.inputs)}; each input may occur once"
-            )
+            raise UserError(f"a node at P{self.level} reads an id twice: {list(self.inputs)}; allowed are distinct ids")
         if len(self.inputs) < self.ordered_inputs:
-            needed = f"it needs at least {self.ordered_inputs}"
+            needed = f"allowed are at least {self.ordered_inputs}"
             raise UserError(
                 f"a node at P{self.level} with fusion {self.fusion!r} has {len(self.inputs)} input; {needed}"
             )
 
     @property
     def ordered_inputs(self) -> int:
-        """How many of the first inputs have an order that matters."""
+        """The number of first inputs whose order matters."""
         return FUSIONS[self.fusion].ordered_inputs
 
 
 def reordered(nodes: Sequence[Node], order: Sequence[int], *, num_inputs: int) -> tuple[Node, ...]:
-    """Write the nodes with these ids, in this order, renumbering what they read; the inputs 0 … num_inputs - 1 keep theirs."""
+    """Return the nodes with these ids in this order, renumbered; the inputs 0 … num_inputs - 1 keep their ids."""
     new_id = {old: old for old in range(num_inputs)}
     new_id.update({old: num_inputs + place for place, old in enumerate(order)})
     written = []

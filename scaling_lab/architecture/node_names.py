@@ -1,4 +1,4 @@
-"""Names for the nodes of a stack of cells: under which training keeps a node's fusion weights, and reports find them again."""
+"""Names of nodes in a stack of cells, under which training stores and reports find fusion weights."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from scaling_lab.architecture.spec import DetectorSpec
 
 
 def node_words(cell: int, level: int, node_id: int) -> str:
-    """Name a node, such as "cell 1, P4 (node 5)": cells count from 1, ids are the topology's."""
+    """Return a node's name, such as "cell 1, P4 (node 5)": cells count from 1, ids are the topology's."""
     return f"cell {cell}, P{level} (node {node_id})"
 
 
 def inputs_by_node(spec: DetectorSpec) -> dict[str, list[dict[str, int]]]:
-    """Give by each node's name a place for each of its inputs, in their order: cell, node, level, input, input_level.
+    """Return for each node's name its inputs in order, each with cell, node, level, input and input_level.
 
-    `node` and `input` are ids in the topology, of which those below its number of levels are the cell's inputs.
+    `node` and `input` are ids in the topology; ids below its number of levels are the cell's inputs.
     """
     topology, found = spec.topology, {}
     for cell in range(1, spec.repeats + 1):

@@ -1,4 +1,4 @@
-"""The topologies that have a name. The package topologies fills it; to add one, give it a line there."""
+"""The table of named topologies. The package topologies fills it; to add one, add a line there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A detector as one plain value: backbone, feature network, heads, anchors, image size. It neither builds nor trains."""
+"""A detector as one plain value: backbone, feature network, heads, anchors, image size."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ PADDINGS = ("same", "symmetric")
 DOWNSAMPLINGS = ("max", "bilinear")
 UPSAMPLINGS = ("nearest", "bilinear")
 FILLS = ("mean", "black")
-# What timm.create_model also takes, but is no property of the architecture: levels and weights are chosen elsewhere, and a spec
-# must not make anybody read a file.
+# Options of timm.create_model that are no property of the architecture. Levels and weights are chosen elsewhere, and a spec
+# must not cause the reading of a file.
 NO_BACKBONE_OPTIONS = ("features_only", "out_indices", "checkpoint_path", "cache_dir", "scriptable", "exportable")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anchors(Fields):
-    """The boxes at every position: `octave_scales` sizes for each aspect ratio.
+    """The anchors at every position: `octave_scales` sizes for each aspect ratio.
 
     A size is `scale` * stride * 2**(k / octave_scales); `scale` may be one number for each level. An aspect is (width,
     height) in units of that size. Source: google/automl efficientdet, hparams_config.py and tf2/anchors.py.
@@ -69,16 +69,15 @@ class Anchors(Fields):
 
     @property
     def per_position(self) -> int:
-        """How many anchors stand at one position of one level."""
+        """The number of anchors at one position of one level."""
         return self.octave_scales * len(self.aspects)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels(Fields):
-    """How an image becomes the network's input: value / 255, minus `mean`, over `std`, for red, green and blue.
+    """The normalisation of images: value / 255, minus `mean`, over `std`, for red, green and blue.
 
-    What the image does not cover is filled with "mean", which is 0 after that, or "black". The defaults are ImageNet's,
-    as in timm.
+    Pixels outside the image are filled with "mean", which becomes 0, or "black". The defaults are ImageNet's, as in timm.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -92,22 +91,22 @@ class Pixels(Fields):
         check_choice("pixels.fill", self.fill, FILLS)
 
 
-# The fields of a spec that are values with fields of their own.
-# Beyond any detector that can be built, and little enough for every count of one to be a number.
+# The fields of a spec that have fields of their own.
+# Larger than any real detector, and small enough for all counts to be finite.
 LARGEST, MOST_REPEATS = 1_000_000, 10_000
 _PARTS: dict[str, type[Anchors] | type[Pixels]] = {"anchors": Anchors, "pixels": Pixels}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorSpec(Fields):
-    """Everything that decides a detector's graph and weights' shapes. Raises UserError for what cannot be built.
+    """Everything that decides a detector's graph and the shapes of its weights. Raises UserError for an invalid detector.
 
-    `backbone` is any timm model that offers `features_only`; `width` the channels of feature network and heads; `repeats`
-    and `head_repeats` how often the cell and the heads' convolutions are stacked; `image_size` (height, width) in pixels,
-    one number for a square. `padding` "same" is TensorFlow's asymmetric one; `bias_before_norm` keeps the biases that a
-    batch norm makes idle, as the released weights do; `separable` makes every 3x3 convolution a depthwise and a pointwise
-    one; `norm_before_activation` is convolution, norm, activation in place of activation, convolution, norm.
-    `backbone_options` are JSON values that timm.create_model takes for this backbone, such as {"channels": [16, 32, 48, 64]}.
+    `backbone` is any timm model with `features_only`. `width` is the number of channels of feature network and heads,
+    `repeats` that of stacked cells, `head_repeats` that of head convolutions. `image_size` is (height, width) in pixels, or
+    one number for a square. `padding` "same" is TensorFlow's asymmetric padding. `bias_before_norm` keeps biases before
+    batch norms, as in the released weights, although they have no effect. `separable` makes every 3x3 convolution a
+    depthwise and a pointwise one. `norm_before_activation` is convolution, norm, activation instead of activation,
+    convolution, norm. `backbone_options` are JSON values for timm.create_model, such as {"channels": [16, 32, 48, 64]}.
     """
 
     backbone: str
@@ -169,7 +168,7 @@ class DetectorSpec(Fields):
         scale = self.anchors.scale
         if isinstance(scale, tuple) and len(scale) != self.topology.num_inputs:
             raise UserError(
-                f"anchors.scale has {len(scale)} numbers, the topology {self.topology.num_inputs} levels; "
+                f"anchors.scale has {len(scale)} numbers, but the topology {self.topology.num_inputs} levels; "
                 "allowed is one number for all levels, or one for each"
             )
 
@@ -184,20 +183,20 @@ class DetectorSpec(Fields):
             for index in range(self.topology.num_inputs):
                 if index not in read:
                     raise UserError(
-                        f"no node reads the input P{self.topology.levels[index]}, so with repeats={self.repeats} that "
-                        "level is computed for nothing; let a node read it, or set repeats=1"
+                        f"no node reads the input P{self.topology.levels[index]}, so with repeats={self.repeats} that level "
+                        "has no effect; let a node read it, or set repeats=1"
                     )
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def digest(self) -> str:
-        """12 hexadecimal digits that are equal where two specs are the same detector, however its topology is written."""
+        """A 12-digit hexadecimal digest, equal for equal detectors, however the topology is written."""
         values = {**self.to_dict(), "topology": self.topology.digest}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def describe(self) -> str:
-        """Say in one line what it is, such as "efficientnet_b0, bifpn P3-P7 fast x3, width 64, 512 px"."""
+        """Describe the detector in one line, such as "efficientnet_b0, bifpn P3-P7 fast x3, width 64, 512 px"."""
         height, width = self.image_size
         size = f"{width} px" if height == width else f"{width}x{height} px"
         backbone = f"{self.backbone}*" if self.backbone_options else self.backbone
@@ -206,7 +205,7 @@ class DetectorSpec(Fields):
     # --- JSON --------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["topology"] = self.topology.to_dict()
         values["anchors"] = dataclasses.asdict(self.anchors)
@@ -215,7 +214,7 @@ class DetectorSpec(Fields):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DetectorSpec:
-        """Read what `to_dict` gave; the topology may be read already. Raises UserError that names a missing or unknown field."""
+        """Return the spec of a `to_dict` result; the topology may be a Topology. Raises UserError naming a wrong field."""
         known = {f.name: f for f in dataclasses.fields(cls)}
         check_fields("a spec", values, list(known))
         required = (name for name, f in known.items() if f.default is f.default_factory is dataclasses.MISSING)
@@ -231,12 +230,12 @@ class DetectorSpec(Fields):
         return cls(**read)
 
     def to_json(self) -> str:
-        """Give JSON text, indented."""
+        """Return indented JSON text."""
         return json.dumps(self.to_dict(), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> DetectorSpec:
-        """Read JSON text. Raises UserError with the place of an error; `load` also names the file."""
+        """Return the spec of JSON text. Raises UserError with the position of an error; `load` also names the file."""
         values = parse_json(text)
         if not isinstance(values, dict):
             raise UserError(f"a spec is a JSON object, not {type(values).__name__}")
@@ -244,7 +243,7 @@ class DetectorSpec(Fields):
 
     @classmethod
     def load(cls, path: str | Path) -> DetectorSpec:
-        """Read a file of JSON text. Raises UserError that names the file."""
+        """Return the spec of a JSON file. Raises UserError naming the file."""
         text = read_text(Path(path))
         try:
             return cls.from_json(text)
@@ -255,7 +254,7 @@ class DetectorSpec(Fields):
 def _numbers(
     name: str, values: object, allowed: str, *, length: int | None = None, above: float | None = None
 ) -> tuple[float, ...]:
-    """Read several numbers, `length` of them where it is given. Raises UserError with `allowed` for another number of them."""
+    """Return several numbers, `length` of them if given. Raises UserError with `allowed` otherwise."""
     items = check_items(name, values, allowed)
     if not items or length not in (None, len(items)):
         raise UserError(f"{name} is {values!r}; allowed is {allowed}")
@@ -269,7 +268,7 @@ def _backbone_options(value: object) -> dict[str, Any]:
     for name in options:
         if name in NO_BACKBONE_OPTIONS or name.startswith("pretrained"):
             raise UserError(
-                f"backbone_options has {name!r}; allowed is what shapes the backbone: levels are the topology's, and "
-                "weights are read by build(pretrained=...) and load_checkpoint"
+                f"backbone_options has {name!r}; allowed are options of the backbone's shape: the topology sets levels, and "
+                "build(pretrained=...) and load_checkpoint read weights"
             )
     return options

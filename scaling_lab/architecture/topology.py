@@ -1,4 +1,4 @@
-"""A topology: one feature-network cell as a list of nodes. Plain data with its validity and rewrites; it builds nothing.
+"""A topology: one feature-network cell as a list of nodes, with its checks and rewrites.
 
 Ids 0 … L-1 are the cell's inputs, finest level first; every node takes the next id. The output of a level is the last
 node at that level, or the input itself where no node has that level.
@@ -25,7 +25,7 @@ FINEST_LEVEL, COARSEST_LEVEL = 1, 9
 
 @dataclass(frozen=True)
 class Topology(Fields):
-    """One cell from `min_level` to `max_level`. Raises UserError where a node reads what does not come before it."""
+    """One cell from `min_level` to `max_level`. Raises UserError where a node reads an id that does not precede it."""
 
     min_level: int
     max_level: int
@@ -44,14 +44,14 @@ class Topology(Fields):
     def _check_node(self, node_id: int, node: Node) -> None:
         name = f"node {node_id} (P{node.level})"
         if not self.min_level <= node.level <= self.max_level:
-            raise UserError(f"{name} lies outside the levels P{self.min_level} to P{self.max_level}")
+            raise UserError(f"{name} is outside the levels P{self.min_level} to P{self.max_level}")
         for source in node.inputs:
             if not 0 <= source < self.num_inputs + len(self.nodes):
                 last = self.num_inputs + len(self.nodes) - 1
                 raise UserError(f"{name} reads id {source}, which does not exist; the ids are 0 to {last}")
             if source >= node_id:
                 raise UserError(
-                    f"{name} reads id {source}, which does not come before it (a cell has no cycles); "
+                    f"{name} reads id {source}, which does not precede it (a cell has no cycles); "
                     f"allowed are 0 to {node_id - 1}"
                 )
 
@@ -98,7 +98,7 @@ class Topology(Fields):
         return tuple(node_id for node_id in self.node_ids if node_id not in alive)
 
     def node(self, node_id: int) -> Node:
-        """Give the node with this id (not an input's)."""
+        """Return the node with this id (not an input's id)."""
         return self.nodes[node_id - self.num_inputs]
 
     @property
@@ -108,23 +108,23 @@ class Topology(Fields):
 
     @cached_property
     def canonical(self) -> Topology:
-        """The same graph in the one order that every way of writing it has in common, without dead nodes."""
+        """Return the same graph in canonical order, without dead nodes."""
         alive = self.without_dead_nodes()
         order = canonical_order(alive.nodes, num_inputs=alive.num_inputs, outputs=alive.outputs)
         return alive._reordered(order)
 
     @cached_property
     def digest(self) -> str:
-        """12 hexadecimal digits that are equal where two topologies are the same graph."""
+        """A 12-digit hexadecimal digest, equal where two topologies are the same graph."""
         return hashlib.sha256(json.dumps(self.canonical.to_dict()).encode()).hexdigest()[:12]
 
     @property
     def published_name(self) -> str | None:
-        """The published name of this wiring, whatever its fusion, such as "bifpn", or None."""
+        """The published name of this wiring, regardless of fusion, such as "bifpn", or None."""
         return _published_name(self)
 
     def describe(self) -> str:
-        """Name it, its levels and its fusion, such as "bifpn P3-P7 fast"; one without a name is "custom <digest>"."""
+        """Return name, levels and fusion, such as "bifpn P3-P7 fast"; an unpublished one is "custom <digest>"."""
         return _described(self)
 
     # --- rewriting ---------------------------------------------------------------------------------------------------
@@ -133,14 +133,14 @@ class Topology(Fields):
         return dataclasses.replace(self, nodes=reordered(self.nodes, order, num_inputs=self.num_inputs))
 
     def without_dead_nodes(self) -> Topology:
-        """Drop the nodes that no output depends on."""
+        """Return the topology without nodes that no output depends on."""
         dead = set(self.dead_nodes)
         if not dead:
             return self
         return self._reordered([node_id for node_id in self.node_ids if node_id not in dead])
 
     def without_single_input_nodes(self) -> Topology:
-        """Drop every node that fuses nothing, its readers reading its input instead (arXiv:1911.09070, section 3.2).
+        """Return the topology without single-input nodes; their readers read the input (arXiv:1911.09070, section 3.2).
 
         A single input from another level stays: it is a resampling, and dropping it would move a feature's level.
         """
@@ -159,7 +159,7 @@ class Topology(Fields):
         return dataclasses.replace(self, nodes=tuple(nodes))
 
     def with_same_level_skips(self) -> Topology:
-        """Let every output node also read its level's input (arXiv:1911.09070, section 3.2: BiFPN's extra edges)."""
+        """Return the topology with every output node reading its level's input too (arXiv:1911.09070, section 3.2)."""
         nodes = list(self.nodes)
         for level_input, output in enumerate(self.outputs):
             if output < self.num_inputs:
@@ -172,11 +172,11 @@ class Topology(Fields):
         return dataclasses.replace(self, nodes=tuple(nodes))
 
     def with_fusion(self, fusion: str) -> Topology:
-        """Give every node this fusion."""
+        """Return the topology with this fusion in every node."""
         return dataclasses.replace(self, nodes=tuple(dataclasses.replace(node, fusion=fusion) for node in self.nodes))
 
     def repeated(self, times: int) -> Topology:
-        """Unroll a stack of `times` cells into one graph: the outputs of one are the inputs of the next."""
+        """Return a stack of `times` cells unrolled into one graph, each cell reading the previous outputs."""
         check_whole("times in repeated(times)", times, least=1)
         nodes: list[Node] = []
         stands_for = list(range(self.num_inputs))
@@ -192,13 +192,13 @@ class Topology(Fields):
     # --- JSON --------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: each node as [level, inputs, fusion]."""
+        """Return plain JSON values, each node as [level, inputs, fusion]."""
         nodes = [[node.level, list(node.inputs), node.fusion] for node in self.nodes]
         return {"min_level": self.min_level, "max_level": self.max_level, "nodes": nodes}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Topology:
-        """Read what `to_dict` gave. Raises UserError for anything else."""
+        """Return the topology of a `to_dict` result. Raises UserError for anything else."""
         if not isinstance(values, Mapping) or set(values) != {"min_level", "max_level", "nodes"}:
             raise UserError(f"a topology is {values!r}; allowed is a mapping with min_level, max_level and nodes")
         nodes = []
@@ -211,12 +211,12 @@ class Topology(Fields):
 
 
 def check_levels(min_level: int, max_level: int) -> None:
-    """Refuse what is no range of levels."""
+    """Raise UserError for an invalid range of levels."""
     check_whole("min_level", min_level)
     check_whole("max_level", max_level)
     if not FINEST_LEVEL <= min_level <= max_level <= COARSEST_LEVEL:
         raise UserError(
-            f"levels P{min_level} to P{max_level}: allowed are P{FINEST_LEVEL} to P{COARSEST_LEVEL}, the finest first"
+            f"levels P{min_level} to P{max_level}: allowed are P{FINEST_LEVEL} to P{COARSEST_LEVEL}, finest first"
         )
 
 

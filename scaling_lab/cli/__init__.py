@@ -1,7 +1,7 @@
-"""The command line: one verb for each thing a user does. It reads arguments and prints; each verb imports its branch.
+"""The command line: one verb for each thing a user does. Each verb reads its arguments, calls its package and prints.
 
-A UserError becomes one line and exit code 2, and so does what the system says of a file, such as "Permission denied" or "No
-space left on device"; Ctrl-C, SIGTERM and SIGHUP become exit code 130.
+A UserError, and a file error such as "Permission denied" or "No space left on device", is printed as one line, with exit
+code 2. Ctrl-C, SIGTERM and SIGHUP give exit code 130.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from scaling_lab.errors import UserError, first_line
 from scaling_lab.files import is_of_files, said
 from scaling_lab.signals import interruptible
 
-_NO_READER = 141  # as a shell says of a program that the system ends for it
+_NO_READER = 141  # 128 + SIGPIPE, as shells report it
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; give the exit code. Raises SystemExit where argparse has shown its help or refused the arguments."""
+    """Run one verb and return the exit code. Raises SystemExit where argparse has shown help or refused the arguments."""
     prepare_streams()
     try:
         code = _run(arguments)
@@ -41,17 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
         if wrong := _flush():
             return wrong
         raise end
-    except BrokenPipeError:  # nobody reads what we say, and what was to be done may not be done
+    except BrokenPipeError:  # the reader is gone, perhaps before the work was done
         discard_output()
         return _NO_READER
     return _flush() or code
 
 
 def _flush() -> int:
-    """Write what stdout still holds; give the exit code where that fails."""
+    """Flush stdout; return a non-zero exit code where that fails."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # what was to be done is done
+    except BrokenPipeError:  # the work itself is done
         discard_output()
     except OSError as error:
         discard_output()
@@ -62,15 +62,15 @@ def _flush() -> int:
 def _run(arguments: list[str] | None) -> int:
     try:
         options, unknown = _parser().parse_known_args(arguments)
-        if unknown:  # by the verb's own parser, whose usage says what there is
+        if unknown:  # the verb's own parser prints the verb's usage
             options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        # Before a verb has begun to listen for itself, too, and where it never does: what it has started is ended.
+        # Covers the time before a verb installs its own handlers: child processes are ended too.
         with interruptible(lambda text: print(text, file=sys.stderr, flush=True), at_once=True):
             return int(options.verb(options) or 0)
     except UserError as error:
         return _refuse(str(error))
     except MemoryError as error:
-        return _refuse(f"memory does not suffice: {first_line(error)}")
+        return _refuse(f"out of memory: {first_line(error)}")
     except KeyboardInterrupt:
         return 130
     except OSError as error:
@@ -80,7 +80,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _refuse(words: str) -> int:
-    with contextlib.suppress(OSError):  # nobody may read that either
+    with contextlib.suppress(OSError):  # stderr may be closed too
         print(f"scaling-lab: {words}", file=sys.stderr)
     return 2
 
@@ -88,7 +88,7 @@ def _refuse(words: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scaling-lab",
-        description="Questions about detector architecture: one file, one command, one honest report.",
+        description="Detector-architecture studies: one file, one command, one report.",
         epilog="examples:\n  scaling-lab run studies/topology_ablation.py\n  scaling-lab show bifpn\n"
         "  scaling-lab count d0 d3 --json\n  scaling-lab train d0 --data coco:/data/mine\n"
         "  scaling-lab report runs/topology_ablation\n  scaling-lab init my_project",

@@ -1,4 +1,4 @@
-"""Tables in characters for the terminal: a run's trials with remarks, and any rows of words and numbers. It decides nothing."""
+"""Text tables for the terminal: a run's trials with remarks, and general rows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _COLUMNS = {
     "seconds": "seconds",
 }
 _DECIMALS = {"ap": 1, "ap50": 1}
-# At least so many decimals, and so many digits of the smallest number.
+# By column: the least decimals, and the significant digits of the smallest number.
 _DIGITS = {
     "params_m": (3, 3),
     "gmacs": (3, 3),
@@ -40,12 +40,12 @@ _DIGITS = {
     "latency_ms": (1, 2),
     "seconds": (0, 1),
 }
-# What goes first where a table is too wide: these where all trials have the same, then these in any case.
+# Columns to drop from a wide table: first those whose values are all equal, then these in any case.
 _CONSTANT_GO, _GO = ("topology", "state", "seed", "epochs_done"), ("memory_mb", "seconds", "ap50", "topology")
 
 
 def trial_rows(folder: Path) -> list[dict[str, Any]]:
-    """Give a run's trials as plain values, the best AP first."""
+    """Return a run's trials as plain values, best AP first."""
     from scaling_lab.runs.reader import Runs
 
     table = Runs(folder).table()
@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def trial_table(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """Write what `trial_rows` gave of a run: the parameters in which trials differ, results, costs, and remarks."""
+    """Format the rows of `trial_rows`: parameters that vary, results, costs and remarks."""
     from scaling_lab.runs.reader import Runs
 
     if not rows:
@@ -73,12 +73,12 @@ def trial_table(folder: Path, rows: list[dict[str, Any]]) -> str:
     dropped = _drop_what_is_too_wide(columns, rows)
     lines = [_table(columns, rows), *_remarks(rows, Runs(folder))]
     if dropped:
-        lines.append(f"not shown, for lack of room: {', '.join(dropped)}; --json has all")
+        lines.append(f"not shown (table too wide): {', '.join(dropped)}; --json has all")
     return "\n".join(lines)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Give the headings of the columns, by their names in the rows."""
+    """Return column headings by their names in the rows."""
     params = {
         name: name.removeprefix("param_") for name in rows[0] if name.startswith("param_") and _varies(name, rows)
     }
@@ -87,7 +87,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for row in rows:
         point = str([row.get(name) for name in params])
         if known.setdefault(point, row["architecture"]) != row["architecture"]:
-            columns["architecture"] = "architecture"  # the space has changed: one point was two architectures
+            columns["architecture"] = "architecture"  # the space has changed: one point gave two architectures
     after = {name: text for name, text in _COLUMNS.items() if any(row.get(name) is not None for row in rows)}
     if "param_topology" in params:
         del after["topology"]
@@ -97,7 +97,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _drop_what_is_too_wide(columns: dict[str, str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Remove columns until the table fits; give the headings of those that said something."""
+    """Remove columns until the table fits; return the headings of removed columns that had values."""
     constant = [name for name in _CONSTANT_GO if not _varies(name, rows)]
     params = [name for name in columns if name.startswith("param_")]
     dropped = []
@@ -135,19 +135,19 @@ def _of(row: Mapping[str, Any]) -> str:
 
 
 def _remarks(rows: Sequence[Mapping[str, Any]], runs: Runs) -> list[str]:
-    """Say in words what the numbers are, and what they do not show."""
+    """Return remarks on units, seeds and failed trials."""
     remarks = []
     searched = [row for row in rows if row.get("role", "search") == "search"]
     complete = [row["architecture"] for row in searched if row["state"] == "complete"]
     if len(complete) > 1 and len(set(complete)) == len(complete):
         among = "one seed each" if len(searched) == len(rows) else "one seed each in the search"
-        remarks.append(f"{among}: differences may be chance")
+        remarks.append(f"{among}: differences may be due to chance")
     if any(row.get("latency_ms") is not None for row in rows):
         remarks.append(_latency_words(runs))
     failed = [row for row in rows if row["state"] == "failed"]
     remarks += [_failure_words(row) for row in failed[:MOST_FAILURES]]
     if len(failed) > MOST_FAILURES:
-        remarks.append(f"{len(failed) - MOST_FAILURES} more have failed")
+        remarks.append(f"{len(failed) - MOST_FAILURES} more failed")
     return remarks
 
 
@@ -166,13 +166,13 @@ def _latency_words(runs: Runs) -> str:
 
 
 def decimals(numbers: Iterable[float], least: int, digits: int) -> int:
-    """Give how many decimals show `digits` digits of the smallest number that is not 0, and at least `least`."""
+    """Return the decimals that show `digits` significant digits of the smallest non-zero number; at least `least`."""
     sizes = [abs(number) for number in numbers if number and math.isfinite(number)]
     return max(least, digits - 1 - math.floor(math.log10(min(sizes)))) if sizes else least
 
 
 def text_table(rows: list[list[str]]) -> str:
-    """Align words left and numbers right."""
+    """Format rows as lines, text left-aligned and numbers right-aligned."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     numeric = [
         all(row[place][:1].isdigit() or row[place] in ("-", "") for row in rows[1:]) for place in range(len(widths))

@@ -1,4 +1,4 @@
-"""data: what is in a data set, in numbers and in a picture."""
+"""data: summary of a data set, as numbers and as a contact sheet."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 SHEET = Path("data_sheet.png")
 SPLITS = ("train", "val")
 MOST_NAMED = 5
-_KINDS = ("BMP", "GIF", "JPEG", "PDF", "PNG", "TIFF", "WEBP")  # of a contact sheet's file, as Pillow names them
+_KINDS = ("BMP", "GIF", "JPEG", "PDF", "PNG", "TIFF", "WEBP")  # formats of a contact sheet, by Pillow's names
 
 Summaries = Mapping[str, dict[str, Any]]
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     data = add_verb(
         verbs,
         "data",
         _data,
-        "show what is in a data set; the exit code is 1 where training would stop at it",
+        "summarise and check a data set; exit code 1 if training on it would fail",
         "data shapes",
         "data /data/coco --sheet coco.png",
         "data /data/export,val_fraction=0.2",
         "data voc:VOCdevkit/VOC2012,val=trainval --split val --check-images",
         "data coco:/data/mine,train=train,val=valid --no-sheet --json",
     )
-    data.add_argument("data", help="shapes, or a folder; fields follow after commas")
+    data.add_argument("data", help="shapes, or a folder, with fields after commas")
     data.add_argument("--sheet", type=Path, default=SHEET, metavar="FILE", help=f"the contact sheet to write ({SHEET})")
     data.add_argument("--no-sheet", action="store_true", help="write no contact sheet")
-    data.add_argument("--split", choices=SPLITS, default="train", help="whose images the sheet shows (train)")
-    data.add_argument("--images", type=int, default=12, help="how many images the sheet shows, at most (12)")
-    data.add_argument("--image-size", type=int, default=512, metavar="PIXELS", help="what levels are told for (512)")
+    data.add_argument("--split", choices=SPLITS, default="train", help="the split shown on the sheet (train)")
+    data.add_argument("--images", type=int, default=12, help="the most images on the sheet (12)")
     data.add_argument(
-        "--check-images", action="store_true", help="read every image, and name those that cannot be used"
+        "--image-size", type=int, default=512, metavar="PIXELS", help="input size for the counts by level (512)"
     )
+    data.add_argument("--check-images", action="store_true", help="decode every image and list the unusable ones")
 
 
 def _data(options: argparse.Namespace) -> int:
@@ -111,17 +111,17 @@ def _write_sheet(source: Source, options: argparse.Namespace) -> list[str]:
 
 
 def _check_sheet(path: Path) -> None:
-    """Refuse a file that Pillow cannot write, before the pictures are drawn."""
+    """Check that Pillow can write the file's format. Raises UserError."""
     from PIL import Image
 
     endings = sorted(ending for ending, kind in Image.registered_extensions().items() if kind in _KINDS)
     if path.suffix.lower() not in endings:
-        raise UserError(f"--sheet is {path}; allowed is a picture's file, which ends in {', '.join(endings)}")
+        raise UserError(f"--sheet is {path}; allowed is an image file that ends in {', '.join(endings)}")
     check_writable(path)
 
 
 def _files(source: Source, options: argparse.Namespace) -> dict[str, Files]:
-    """Look at each split's image files, or only at headers; nothing where images are made on the fly."""
+    """Check each split's image files, or only their headers. Empty for data generated on the fly."""
     from scaling_lab.data.looking import look_through
     from scaling_lab.data.on_disk import OnDisk
     from scaling_lab.data.summary import annotations_of
@@ -141,11 +141,11 @@ def _files(source: Source, options: argparse.Namespace) -> dict[str, Files]:
     return found
 
 
-# --- in words --------------------------------------------------------------------------------------------------------
+# --- text ------------------------------------------------------------------------------------------------------------
 
 
 def _text(source: Source, summaries: Summaries, image_size: int) -> str:
-    """Write the counts of both splits, and those of the classes."""
+    """Format the counts of both splits and of the classes."""
     rows = [["", *map(source.split_name, SPLITS)]]
 
     def add(words: str, *path: str) -> None:
@@ -159,10 +159,10 @@ def _text(source: Source, summaries: Summaries, image_size: int) -> str:
 
     add("images", "images")
     add("  without an object", "images_without_object")
-    add("  copies of another in the split", "images_twice")
+    add("  duplicates within the split", "images_twice")
     add("objects", "objects")
     add("  most in one image", "most_objects")
-    add("  twice, the same box and class", "twice")
+    add("  duplicates, same box and class", "twice")
     add("  small, below 32 x 32 px", "sizes", "small")
     add("  medium", "sizes", "medium")
     add("  large, from 96 x 96 px", "sizes", "large")
@@ -183,7 +183,7 @@ def _text(source: Source, summaries: Summaries, image_size: int) -> str:
 
 
 def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
-    """Say what a reader should know before training."""
+    """Yield warnings about the data set."""
     from scaling_lab.data.accuracies import MOST_DETECTIONS
 
     for split in SPLITS:
@@ -195,18 +195,18 @@ def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
             yield f"classes without any object in {split}, which {without}: {', '.join(empty)}"
     for split in SPLITS:
         if summaries[split]["twice"]:
-            yield f"{source.split_name(split)} holds {summaries[split]['twice']:,} boxes twice: same image, class and sides"
+            yield f"{source.split_name(split)} has {summaries[split]['twice']:,} duplicate boxes: same image, class and sides"
     ids = summaries["train"]["category_ids"]
     if min(ids) < 1:
         yield (
-            f"category ids start at {min(ids)}: class i of a detector is the i-th of them, as long as it has as many classes; "
-            "released weights, whose class i is id i + 1, do not fit"
+            f"category ids start at {min(ids)}: class i of a detector is the i-th id if the number of classes matches; "
+            "released weights expect id i + 1 for class i and do not fit"
         )
     most = summaries["val"]["most_objects"]
     if most > MOST_DETECTIONS:
         yield (
-            f"an image of {source.split_name('val')} has {most:,} objects: a detector gives {MOST_DETECTIONS} "
-            f"detections an image, and COCO's AP counts {MOST_DETECTIONS} of each class, so that not all can be found"
+            f"an image of {source.split_name('val')} has {most:,} objects: a detector gives {MOST_DETECTIONS} detections "
+            f"an image and COCO's AP counts {MOST_DETECTIONS} a class, so not all can be found"
         )
     if any(summary["misread"] for summary in summaries.values()):
         return
@@ -214,7 +214,7 @@ def _remarks(source: Source, summaries: Summaries) -> Iterator[str]:
         outside = summaries[split]["outside"]
         yield from outside[:MOST_NAMED]
         if len(outside) > MOST_NAMED:
-            yield f"{len(outside) - MOST_NAMED} more boxes of {source.split_name(split)} are outside their images"
+            yield f"{len(outside) - MOST_NAMED} more boxes of {source.split_name(split)} lie outside their images"
     if any(summaries[split]["outside"] for split in SPLITS) and not getattr(source, "cut_boxes", False):
         yield (
             f"training refuses boxes more than a pixel outside their image; {_with(source, 'cut_boxes')} cuts them off"
@@ -229,7 +229,7 @@ def _file_remarks(source: Source, files: Mapping[str, Files], checked: bool) -> 
 
 
 def _copy_words(source: Source, copies: Copies) -> Iterator[str]:
-    """Say which images are there more than once, with an example."""
+    """Yield a warning for duplicate images within and across splits, each with an example."""
 
     def name(split: str, place: int) -> str:
         return printable(source.ground_truth(split)["images"][place]["file_name"])
@@ -238,13 +238,13 @@ def _copy_words(source: Source, copies: Copies) -> Iterator[str]:
         if groups:
             first, second = groups[0][:2]
             count = sum(len(group) - 1 for group in groups)
-            such = f"{name(split, first)} and {name(split, second)}"
-            yield f"{source.split_name(split)} holds {count:,} copies of its own images, such as {such}"
+            example = f"{name(split, first)} and {name(split, second)}"
+            yield f"{source.split_name(split)} holds {count:,} duplicate images, such as {example}"
     if copies.across:
         train, val = copies.across[0]
         yield (
-            f"{len(copies.across):,} of the held-out images are in {source.split_name('train')} too, such as {name('val', val)} "
-            f"(there {name('train', train)}): their AP says nothing about other images"
+            f"{len(copies.across):,} held-out images are also in {source.split_name('train')}, such as {name('val', val)} "
+            f"(there {name('train', train)}): their AP does not measure generalisation"
         )
 
 
@@ -252,10 +252,10 @@ def _broken_words(source: Source, broken: list[str], checked: bool) -> list[str]
     if not broken:
         return ["all images can be used"] if checked else []
     more = [f"{len(broken) - MOST_NAMED} more images cannot be used"] if len(broken) > MOST_NAMED else []
-    advice = f"training stops at such an image; {_with(source, 'skip_broken')} leaves out those to train on"
+    advice = f"training stops at such an image; {_with(source, 'skip_broken')} skips them in training"
     return [*broken[:MOST_NAMED], *more, advice]
 
 
 def _with(source: Source, flag: str) -> str:
-    """Give --data's text with a field set."""
+    """Return the --data text with a flag set."""
     return f"--data {source.kind}:{getattr(source, 'folder', '')},{flag}=true"

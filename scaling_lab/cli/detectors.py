@@ -1,4 +1,4 @@
-"""show, count: detectors without weights, and what they cost."""
+"""show, count: detectors without weights, and their costs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scaling_lab.errors import UserError
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add them to the parser."""
+    """Add both verbs to the parser."""
     show = add_verb(
         verbs,
         "show",
@@ -34,7 +34,7 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "count",
         _count,
-        "count parameters, multiply-adds and activations, by part, level or node, and the memory of one image",
+        "count parameters, multiply-adds and activations, by part, level or node, and memory for one image",
         "count d0 d1 d2",
         "count d0 --by node",
         "count d0 --topology quad_fpn",
@@ -42,24 +42,24 @@ def add_verbs(verbs: Any) -> None:
     )
     count.add_argument("detectors", nargs="+", metavar="detector", help=DETECTOR_HELP)
     count.add_argument(
-        "--by", choices=list(_SHARES), default="part", help="which shares are shown beside the whole (part)"
+        "--by", choices=list(_SHARES), default="part", help="the breakdown shown beside the totals (part)"
     )
     add_changes(count)
 
 
 def _by_level(spec: DetectorSpec, cost: Cost) -> dict[str, PartCost]:
-    """Give the backbone, and what stands at each level; the heads' convolutions are of all levels."""
+    """Return costs of the backbone and of each level; the heads' parameters are shared by all levels."""
     levels = cost.levels
     shared = cost.heads.params - sum(piece.params for piece in cost.pieces if piece.kind == "heads")
     return {
         "backbone": cost.backbone,
         **{f"P{level}": share for level, share in levels.items()},
-        "heads, of all levels": PartCost(params=shared, macs=0, activations=0),
+        "heads, all levels": PartCost(params=shared, macs=0, activations=0),
     }
 
 
 def _by_node(spec: DetectorSpec, cost: Cost) -> dict[str, PartCost]:
-    """Give every node by cell, id and level."""
+    """Return the cost of every node by cell, id and level."""
     ids = [(cell, node_id) for cell in range(1, spec.repeats + 1) for node_id in spec.topology.node_ids]
     return {
         f"cell {cell}, node {node_id} (P{node.level})": node
@@ -78,7 +78,7 @@ def _show(options: argparse.Namespace) -> None:
     if Path(options.thing).is_dir():
         for name in CHANGES:
             if getattr(options, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} changes a detector, and {options.thing} is a folder")
+                raise UserError(f"--{name.replace('_', '-')} changes a detector, but {options.thing} is a folder")
         rows = trial_rows(Path(options.thing))
         print(json.dumps(rows, indent=1) if options.json else trial_table(Path(options.thing), rows))
         return
@@ -120,8 +120,6 @@ def _count(options: argparse.Namespace) -> None:
         rows += [["", title, *numbers(share), ""] for title, share in shares[name].items()]
     print(text_table(rows))
     print(
-        "GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9; activations: their results, / 1e6"
+        "GMACs: multiply-adds of convolutions and matrix products for one image, / 1e9; activations: their outputs, / 1e6"
     )
-    print(
-        "MB: weights and the most activations that are alive at once, for one image in float32, without workspaces, / 1e6"
-    )
+    print("MB: weights plus peak activations for one image in float32, without workspaces, / 1e6")

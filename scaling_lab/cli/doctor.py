@@ -1,4 +1,4 @@
-"""doctor: whether a cluster or this machine is fit for a study, before anything is run."""
+"""doctor: checks whether a cluster or this machine can run a study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     doctor = add_verb(
         verbs,
         "doctor",
@@ -25,7 +25,7 @@ def add_verbs(verbs: Any) -> None:
         "doctor --address auto --storage /shared/runs",
     )
     doctor.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
-    doctor.add_argument("--nodes", type=int, default=1, help="wait until the cluster has so many (1)")
+    doctor.add_argument("--nodes", type=int, default=1, help="wait until the cluster has this many nodes (1)")
     doctor.add_argument("--storage", type=Path, default=Path("runs"), help="where runs will be written (runs)")
 
 
@@ -41,9 +41,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def checks_text(checks: list[Check]) -> str:
-    """Write a line for each node and check, and what is to be done."""
+    """Format a line for each node and check, then the advice."""
     rows = [["node", "check", "state", "found"]]
     rows += [[check.node, check.check, "WRONG" if check.advice else "ok", check.found] for check in checks]
     wrong = [check for check in checks if check.advice]
-    words = [f"{check.node}, {check.check}: {check.advice}" for check in wrong] or ["nothing is wrong"]
+    words = [f"{check.node}, {check.check}: {check.advice}" for check in wrong] or ["all checks passed"]
     return "\n".join([text_table(rows), "", *words])

@@ -1,4 +1,4 @@
-"""Boxes with class names and scores drawn over an image, for `scaling-lab predict`. Where labels stand is the report's to say."""
+"""Draws boxes with class names and scores over an image, for `scaling-lab predict`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scaling_lab.report.figures.detections_figure import labelled
 from scaling_lab.report.figures.drawn_boxes import Box
 from scaling_lab.report.figures.style import SERIES_DARK
 
-# Shares of the picture's longer side; labels are at least so many pixels high.
+# Fractions of the image's longer side, and the least height of labels in pixels.
 LABEL_HEIGHT, LEAST_HEIGHT, LINE_WIDTH = 0.026, 14.0, 1 / 320
 _INK = "#10151d"
 
 
 def draw_boxes(image: Image.Image, boxes: Sequence[Box]) -> Image.Image:
-    """Give a copy of the image with its boxes and, over all of them, their labels."""
+    """Return a copy of the image with its boxes, and the labels drawn above all boxes."""
     drawn = image.convert("RGB")
     pen = ImageDraw.Draw(drawn)
     height = max(LEAST_HEIGHT, LABEL_HEIGHT * max(image.size))
@@ -26,7 +26,7 @@ def draw_boxes(image: Image.Image, boxes: Sequence[Box]) -> Image.Image:
     placed = labelled(boxes, image.size, height)
     for box in reversed(placed):  # the best last, on top
         x0, y0, x1, y1 = _corners(box.bbox)
-        pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_INK, width=line + 2)  # seen on any background
+        pen.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=_INK, width=line + 2)  # visible on any background
         pen.rectangle((x0, y0, x1, y1), outline=_colour(box), width=line)
     for box in placed:
         if box.label is not None:
@@ -41,6 +41,6 @@ def _colour(box: Box) -> str:
 
 
 def _corners(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Give the first and the last pixel, which is drawn too."""
+    """Return the first and last pixel of a box, both drawn."""
     x, y, width, height = bbox
     return x, y, max(x, x + width - 1), max(y, y + height - 1)

@@ -1,4 +1,4 @@
-"""A detector with the weights of a file that the command line names; what was chosen or mapped is said on stderr."""
+"""Loads a detector with weights from a file, and prints notes on choices and mappings to stderr."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_and_say(model: str | DetectorSpec | None, weights: Path, class_names: Sequence[str] | None = None) -> Detector:
-    """Load as `model.checkpoints.load_with_notes` does, and print its notes."""
+    """Load with `model.checkpoints.load_with_notes` and print its notes to stderr."""
     from scaling_lab.model.checkpoints import load_with_notes
 
     loaded = load_with_notes(model, weights, class_names=class_names)

@@ -1,4 +1,4 @@
-"""What `measure` is asked for: detectors, those of a run, those of a search space; each once, with the runs that it is of."""
+"""The distinct detectors that `measure` is asked for, by name, run or search space, with the runs they belong to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Measurable:
-    """A detector, what it is called, what it costs, and the folders of the runs that have trained it."""
+    """A detector with its label, costs, and the folders of the runs that trained it."""
 
     label: str
     spec: DetectorSpec
@@ -29,21 +29,19 @@ class Measurable:
     runs: tuple[Path, ...] = ()
 
     def columns(self) -> dict[str, Any]:
-        """Give the first columns of a row of latencies."""
+        """Return the first columns of a latency row."""
         costs = counted(self.spec, self.cost)
         return {"detector": self.label, "description": self.spec.describe(), **costs}
 
 
 def measurables(options: argparse.Namespace) -> dict[str, Measurable]:
-    """Give what the options name, by digest."""
+    """Return the detectors that the options name, by digest. Raises UserError."""
     from scaling_lab.cost import count
 
     if any(Path(thing).is_dir() or thing.endswith(".py") for thing in options.things):
         for name in CHANGES:
             if getattr(options, name) is not None:
-                raise UserError(
-                    f"--{name.replace('_', '-')} changes a named detector; a run's or a space's are as they are"
-                )
+                raise UserError(f"--{name.replace('_', '-')} changes a named detector, not those of a run or a space")
     found: dict[str, Measurable] = {}
     for label, spec, run in _named(options):
         before = found.get(spec.digest) or Measurable(label, spec, count(spec))
@@ -69,7 +67,7 @@ def _of_space(path: Path, options: argparse.Namespace) -> list[DetectorSpec]:
         points = [dataclasses.replace(spec, num_classes=space.classes) for spec in points]
     different = {spec.digest: spec for spec in points}
     if len(different) < len(points):
-        print(f"{path}: {len(points)} points are {len(different)} different detectors", file=sys.stderr, flush=True)
+        print(f"{path}: {len(points)} points give {len(different)} distinct detectors", file=sys.stderr, flush=True)
     return list(different.values())
 
 
@@ -80,5 +78,5 @@ def _of_run(folder: Path) -> list[DetectorSpec]:
     table = runs.table()
     complete = set(table.loc[table["state"] == "complete", "architecture"])
     if not complete:
-        raise UserError(f"{folder} has no complete trial; what is measured is what was trained")
+        raise UserError(f"{folder} has no complete trial, so there is nothing to measure")
     return [spec for digest, spec in runs.specs().items() if digest in complete]

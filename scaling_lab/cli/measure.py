@@ -1,4 +1,4 @@
-"""measure: how long detectors take on this device, where the time goes, and a model of it."""
+"""measure: latency of detectors on this device, its breakdown, and a fitted latency model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.latency.rules import Protocol
 
-MOST_PROFILES = 4  # more are shown by their kinds of pieces alone
+MOST_PROFILES = 4  # above this number, profiles show kinds of pieces only
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     measure = add_verb(
         verbs,
         "measure",
@@ -43,46 +43,44 @@ def add_verbs(verbs: Any) -> None:
         "things",
         nargs="+",
         metavar="thing",
-        help=f"{DETECTOR_HELP}; a run's folder, whose complete architectures are measured into it; a search space's or a "
-        "study's .py file",
+        help=f"{DETECTOR_HELP}; a run's folder (its complete architectures are measured and stored there); a search-space "
+        "or study file (.py)",
     )
-    measure.add_argument("--device", help="cpu, cuda, cuda:1, mps (a GPU where there is one)")
+    measure.add_argument("--device", help="cpu, cuda, cuda:1, mps (a GPU if available)")
     measure.add_argument(
-        "--dtype", nargs="+", choices=DTYPES, default=["float32"], help="of weights and images (float32)"
+        "--dtype", nargs="+", choices=DTYPES, default=["float32"], help="data type of weights and images (float32)"
     )
-    measure.add_argument("--batch", nargs="+", type=int, default=[1], metavar="IMAGES", help="images at once (1)")
+    measure.add_argument("--batch", nargs="+", type=int, default=[1], metavar="IMAGES", help="images per batch (1)")
     measure.add_argument(
-        "--backend", nargs="+", choices=BACKENDS, default=["eager"], help="what runs the network (eager)"
+        "--backend", nargs="+", choices=BACKENDS, default=["eager"], help="how the network is run (eager)"
     )
     measure.add_argument(
         "--scope",
         nargs="+",
         choices=SCOPES,
         default=["network"],
-        help="the network alone, or with post-processing to boxes (network)",
+        help="network, or end_to_end with post-processing to boxes (network)",
     )
-    measure.add_argument("--threads", type=int, default=1, help="of a processor (1)")
+    measure.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
+    measure.add_argument("--sample", type=int, metavar="POINTS", help="points to sample from each space (all)")
     measure.add_argument(
-        "--sample", type=int, metavar="POINTS", help="draw so many points of each space (all that there are)"
+        "--seed", type=int, default=0, help="seed of the sample, the run order and the held-out detectors (0)"
     )
-    measure.add_argument(
-        "--seed", type=int, default=0, help="of the draw, of the order of runs and of held-out detectors (0)"
-    )
-    measure.add_argument("--runs", type=int, default=200, help="the least runs of each detector that count (200)")
-    measure.add_argument("--processes", type=int, default=3, help="in so many processes (3)")
+    measure.add_argument("--runs", type=int, default=200, help="the least valid runs of each detector (200)")
+    measure.add_argument("--processes", type=int, default=3, help="number of processes (3)")
     measure.add_argument(
         "--correct",
         action="store_true",
-        help="where the device's speed changes slowly: divide times by how slow the anchor beside them was",
+        help="for a slowly drifting device: divide times by the relative slowness of the anchor detector",
     )
     measure.add_argument(
-        "--anyway", action="store_true", help="also on a busy or drifting device; every row tells the drift"
+        "--anyway", action="store_true", help="measure even on a busy or drifting device; rows record the drift"
     )
     measure.add_argument("--profile", action="store_true", help="show where the time goes, piece by piece")
     measure.add_argument(
-        "--fit", type=Path, metavar="FILE", help="fit a latency model to what was measured, and tell its error"
+        "--fit", type=Path, metavar="FILE", help="fit a latency model to the measurements and report its error"
     )
-    measure.add_argument("--out", type=Path, help="write a CSV file, or go on with the one that is there")
+    measure.add_argument("--out", type=Path, help="write a CSV file, or continue an existing one")
     add_changes(measure)
 
 
@@ -116,10 +114,10 @@ def _measure(options: argparse.Namespace) -> None:
         store = Measured(options.out, ledgers, detectors)
         try:
             for conditions in every:
-                # What comes before a failure is kept.
+                # Rows measured before a failure are kept.
                 shown.extend(_rows(store, detectors, conditions, protocol, with_profile=with_profile))
         except (UserError, KeyboardInterrupt):
-            _show(options, detectors, shown)  # what was measured is not lost
+            _show(options, detectors, shown)  # shows the rows measured so far
             raise
     _show(options, detectors, shown)
     if options.fit is not None:
@@ -134,7 +132,7 @@ def _rows(
     *,
     with_profile: bool,
 ) -> Iterator[Row]:
-    """Give a row for each detector: those that are known, and then those that are measured now."""
+    """Yield a row for each detector: known rows first, then new measurements."""
     from scaling_lab.latency.device import device_name, versions
     from scaling_lab.latency.protocol import measure
 
@@ -154,7 +152,7 @@ def _rows(
 
 
 def _anchor_of(rows: Iterable[Row], detectors: Mapping[str, Measurable]) -> tuple[DetectorSpec, float] | None:
-    """Give the anchor that earlier rows have, with its milliseconds, where its spec is at hand."""
+    """Return the anchor of earlier rows and its time in ms, if its spec is known."""
     for row in rows:
         if row["anchor"] in detectors:
             return detectors[row["anchor"]].spec, row["anchor_ms"]
@@ -170,7 +168,7 @@ def _conditions(options: argparse.Namespace) -> list[Conditions]:
         )
     ]
     if options.fit is not None and len(found) > 1:
-        raise UserError(f"--fit is for one set of conditions, not {len(found)}")
+        raise UserError(f"--fit needs one set of conditions; {len(found)} are given")
     return list(dict.fromkeys(found))
 
 
@@ -178,7 +176,7 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-# --- what is shown ---------------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------------
 
 
 def _show(options: argparse.Namespace, detectors: Mapping[str, Measurable], rows: Sequence[Row]) -> None:
@@ -199,15 +197,15 @@ def _table(rows: Sequence[Row]) -> str:
         [
             text_table(lines),
             f"{first['device']}; {versions}; random weights prepared for inference, channels last",
-            "ms: the median for a whole batch; quartiles: the distance between them; processes: by how much medians of "
-            f"processes differ, {min(row['processes'] for row in rows)} at least",
+            "ms: median for a whole batch; quartiles: interquartile range; processes: range of the medians of "
+            f"{min(row['processes'] for row in rows)} or more processes",
             *_anchor_words(rows),
         ]
     )
 
 
 def _anchor_words(rows: Sequence[Row]) -> list[str]:
-    """Say how far each anchor was off."""
+    """Describe the drift of each anchor."""
     by_anchor: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         by_anchor.setdefault((_words(row), row["anchor"], row["anchor_ms"]), []).append(row)
@@ -215,10 +213,14 @@ def _anchor_words(rows: Sequence[Row]) -> list[str]:
     for (conditions, _, milliseconds), some in by_anchor.items():
         drift = max(row["anchor_drift"] for row in some)
         of = f" ({conditions})" if len(by_anchor) > 1 else ""
-        found.append(f"the anchor, {milliseconds:.4g} ms, was off by up to {drift:.1%} beside the runs that count{of}")
+        found.append(f"the anchor, {milliseconds:.4g} ms, drifted by up to {drift:.1%} around the valid runs{of}")
     if rows[0]["method"] == "corrected":
-        found.append("times are divided by how slow the anchor was")
-    return [*found, "all runs count, however the device was (--anyway)"] if rows[0]["method"] == "unchecked" else found
+        found.append("times are divided by the relative slowness of the anchor")
+    return (
+        [*found, "all runs count, on a busy or drifting device too (--anyway)"]
+        if rows[0]["method"] == "unchecked"
+        else found
+    )
 
 
 def _line(row: Mapping[str, Any]) -> list[str]:
@@ -254,7 +256,7 @@ def _profiles(detectors: Mapping[str, Measurable], rows: Sequence[Row]) -> str:
             share = shares.setdefault(name, [0.0, 0.0])
             share[0] += taken
             share[1] += piece.cost.gmacs
-        lines = [[row["description"], "ms", "share", "GMACs", "GMACs a second"]]
+        lines = [[row["description"], "ms", "share", "GMACs", "GMACs/s"]]
         for name, (taken, gmacs) in shares.items():
             lines.append(
                 [name, f"{taken:.3f}", f"{taken / row['median_ms']:.1%}", f"{gmacs:.4f}", f"{1e3 * gmacs / taken:.3g}"]
@@ -272,7 +274,7 @@ def _fit(
     from scaling_lab.latency.fitting import fit
 
     by_digest = {row["architecture"]: row for row in rows}
-    # In the detectors' order, so that the same detectors are held out whatever was known before.
+    # Detector order makes the held-out detectors independent of what was measured earlier.
     measured = [(each.spec, by_digest[digest], by_digest[digest]["pieces_ms"]) for digest, each in detectors.items()]
     model = fit(measured, conditions, seed=options.seed)
     write_whole(options.fit, model.to_json())

@@ -1,4 +1,4 @@
-"""Where `measure` keeps its rows: the file of --out, and the ledgers of the runs that were measured. It measures nothing."""
+"""Stores the rows of `measure`: in the file of --out, and in the ledgers of measured runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scaling_lab.study.ledger.database import Ledger
 
 Row = dict[str, Any]
-_LONGEST = 200  # of a name, in letters; that of its lock is longer
+_LONGEST = 200  # characters of a file name; its lock's name is longer
 _NOT_IN_LEDGERS = (
     "detector",
     "description",
@@ -32,7 +32,7 @@ _SAME = ("architecture", *CONDITIONS, "method")
 
 
 class Measured:
-    """The rows that there are, and those that come; `keep` writes at once, so that nothing measured is lost."""
+    """The known rows and the new ones. `keep` writes each row at once, so an interruption loses none."""
 
     def __init__(self, out: Path | None, ledgers: Mapping[Path, Ledger], detectors: Mapping[str, Measurable]) -> None:
         self._out, self._ledgers, self._detectors = out, ledgers, detectors
@@ -47,7 +47,7 @@ class Measured:
         versions: Mapping[str, Any],
         with_profile: bool,
     ) -> dict[str, Row]:
-        """Give the rows that need not be measured again: of these conditions, versions and at least as many runs."""
+        """Return rows that need no new measurement: same conditions and versions, and at least as many runs."""
         wanted = {**conditions.to_dict(), "device": device, "method": protocol.method, "versions": dict(versions)}
         found = {
             row["architecture"]: row
@@ -63,7 +63,7 @@ class Measured:
         return found
 
     def keep(self, row: Row) -> Row:
-        """Write a new row; give it with the detector's columns."""
+        """Write a new row and return it with the detector's columns. Raises WriteError."""
         whole = {**self._detectors[row["architecture"]].columns(), **row}
         self._rows = [old for old in self._rows if any(old[name] != whole[name] for name in _SAME)] + [whole]
         if self._out is not None:
@@ -78,12 +78,12 @@ class Measured:
             try:
                 self._ledgers[run].add_latency(values)
             except sqlite3.OperationalError as error:
-                raise WriteError(f"{run}: the latency cannot be noted: {error}") from error
+                raise WriteError(f"{run}: the latency cannot be stored: {error}") from error
 
 
 @contextmanager
 def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
-    """Open the ledgers of runs that nobody else writes. Raises UserError where somebody does."""
+    """Open the runs' ledgers for writing. Raises UserError where another process holds a run's lock."""
     from scaling_lab.runs.reader import RunFolder
     from scaling_lab.study.ledger.database import Ledger
 
@@ -98,7 +98,7 @@ def ledgers_of(folders: Collection[Path]) -> Iterator[dict[Path, Ledger]]:
 
 @contextmanager
 def only_writer_of(path: Path | None) -> Iterator[None]:
-    """Keep other measurements from the file of --out."""
+    """Lock the file of --out against other measurements."""
     if path is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What verbs share: a help text with examples, --json, and options that mean the same everywhere."""
+"""Shared by all verbs: help with examples, --json, and common options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_verb(
     verbs: Any, name: str, run: Callable[[argparse.Namespace], int | None], text: str, *examples: str
 ) -> argparse.ArgumentParser:
-    """Add a verb that calls `run`; each example is a command line without the program's name."""
+    """Add a verb that calls `run`. Each example is a command line without the program's name."""
     parser: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=text,
@@ -25,23 +25,23 @@ def add_verb(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(verb=run, parser=parser)
-    parser.add_argument("--json", action="store_true", help="print JSON for a program to read")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """Read "512" or "480x640" as (height, width), for argparse; under 32 px most backbones have nothing left to see."""
+    """Read "512" or "480x640" as (height, width), for argparse. The least is 32 px, the stride of most backbones."""
     if not re.fullmatch("[0-9]{1,5}(x[0-9]{1,5})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed are a number of pixels, such as 512, or HEIGHTxWIDTH")
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed is a number of pixels, such as 512, or HEIGHTxWIDTH")
     height, _, width = text.partition("x")
     size = (int(height), int(width or height))
     if min(size) < 32:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed are 32 pixels and more")
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed are 32 pixels or more")
     return size
 
 
 def usable_device(name: str | None) -> torch.device:
-    """Give the device of that name; without one, a GPU where there is one. Raises UserError where it does not work."""
+    """Return the device of that name; without a name, a GPU if available. Raises UserError where it cannot be used."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""plan: what a study will take, in words, before anything is spent."""
+"""plan: the expected trials, time, disk and power of a study, before it is run."""
 
 from __future__ import annotations
 
@@ -22,28 +22,26 @@ _INDENT = 12
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     plan = add_verb(
         verbs,
         "plan",
         _plan,
-        "say what a study will take before it is run: trials, time, disk, and what its seeds can show",
+        "estimate a study before it is run: trials, time, disk, and the differences its seeds can detect",
         "plan studies/topology_ablation.py --form seeds",
         "plan studies/width_factor.py --form paper --data coco:/data/coco --cpus 64 --gpus 8",
         "plan studies/width_factor.py --no-measure --json",
     )
-    plan.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
+    plan.add_argument("study", help="a study file, such as studies/topology_ablation.py")
     plan.add_argument("--form", help="one of the study's named forms, such as smoke")
-    plan.add_argument(
-        "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
-    )
-    plan.add_argument("--data", help="in place of the study's data: shapes, or a folder; fields follow after commas")
+    plan.add_argument("--sampler", help="in place of the study's; random is the baseline that reports compare with")
+    plan.add_argument("--data", help="in place of the study's data: shapes, or a folder, with fields after commas")
     plan.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
-    plan.add_argument("--cpus", type=int, help="plan for a machine with so many cores (this machine's)")
-    plan.add_argument("--gpus", type=int, help="plan for a machine with so many GPUs (this machine's)")
-    plan.add_argument("--points", type=int, help="random points to draw of a space without a grid (200)")
-    plan.add_argument("--no-measure", action="store_true", help="train nothing, and say nothing of time")
+    plan.add_argument("--cpus", type=int, help="cores of the machine to plan for (this machine's)")
+    plan.add_argument("--gpus", type=int, help="GPUs of the machine to plan for (this machine's)")
+    plan.add_argument("--points", type=int, help="points to sample from a space without a grid (200)")
+    plan.add_argument("--no-measure", action="store_true", help="measure no training steps; no time estimate")
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -67,7 +65,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def plan_text(plan: Plan) -> str:
-    """Write a plan as lines for people."""
+    """Format a plan as text."""
     study = plan.study + (f" (form {plan.form})" if plan.form else "")
     lines = [
         ("study", study),
@@ -87,7 +85,7 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(f"{name:<{_INDENT}}{text}" for name, text in lines)
 
 
-# --- the lines -------------------------------------------------------------------------------------------------------
+# --- lines -----------------------------------------------------------------------------------------------------------
 
 
 def _space(space: Survey, sampler: str) -> list[tuple[str, str]]:
@@ -97,7 +95,7 @@ def _space(space: Survey, sampler: str) -> list[tuple[str, str]]:
         words = f"{plural(space.points, 'point')}, {architectures} (all of them; sampler {sampler})"
     else:
         words = f"{plural(space.points, 'random point')} gave {architectures} (sampler {sampler})"
-        words += f"; the space itself refused {plural(space.pruned, 'more draw')}" if space.pruned else ""
+        words += f"; the space itself rejected {plural(space.pruned, 'more sample')}" if space.pruned else ""
     lines = [("space", words), ("costs", _ranges(space.ranges))]
     if space.rejected:
         reasons = ", ".join(f"{number} by {name}" for name, number in space.rejected.items())
@@ -125,12 +123,10 @@ def _trials(plan: Plan) -> str:
         exact = trials.architectures * trials.seeds == trials.trials
         words += f": {plural(trials.architectures, 'architecture')} with {'' if exact else 'at least '}{seeds}"
     else:
-        words += f", seed by seed for what is proposed again (up to {plural(trials.seeds, 'seed')})"
+        words += f", one more seed each time one is proposed again (up to {plural(trials.seeds, 'seed')})"
     words += f", {plural(trials.epochs, 'epoch')} each"
     if plan.detectable_finalists is not None:
-        words += (
-            f", and up to {trials.finalists} of finalists with {plural(plan.detectable_finalists.seeds, 'fresh seed')}"
-        )
+        words += f", and up to {trials.finalists} for finalists with {plural(plan.detectable_finalists.seeds, 'fresh seed')} each"
     return words + (f", {trials.images_seen:,} training images in all" if trials.images_seen is not None else "")
 
 
@@ -148,7 +144,7 @@ def _earlier(plan: Plan) -> list[tuple[str, str]]:
 def _places(places: Places) -> str:
     wanted = f"{_resources(places.cpus_per_trial, places.gpus_per_trial)} a trial"
     if not places.machines:
-        return f"{places.where}: not known; {wanted}"
+        return f"{places.where}: unknown; {wanted}"
     cpus, gpus = (sum(each[name] for each in places.machines) for name in ("CPU", "GPU"))
     several = f" on {len(places.machines)} machines" if len(places.machines) > 1 else ""
     fits = f"{places.at_once} at once" if places.at_once else "none fits"
@@ -164,11 +160,11 @@ def _disk(plan: Plan) -> list[tuple[str, str]]:
         return []
     disk = plan.disk
     each = f"checkpoint {_bytes(*disk.checkpoint)}, weights {_bytes(*disk.weights)} a trial"
-    return [("disk", f"{each}; {_bytes(disk.total)} to write in all, {_bytes(disk.free)} free")]
+    return [("disk", f"{each}; {_bytes(disk.total)} to write in total, {_bytes(disk.free)} free")]
 
 
 def _reading(reading: Reading | None) -> list[tuple[str, str]]:
-    """Say what reading ahead takes of the memory; of /dev/shm it takes nothing."""
+    """Return the line on memory for read-ahead batches; /dev/shm is not used."""
     if reading is None:
         return []
     words = "1 process" if reading.readers == 1 else f"{reading.readers} processes"
@@ -181,16 +177,16 @@ def _reading(reading: Reading | None) -> list[tuple[str, str]]:
 def _detectable(plan: Plan) -> str:
     words = _differences(plan, plan.detectable)
     if plan.detectable.sds is not None and plan.trials.architectures is None:
-        words += "; what is proposed once has 1 seed, and shows none"
+        words += "; architectures proposed once have 1 seed and allow no comparison"
     return words
 
 
 def _differences(plan: Plan, least: Detectable) -> str:
     if least.sds is None:
-        return "1 for each architecture: no difference between two can be claimed, for nothing shows what is chance"
-    words = f"{least.seeds} a side: true differences below {least.sds:.2f} SD of one result may stay unseen"
+        return "1 for each architecture: no difference can be tested, since the variance between seeds is unknown"
+    words = f"{least.seeds} a group: true differences below {least.sds:.2f} SD of a single result may go undetected"
     if least.ap is not None and plan.earlier is not None and plan.earlier.sd is not None:
-        words += f", {least.ap:.1f} AP with the earlier trials' SD of {plan.earlier.sd:.1f} AP"
+        words += f", {least.ap:.1f} AP at the earlier trials' SD of {plan.earlier.sd:.1f} AP"
     return words + " (80 % power, 5 %, two-sided)"
 
 
@@ -203,10 +199,10 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
     what = f"{plural(time.trials, 'trial')}, {time.at_once} at once"
     low, high = duration(time.total.low), duration(time.total.high)
     lines = [
-        f"about {' to '.join(dict.fromkeys(ends))} a trial",
-        f"about {duration(time.total.estimate)} for {what} ({low} to {high} as the measured steps varied)",
+        f"about {' to '.join(dict.fromkeys(ends))} per trial",
+        f"about {duration(time.total.estimate)} for {what} ({low} to {high} range of the measured steps)",
         *_stopping(time),
-        f"estimates from a few steps of one trial alone, on {time.device}; trials side by side take longer",
+        f"estimated from a few steps of a single trial on {time.device}; concurrent trials take longer",
     ]
     if plan.places.where != "this machine":
         lines.append(f"measured here, not on {plan.places.where}")
@@ -221,7 +217,7 @@ def _stopping(time: Forecast) -> list[str]:
     first, *_ = time.stopping.rungs
     epochs = f"epoch{'' if len(time.stopping.rungs) == 1 else 's'} {', '.join(map(str, time.stopping.rungs))}"
     return [
-        f"with early stopping at {epochs} about {duration(time.stopping.expected)} where results come in random order and "
+        f"with early stopping at {epochs} about {duration(time.stopping.expected)}, if results come in random order and "
         f"there is one objective (more with several); {duration(time.stopping.least)} if every trial ends after "
         f"{plural(first, 'epoch')}"
     ]
@@ -238,7 +234,7 @@ def _timed(time: Forecast) -> str:
 
 
 def _bytes(least: float, most: float | None = None) -> str:
-    """Say a size shortly, in units of 1000; or a range of sizes."""
+    """Format a size, or a range of sizes, in decimal units."""
     if most is not None and _bytes(most) != _bytes(least):
         return f"{_bytes(least)} to {_bytes(most)}"
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):

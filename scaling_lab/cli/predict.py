@@ -1,4 +1,4 @@
-"""predict: a detector's boxes drawn into images that are no data set."""
+"""predict: draws a detector's boxes on image files."""
 
 from __future__ import annotations
 
@@ -34,40 +34,34 @@ ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     predict = add_verb(
         verbs,
         "predict",
         _predict,
-        "draw what a detector finds into images",
+        "draw a detector's detections on images",
         "predict runs/train/d0/weights.pt photo.jpg",
         "predict tf_efficientdet_d0_34-f153e0cf.pth photos/ --out found --min-score 0.5",
         "predict mine.safetensors photos/*.jpg --model d1 --names cat,dog --json",
     )
     predict.add_argument("weights", type=Path, help="a .pth, .pt or .safetensors file")
-    predict.add_argument(
-        "images", nargs="+", type=Path, metavar="image", help="an image's file, or a folder with images"
-    )
+    predict.add_argument("images", nargs="+", type=Path, metavar="image", help="an image file, or a folder of images")
     predict.add_argument("--model", help=MODEL_HELP)
-    predict.add_argument("--out", type=Path, default=Path("predictions"), help="the folder for the PNGs (predictions)")
-    predict.add_argument("--min-score", type=float, default=0.3, help="leave out what has a lower score (0.3)")
+    predict.add_argument("--out", type=Path, default=Path("predictions"), help="folder for the PNGs (predictions)")
+    predict.add_argument("--min-score", type=float, default=0.3, help="the lowest score to draw (0.3)")
     names = predict.add_mutually_exclusive_group()
-    names.add_argument(
-        "--names", help="the classes' names: with commas, or a file with one in each line (the weights')"
-    )
-    names.add_argument(
-        "--data", help="the data set that has the classes' names, and says how images are read: shapes, or a folder"
-    )
+    names.add_argument("--names", help="class names, comma-separated, or a file with one a line (the weights')")
+    names.add_argument("--data", help="data set for class names and image reading: shapes, or a folder")
     predict.add_argument(
         "--white",
         type=float,
         metavar="VALUE",
-        help="what is white in grey images of 16 or 32 bits or floats (the file's)",
+        help="the white level of 16-bit, 32-bit and float grey images (the file's)",
     )
     predict.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
-    predict.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
+    predict.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU if available)")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -89,7 +83,7 @@ def _predict(options: argparse.Namespace) -> int:
         for file, picture in zip(files, pictures, strict=True):
             try:
                 image = read_picture(file, reading, sizes.get(file)).image
-            except UserError as error:  # the others are worth their while
+            except UserError as error:  # the other images are still processed
                 print(f"scaling-lab: {error}", file=sys.stderr, flush=True)
                 continue
             rows = _rows(detections(detector, image, size, device), names, options.min_score)
@@ -109,13 +103,13 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """Give the files, and those of the folders that are images by their names. Raises UserError where there is none."""
+    """Return the files, and the folders' files with image endings. Raises UserError for an empty or missing path."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS and file.is_file())
             if not inside:
-                raise UserError(f"the folder {path} holds no image; an image's name ends in {', '.join(ENDINGS)}")
+                raise UserError(f"the folder {path} holds no image; image names end in {', '.join(ENDINGS)}")
             files += inside
         elif path.exists():
             files.append(path)
@@ -125,7 +119,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def picture_files(files: Sequence[Path], folder: Path) -> list[Path]:
-    """Name a PNG for each image, none twice. Raises UserError where one of them would replace an image."""
+    """Return a distinct PNG path for each image. Raises UserError where a PNG would overwrite an input image."""
     pictures: list[Path] = []
     for file in files:
         picture, number = folder / f"{file.stem}.png", 2
@@ -135,12 +129,12 @@ def picture_files(files: Sequence[Path], folder: Path) -> list[Path]:
     images = {file.resolve() for file in files}
     for picture in pictures:
         if picture.resolve() in images:
-            raise UserError(f"{picture} is one of the images, and would be replaced; --out names another folder")
+            raise UserError(f"{picture} is an input image and would be overwritten; choose another folder with --out")
     return pictures
 
 
 def reading_of(source: Source | None, white: float | None) -> Reading:
-    """Say how images are read: as the data set's are, where one is told."""
+    """Return how images are read: as in the data set, if one is given."""
     from scaling_lab.data.images import Reading
     from scaling_lab.data.on_disk import OnDisk
 
@@ -149,7 +143,7 @@ def reading_of(source: Source | None, white: float | None) -> Reading:
 
 
 def _annotated_sizes(source: Source | None, files: Sequence[Path]) -> dict[Path, tuple[int, int]]:
-    """Give (height, width) by the annotations for images of the data set: its boxes are in these pixels."""
+    """Return the annotated (height, width) of images of the data set, the pixels of its boxes."""
     from scaling_lab.data.on_disk import OnDisk
 
     return source.sizes_of(files) if isinstance(source, OnDisk) else {}
@@ -164,7 +158,7 @@ def _write(picture: Image.Image, file: Path) -> None:
 
 
 def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str] | None = None) -> list[str]:
-    """Give a name for each class: as the options say, else the weights' own, else COCO's for 90 classes, else numbers.
+    """Return a name for each class: from the options, else the weights, else COCO's for 90 classes, else numbers.
 
     Raises UserError for a data set whose classes are not all among the weights' own.
     """
@@ -174,7 +168,7 @@ def class_names(options: argparse.Namespace, num_classes: int, own: Sequence[str
         return _names_of_data(options.data, num_classes, own)
     if own is not None:
         return _shown(own)
-    if num_classes == 90:  # the released models': class i is COCO's id i + 1
+    if num_classes == 90:  # released models: class i is COCO's id i + 1
         from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
         return list(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])[1:]
@@ -201,7 +195,7 @@ def _shown(names: Sequence[str]) -> list[str]:
 
 
 def detections(detector: Detector, image: Image.Image, size: tuple[int, int], device: torch.device) -> Detections:
-    """Find objects in an image that is fitted into `size` (height, width); boxes are in the image's own pixels."""
+    """Detect objects in an image resized to `size` (height, width). Boxes are in the image's own pixels."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""reproduce: the paper's questions with their answers, the stored results behind these, and the paper's cost tables."""
+"""reproduce: the paper's questions, answers and stored results, and its cost tables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scaling_lab.cli.parsing import add_verb
 from scaling_lab.errors import UserError
 from scaling_lab.paper.questions import OPEN, QUESTIONS, QUESTIONS_RUNS, SOURCE, Asked, Question
 
-WIDTH = 120  # of a line in characters
+WIDTH = 120  # characters a line
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     reproduce = add_verb(
         verbs,
         "reproduce",
@@ -34,19 +34,19 @@ def add_verbs(verbs: Any) -> None:
         nargs="?",
         choices=list(_WHAT),
         default="questions",
-        help="questions: each with its answer and the state of its runs (the default); check: whether study, page and answers "
-        "follow from the stored ledgers; keep: store finished runs, update pages and answers; table: the answers as "
-        "Markdown; costs: Tables 1, 2, 4 and 5, without training",
+        help="questions: answers and state of the runs (the default); check: whether study, page and answers follow from the "
+        "stored ledgers; keep: store finished runs, update pages and answers; table: the answers as Markdown; costs: "
+        "Tables 1, 2, 4 and 5, without training",
     )
     reproduce.add_argument("names", nargs="*", metavar="RUN", help="for check and keep: which runs (default: all)")
-    reproduce.add_argument("--short", action="store_true", help="for table: a table with one line for each answer")
+    reproduce.add_argument("--short", action="store_true", help="for table: one line for each answer")
     reproduce.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (runs)")
     reproduce.add_argument("--results", type=Path, help="the folder of stored runs (reports/results)")
 
 
 def _reproduce(options: argparse.Namespace) -> int:
     if options.names and options.what not in ("check", "keep"):
-        raise UserError(f"reproduce {options.what} takes no names of runs, and {options.names[0]!r} is given")
+        raise UserError(f"reproduce {options.what} takes no run names; got {options.names[0]!r}")
     if options.short and options.what != "table":
         raise UserError(f"--short is for reproduce table; reproduce {options.what} has no short form")
     return _WHAT[options.what](options)
@@ -64,7 +64,7 @@ def _costs(options: argparse.Namespace) -> int:
 
 
 def _questions(options: argparse.Namespace) -> int:
-    """List the paper's questions, its answers, those found here, and the state of the runs."""
+    """List the paper's questions, its answers, ours, and the state of the runs."""
     from scaling_lab.paper.answer_table import read_answers
 
     results = _results(options)
@@ -120,9 +120,9 @@ def _print_question(question: Question, row: Mapping[str, Any]) -> None:
 
 
 def run_state(folder: Path) -> str:
-    """Say how far a run is: trials ended, and where its report is."""
+    """Describe a run's progress, and where its report is."""
     if not (folder / "ledger.sqlite").is_file():
-        return "not run here"
+        return "not run"
     from scaling_lab.runs.run_status import read_status
 
     status = read_status(folder)
@@ -136,7 +136,7 @@ def run_state(folder: Path) -> str:
 
 
 def stored_state(asked: Asked, results: Path) -> str:
-    """Say whether a run's result is stored and matches its study; its page is not made for this."""
+    """Say whether a run's result is stored and matches its study. The page is not checked."""
     from scaling_lab.paper.kept_check import problems
     from scaling_lab.paper.kept_runs import is_kept
 
@@ -150,7 +150,7 @@ def stored_state(asked: Asked, results: Path) -> str:
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Check stored runs and answers, and fail where one no longer matches."""
+    """Check stored runs and answers; exit code 1 where one does not match."""
     from scaling_lab.paper.kept_check import answer_problems, problems
     from scaling_lab.paper.run_conditions import made_by
     from scaling_lab.runs.reader import Runs
@@ -170,16 +170,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _keep(options: argparse.Namespace) -> int:
-    """Store finished runs, update the pages of those that are stored already, and answer the questions."""
+    """Store finished runs, update pages of stored ones, and write the answers."""
     from scaling_lab.paper.answer_table import write_answers
     from scaling_lab.paper.kept_check import table_problems
     from scaling_lab.paper.kept_runs import has_ledger, keep, why_unfinished
 
     results = _results(options)
     if options.results is None and not results.is_relative_to(Path.cwd()) and results.is_absolute():
-        raise UserError(
-            "reports/results is not here, and results are not stored inside an installed package; name --results"
-        )
+        raise UserError("there is no reports/results, and installed packages store no results; give --results")
     for asked in _to_keep(options, results):
         run = options.runs / asked.run
         fresh = has_ledger(run)
@@ -200,7 +198,7 @@ def _keep(options: argparse.Namespace) -> int:
 
 
 def _to_keep(options: argparse.Namespace, results: Path) -> list[Asked]:
-    """Choose the runs to store, those first that reports of others are made with."""
+    """Return the runs to store, those that other reports use first."""
     from scaling_lab.paper.kept_runs import has_ledger, is_kept, stored
 
     chosen = _named(options.names, options.runs, results)
@@ -213,7 +211,7 @@ def _to_keep(options: argparse.Namespace, results: Path) -> list[Asked]:
     for asked in chosen:
         if not has_ledger(options.runs / asked.run) and not is_kept(asked, results):
             raise UserError(f"neither {options.runs} nor {results} has a run {asked.run}; `{asked.command}` makes it")
-    # Reports that compare a run with another change with that other.
+    # A report that compares two runs changes with either run.
     changed = {each.run for each in chosen}
     chosen += [each for each in stored(results) if each.beside in changed and each.run not in changed]
     return sorted(chosen, key=lambda each: bool(each.beside))
@@ -237,7 +235,7 @@ def _results(options: argparse.Namespace) -> Path:
 
 
 def _named(names: list[str], *folders: Path) -> list[Asked]:
-    """Find the runs of these names among the questions' and in some folders."""
+    """Return the runs of these names, from the questions or from the folders. Raises UserError."""
     from scaling_lab.paper.kept_runs import asked_of
 
     found = {name: asked_of(name, *folders) for name in names}
@@ -245,14 +243,14 @@ def _named(names: list[str], *folders: Path) -> list[Asked]:
         if asked is None:
             questions = ", ".join(each.run for each in QUESTIONS_RUNS)
             raise UserError(
-                f"{name!r} is no run of the paper's questions, and no run in {' or '.join(map(str, folders))} has that name; "
-                f"the questions' are {questions}"
+                f"{name!r} is neither a run of the paper's questions nor a folder in {' or '.join(map(str, folders))}; "
+                f"the questions' runs are {questions}"
             )
     return [asked for asked in found.values() if asked is not None]
 
 
 def _chosen(names: list[str], results: Path) -> list[Asked]:
-    """Give the stored runs of these names, or all."""
+    """Return the stored runs of these names, or all. Raises UserError."""
     from scaling_lab.paper.kept_runs import stored
 
     there = stored(results)

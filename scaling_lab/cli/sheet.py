@@ -1,4 +1,4 @@
-"""A contact sheet: images of a data set with their boxes and class names, as one picture. It counts nothing."""
+"""A contact sheet: images of a data set with their boxes and class names, as one picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaling_lab.data.summary import annotations_of
 from scaling_lab.errors import UserError, printable
 from scaling_lab.report.figures.drawn_boxes import Box
 
-# In pixels of the sheet.
+# In pixels.
 CELL, GAP, LINE, TEXT = 320, 8, 18, 11
 COLUMNS = 4
 LONGEST_NAME = 30
@@ -26,7 +26,7 @@ _PAPER, _INK, _BROKEN = "#ffffff", "#10151d", "#dedede"
 
 
 def contact_sheet(source: Source, split: str, most: int) -> tuple[Image.Image, list[str]]:
-    """Draw up to `most` images that show something, evenly chosen, and give what is wrong with those that cannot be used."""
+    """Draw up to `most` evenly spaced images with objects. Return the sheet and the errors of unusable images."""
     found = annotations_of(source, split)
     annotations: dict[int, list[dict[str, Any]]] = {entry.image_id: [] for entry in found.entries}
     for annotation in found.ground_truth["annotations"]:
@@ -50,7 +50,7 @@ def contact_sheet(source: Source, split: str, most: int) -> tuple[Image.Image, l
 
 
 def _arranged(cells: list[tuple[Image.Image, str]], title: str) -> Image.Image:
-    """Set the cells in rows, each row as high as its highest cell, and a caption below each."""
+    """Arrange cells in rows as high as their highest cell, each with a caption below."""
     columns = min(COLUMNS, len(cells))
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.height for cell, _ in row) + LINE + GAP for row in rows]
@@ -90,13 +90,13 @@ def _drawn(image: Image.Image, annotations: list[dict[str, Any]], found: Annotat
 
 
 def _cell_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Give width and height of an image in its cell."""
+    """Return (width, height) of an image in its cell."""
     scale = CELL / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _shortened(text: str) -> str:
-    """Cut off a caption's beginning where it is wider than its cell: names differ at their ends."""
+    """Shorten a wide caption from the left, since file names differ at the end."""
     whole, start = text, 0
     while _font().getlength(text) > CELL:
         start += 1
@@ -105,7 +105,7 @@ def _shortened(text: str) -> str:
 
 
 def _drawable(category: dict[str, Any]) -> str:
-    """Give a class's name, not too long, or its id where the font lacks a letter."""
+    """Return a class name, shortened if long, or its id where the font lacks a character."""
     name = str(category["name"])
     if not all(get_font(findfont(_FONT)).get_char_index(ord(letter)) for letter in name):
         return f"id {category['id']}"

@@ -1,4 +1,4 @@
-"""solve, enumerate: which detectors a budget buys. Nothing is trained."""
+"""solve, enumerate: the detectors that fit a budget, without training."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ BUDGETS = {name: METRICS[name].meaning for name in names("counted", "measured")}
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add them to the parser."""
+    """Add both verbs to the parser."""
     solve = add_verb(
         verbs,
         "solve",
         _solve,
-        "find the largest detector of a scaling rule that a budget buys",
+        "find the largest detector of a scaling rule within a budget",
         "solve --gmacs 2.5",
         "solve d0 --gmacs 2.0 --scale width",
         "solve my.json --params-m 1 --memory-mb 40 --scale width depth --out larger.json",
@@ -43,18 +43,18 @@ def add_verbs(verbs: Any) -> None:
         "detector",
         nargs="?",
         default="d0",
-        help=f"what phi = 0 is, with its changes (d0): {DETECTOR_HELP}; the rule is the paper's",
+        help=f"the detector at phi = 0 (d0): {DETECTOR_HELP}; scaled by the paper's rule",
     )
     for name, text in BUDGETS.items():
-        solve.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"the most {text}")
+        solve.add_argument(f"--{name.replace('_', '-')}", type=float, metavar="MOST", help=f"the upper limit: {text}")
     solve.add_argument(
         "--scale",
         nargs="+",
         metavar="DIMENSION",
-        help="which dimensions grow: backbone, width, depth, heads, image_size (all; a backbone only from D0's on)",
+        help="dimensions to scale: backbone, width, depth, heads, image_size (all; backbone only from D0's)",
     )
-    solve.add_argument("--device", help="for --latency-ms: cpu, cuda (a GPU where there is one)")
-    solve.add_argument("--threads", type=int, default=1, help="for --latency-ms on a processor (1)")
+    solve.add_argument("--device", help="for --latency-ms: cpu or cuda (a GPU if available)")
+    solve.add_argument("--threads", type=int, default=1, help="CPU threads for --latency-ms (1)")
     solve.add_argument("--out", type=Path, help="write the detector's spec to this file")
     add_changes(solve)
 
@@ -62,28 +62,30 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "enumerate",
         _enumerate,
-        "list or draw the detectors of a search space with their costs, as CSV",
+        "list or sample the detectors of a search space with their costs, as CSV",
         "enumerate search_spaces/topology.py --limit gmacs=0.024 --sort params_m",
         "enumerate search_spaces/nas_cell.py --sample 1000 --out cells.csv",
         "enumerate studies/width_factor.py",
     )
+    enumerate_.add_argument("space", help="a search-space file (function `space`), or a study file (with its limits)")
+    enumerate_.add_argument("--sample", type=int, metavar="POINTS", help="number of points to sample (all)")
+    enumerate_.add_argument("--seed", type=int, default=0, help="seed of the sample (0)")
     enumerate_.add_argument(
-        "space", help="a search space's file, with a function `space`; or a study's, with its limits"
+        "--limit",
+        action="append",
+        default=[],
+        metavar="COST=MOST",
+        help="drop detectors above this cost; may be repeated",
     )
-    enumerate_.add_argument("--sample", type=int, metavar="POINTS", help="draw so many points (all that there are)")
-    enumerate_.add_argument("--seed", type=int, default=0, help="of the draw (0)")
     enumerate_.add_argument(
-        "--limit", action="append", default=[], metavar="COST=MOST", help="leave out what costs more; may be repeated"
-    )
-    enumerate_.add_argument(
-        "--classes", type=int, help="of the detectors (a study's data's; else as the space gives them, mostly 90)"
+        "--classes", type=int, help="number of classes (from the study's data; else the space's own, mostly 90)"
     )
     enumerate_.add_argument("--sort", default="gmacs", metavar="COLUMN", help="the column to sort by (gmacs)")
-    enumerate_.add_argument("--descending", action="store_true", help="the largest first")
+    enumerate_.add_argument("--descending", action="store_true", help="largest first")
     enumerate_.add_argument(
-        "--latency-model", type=Path, metavar="FILE", help="predict latencies too, with a file of `measure --fit`"
+        "--latency-model", type=Path, metavar="FILE", help="also predict latencies, with a model from `measure --fit`"
     )
-    enumerate_.add_argument("--out", type=Path, help="write to this file")
+    enumerate_.add_argument("--out", type=Path, help="write to this file (stdout)")
 
 
 # --- solve -----------------------------------------------------------------------------------------------------------
@@ -94,9 +96,7 @@ def _solve(options: argparse.Namespace) -> None:
 
     budget = {name: getattr(options, name) for name in BUDGETS if getattr(options, name) is not None}
     if not budget:
-        raise UserError(
-            f"no budget is given; allowed are {', '.join('--' + name.replace('_', '-') for name in BUDGETS)}"
-        )
+        raise UserError(f"no budget given; allowed are {', '.join('--' + name.replace('_', '-') for name in BUDGETS)}")
     rule = _rule(options)
     measure = None
     if "latency_ms" in budget:
@@ -129,7 +129,7 @@ def _rule(options: argparse.Namespace) -> CompoundScaling:
     from scaling_lab.architecture.compound_scaling import EFFICIENTNETS, CompoundScaling
 
     base = read_detector(options.detector, options)
-    # Of another backbone than D0's nobody knows the next larger one.
+    # Only EfficientNet has a known sequence of larger backbones.
     backbones = EFFICIENTNETS if base.backbone == EFFICIENTNETS[0] else (base.backbone,)
     rule = CompoundScaling(base=base, backbones=backbones)
     return rule.only(*options.scale) if options.scale else rule
@@ -147,10 +147,10 @@ def _enumerate(options: argparse.Namespace) -> None:
     path = options.latency_model or found.latency_model
     model = None if path is None else LatencyModel.load(path)
     if limits.pop("latency_ms", None) is not None:
-        print("the study's limit of latency_ms is not applied: latencies are measured by trials", file=sys.stderr)
+        print("the study's limit on latency_ms is not applied: trials measure latency", file=sys.stderr)
     limits |= dict(_limit(text) for text in options.limit)
     if "predicted_latency_ms" in limits and model is None:
-        raise UserError("a limit of predicted_latency_ms needs a --latency-model")
+        raise UserError("a limit on predicted_latency_ms needs --latency-model")
 
     def costs_of(spec: DetectorSpec) -> dict[str, float]:
         cost = count(spec)
@@ -161,11 +161,11 @@ def _enumerate(options: argparse.Namespace) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row if name != "description"))
     if rows and options.sort not in columns:
         raise UserError(f"--sort is {options.sort!r}; allowed are {', '.join(columns)}")
-    said = f"{len(rows)} architectures" + (f", {refused} more above a limit" if limits else "")
+    said = f"{len(rows)} architectures" + (f", {refused} more exceed a limit" if limits else "")
     if classes:
-        said += f", of {classes} classes"
+        said += f", {classes} classes"
     elif rows:
-        said += ", of as many classes as the space gives them; a study trains its data's: give the study, or --classes"
+        said += ", with the space's own number of classes; for that of your data give the study or --classes"
     print(said, file=sys.stderr, flush=True)
     if rows or failure is None:
         rows = _ordered(rows, options.sort, descending=options.descending)
@@ -185,7 +185,7 @@ def _counted(
     costs_of: Callable[[DetectorSpec], dict[str, float]],
     options: argparse.Namespace,
 ) -> tuple[list[dict[str, Any]], int, UserError | None]:
-    """Give a row for each architecture within the limits, how many are above one, and what ended it before the last point."""
+    """Return rows of the architectures within the limits, the number above a limit, and the error that ended the loop."""
     from scaling_lab.study.space.call import point_error
     from scaling_lab.study.space.enumeration import TooMany
 
@@ -206,13 +206,13 @@ def _counted(
             rows[spec.digest] = {"architecture": spec.digest, **costs, **params, "description": spec.describe()}
     except TooMany:
         raise
-    except UserError as error:  # what has been counted is written all the same
+    except UserError as error:  # rows counted so far are still written
         return list(rows.values()), len(refused), error
     return list(rows.values()), len(refused), None
 
 
 def _ordered(rows: list[dict[str, Any]], column: str, *, descending: bool) -> list[dict[str, Any]]:
-    """Sort rows by a column; those that have nothing there are last either way."""
+    """Sort rows by a column, missing values last in both directions."""
     there = [row for row in rows if row.get(column) is not None]
     missing = [row for row in rows if row.get(column) is None]
     return sorted(there, key=lambda row: _key(row[column]), reverse=descending) + missing
@@ -234,10 +234,10 @@ def _limit(text: str) -> tuple[str, float]:
         value = 0.0
     if name not in BEFORE_A_TRIAL or not value > 0:
         allowed = ", ".join(BEFORE_A_TRIAL)
-        raise UserError(f"--limit is {text!r}; allowed is one of {allowed}, and a number above 0: gmacs=2.5")
+        raise UserError(f"--limit is {text!r}; allowed are {allowed}, each with a number above 0, such as gmacs=2.5")
     return name, value
 
 
 def _key(value: Any) -> tuple[int, float, str]:
-    """Sort numbers before words."""
+    """Return a sort key that puts numbers before text."""
     return (0, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))

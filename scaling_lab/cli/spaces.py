@@ -1,4 +1,4 @@
-"""A search space as the command line names it: its file or a study's, whole or drawn from."""
+"""A search space named on the command line: a space or study file, enumerated or sampled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What a file has: of a study also its limits, its data's number of classes and its latency model's path."""
+    """A file's space; for a study also its limits, number of classes and latency model's path."""
 
     space: Space
     limits: Mapping[str, float]
@@ -24,12 +24,12 @@ class Found(NamedTuple):
 
 
 def read_space(path: Path) -> Found:
-    """Read a file's `space`, or its STUDY's."""
+    """Read a file's `space`, or its STUDY's. Raises UserError."""
     from scaling_lab.study.space.study_file import load_study
     from scaling_lab.user_files import import_file, locate
 
     if not path.is_file():
-        raise UserError(f"there is no file {path}; allowed are a search space's file and a study's")
+        raise UserError(f"there is no file {path}; allowed are a search-space file and a study file")
     try:
         module = import_file(path)
     except Exception as error:
@@ -40,7 +40,7 @@ def read_space(path: Path) -> Found:
         try:
             classes = len(study.data.class_names)
         except UserError as error:
-            print(f"counted with the space's own number of classes: {error}", file=sys.stderr)
+            print(f"the space's own number of classes is used: {error}", file=sys.stderr)
         return Found(study.space, study.limits, classes, study.latency_model)
     space = getattr(module, "space", None)
     if not callable(space):
@@ -49,15 +49,15 @@ def read_space(path: Path) -> Found:
 
 
 def points_of(space: Space, sample: int | None, *, seed: int) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
-    """Give the points of a space, all or as many as are to be drawn. Raises UserError where all are too many."""
+    """Yield all points of a space, or a sample. Raises UserError where there are too many to enumerate."""
     from scaling_lab.study.space.enumeration import TooMany, enumerate_space, random_points
 
     if sample is None:
         try:
             yield from enumerate_space(space)
         except TooMany as error:
-            raise TooMany(f"{error}; --sample draws some") from None
+            raise TooMany(f"{error}; use --sample") from None
     elif sample < 1:
-        raise UserError(f"--sample is {sample}; allowed is 1 and more")
+        raise UserError(f"--sample is {sample}; allowed are 1 and above")
     else:
         yield from random_points(space, sample, seed=seed)

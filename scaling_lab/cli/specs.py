@@ -1,4 +1,4 @@
-"""A detector as the command line names it: a name or a file, and what is to be changed in it. It builds nothing."""
+"""A detector named on the command line, by name or file, with changes to it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from scaling_lab.architecture.topology import Topology
 
 DETECTOR_HELP = (
-    "a released model (d0 … d7x, lite0 … lite4), one of effdet's (tf_efficientdet_d0, …), a topology (bifpn, …) in D0, "
+    "a released model (d0 … d7x, lite0 … lite4), an effdet name (tf_efficientdet_d0, …), a topology (bifpn, …) in D0, "
     "or a spec's JSON file"
 )
 MODEL_HELP = (
-    "what the weights are of: a released model (d0, …), one of effdet's (tf_efficientdet_d0, …), a spec's JSON file "
-    "(told by the file, or by effdet's name for it)"
+    "the weights' architecture: a released model (d0, …), an effdet name (tf_efficientdet_d0, …), a spec's JSON file "
+    "(read from the file, or from its effdet name)"
 )
 CHANGES = {
-    "topology": (str, "NAME", "the feature network's cell by its name: none, fpn, panet, bifpn, …"),
-    "fusion": (str, "FUSION", "how every node combines its inputs: sum, mean, fast, softmax, …"),
+    "topology": (str, "NAME", "the feature network's topology: none, fpn, panet, bifpn, …"),
+    "fusion": (str, "FUSION", "how nodes combine their inputs: sum, mean, fast, softmax, …"),
     "min_level": (int, "LEVEL", "the finest level of the feature network; 3 is P3, with stride 8"),
     "max_level": (int, "LEVEL", "the coarsest level of the feature network; 7 is P7, with stride 128"),
     "width": (int, "CHANNELS", "channels of the feature network and of the heads"),
-    "repeats": (int, "CELLS", "how many cells of the feature network are stacked"),
-    "image_size": (int, "PIXELS", "height and width of the images, in pixels"),
+    "repeats": (int, "CELLS", "number of stacked cells of the feature network"),
+    "image_size": (int, "PIXELS", "height and width of the images"),
 }
 
 
@@ -40,7 +40,7 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
 
 
 def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
-    """Read a detector's name or file, and change it as the options say."""
+    """Read a detector by name or file and apply the changes of the options. Raises UserError."""
     from scaling_lab.architecture.naming import spec_by_name, topology_by_name
     from scaling_lab.architecture.published import PUBLISHED
 
@@ -64,5 +64,5 @@ def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
 def _name(topology: Topology) -> str:
     name = topology.published_name
     if name is None:
-        raise UserError("levels and fusion can be changed only where the topology has a name; give --topology")
+        raise UserError("levels and fusion can be changed only for a named topology; give --topology")
     return name

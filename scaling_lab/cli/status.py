@@ -1,4 +1,4 @@
-"""status: how far runs are, whether a driver runs or not. It reads their folders and starts nothing."""
+"""status: the progress of runs, whether or not a driver is running, read from their folders."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from scaling_lab.text import duration, plural
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     status = add_verb(
         verbs,
         "status",
         _status,
-        "how far runs are: trials, failures, the best so far, who runs them, the time left",
+        "show the progress of runs: trials, failures, the best so far, the driver, the time left",
         "status",
         "status runs/topology_ablation",
         "status runs/width_factor runs/width_factor-smoke --json",
     )
-    status.add_argument("run", nargs="*", type=Path, help="runs' folders (all in runs/)")
+    status.add_argument("run", nargs="*", type=Path, help="run folders (all in runs/)")
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -42,12 +42,12 @@ def _status(options: argparse.Namespace) -> int:
 def _all_runs() -> list[Path]:
     folders = sorted(path.parent for path in Path("runs").glob("*/ledger.sqlite"))
     if not folders:
-        raise UserError("there is no run in runs/; scaling-lab run STUDY makes one, or give a run's folder")
+        raise UserError("there is no run in runs/; give a run's folder, or start one with scaling-lab run STUDY")
     return folders
 
 
 def _or_error(folder: Path) -> dict[str, Any]:
-    """Give a run's status, or what is wrong with it: the others are to be seen all the same."""
+    """Return a run's status, or its error, so that one broken run does not hide the others."""
     from scaling_lab.runs.run_status import read_status
 
     try:
@@ -76,9 +76,9 @@ def _driver(status: dict[str, Any]) -> str:
         return f"{words}, since {holder['started'][:16].replace('T', ' ')} UTC ({duration(age)})"
     words = "none"
     if status["killed"] is not None:
-        words += f"; the last one, process {status['killed'].get('pid', '?')}, did not end by itself"
+        words += f"; the last one, process {status['killed'].get('pid', '?')}, was killed"
     if status["states"]["planned"] and status["command"]:
-        words += f"; to go on: {status['command']}"
+        words += f"; to continue: {status['command']}"
     return words
 
 
@@ -91,7 +91,7 @@ def _trials(status: dict[str, Any]) -> str:
     if states["failed"]:
         words.append(f"{states['failed']} failed ({by_kind(status['failures'])})")
     words += [f"{states['planned']} to go"] if states["planned"] else []
-    words += [f"{plural(status['rejected'], 'point')} beyond the limits"] if status["rejected"] else []
+    words += [f"{plural(status['rejected'], 'point')} rejected by limits"] if status["rejected"] else []
     if status["seconds_left"] is not None and (states["planned"] or states["running"]):
         words.append(f"about {duration(status['seconds_left'])} left")
     return ", ".join(words)
@@ -104,9 +104,9 @@ def _best(status: dict[str, Any]) -> str:
     value = f"{best['objective']} {best['value']:.{1 if best['objective'].startswith('ap') else 3}f}"
     seed = f"seed {best['seed']}" if best["role"] == "search" else f"fresh seed {best['seed']}"
     words = f"{value}, trial {best['trial']}, {seed}, {best['gmacs']:.3g} gmacs: {best['description']}"
-    # Fresh seeds are no luck of the search.
+    # Fresh seeds are free of selection bias.
     is_caution = status["one_seed_each"] and best["role"] == "search"
-    return words + (" (one seed each: differences may be chance)" if is_caution else "")
+    return words + (" (one seed each: differences may be due to chance)" if is_caution else "")
 
 
 def _running(rows: list[dict[str, Any]]) -> list[str]:

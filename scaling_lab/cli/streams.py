@@ -1,4 +1,4 @@
-"""What a command prints to, whatever it is: closed, full, without a reader, or of an encoding that lacks letters."""
+"""stdout and stderr that accept all output, even if closed, full, unread or of a limited encoding."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr take all that is printed; letters that their encoding lacks are escaped."""
+    """Prepare stdout and stderr for any text. Characters that their encoding lacks are escaped."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file that is opened would get its number, and what is printed with it
+        except OSError:  # closed: the next opened file would get its descriptor, and the output
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -24,7 +24,7 @@ def prepare_streams() -> None:
 
 
 def discard_output() -> None:
-    """Send what stdout still holds nowhere, or Python would complain at its end."""
+    """Discard what stdout still buffers, so that Python does not fail to flush it at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

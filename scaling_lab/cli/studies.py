@@ -1,4 +1,4 @@
-"""run, report, init: a study from its file to its report."""
+"""run, report, init: from a study file to its report."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ from scaling_lab.cli.parsing import add_verb
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add them to the parser."""
+    """Add the three verbs to the parser."""
     run = add_verb(
         verbs,
         "run",
         _run,
-        "run a study, or go on with it, and write its report",
+        "run or continue a study, and write its report",
         "run studies/topology_ablation.py",
         "run studies/width_factor.py --form smoke --executor local",
         "run studies/topology_ablation.py --data coco:/data/coco --out runs/on_coco",
     )
-    run.add_argument("study", help="a study's file, such as studies/topology_ablation.py")
+    run.add_argument("study", help="a study file, such as studies/topology_ablation.py")
     run.add_argument("--form", help="one of the study's named forms, such as smoke")
-    run.add_argument(
-        "--sampler", help="in place of the study's: random is the baseline that its report shows beside it"
-    )
-    run.add_argument("--data", help="in place of the study's data: shapes, or a folder; fields follow after commas")
+    run.add_argument("--sampler", help="in place of the study's; random is the baseline that reports compare with")
+    run.add_argument("--data", help="in place of the study's data: shapes, or a folder, with fields after commas")
     run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     run.add_argument(
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"
     )
     run.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
-    run.add_argument("--cpus", type=int, help="how many of this machine's cores Ray may use (all)")
+    run.add_argument("--cpus", type=int, help="number of this machine's cores for Ray (all)")
     run.add_argument(
         "--retry-failed",
         action="store_true",
-        help="run failed trials again: from their checkpoint where the machine was at fault, else anew",
+        help="rerun failed trials, from their checkpoint if the machine caused the failure, else from the start",
     )
 
     report = add_verb(
@@ -57,28 +55,28 @@ def add_verbs(verbs: Any) -> None:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="a run's folder; several are compared, as far as their images, recipe and epochs are equal; or one file that "
-        "`scaling-lab measure --out` wrote",
+        help="a run's folder; several are compared, as far as their images, recipe and epochs agree; or a CSV file of "
+        "`scaling-lab measure --out`",
     )
     report.add_argument(
         "--report",
         type=Path,
-        help="a report's file (the study's, or reports/frontier.py; for several reports/comparison.py)",
+        help="a report file (the study's, or reports/frontier.py; for several runs reports/comparison.py)",
     )
     report.add_argument(
         "--out",
         type=Path,
-        help="where to write (<run>/report; beside x.csv x_report; of several, comparison_<run>_<run> beside the first)",
+        help="output folder (<run>/report; x_report for x.csv; for several runs comparison_<run>_<run>)",
     )
 
     init = add_verb(
         verbs,
         "init",
         _init,
-        "copy studies, search spaces, reports and files for clusters to start from",
+        "copy example studies, search spaces, reports and cluster files",
         "init my_project && cd my_project && scaling-lab run studies/topology_ablation.py",
     )
-    init.add_argument("folder", type=Path, help="a folder that is new or empty")
+    init.add_argument("folder", type=Path, help="a new or empty folder")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -108,13 +106,13 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps({"run": str(folder), "report": str(page), "trials": rows}, indent=1))
     else:
         print(f"\n{trial_table(folder, rows)}\n\nreport: {page}")
-    # A script must see that something is missing; what was trained is kept and reported all the same.
+    # Scripts see missing results by the exit code; finished trials are still reported.
     states = [row["state"] for row in rows]
     return 1 if "failed" in states or "complete" not in states else 0
 
 
 def _check_report(folder: Path) -> None:
-    """Load the study's report file: what is wrong with it is to be known before hours of training."""
+    """Load the study's report file, so that its errors show before hours of training."""
     from scaling_lab.report.writing import default_report, load_report
     from scaling_lab.runs.reader import Runs
 

@@ -1,4 +1,4 @@
-"""train: one detector on one data set, without a study."""
+"""train: trains one detector on one data set, without a study."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _LONGEST = 40
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add it to the parser."""
+    """Add the verb to the parser."""
     train = add_verb(
         verbs,
         "train",
         _train,
-        "train one detector, or go on where it stopped",
+        "train one detector, or continue an interrupted training run",
         "train d0 --data coco:/data/mine --set epochs=20 --set batch_size=16 --weights tf_efficientdet_d0.pth",
         "train bifpn --width 32 --image-size 128 --data shapes --out runs/train/narrow",
         "train runs/topology_ablation/specs/a1b2c3.json --data coco:/data/coco --recipe paper --device cuda --processes 8",
     )
     train.add_argument("detector", help=DETECTOR_HELP)
     train.add_argument(
-        "--data", required=True, help="shapes, or a folder, fields after commas; the detector gets its classes"
+        "--data", required=True, help="shapes, or a folder, with fields after commas; sets the number of classes"
     )
-    train.add_argument("--recipe", choices=["short", "paper"], default="short", help="where to start from (short)")
+    train.add_argument("--recipe", choices=["short", "paper"], default="short", help="the recipe to start from (short)")
     train.add_argument(
         "--set",
         action="append",
@@ -56,17 +56,17 @@ def add_verbs(verbs: Any) -> None:
     train.add_argument(
         "--weights",
         type=Path,
-        help="start from these (.pth, .pt, .safetensors); classes are matched by name, else the class layer starts anew",
+        help="initial weights (.pth, .pt, .safetensors); classes match by name, else the class layer is new",
     )
-    train.add_argument("--seed", type=int, default=0, help="of the weights and of the images' order (0)")
+    train.add_argument("--seed", type=int, default=0, help="seed of initial weights and image order (0)")
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
-    train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
-    train.add_argument("--workers", type=int, help="processes that read images (one for each core but one)")
+    train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU if available)")
+    train.add_argument("--workers", type=int, help="processes that read images (cores minus one)")
     train.add_argument(
         "--processes",
         type=int,
         default=1,
-        help="train in so many at once, each with its share of a batch: GPUs or cores (1)",
+        help="data-parallel processes, one for each GPU or core, which share the batch (1)",
     )
     add_changes(train)
 
@@ -90,7 +90,7 @@ def _train(options: argparse.Namespace) -> int:
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
     weights = None
     if options.weights is not None and not (folder / "checkpoint.pt").exists():
-        torch.manual_seed(options.seed)  # for the layers that the file has no weights for
+        torch.manual_seed(options.seed)  # for layers without weights in the file
         weights = load_and_say(spec, options.weights, source.class_names).state_dict()
     settings = {
         "spec": spec.to_dict(),
@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
     words += [f"{folder}, {run['device']}"]
     if not objects_for(source)["ap"]:
-        words += [f"no AP will be measured: {held_out_words(source)}"]
+        words += [f"AP will not be measured: {held_out_words(source)}"]
     elif note := uncounted_objects(source):
         words += [note]
     print("\n".join(words), file=stream)
@@ -138,13 +138,13 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
             except LostReader as error:
                 raise UserError(f"{error}; {_kept(folder, log.epochs_done, epochs)}") from None
     except WriteError as error:
-        raise UserError(f"{error}; what was finished is kept, the same command goes on") from error
+        raise UserError(f"{error}; finished epochs are kept, and the same command continues") from error
     _print_result(options, folder, metrics, stream is sys.stderr)
     return 0
 
 
 def _kept(folder: Path, done: int, epochs: int) -> str:
-    again = "goes on from there" if done else "begins anew"
+    again = "continues from there" if done else "starts over"
     return f"{folder} holds {done} of {epochs} epochs; the same command {again}"
 
 
@@ -163,7 +163,7 @@ def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[st
 
 
 def read_recipe(name: str, changes: list[str]) -> Recipe:
-    """Make a recipe from its name and texts "field=value". Raises UserError for a text without "=", and as Recipe does."""
+    """Return the named recipe with changes "field=value". Raises UserError for a text without "=" or a wrong value."""
     from scaling_lab.training import Recipe
 
     values: dict[str, Any] = {}
@@ -171,12 +171,14 @@ def read_recipe(name: str, changes: list[str]) -> Recipe:
         field, equals, text = change.partition("=")
         if not equals:
             raise UserError(f"--set is {change!r}; allowed is NAME=VALUE, such as epochs=20")
-        values[field.strip().removeprefix("recipe.")] = _value(text.strip())  # as messages name fields
+        values[field.strip().removeprefix("recipe.")] = _value(
+            text.strip()
+        )  # error messages name fields with this prefix
     return Recipe.paper(**values) if name == "paper" else Recipe.short(**values)
 
 
 def _value(text: str) -> Any:
-    """Read true, false, and what Python writes as a number or as numbers with commas; all else is text."""
+    """Parse true, false, a number or comma-separated numbers; anything else is text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -197,18 +199,16 @@ def _workers(number: int | None) -> int:
 
 
 def check_is_run(folder: Path) -> None:
-    """Refuse a folder that holds other things than a run of `train`."""
+    """Raise UserError for a folder with files but no run of `train`."""
     if not folder.is_dir():
         return
     others = sorted(each.name for each in folder.iterdir() if each.name != LOCK and not is_unfinished(each))
     if others and SETTINGS not in others:
-        raise UserError(
-            f"{folder} holds other files, and no {SETTINGS}: {others[0]}, …; --out names a folder for this run alone"
-        )
+        raise UserError(f"{folder} holds files but no {SETTINGS}: {others[0]}, …; choose an empty folder with --out")
 
 
 def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write a run's settings into its folder. Raises UserError where it holds a checkpoint of other settings."""
+    """Write a run's settings into its folder. Raises UserError where it has a checkpoint with other settings."""
     path = folder / SETTINGS
     if (folder / "checkpoint.pt").exists():
         _check_same(folder, path, settings)
@@ -222,20 +222,18 @@ def _check_same(folder: Path, path: Path, settings: Mapping[str, Any]) -> None:
         if not isinstance(there, dict):
             raise UserError(f"{path} holds a {type(there).__name__}")
     except UserError as error:
-        advice = f"remove {folder} to begin anew, or name another folder with --out"
-        raise UserError(
-            f"{error}, so it is not known what {folder / 'checkpoint.pt'} was trained on; {advice}"
-        ) from None
+        advice = f"remove {folder} to start over, or choose another folder with --out"
+        raise UserError(f"{error}, so it is unknown what {folder / 'checkpoint.pt'} was trained on; {advice}") from None
     before, now = _flat(there), _flat(json.loads(json.dumps(settings)))
     other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if other:
         words = [_difference(name, before.get(name), now.get(name)) for name in other[:_SHOWN]]
         more = ", …" if len(other) > _SHOWN else ""
-        raise UserError(f"{folder} holds another run: {', '.join(words)}{more}; --out names a folder for this one")
+        raise UserError(f"{folder} holds another run: {', '.join(words)}{more}; choose another folder with --out")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give the values by names such as recipe.epochs."""
+    """Return nested values by dotted names such as recipe.epochs."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -245,4 +243,4 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _difference(name: str, before: object, now: object) -> str:
     if max(len(repr(before)), len(repr(now))) > _LONGEST:
         return f"{name} differs"
-    return f"{name} is {before!r} there, {now!r} here"
+    return f"{name} is {before!r} there but {now!r} here"

@@ -1,4 +1,4 @@
-"""What `scaling-lab train` shows and keeps while it trains: a bar, a line for each epoch, TensorBoard and JSON lines."""
+"""The log of `scaling-lab train`: progress bar, a line for each epoch, TensorBoard events and JSON lines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from scaling_lab.files import WriteError, append_line, parse_json, read_bytes, w
 from scaling_lab.text import duration
 from scaling_lab.training.curves import Events, scalars
 
-LINES_EVERY = 30.0  # seconds, where there is no terminal to draw a bar on
+LINES_EVERY = 30.0  # seconds, between lines, where there is no terminal for a bar
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt}{postfix}, {remaining} left"
-_EACH_STEPS = ("epoch", "epochs", "loss", "lr")  # not drawn again for the epoch
+_EACH_STEPS = ("epoch", "epochs", "loss", "lr")  # step values, not logged again for the epoch
 
 
 class TrainingLog:
-    """Told of each step and each epoch of a run of `epochs`. What a folder holds of a run that goes on is kept."""
+    """Logs the steps and epochs of a training run of `epochs`. A continued run keeps its folder's log."""
 
     def __init__(self, folder: Path, stream: TextIO, epochs: int) -> None:
         self._folder, self._stream, self._epochs = folder, stream, epochs
@@ -45,14 +45,14 @@ class TrainingLog:
         if self._bar is not None:
             self._bar.close()
         if self._events is not None:
-            with contextlib.suppress(*([] if kind is None else [WriteError])):  # the first reason is the one to tell
+            with contextlib.suppress(*([] if kind is None else [WriteError])):  # report the first error
                 self._events.flush()
 
     def step(self, step: Mapping[str, float]) -> None:
-        """Show and keep a step, given as `training.train.Progress` says."""
+        """Show and log a step, in the form of `training.train.Progress`."""
         self._steps = int((step["epoch"] - 1) * step["steps"] + step["step"])
         if self._events is None:
-            self._events = Events(self._folder, self._steps)  # what was drawn after the checkpoint is drawn anew
+            self._events = Events(self._folder, self._steps)  # events after the checkpoint are written again
         self._events.add(self._steps, [("train/loss", step["loss"]), ("train/lr", step["lr"])])
         self._loss = step["loss"] + (self._loss if step["step"] > 1 else 0.0)
         words = f"loss {self._loss / step['step']:.3f}, {100 * step['waited'] / step['seconds']:.1f} % waiting for data"
@@ -66,7 +66,7 @@ class TrainingLog:
             self.say(f"{place}: {words}, {step['images'] / seconds:.1f} images/s, {left} left")
 
     def epoch(self, metrics: Mapping[str, Any]) -> None:
-        """Keep and show what an epoch gave. A run that goes on tells its last one again: that is not kept twice."""
+        """Log and show an epoch's metrics. The epoch that a continued run repeats is logged once."""
         if metrics["epoch"] > self.epochs_done:
             append_line(self._path, json.dumps(metrics))
             self.epochs_done = metrics["epoch"]
@@ -78,14 +78,14 @@ class TrainingLog:
         words += [f"ap {metrics['ap']:.1f}"] if metrics.get("ap") is not None else []
         if metrics.get("too_large"):
             words.append(
-                f"batches in {metrics['accumulate']} parts: {metrics['too_large']} images were too many at once"
+                f"batches in {metrics['accumulate']} parts: {metrics['too_large']} images did not fit in memory"
             )
         if self._bar is not None:
             self._bar.set_description_str(self._place(metrics), refresh=False)
         self.say(f"{self._place(metrics)}: {', '.join(words)}")
 
     def say(self, line: str) -> None:
-        """Write a line, above the bar where there is one."""
+        """Write a line, above the bar if there is one."""
         tqdm.write(line, file=self._stream)
         self._stream.flush()
 
@@ -100,7 +100,7 @@ class TrainingLog:
         last = step["step"] == step["steps"]
         self._bar.set_description_str(self._place(step) + ", evaluating" * last, refresh=False)
         self._bar.set_postfix_str(words, refresh=False)
-        # Not by the batch's images: an epoch begins anew where the memory did not suffice.
+        # Not counted by the batch's images: an epoch restarts after an out-of-memory error.
         self._bar.update(int(self._steps * step["images"]) - self._bar.n)
         if last:
             self._bar.refresh()
@@ -110,7 +110,7 @@ class TrainingLog:
 
 
 def _repair(path: Path) -> int:
-    """Drop what is no whole line of an epoch, as a kill leaves the last one. Give the last epoch that is kept."""
+    """Drop incomplete lines, as a kill leaves them. Return the last epoch kept."""
     if not path.exists():
         return 0
     lines = read_bytes(path).decode("utf-8", errors="replace").split("\n")
@@ -122,7 +122,7 @@ def _repair(path: Path) -> int:
 
 
 def _epoch(line: str) -> int:
-    """Give the number of the epoch that a line tells; 0 where it is none."""
+    """Return the epoch of a log line, or 0 for another line."""
     try:
         told = parse_json(line)
     except UserError:

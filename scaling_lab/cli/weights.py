@@ -1,4 +1,4 @@
-"""evaluate, export: detectors with weights from a file."""
+"""evaluate, export: for detectors with weights from a file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add them to the parser."""
+    """Add both verbs to the parser."""
     evaluate = add_verb(
         verbs,
         "evaluate",
         _evaluate,
-        "print COCO's twelve numbers of weights on a data set's held-out images",
+        "print COCO's twelve metrics on a data set's held-out images",
         "evaluate --weights tf_efficientdet_d0_34-f153e0cf.pth --data coco:/data/coco",
         "evaluate --weights runs/topology_ablation/trials/1/weights.pt --data shapes",
         "evaluate --weights mine.safetensors --model d1 --data coco:/data/mine --image-size 512 --json",
@@ -37,32 +37,32 @@ def add_verbs(verbs: Any) -> None:
     evaluate.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
-    evaluate.add_argument("--batch-size", type=int, default=8, help="images at a time (8)")
+    evaluate.add_argument("--batch-size", type=int, default=8, help="images per batch (8)")
     evaluate.add_argument("--workers", type=int, default=2, help="processes that read images (2)")
-    evaluate.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU where there is one)")
+    evaluate.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU if available)")
 
     export = add_verb(
         verbs,
         "export",
         _export,
-        "write a detector for other programs: .onnx, or torch.export's .pt2",
+        "export a detector as .onnx or torch.export's .pt2",
         "export d0.onnx --weights tf_efficientdet_d0_34-f153e0cf.pth --postprocess",
         "export best.pt2 --weights runs/topology_ablation/trials/1/weights.pt",
         "export d1.onnx --model d1 --image-size 480x640 --dynamic-batch",
     )
-    export.add_argument("out", type=Path, help="the file to write; its ending says what: .onnx or .pt2")
-    export.add_argument("--weights", type=Path, help="a .pth, .pt or .safetensors file (without: random weights)")
+    export.add_argument("out", type=Path, help="the file to write, .onnx or .pt2")
+    export.add_argument("--weights", type=Path, help="a .pth, .pt or .safetensors file (random weights)")
     export.add_argument("--model", help=MODEL_HELP)
     export.add_argument(
         "--image-size", type=image_size, metavar="PIXELS", help="one number, or HEIGHTxWIDTH (the model's)"
     )
     batch = export.add_mutually_exclusive_group()
-    batch.add_argument("--batch-size", type=int, default=1, help="how many images it takes (1)")
-    batch.add_argument("--dynamic-batch", action="store_true", help="let it take any number of images")
+    batch.add_argument("--batch-size", type=int, default=1, help="images per batch (1)")
+    batch.add_argument("--dynamic-batch", action="store_true", help="accept any batch size")
     export.add_argument(
         "--postprocess",
         action="store_true",
-        help="give boxes, scores, classes and their count; who loads such a .pt2 must import torchvision before",
+        help="output boxes, scores, classes and their count; to load such a .pt2, import torchvision first",
     )
 
 
@@ -108,22 +108,22 @@ def _evaluate(options: argparse.Namespace) -> None:
         return
     summary = [["", "0 to 100"], *([name, _percent(result[name])] for name in SUMMARY)]
     classes = [["class", "ap"], *([name, _percent(value)] for name, value in result["ap_by_class"].items())]
-    sizes = "small: area below 32 x 32 px of the original image; medium: below 96 x 96; -: no such object"
+    sizes = "small: area below 32 x 32 px of the original image; medium: below 96 x 96; -: no object of that size"
     print(f"\n{text_table(summary)}\n({sizes})\n\n{text_table(classes)}")
 
 
 def _class_rule(detector: Detector, source: Source) -> str:
-    """Say how the detector's classes were matched with the source's categories."""
+    """Describe how the detector's classes match the source's categories."""
     from scaling_lab.model.class_names import unused_words
     from scaling_lab.training.evaluation import class_categories
 
     categories = class_categories(detector.spec.num_classes, source, detector.class_names).tolist()
     if detector.class_names is not None:
         idle = unused_words(detector.class_names, source.class_names)
-        return "classes are the categories by name" + (f"; {idle}" if idle else "")
+        return "classes match categories by name" + (f"; {idle}" if idle else "")
     if categories != list(source.category_ids):
-        return "class i is the category with the id i + 1"
-    return "classes are the categories by rising id"
+        return "class i is category id i + 1"
+    return "classes are the categories in order of id"
 
 
 def _progress(done: int, total: int) -> None:
@@ -145,7 +145,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.out.suffix not in kinds:
         raise UserError(f"{options.out} ends in {options.out.suffix!r}; allowed are {' and '.join(kinds)}")
     if options.weights is None and options.model is None:
-        raise UserError("nothing to export; give --weights, or --model for random weights")
+        raise UserError("there is nothing to export; give --weights, or --model for random weights")
     random = options.weights is None
     detector = build(spec_by_name(options.model)) if random else load_and_say(options.model, options.weights)
     size = options.image_size or detector.spec.image_size
@@ -165,4 +165,4 @@ def _export(options: argparse.Namespace) -> None:
         print(json.dumps({**said, "image_size": size, "spec": spec.to_dict()}, indent=1))
     else:
         print(f"{options.out}: {megabytes:.1f} MB, {spec.describe()}{', random weights' * random}")
-        print(f"takes ({batch}, 3, {size[0]}, {size[1]}), normalised as the spec in the file says")
+        print(f"takes ({batch}, 3, {size[0]}, {size[1]}), normalised as in the file's spec")

@@ -1,4 +1,4 @@
-"""What a spec costs: parameters, multiply-adds, memory, before it is built. Importing this imports no torch."""
+"""The costs of a spec: parameters, multiply-adds and memory. Importing this package does not import torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Cost", "PartCost", "count"]
 
 
 def count(spec: DetectorSpec) -> Cost:
-    """Count a spec at its own image size, without running it: its modules see shapes alone.
+    """Return the cost of a spec at its own image size, without running it: its modules see only shapes.
 
-    Multiply-adds are those of convolutions and matrix products, counted as one each (torch's own counter says two). A module
-    is counted once for each form that it takes, so that the first spec with a backbone takes seconds and the next ones
-    less than a millisecond. Raises UserError for a backbone that timm does not know or that lacks the spec's levels.
+    Multiply-adds of convolutions and matrix products count as one each (torch's own counter counts two). Counts are cached,
+    so the first spec with a backbone takes seconds and later ones less than a millisecond. Raises UserError for a backbone
+    unknown to timm or without the spec's levels.
     """
     from scaling_lab.cost.counting import count_spec
 

@@ -1,7 +1,7 @@
-"""The bytes of tensors that are alive while modules run, counted without running them: on the meta device. No allocator's own.
+"""Counts the bytes of tensors that are alive while modules run, on the meta device.
 
-A tensor counts from the operator that makes it until its last reference is gone, as it would on a real device in eager
-mode; what an operator needs inside itself (a convolution's copy of its weights in another order) is not seen.
+A tensor counts from the operator that creates it until its last reference is gone, as in eager mode on a real device.
+Workspaces of operators and the allocator's cache are not counted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch.utils.flop_counter import flop_registry
 
 
 class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of tensors that are made under it; those that were there before do not count.
+    """Counts the bytes of tensors created within it.
 
-    `now` is what is alive, `moments` what was whenever a tensor had been made. `activations` are the elements of the results
-    of all operators that multiply and add, those that torch's FlopCounterMode knows.
+    `now` is the number of bytes alive, `moments` its values after each creation. `activations` is the number of output
+    elements of all multiply-add operators, those known to torch's FlopCounterMode.
     """
 
     def __init__(self, before: Iterable[Tensor]) -> None:
@@ -30,12 +30,12 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._sizes = {_storage(tensor)._cdata: 0 for tensor in before}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator and note what it has made; views share the storage of what they show."""
+        """Run an operator and record its results; views share their base's storage."""
         made = func(*args, **(kwargs or {}))
         if func._overloadpacket in flop_registry:
             self.activations += (
                 made if isinstance(made, Tensor) else made[0]
-            ).numel()  # attention gives more than its result
+            ).numel()  # attention returns more than its result
         for each in tree_leaves(made):
             if isinstance(each, Tensor):
                 self._note(_storage(each))
@@ -53,12 +53,12 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def module_tensors(module: nn.Module) -> list[Tensor]:
-    """Give a module's weights and buffers."""
+    """Return a module's weights and buffers."""
     return [*module.parameters(), *module.buffers()]
 
 
 def size(tensors: Iterable[Tensor]) -> int:
-    """Give the bytes of tensors, those that share a storage once."""
+    """Return the bytes of tensors, counting shared storages once."""
     return sum({_storage(tensor)._cdata: _storage(tensor).nbytes() for tensor in tensors}.values())
 
 

@@ -1,7 +1,7 @@
-"""Counts a spec as the sum of its pieces, which pieces.py counts on the modules themselves; memory as model/ holds its tensors.
+"""Counts a spec as the sum of its pieces, which pieces.py counts on the modules themselves, and its memory as model/ uses it.
 
-What it has counted is kept: the backbone's share for each (name, levels, image size), a piece for each form that a module
-takes, a node for each set of inputs. tests/cost/test_counting.py compares the sums with whole detectors.
+Counts are cached: the backbone's for each (name, levels, image size), a piece for each form of a module, a node for each
+set of inputs. tests/cost/test_counting.py compares the sums with whole detectors.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from scaling_lab.model.layers import next_size
 # The shape (C, H, W) of each backbone feature, finest first.
 Shapes3 = tuple[tuple[int, int, int], ...]
 
-BYTES = 4  # of a float32
+BYTES = 4  # in a float32
 
-# All fields decide how the modules of feature network and heads are made, but for those that a piece is asked with and those
-# that are none of theirs: a field that is added counts.
+# All fields of a spec affect the modules of feature network and heads, except those passed for each piece and those
+# listed here. A new field therefore counts by default.
 _ASKED = ("topology", "repeats", "head_repeats", "num_classes", "anchors")
 _OTHERS = ("backbone", "backbone_options", "image_size", "pixels")
 _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name not in (*_ASKED, *_OTHERS)])
@@ -39,19 +39,19 @@ _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name
 
 @dataclass(frozen=True, kw_only=True)
 class PartMemory:
-    """Bytes of one part: its weights and buffers, the most that is alive while it runs beside its inputs, and its outputs."""
+    """Bytes of one part: its weights and buffers, its peak besides the inputs, and its outputs."""
 
     weights: int
     peak: int
     outputs: int
 
 
-# What a node reads: the level, and the number of channels.
+# An input of a node: its level and number of channels.
 Kind = tuple[int, int]
 
 
 class CountedNode(NamedTuple):
-    """A node's cost; the bytes of its weights, the most that is alive while it runs, and those of its output."""
+    """A node's cost; the bytes of its weights, of its peak, and of its output."""
 
     cost: LevelCost
     weights: int
@@ -60,7 +60,7 @@ class CountedNode(NamedTuple):
 
 
 class CountedHeads(NamedTuple):
-    """Both heads' cost, and for each level; the class head's memory and the box head's."""
+    """Costs of both heads, in total and by level; memory of the class head and the box head."""
 
     cost: PartCost
     pieces: tuple[LevelCost, ...]
@@ -68,7 +68,7 @@ class CountedHeads(NamedTuple):
 
 
 def count_spec(spec: DetectorSpec) -> Cost:
-    """Count a spec, as `counts.count` says."""
+    """Return the cost of a spec; see `counts.count`."""
     backbone, backbone_memory, features = count_backbone(spec)
     counter = _counter(spec, features)
     pieces, network_memory = counter.feature_network(spec)
@@ -98,7 +98,7 @@ def count_spec(spec: DetectorSpec) -> Cost:
 
 
 def count_backbone(spec: DetectorSpec) -> tuple[PartCost, PartMemory, Shapes3]:
-    """Count the backbone up to the topology's levels; give its features' shapes too."""
+    """Return cost, memory and feature shapes of the backbone, up to the topology's levels."""
     options = json.dumps(spec.backbone_options, sort_keys=True) if spec.backbone_options else "{}"
     return _count_backbone(spec.backbone, options, spec.topology.min_level, spec.topology.max_level, spec.image_size)
 
@@ -111,10 +111,10 @@ def _count_backbone(
     try:
         with on_meta():
             counted = run(backbone, torch.empty(1, 3, *image_size))
-    except Exception as error:  # of the backbone's own code
+    except Exception as error:  # any error of the backbone's code
         raise UserError(
             f"the backbone {name} cannot be counted at {image_size[0]}x{image_size[1]}: {first_line(error)} (it is run on shapes "
-            "alone, so its code may not read values of tensors)"
+            "only, so its code must not read tensor values)"
         ) from error
     shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in counted.outputs)
     return _cost(counted), _memory(counted), shapes
@@ -139,7 +139,7 @@ def _memory(counted: Run) -> PartMemory:
 
 
 class Counter:
-    """Counts specs that are alike in style, in their levels and in the shapes of their backbone's features."""
+    """Counts specs of equal style, levels and backbone feature shapes."""
 
     def __init__(self, pieces: Pieces, spec: DetectorSpec, features: Shapes3) -> None:
         self._pieces, self._width = pieces, spec.width
@@ -148,8 +148,8 @@ class Counter:
         self._nodes: dict[tuple[int, str, tuple[Kind, ...]], CountedNode] = {}
         self._heads: dict[tuple[int, int, int], CountedHeads] = {}
         self._inputs: list[Kind] = [(topology.min_level + index, shape[0]) for index, shape in enumerate(features)]
-        self._made: list[LevelCost] = []  # levels that the backbone lacks
-        self._held = [0] * len(features)  # beside the backbone's features, which are there anyway
+        self._made: list[LevelCost] = []  # projections and pooling of levels that the backbone lacks
+        self._held = [0] * len(features)  # besides the backbone's features
         self._weights = self._peak = 0
         for level in topology.levels[len(features) :]:
             self._add_level(level, is_raw=not self._made)
@@ -175,7 +175,7 @@ class Counter:
     def _projection(
         self, channels: int, size: tuple[int, int], *, level: int, kind: str
     ) -> tuple[LevelCost, int, int, int]:
-        """Give a projection's cost, its peak, what it leaves and its weights, in bytes."""
+        """Return a projection's cost, and the bytes of its peak, output and weights."""
         piece, positions = self._pieces.projection(channels), size[0] * size[1]
         cost = LevelCost(
             params=piece.params,
@@ -189,12 +189,12 @@ class Counter:
     # --- feature network
 
     def feature_network(self, spec: DetectorSpec) -> tuple[list[LevelCost], PartMemory]:
-        """Count model/feature_network.py's FeatureNetwork: its pieces as they run, and its memory."""
+        """Return the costs of FeatureNetwork's pieces in order of execution, and its memory."""
         nodes, outputs = spec.topology.nodes, spec.topology.outputs
         pieces, weights, peak = list(self._made), self._weights, self._peak
         inputs, held, left = self._inputs, self._held, spec.repeats
         while left:
-            # Cell.forward: what a cell has read and made is alive until its end.
+            # Cell.forward: a cell's inputs and results are alive until its end.
             kinds, sizes, alive = list(inputs), list(held), sum(held)
             cell, cell_weights = [], 0
             for node in nodes:
@@ -206,7 +206,7 @@ class Counter:
                 kinds.append((node.level, self._width))
                 sizes.append(counted.output)
             after, after_held = [kinds[output] for output in outputs], [sizes[output] for output in outputs]
-            # A cell that gives what it was given is followed by its like.
+            # A cell whose output shapes equal its input shapes is followed by equal cells.
             times = left if (after, after_held) == (inputs, held) else 1
             pieces += cell * times
             weights += cell_weights * times
@@ -228,7 +228,7 @@ class Counter:
         return self._nodes[key]
 
     def _count_node(self, level: int, kind: str, inputs: tuple[Kind, ...]) -> CountedNode:
-        """FusionNode.forward: what is projected is alive until its end, what is resampled until it is fused."""
+        """Count FusionNode.forward: projections are alive until its end, resampled features until the fusion."""
         pieces, size, positions = self._pieces, self._sizes[level], self._positions[level]
         params = macs = activations = weights = projected = peak = 0
         for source, channels in inputs:
@@ -245,7 +245,7 @@ class Counter:
             alive += self._width * left
         fusion, then = pieces.fusion(kind, len(inputs)), pieces.after_fusion
         peak = max(peak, alive + fusion.peak(positions))
-        # A sum of one is the input itself.
+        # A sum of one input is the input itself.
         fused = projected + fusion.left * positions if fusion.left else alive
         peak = max(peak, fused + then.peak(positions))
         cost = LevelCost(
@@ -260,7 +260,7 @@ class Counter:
     # --- heads
 
     def heads(self, spec: DetectorSpec) -> CountedHeads:
-        """Count model/heads.py's Head, twice."""
+        """Return the counts of both heads (model/heads.py)."""
         key = (spec.head_repeats, spec.num_classes, spec.anchors.per_position)
         if key not in self._heads:
             self._heads[key] = self._count_heads(spec)
@@ -287,7 +287,7 @@ class Counter:
         return CountedHeads(cost, pieces, (heads[0][2], heads[1][2]))
 
     def _count_head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int, PartMemory]:
-        """Give a head at one level, how many of its parameters are each level's, and the memory of all levels."""
+        """Return a head at one level, its number of parameters by level, and the memory of all levels."""
         piece, own = self._pieces.head(spec, values)
         peak = outputs = 0
         for positions in self._positions.values():

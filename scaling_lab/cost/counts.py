@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds, activations and memory of a spec: values. The numbers come from counting.py, which needs torch."""
+"""Parameters, multiply-adds, activations and memory of a spec, as plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = ("backbone", "feature_network", "heads")
 
 @dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """Parameters, and for one image multiply-adds of convolutions and matrix products, and the elements of their results."""
+    """Parameters; for one image, multiply-adds of convolutions and matrix products, and the size of their outputs."""
 
     params: int
     macs: int
@@ -22,7 +22,7 @@ class PartCost:
 
     @property
     def gmacs(self) -> float:
-        """Multiply-adds / 1e9: what the papers call FLOPs."""
+        """Multiply-adds / 1e9: the papers' FLOPs."""
         return self.macs / 1e9
 
     @property
@@ -32,25 +32,25 @@ class PartCost:
 
     @property
     def activations_m(self) -> float:
-        """Activations / 1e6: what arXiv:2003.13678 calls so."""
+        """Activations / 1e6, as defined in arXiv:2003.13678."""
         return self.activations / 1e6
 
     def numbers(self) -> dict[str, int]:
-        """Give the three numbers by name."""
+        """Return the three numbers by name."""
         return {"params": self.params, "macs": self.macs, "activations": self.activations}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: params, gmacs and activations."""
+        """Return plain JSON values: params, gmacs and activations."""
         return {"params": self.params, "gmacs": self.gmacs, "activations": self.activations}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevelCost(PartCost):
-    """A piece of the detector that stands at one level.
+    """A piece of the detector at one level.
 
-    `kind` is "node"; "level" where a level that the backbone lacks is made; "output" where a cell's output has to be
-    brought to the width; or "heads": the convolutions of both, which are one set for all levels, so that their parameters
-    are no level's, and the norms.
+    `kind` is "node", "level" (makes a level that the backbone lacks), "output" (projects a cell's output to the width), or
+    "heads" (convolutions and norms of both). The heads' convolutions are shared by all levels, so their parameters belong
+    to no level.
     """
 
     level: int
@@ -59,11 +59,11 @@ class LevelCost(PartCost):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(PartCost):
-    """The whole detector's cost, each part's, and those of its `pieces` beside the backbone, in the order in which they run.
+    """The whole detector's cost, each part's, and those of its `pieces` except the backbone, in order of execution.
 
-    `memory` is the most bytes of tensors that are alive at once while one float32 image passes through the network, without
-    gradients: weights, the image and activations; `activation_memory` is the same without the weights. A device needs more:
-    torch itself, what operators need inside themselves, and what its allocator keeps.
+    `memory` is the peak number of bytes of tensors while one float32 image passes through the network, without gradients:
+    weights, image and activations. `activation_memory` excludes weights. A device needs more: torch itself, workspaces of
+    operators, and the allocator's cache.
     """
 
     memory: int
@@ -90,17 +90,17 @@ class Cost(PartCost):
 
     @property
     def nodes(self) -> tuple[LevelCost, ...]:
-        """The nodes of all cells, in the order of `spec.topology.repeated(spec.repeats).nodes`."""
+        """The costs of all nodes, in the order of `spec.topology.repeated(spec.repeats).nodes`."""
         return tuple(piece for piece in self.pieces if piece.kind == "node")
 
     @property
     def levels(self) -> dict[int, PartCost]:
-        """What stands at each level: all pieces of feature network and heads."""
+        """The costs of each level: all pieces of feature network and heads."""
         levels = sorted({piece.level for piece in self.pieces})
         return {level: total(piece for piece in self.pieces if piece.level == level) for level in levels}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: params, gmacs, activations and memory_mb, and the first three by part and by level."""
+        """Return plain JSON values: params, gmacs, activations, memory_mb, and the first three by part and level."""
         return {
             **super().to_dict(),
             "memory_mb": self.memory_mb,

@@ -1,7 +1,7 @@
-"""What the modules of feature network and heads cost, each counted once on torch's meta device and then known for every size.
+"""Costs of the modules of feature network and heads, each counted once on torch's meta device, for every size.
 
-A piece's inputs and outputs have one height and width, its positions: multiply-adds and activations grow with them in
-proportion, and so do the bytes of its tensors but for those that have no positions. No topology is known here.
+A piece's inputs and outputs have one height and width. Multiply-adds and activations are proportional to its number of
+positions, and so are the bytes of its tensors, except those without positions.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from scaling_lab.model.layers import Projection, resample
 
 Value = TypeVar("Value")
 
-# Two sizes tell what grows with the positions from what does not.
+# Two sizes separate what grows with the positions from what does not.
 _SIZES = ((2, 2), (2, 4))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a module: bytes of weights, what was alive whenever a tensor had been made, and what its outputs hold."""
+    """One run of a module: bytes of weights, bytes alive after each creation of a tensor, bytes of outputs."""
 
     params: int
     macs: int
@@ -44,12 +44,12 @@ class Run:
 
     @property
     def peak(self) -> int:
-        """The most bytes that were alive at once, beside weights and inputs."""
+        """The peak number of bytes, besides weights and inputs."""
         return max(self.moments, default=0)
 
 
 def run(module: nn.Module | Callable[[Any], Any], inputs: Tensor | list[Tensor]) -> Run:
-    """Run a module, made on the meta device, on tensors there. What it was given is not counted as alive."""
+    """Run a module of the meta device on tensors there. Its inputs do not count as alive."""
     own = module_tensors(module) if isinstance(module, nn.Module) else []
     given = [inputs] if isinstance(inputs, Tensor) else inputs
     with torch.no_grad(), FlopCounterMode(display=False) as counter, Alive([*own, *given]) as alive:
@@ -68,9 +68,9 @@ def run(module: nn.Module | Callable[[Any], Any], inputs: Tensor | list[Tensor])
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A module's cost: `macs`, `activations` and `left`, the bytes of its result, are for one position.
+    """A module's cost; `macs`, `activations` and `left`, the bytes of its result, are for one position.
 
-    `moments` are what is alive beside weights and inputs while it runs: (bytes for a position, bytes whatever the size).
+    `moments` are the bytes alive besides weights and inputs while it runs: (bytes for a position, constant bytes).
     """
 
     params: int
@@ -81,11 +81,11 @@ class Piece:
     moments: tuple[tuple[int, int], ...]
 
     def peak(self, positions: int) -> int:
-        """Give the most bytes that are alive at once while it runs."""
+        """Return the peak number of bytes while it runs."""
         return max((each * positions + fixed for each, fixed in self.moments), default=0)
 
     def with_more_like_it(self, less: Piece, times: int) -> Piece:
-        """Give the piece that has `times` more of what this has and `less` has not; it runs after all else has ended."""
+        """Return the piece with `times` more of what this piece has and `less` lacks, executed last."""
         grown = {
             name: getattr(self, name) + times * (getattr(self, name) - getattr(less, name))
             for name in ("params", "weights", "macs", "activations")
@@ -95,7 +95,7 @@ class Piece:
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """Have modules and tensors made on the meta device in float32, whatever torch's default is."""
+    """Create modules and tensors on the meta device in float32, regardless of torch's default type."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -106,7 +106,7 @@ def on_meta() -> Iterator[None]:
 
 
 def measure(make: Callable[[], nn.Module], channels: Sequence[int] | int) -> Piece:
-    """Make and count a module that takes a list of tensors with these channels, or one tensor."""
+    """Return the cost of a module that takes a list of tensors with these channels, or one tensor."""
     with on_meta():
         module = make().eval()
     runs = []
@@ -130,29 +130,29 @@ def measure(make: Callable[[], nn.Module], channels: Sequence[int] | int) -> Pie
 
 
 class Pieces:
-    """The pieces of all specs that are alike in their style; `spec` is one of them."""
+    """The pieces of all specs of one style; `spec` is one of them."""
 
     def __init__(self, spec: DetectorSpec) -> None:
         self._spec = spec
         self._known: dict[Hashable, object] = {}
-        # Of one input at its own size nothing is left but what comes after the fusion.
+        # A single input at its own size needs only the operations after the fusion.
         self.after_fusion = measure(lambda: _OfOneInput(spec), spec.width)
 
     def projection(self, channels: int) -> Piece:
-        """Give the projection from so many channels to the width."""
+        """Return the projection from `channels` to the width."""
         return self._once(channels, lambda: measure(lambda: Projection(channels, self._spec), channels))
 
     def fusion(self, kind: str, inputs: int) -> Piece:
-        """Give a fusion of so many inputs."""
+        """Return a fusion of `inputs` inputs."""
         width = self._spec.width
         return self._once((kind, inputs), lambda: measure(lambda: make_fusion(kind, inputs, width), [width] * inputs))
 
     def head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int]:
-        """Give a head at one of its levels, and how many of its parameters are each level's."""
+        """Return a head at one level, and the number of its parameters that belong to the level."""
         if spec.head_repeats <= 2:
             key = (values * spec.anchors.per_position, spec.topology.num_inputs, spec.head_repeats)
             return self._once(key, lambda: _measure_head(spec, values))
-        # From the second convolution on each is like the one before.
+        # From the second convolution on, all are equal.
         (one, own), (two, owns) = (
             self.head(dataclasses.replace(spec, head_repeats=repeats), values) for repeats in (1, 2)
         )
@@ -160,7 +160,7 @@ class Pieces:
         return two.with_more_like_it(one, more), owns + (owns - own) * more
 
     def resampled(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-        """Give the bytes of one channel that are alive while a feature is resampled, at most, and then."""
+        """Return the bytes of one channel alive while a feature is resampled: at the peak, and at the end."""
         return self._once((source, target), lambda: self._resample(source, target))
 
     def _resample(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
@@ -182,7 +182,7 @@ def _measure_head(spec: DetectorSpec, values: int) -> tuple[Piece, int]:
 
 
 class _OfOneInput(nn.Module):
-    """A node that reads one feature, at its own size."""
+    """A node that reads one feature at its own size."""
 
     def __init__(self, spec: DetectorSpec) -> None:
         super().__init__()

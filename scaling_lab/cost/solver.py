@@ -1,4 +1,4 @@
-"""Which detector spends a budget: the largest phi of a scaling rule whose costs are within it. It trains nothing."""
+"""Finds the largest detector of a scaling rule within a budget."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from scaling_lab.errors import UserError
 from scaling_lab.metrics import COUNTED, counted
 
 LOWEST, HIGHEST = -256.0, 256.0
-# Steps to a unit of phi: to the last digit that is given; a latency varies by more than a finer step would.
+# Steps in a unit of phi. With latencies they are coarser, since a latency varies by more than a finer step.
 COUNTED_ALONE, TIMED = 1000, 20
 
-# Gives milliseconds.
+# Returns milliseconds.
 Measure = Callable[[DetectorSpec], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """The largest phi within the budget, its detector, and what that costs of each thing that the budget names."""
+    """The largest phi within the budget, its detector, and the detector's costs."""
 
     phi: float
     spec: DetectorSpec
@@ -30,11 +30,11 @@ class Solution:
 
 
 def solve(rule: CompoundScaling, budget: Mapping[str, float], *, measure: Measure | None = None) -> Solution:
-    """Find the largest phi, to three decimals, at which a rule's detector costs no more than the budget.
+    """Return the largest phi, to three decimals, at which a rule's detector is within the budget.
 
-    `budget` has the most of any counted metric (scaling_lab.metrics), and of latency_ms where `measure` gives a detector's; then
-    phi is found to 0.05. Costs have to grow with phi. Raises UserError where no phi from -256 to 256 is within the budget, or
-    every one is.
+    `budget` maps counted metrics (scaling_lab.metrics) to upper limits; also latency_ms where `measure` returns a detector's
+    latency, and then phi is found to 0.05. Costs must increase with phi. Raises UserError where no phi from -256 to 256
+    is within the budget, or every one is.
     """
     allowed = (*COUNTED, "latency_ms") if measure else COUNTED
     for name, most in budget.items():
@@ -58,13 +58,11 @@ class _Search:
         self._known: dict[DetectorSpec, dict[str, float]] = {}
 
     def bracket(self) -> tuple[int, int]:
-        """Give two steps, the first within the budget and the second not."""
+        """Return two steps, the first within the budget and the second not. Raises UserError."""
         low, high, stride = 0, self._a_unit, self._a_unit
         while not self.at(low):
             if stride == 0 or self._phi(low - stride) < LOWEST:
-                raise UserError(
-                    f"no phi down to {self._phi(low):g} costs as little as {self._words()}{self._at_least()}"
-                )
+                raise UserError(f"no phi down to {self._phi(low):g} is within {self._words()}{self._at_least()}")
             if self._exists(low - stride):
                 low, high = low - stride, low
             else:
@@ -74,18 +72,18 @@ class _Search:
             low, high, stride = high, high + stride, 2 * stride
             if self._phi(high) > HIGHEST or not self._exists(high):
                 raise UserError(
-                    f"phi = {self._phi(low):g} still costs less than {self._words()}; what {', '.join(self._rule.scaled)} "
-                    "add does not reach it: scale other dimensions as well"
+                    f"phi = {self._phi(low):g} is still within {self._words()}; scaling {', '.join(self._rule.scaled)} "
+                    "does not reach the budget: scale other dimensions too"
                 )
         return low, high
 
     def at(self, step: int) -> bool:
-        """Whether the detector at a step is within the budget."""
+        """Return whether the detector at a step is within the budget."""
         costs = self._costs(self._rule.spec(self._phi(step)))
         return all(costs[name] <= most for name, most in self._budget.items())
 
     def solution(self, step: int) -> Solution:
-        """Give what has been found at a step."""
+        """Return the solution at a step."""
         phi = self._phi(step)
         spec = self._rule.spec(phi)
         return Solution(phi=phi, spec=spec, costs=self._costs(spec))
@@ -94,7 +92,7 @@ class _Search:
         return round(step / self._a_unit, 3)
 
     def _exists(self, step: int) -> bool:
-        """Whether the rule has a detector at a step: none of its dimensions has vanished."""
+        """Return whether the rule has a detector at a step, with no vanished dimension."""
         try:
             self._rule.spec(self._phi(step))
         except UserError:
@@ -105,7 +103,7 @@ class _Search:
         if spec not in self._known:
             cost = count(spec)
             costs = counted(spec, cost)
-            # What is counted above the budget is not worth a measurement.
+            # A detector above a counted budget needs no measurement.
             is_within = all(costs[name] <= most for name, most in self._budget.items() if name in costs)
             if self._measure is not None:
                 costs["latency_ms"] = self._measure(spec) if is_within else float("inf")
@@ -117,4 +115,4 @@ class _Search:
 
     def _at_least(self) -> str:
         least = {name: min(costs[name] for costs in self._known.values()) for name in self._budget}
-        return f"; the least seen was {', '.join(f'{name} {value:.4g}' for name, value in least.items())}"
+        return f"; the lowest found was {', '.join(f'{name} {value:.4g}' for name, value in least.items())}"

@@ -1,7 +1,7 @@
-"""Images with boxes behind one interface: Shapes, made on the fly, and Coco, Voc and Yolo, read from disk.
+"""Images with boxes behind one interface: Shapes, generated on the fly, and Coco, Voc and Yolo, read from disk.
 
-A source is a plain value that is printed, compared and hashed; importing this package imports no torch. Batches for the
-network come from `scaling_lab.data.batches`.
+A source is a plain value that can be printed, compared and hashed. Importing this package does not import torch. Batches
+for the network come from `scaling_lab.data.batches`.
 """
 
 from __future__ import annotations

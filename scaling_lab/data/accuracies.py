@@ -1,4 +1,4 @@
-"""Which of COCO's APs a split can measure: each needs an object of its sizes that is no crowd. It reads no image."""
+"""Which of COCO's APs a split can measure: each needs a non-crowd object of its sizes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from scaling_lab.data import Source
 from scaling_lab.data.summary import MEDIUM, SMALL
 from scaling_lab.errors import UserError
 
-# The areas of the objects that each AP is over, both ends included, in pixels of the original image, as pycocotools has them.
+# Object areas of each AP, both ends included, in pixels of the original image, as in pycocotools.
 _LARGEST = 1e10
-# So many detections of an image count: a detector gives no more, and COCO's AP takes no more of each class.
+# A detector gives at most this many detections an image, and COCO's AP counts at most this many a class.
 MOST_DETECTIONS = 100
 AREAS = {
     "ap": (0, _LARGEST),
@@ -28,38 +28,38 @@ _SIZES = {
 
 
 def objects_for(source: Source, split: str = "val") -> dict[str, int]:
-    """Count the objects of a split that each AP is over, by the AP's name."""
+    """Return the number of objects in a split for each AP, by the AP's name."""
     annotations = source.ground_truth(split)["annotations"]
     areas = [annotation["area"] for annotation in annotations if not annotation["iscrowd"]]
     return {name: sum(least <= area <= most for area in areas) for name, (least, most) in AREAS.items()}
 
 
 def check_measurable(source: Source, names: Iterable[str], what: str) -> None:
-    """Raise UserError where the held-out split has no object for one of these APs; `what` they are, such as "objective"."""
+    """Raise UserError where the held-out split has no object for one of these APs, called `what`, such as "objective"."""
     counts = objects_for(source)
     for name in names:
         if counts[name]:
             continue
         allowed = [other for other, count in counts.items() if count]
-        hint = f"allowed are {', '.join(allowed)}" if allowed else "every AP needs one that is no crowd"
+        hint = f"allowed are {', '.join(allowed)}" if allowed else "every AP needs a non-crowd object"
         raise UserError(f"{what} {name} cannot be measured: {held_out_words(source, name)}; {hint}")
 
 
 def check_trainable(source: Source) -> None:
-    """Raise UserError where the split to train on has no object to learn from."""
+    """Raise UserError where the training split has no object to train on."""
     if not objects_for(source, "train")["ap"]:
         raise UserError(
-            f"nothing can be learned: {_words(source, 'train', 'ap')}; allowed is at least one object, no crowd"
+            f"nothing to train on: {_words(source, 'train', 'ap')}; allowed is at least one non-crowd object"
         )
 
 
 def held_out_words(source: Source, name: str = "ap") -> str:
-    """Say that the held-out split has no object for an AP, and what it has."""
+    """Return the message that the held-out split has no object for an AP."""
     return _words(source, "val", name)
 
 
 def _words(source: Source, split: str, name: str) -> str:
-    """Say that a split has no object for an AP, with its name, its images and what it has beside."""
+    """Return the message that a split has no object for an AP, with its name, images and other objects."""
     annotations = source.ground_truth(split)["annotations"]
     crowds = sum(bool(annotation["iscrowd"]) for annotation in annotations)
     kind = "training" if split == "train" else "held-out"

@@ -1,4 +1,4 @@
-"""Reads one annotation file in COCO's format and checks it. No image, no torch."""
+"""Reads and checks one annotation file in COCO's format."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scaling_lab.data.segmentations import box_of_segmentation
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.files import read_bytes
 
-# What gives the value to keep, and in words what is allowed where a value does not fit, else nothing.
+# A check returns the value to keep, and what is allowed if the value is wrong, else "".
 Check = Callable[[Any], tuple[Any, str]]
 Checks = Mapping[str, Check]
 
-# Beyond them lies no image, and what float32 holds exactly.
+# Larger than any image, and within float32's exact integers.
 MOST_PIXELS, MOST_COORDINATE = 10**6, 10**7
 _LONGEST_VALUE = 80
 
@@ -28,7 +28,7 @@ def read_annotations(path: Path) -> Annotations:
     """Read and check a file.
 
     Accepted and counted: 1.0 for a whole number, null for iscrowd and area, a segmentation without a box. Raises UserError
-    for what is not JSON, lacks a key, holds a value of another kind, or names an unknown id.
+    for invalid JSON, a missing key, a wrong value, or an unknown id.
     """
     content = _content(path)
     accepted: Counter[str] = Counter()
@@ -49,7 +49,7 @@ def read_annotations(path: Path) -> Annotations:
     records = {"images": images, "annotations": list(map(_complete, annotations)), "categories": categories}
     odd = sum(map(_has_odd_area, annotations))
     if odd:
-        accepted["areas are 0 or larger than their boxes: COCO's small, medium and large go by them"] = odd
+        accepted["areas are 0 or larger than their boxes, which affects COCO's small, medium and large"] = odd
     remarks = [f"{count:,} {words}" for words, count in accepted.items()]
     return annotated(records, lambda place: f"{path}: {names[place]}", remarks, placeholders)
 
@@ -61,12 +61,12 @@ def _content(path: Path) -> Record:
     try:
         content = json.loads(whole)
     except RecursionError:
-        raise UserError(f"{path} is nested too deep; allowed is JSON in COCO's format") from None
+        raise UserError(f"{path} is nested too deeply; allowed is JSON in COCO's format") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         found = type(content).__name__
-        raise UserError(f"{path} holds a {found}; allowed is an object of images, annotations and categories")
+        raise UserError(f"{path} holds a {found}; allowed is an object with images, annotations and categories")
     return content
 
 
@@ -101,22 +101,22 @@ def _box(value: Any) -> tuple[Any, str]:
     fits = isinstance(value, list) and len(value) == 4 and all(map(is_number, value)) and min(value[2:]) >= 0
     if fits and max(map(abs, value)) <= MOST_COORDINATE:
         return value, ""
-    limit = f", none above {MOST_COORDINATE}" if fits else ""
+    limit = f", at most {MOST_COORDINATE}" if fits else ""
     return value, f"four finite numbers: x, y, and width and height from 0{limit}"
 
 
 _ACCEPTED = {
     _whole: "ids have a decimal point, such as 1.0",
     _side: "widths and heights of images have a decimal point",
-    _area: "areas are null: those of the boxes are taken",
-    _flag: "iscrowd are null: they are taken as 0",
+    _area: "areas are null; box areas are used",
+    _flag: "iscrowd are null and read as 0",
 }
 
 
 def _records(
     path: Path, content: Record, accepted: Counter[str], part: str, needed: Checks, optional: Checks | None = None
 ) -> list[Record]:
-    """Give the wanted values of each record of a part; count what is accepted though unusual."""
+    """Return the wanted values of each record of a part, and count accepted irregularities. Raises UserError."""
     records = content.get(part)
     if not isinstance(records, list):
         found = "lacks" if records is None else f"has a {type(records).__name__} as"
@@ -134,7 +134,7 @@ def _record(
         raise UserError(f"{path}: {part}[{number}] is {_short(record)}; allowed is an object with {', '.join(needed)}")
     missing = [key for key in needed if key not in record]
     if missing:
-        raise UserError(f"{path}: {_name(part, number, record)} lacks {missing[0]!r}; needed are {', '.join(needed)}")
+        raise UserError(f"{path}: {_name(part, number, record)} lacks {missing[0]!r}; required are {', '.join(needed)}")
     kept = {}
     for key, check in checks.items():
         if key not in record:
@@ -154,18 +154,18 @@ def _are_records(value: Any) -> bool:
 
 
 def _add_box(path: Path, number: int, annotation: Record, accepted: Counter[str]) -> None:
-    """Give an annotation without a box the one of its segmentation."""
+    """Set the box of an annotation without one from its segmentation."""
     if annotation.get("bbox") not in (None, []) or not annotation.get("segmentation"):
         return
     try:
         annotation["bbox"] = box_of_segmentation(annotation["segmentation"])
     except UserError as error:
         raise UserError(f"{path}: {_name('annotations', number, annotation)} lacks 'bbox', and {error}") from None
-    accepted["boxes are taken from segmentations, as bbox is missing"] += 1
+    accepted["boxes are missing and taken from segmentations"] += 1
 
 
 def _placeholders(written: list[Record], categories: list[Record], annotations: list[Record]) -> frozenset[int]:
-    """Give the ids of classes such as Roboflow's first: without an object, and named as supercategory of all others."""
+    """Return the ids of placeholder classes, such as Roboflow's: no objects, and the supercategory of all others."""
     used = {annotation["category_id"] for annotation in annotations}
     above = {record.get("supercategory") for record in written if record.get("supercategory") not in (None, "", "none")}
     roots = {_whole(record["id"])[0] for record in written if record.get("supercategory") in (None, "", "none")}
@@ -200,7 +200,7 @@ def _name(part: str, number: int, record: Record) -> str:
 
 
 def _short(value: Any) -> str:
-    """Give a value as Python writes it, cut where it is long."""
+    """Return the repr of a value, shortened if long."""
     try:
         text = repr(value)
     except ValueError:  # thousands of digits

@@ -1,13 +1,13 @@
-"""Where an image lands on the network's input: letterbox, scale jitter, mirroring. Pixels and boxes, no torch.
+"""Placement of an image on the network's input: letterbox, scale jitter and mirroring, for pixels and boxes.
 
     original image            network input
-    +------------+            +--------+---+       the image keeps its aspect and stands at the top left;
-    |   +--+     |  * scale   | +-+    | 0 |       what is left over is 0 after normalisation, the mean colour
+    +------------+            +--------+---+       the image keeps its aspect ratio, at the top left;
+    |   +--+     |  * scale   | +-+    | 0 |       the rest is 0 after normalisation, the mean colour
     |   +--+     | - offset   | +-+    | 0 |
     +------------+            +--------+---+
 
-Source: Tan et al. 2020 (scale jitter, then crop or pad) and google/automl efficientdet, dataloader.py. Where we differ:
-a box of which a crop leaves less than a quarter is dropped; the original keeps every sliver.
+Source: Tan et al. 2020 (scale jitter, then crop or pad) and google/automl efficientdet, dataloader.py. Difference: a box
+cropped to less than a quarter is dropped; the original keeps every sliver.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """`jitter` is the range of a random factor on the letterbox scale; `flip` mirrors half of the images.
+    """`jitter` is the range of a random factor on the letterbox scale. `flip` mirrors half of the images.
 
-    Which axes are mirrored is the source's to say: left and right for photographs.
+    The source sets the mirrored axes: left and right for photographs.
     """
 
     jitter: tuple[float, float] = (1.0, 1.0)
@@ -43,15 +43,15 @@ class Augmentation:
 
     @property
     def rescales(self) -> bool:
-        """Whether images are seen at other sizes than the letterbox's."""
+        """Whether images are scaled differently from the letterbox."""
         return self.jitter != (1.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """One image's way from its own pixels to the network's: mirror, times `scale`, minus `offset` (x, y).
+    """The map from an image's own pixels to the network's: mirror, times `scale`, minus `offset` (x, y).
 
-    `filled` is the (height, width) of the network's input that the image covers, from the top left on.
+    `filled` is the (height, width) of the network's input that the image covers, from the top left.
     """
 
     original: tuple[int, int]
@@ -62,7 +62,7 @@ class Placement:
     mirror_y: bool = False
 
     def boxes(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Map boxes (N, 4) of x0, y0, x1, y1; return them cut off at the edge, and which (N,) are worth training."""
+        """Map boxes (N, 4) of x0, y0, x1, y1. Return them clipped to the input, and a mask (N,) of those to train on."""
         height, width = self.original
         mapped = boxes.astype(np.float32)
         if self.mirror_x:
@@ -90,7 +90,7 @@ class Placement:
 
 
 def letterbox(original: tuple[int, int], image_size: tuple[int, int]) -> Placement:
-    """Fit the whole image (height, width) into the input: the way of every held-out image."""
+    """Return the placement of the whole image (height, width) in the input, as for every held-out image."""
     return _place(original, image_size, _letterbox_scale(original, image_size))
 
 
@@ -101,7 +101,7 @@ def augmented(
     mirrors: str,
     seed: tuple[int, ...],
 ) -> Placement:
-    """Draw a placement that `seed` decides. `mirrors` names the axes, "x" or "xy", that may be mirrored."""
+    """Return a random placement, determined by `seed`. `mirrors` names the axes that may be mirrored, "x" or "xy"."""
     chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random(5).tolist()
     low, high = augmentation.jitter
     scale = _letterbox_scale(original, image_size) * (low + (high - low) * chance[0])
@@ -120,7 +120,7 @@ def _place(
     chance: tuple[float, float] = (0.0, 0.0),
     flips: dict[str, bool] | None = None,
 ) -> Placement:
-    # Rounded down, so that the scale stays the same in both directions; of the last row or column a part is lost.
+    # Rounded down, so that both directions have the same scale; part of the last row or column is lost.
     scaled = [max(1, int(side * scale + _ROUNDING)) for side in original]
     spare = [max(0, side - limit) for side, limit in zip(scaled, image_size, strict=True)]
     top, left = int(chance[1] * (spare[0] + 1)), int(chance[0] * (spare[1] + 1))

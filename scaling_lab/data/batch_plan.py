@@ -1,4 +1,4 @@
-"""One pass over a split before its images are read: order and placement, from (source, seed, epoch, index) alone."""
+"""One pass over a split before its images are read: order and placement, from (source, seed, epoch, index) only."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from scaling_lab.data.augmentation import Augmentation, Placement, augmented, le
 from scaling_lab.data.sources import Source
 from scaling_lab.errors import UserError
 
-# The streams of random numbers of one seed.
+# The random streams of one seed.
 _ORDER, _PLACEMENT = 0, 1
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image's share of a batch, without its pixels."""
+    """One image of a batch, without its pixels."""
 
     image_id: int
     boxes: np.ndarray
@@ -28,10 +28,10 @@ class Example:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Which images one pass over a split has, in which order, and where each is placed; `len` is its number of batches.
+    """The images of one pass over a split, their order and placement; `len` is the number of batches.
 
-    `skipped` fills while the batches are read, where the source's `skip_broken` allows it: what is wrong with each training
-    image that was left out, by its file. The image that follows it in the split has taken its place.
+    `skipped` fills during reading, if the source's `skip_broken` is set: the error of each skipped training image, by its
+    file. The next readable image of the split takes its place.
     """
 
     source: Source
@@ -49,23 +49,25 @@ class BatchPlan:
     def __post_init__(self) -> None:
         if self.split == "train" and len(self) == 0:
             images = self.source.length(self.split)
-            raise UserError(f"batch_size is {self.batch_size}; allowed is up to {images}, the images to train on")
+            raise UserError(
+                f"batch_size is {self.batch_size}; allowed is up to {images}, the number of training images"
+            )
 
     def __len__(self) -> int:
         images = self.source.length(self.split)
         return images // self.batch_size if self.split == "train" else -(-images // self.batch_size)
 
     def indices(self) -> list[list[int]]:
-        """The indices of the images of each batch."""
+        """Return the image indices of each batch."""
         order = np.arange(self.source.length(self.split))
         if self.split == "train":
             chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _ORDER, self.epoch))))
-            # Not `permutation`, whose stream may change between numpy's versions.
+            # Not `permutation`, whose stream may change between versions of numpy.
             order = np.argsort(chance.random(len(order)), kind="stable")
         return [order[i * self.batch_size : (i + 1) * self.batch_size].tolist() for i in range(len(self))]
 
     def placement(self, index: int, original: tuple[int, int]) -> Placement:
-        """Decide where one image lands: by its index and the epoch alone."""
+        """Return the placement of one image, which depends on its index and the epoch."""
         if self.split != "train" or self.augmentation is None:
             return letterbox(original, self.image_size)
         seed = (self.seed, _PLACEMENT, self.epoch, index)
@@ -74,7 +76,7 @@ class BatchPlan:
     def example(
         self, index: int, image_id: int, original: tuple[int, int], boxes: np.ndarray, labels: np.ndarray
     ) -> Example:
-        """Place one image with its boxes; those that a crop leaves too little of are dropped."""
+        """Place one image with its boxes; boxes that are mostly cropped are dropped."""
         placement = self.placement(index, original)
         placed, kept = placement.boxes(boxes)
         return Example(image_id, placed[kept], labels[kept], placement)

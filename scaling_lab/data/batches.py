@@ -1,7 +1,7 @@
-"""Batches for the network from any source, through one call. It reads and places images; it trains nothing.
+"""Batches for the network from any source, through one call.
 
-What an image looks like depends on (source, seed, epoch, index) alone, never on workers or on what ran before: a run
-that is resumed sees what it would have seen.
+An image's pixels depend on (source, seed, epoch, index) only, not on workers or earlier calls. So a resumed training run
+sees the same images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scaling_lab.data.sources import Source
 class Batch:
     """B images on the device; boxes are (x0, y0, x1, y1) in the network's pixels, N the most of one image, at least 1.
 
-    A network pixel is an original pixel times `scales_B` (in val: without crop or mirror); `sizes_B2` is the original
+    A network pixel is an original pixel times `scales_B` (in val: without crop or mirror). `sizes_B2` is the original
     (height, width). Rows of `boxes_BN4` beyond an image's own are 0, their labels -1.
     """
 
@@ -52,11 +52,11 @@ def batches(
     workers: int = 0,
     device: str | torch.device = "cpu",
 ) -> Batches:
-    """Prepare one pass over a split: "train" shuffled, augmented, without a last smaller batch; "val" whole, in order.
+    """Prepare one pass over a split: "train" shuffled, augmented, without a smaller last batch; "val" complete, in order.
 
-    `pixels` says how values are normalised (as ImageNet's if not told). `workers` processes read images from
-    disk; Shapes are drawn in this process, on `device`. Raises UserError for a file that cannot be read, and for a
-    training split smaller than one batch.
+    `pixels` sets the normalisation (default: ImageNet's). `workers` processes read images from disk; Shapes are rendered
+    in this process, on `device`. Raises UserError for a file that cannot be read, and for a training split smaller than
+    one batch.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     return Batches(
@@ -93,12 +93,12 @@ class Batches(BatchPlan):
 
 
 def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
-    """Make the network's input of pixels uint8 (B, 3, H, W) that `placements` fill in part, with 0 beyond."""
+    """Return the network's input from pixels uint8 (B, 3, H, W), with 0 outside the `placements`."""
     mean_C, std_C = 255 * torch.tensor(pixels.mean), 255 * torch.tensor(pixels.std)
     images_BCHW: Any
     if device.type == "cpu":
-        # By numpy, in one thread: torch would wait for its other threads, whose cores the processes that read images have.
-        # Row by row, for numpy is slow on three channels at a time.
+        # numpy, in one thread: torch would wait for threads whose cores the image readers use.
+        # Row by row, since numpy is slow on three channels at a time.
         values_BHWC = pixels_BCHW.permute(0, 2, 3, 1).contiguous().numpy()
         width = values_BHWC.shape[2]
         rows_BHX = values_BHWC.reshape(*values_BHWC.shape[:2], -1).astype(np.float32)
@@ -107,7 +107,7 @@ def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels,
         images_BCHW = rows_BHX.reshape(values_BHWC.shape).transpose(0, 3, 1, 2)
     else:
         if pixels_BCHW.device.type == "cpu" and device.type == "cuda":
-            pixels_BCHW = pixels_BCHW.pin_memory()  # the copy to the GPU is then not waited for
+            pixels_BCHW = pixels_BCHW.pin_memory()  # makes the copy to the GPU asynchronous
         images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
         images_BCHW.sub_(mean_C[:, None, None].to(device)).div_(std_C[:, None, None].to(device))
     if pixels.fill == "mean":

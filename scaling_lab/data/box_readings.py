@@ -1,4 +1,4 @@
-"""Tells what four numbers of a box are where they are clearly not x, y, width and height in pixels. It reads no file."""
+"""Recognises boxes that are clearly not x, y, width and height in pixels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-# A box is far outside where it reaches out by more than this share of its image's side.
+# A box is far outside if it exceeds its image by more than this fraction of the side.
 FAR = 0.05
-# So many boxes must be far outside as they stand, and so many must fit as read otherwise.
+# Fraction of boxes that must be far outside as given, and fraction that must fit in another reading.
 MANY_OUTSIDE, NEARLY_ALL = 0.1, 0.98
-# A fraction of a side is at most 1; tools round. Images of fewer pixels a side hold objects of one pixel.
+# Fractions of a side are at most 1, plus rounding. Smaller images may hold objects of one pixel.
 FRACTION, LEAST_SIDE = 1.01, 8
 
-# Corners (N, 4) as x0, y0, x1, y1, as another reading of the four numbers gives them.
+# A reading maps the four numbers to corners (N, 4): x0, y0, x1, y1.
 Reading = Callable[[np.ndarray], np.ndarray]
 
 
@@ -34,7 +34,7 @@ def _swapped(boxes_N4: np.ndarray) -> np.ndarray:
     return _plain(boxes_N4[:, [1, 0, 3, 2]])
 
 
-# The first that fits is named.
+# The first reading that fits is named.
 READINGS: tuple[tuple[str, Reading], ...] = (
     ("corners, x0, y0, x1, y1", _corners),
     ("centre, width and height", _centres),
@@ -43,27 +43,27 @@ READINGS: tuple[tuple[str, Reading], ...] = (
 
 
 def likely_reading(boxes_N4: np.ndarray, sides_N2: np.ndarray) -> str:
-    """Say what the boxes look like, with the counts that show it; nothing where they fit as x, y, width, height.
+    """Return what the boxes (N, 4) look like, with counts as evidence; "" where they fit as x, y, width, height.
 
-    `sides_N2` are width and height of each box's image.
+    `sides_N2` are the width and height of each box's image.
     """
     if not len(boxes_N4):
         return ""
     if boxes_N4.max() <= FRACTION and boxes_N4.min() >= 1 - FRACTION and sides_N2.min() > LEAST_SIDE:
-        most = f"no number of the {len(boxes_N4)} boxes is above {boxes_N4.max():g}"
+        most = f"no value of the {len(boxes_N4)} boxes exceeds {boxes_N4.max():g}"
         return f"the boxes look like fractions of the image: {most}; allowed are pixels"
     outside = ~_fits(_plain(boxes_N4), sides_N2, FAR)
     if outside.mean() < MANY_OUTSIDE:
         return ""
     for words, reading in READINGS:
         if _fits(reading(boxes_N4), sides_N2, 0.0).mean() >= NEARLY_ALL:
-            counts = f"{outside.sum()} of {len(boxes_N4)} boxes reach far out of their images as x, y, width, height"
-            return f"the boxes look like {words}: {counts}, and fit so; allowed is x, y, width, height"
+            counts = f"{outside.sum()} of {len(boxes_N4)} boxes lie far outside their images as x, y, width, height"
+            return f"the boxes look like {words}: {counts}, but fit this way; allowed is x, y, width, height"
     return ""
 
 
 def _fits(corners_N4: np.ndarray, sides_N2: np.ndarray, share: float) -> np.ndarray:
-    """Tell which boxes (N,) lie inside their images, by a pixel or a share of the side, and have no negative size."""
+    """Return a mask (N,) of boxes of non-negative size inside their images, up to a pixel or a share of the side."""
     reach_N2 = np.maximum(1.0, share * sides_N2)
     inside = (corners_N4[:, :2] >= -reach_N2) & (corners_N4[:, 2:] <= sides_N2 + reach_N2)
     return np.asarray((inside & (corners_N4[:, 2:] >= corners_N4[:, :2])).all(axis=1))

@@ -1,4 +1,4 @@
-"""Reads the images of a set, which must be as their annotations say."""
+"""Reads the images of a data set and checks them against their annotations."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from scaling_lab.data.entries import Entry
 from scaling_lab.data.images import BrokenImage, Look, MissingImage, Picture, Reading, look_at_image, read_picture
 from scaling_lab.errors import UserError, printable
 
-# What a JPEG file and a PNG file end with.
+# The last bytes of JPEG and PNG files.
 _ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")
 _END = max(map(len, _ENDS))
 
 
 def missing_image(path: Path, entry: Entry, others: str = "") -> BrokenImage:
-    """Say that an image's file is not there."""
+    """Return the error for a missing image file."""
     return MissingImage(
-        f"{printable(str(path))} does not exist, but the annotations name it (image id {entry.file_id}){others}"
+        f"{printable(str(path))} does not exist, but is in the annotations (image id {entry.file_id}){others}"
     )
 
 
 def look_at(path: Path, entry: Entry, reading: Reading) -> Look:
-    """Read an image's header. Raises as `read_image` does, as far as the header shows it."""
+    """Read an image's header. Raises the errors of `read_image` that the header shows."""
     try:
         look = look_at_image(path, reading, entry.size)
     except MissingImage as error:
@@ -42,7 +42,7 @@ def read_image(path: Path, entry: Entry, reading: Reading) -> Picture:
 
 
 def check_whole_image(path: Path, entry: Entry, reading: Reading) -> None:
-    """Raise as `read_image` does, but look at header and end alone where the end is that of a JPEG or PNG file."""
+    """Raise the errors of `read_image`; JPEG and PNG files with a proper end are checked by header only."""
     look_at(path, entry, reading)
     try:
         with path.open("rb") as file:
@@ -58,9 +58,9 @@ def _check_size(path: Path, look: Look, entry: Entry) -> None:
     if look.size == entry.size:
         return
     height, width = look.size
-    how = {"kept": " as stored", "": ""}.get(look.turn, " turned as its EXIF says")
-    advice = (
-        "; orientation=auto takes the way that the annotations have" if look.size == entry.size[::-1] and how else ""
-    )
+    how = {"kept": " as stored", "": ""}.get(look.turn, " after rotation by its EXIF tag")
+    advice = "; orientation=auto follows the annotations" if look.size == entry.size[::-1] and how else ""
     said = f"{entry.size[1]} x {entry.size[0]}"
-    raise UserError(f"{path} is {width} x {height} pixels{how}, the annotations say {said}; they must agree{advice}")
+    raise UserError(
+        f"{path} is {width} x {height} pixels{how}, but the annotations give {said}; allowed are equal sizes{advice}"
+    )

@@ -1,4 +1,4 @@
-"""Coco, a data set in COCO's format on disk: where its files are. It imports no torch."""
+"""Coco, a data set on disk in COCO's format, and the layout of its files."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from scaling_lab.data.image_files import Found, find_images
 from scaling_lab.data.on_disk import OnDisk
 from scaling_lab.errors import UserError
 
-# Where a split's file may be, SPLIT for its name; the first that a folder has. "*" is whatever one file there is.
+# Paths of a split's file, in order of preference; SPLIT is its name, "*" the only file there.
 FILES = ("annotations/instances_SPLIT.json", "annotations/SPLIT.json", "SPLIT/*.json", "SPLIT.json")
-# Where its images may be: the folder that has most of them.
+# Folders of its images; the one with most of them is used.
 FOLDERS = ("SPLIT", "images/SPLIT", "SPLIT/images", "SPLIT/data", "images", "data", "JPEGImages", "")
 
 Stamp = tuple[int, ...]
 
-# Files that were found, by folder and split: this is asked for with every image.
+# Found files by folder and split; cached, since each image needs them.
 _KNOWN: dict[tuple[Path, str], Path] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coco(OnDisk):
-    """A folder with one JSON file for each of the two splits named here, and their images.
+    """A folder with one JSON file for each of the two splits, and their images.
 
     The files are where COCO has them, FOLDER/annotations/instances_SPLIT.json with images in FOLDER/SPLIT/, or where exports
-    of Roboflow, CVAT, Label Studio and FiftyOne do (FILES and FOLDERS list them). A split may also be the path of its file in
-    the folder, such as labels/mine.json, and `images` the folder of all images.
+    of Roboflow, CVAT, Label Studio and FiftyOne have them (see FILES and FOLDERS). A split may also be the path of its file
+    in the folder, such as labels/mine.json, and `images` the folder of all images.
     """
 
     kind: ClassVar[str] = "coco"
@@ -47,11 +47,11 @@ class Coco(OnDisk):
 
     @classmethod
     def splits_in(cls, root: Path) -> list[str]:
-        """Give the names of the splits that have a file of annotations."""
+        """Return the names of the splits that have an annotation file."""
         return sorted(_files(root, _folder_state(root)))
 
     def digest(self) -> str:
-        """Hash the names of the splits, the settings that change pixels and the bytes of both annotation files."""
+        """Return a hash of split names, pixel settings and the bytes of both annotation files."""
         names = [self.train, self.val] if not self.val_fraction else [self.train, self.val_fraction]
         digest = hashlib.sha256(json.dumps([*names, *self._pixel_settings()]).encode())
         for split in ("train", "val"):
@@ -59,7 +59,7 @@ class Coco(OnDisk):
         return digest.hexdigest()
 
     def annotation_file(self, split: str) -> Path:
-        """Name the file that holds a split's annotations. Raises UserError where there is none."""
+        """Return a split's annotation file. Raises UserError where there is none."""
         root, name = self.root, getattr(self, self.origin(split))
         path = _KNOWN.get((root, name)) or root / (name if name.endswith(".json") else FILES[0].replace("SPLIT", name))
         if path.is_file():
@@ -72,15 +72,15 @@ class Coco(OnDisk):
         return _KNOWN.setdefault((root, name), files[name])
 
     def image_path(self, split: str, entry: Entry) -> Path:
-        """Name the file of one image."""
+        """Return the path of an image."""
         return self._found(split).path(entry.file_name)
 
     def hint(self, split: str, entry: Entry) -> str:
-        """Say which file might be meant where an image's is missing."""
+        """Return a hint at the file that a missing image's name may mean."""
         return self._found(split).hints.get(entry.file_name, "")
 
     def image_remarks(self, split: str) -> tuple[str, ...]:
-        """Say which names of images were read otherwise than they stand."""
+        """Return remarks on image names that were read with changes."""
         return self._found(split).remarks
 
     def read(self, split: str) -> Annotations:
@@ -88,12 +88,12 @@ class Coco(OnDisk):
         return read_annotations(self.annotation_file(split))
 
     def state(self, split: str) -> Hashable:
-        """Give the time and size of a split's file."""
+        """Return the time and size of a split's file."""
         status = self.annotation_file(split).stat()
         return status.st_mtime_ns, status.st_size
 
     def image_folders(self, split: str) -> list[Path]:
-        """Give the folders in which a split's images may be."""
+        """Return the folders that may hold a split's images."""
         if self.images:
             return [self.root / self.images]
         file = self.annotation_file(split)
@@ -125,7 +125,7 @@ def _found(source: Coco, split: str, state: Hashable) -> Found:
 
 @lru_cache(maxsize=8)
 def _files(root: Path, state: Stamp) -> dict[str, Path]:
-    """Give the splits with their files, by the first of FILES that holds any in COCO's format."""
+    """Return the splits' files, from the first of FILES with any file in COCO's format."""
     for pattern in FILES:
         before, after = pattern.split("SPLIT")
         found: dict[str, list[Path]] = {}
@@ -141,17 +141,17 @@ def _files(root: Path, state: Stamp) -> dict[str, Path]:
 
 
 def _folder_state(root: Path) -> Stamp:
-    """Give the times of the folder and of those in it."""
+    """Return the modification times of the folder and its subfolders."""
     folders = [root, *(child for child in root.iterdir() if child.is_dir())]
     return tuple(folder.stat().st_mtime_ns for folder in folders)
 
 
 def _is_coco(path: Path) -> bool:
-    """Whether a file has COCO's three keys; other JSON may lie about."""
+    """Return whether a JSON file has COCO's three keys."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return all(content.find(key) >= 0 for key in (b'"images"', b'"annotations"', b'"categories"'))
-    except (OSError, ValueError):  # empty, or not to be read
+    except (OSError, ValueError):  # empty or unreadable
         return False
 
 

@@ -1,4 +1,4 @@
-"""The batches of Shapes: drawn on the device, and kept while memory allows, as an epoch repeats them. Reads no file."""
+"""Batches of Shapes, rendered on the device and cached within a memory limit, as epochs repeat the images."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _whole(plan: BatchPlan, source: Shapes, indices: list[int], examples: list[E
 
 
 class _Drawing:
-    """The images of one split at one size: drawn at first use, and kept where they are within KEPT_BYTES."""
+    """The images of one split at one size, rendered at first use and cached within KEPT_BYTES."""
 
     def __init__(self, source: Shapes, split: str, side: int, device: torch.device) -> None:
         self._source, self._split, self._side, self._device = source, split, side, device
@@ -79,14 +79,14 @@ _DRAWINGS: dict[tuple[Shapes, str, int, torch.device], _Drawing] = {}
 
 
 def forget() -> None:
-    """Draw all images anew from now on, as a new process does."""
+    """Clear the cache of rendered images."""
     _DRAWINGS.clear()
 
 
 def _kept(source: Shapes, split: str, side: int, device: torch.device) -> _Drawing:
     key = (source, split, side, device)
     drawing = _DRAWINGS.pop(key, None) or _Drawing(source, split, side, device)
-    # The least recently used go first.
+    # The least recently used are removed first.
     while _DRAWINGS and drawing.bytes + sum(other.bytes for other in _DRAWINGS.values()) > KEPT_BYTES:
         del _DRAWINGS[next(iter(_DRAWINGS))]
     _DRAWINGS[key] = drawing

@@ -1,4 +1,4 @@
-"""Finds image files with the same bytes. Only what could be the same is read: files of one size, then of one middle, whole."""
+"""Finds image files with identical bytes: compares sizes, then bytes in the middle, then whole files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MIDDLE = 4096
 
 @dataclass(frozen=True)
 class Copies:
-    """Images of a set whose files hold the same: groups of places in one split, and pairs of a place in each split."""
+    """Images with identical files: groups of indices in one split, and pairs of indices across the splits."""
 
     within: dict[str, list[list[int]]]
     across: list[tuple[int, int]]
 
 
 def find_copies(train: Sequence[Path], val: Sequence[Path]) -> Copies:
-    """Compare all files of both splits; those that cannot be read are the same as none."""
+    """Compare all files of both splits. Unreadable files match none."""
     places = {("train", place): path for place, path in enumerate(train)}
     places |= {("val", place): path for place, path in enumerate(val)}
     groups = [list(places)]
@@ -39,7 +39,7 @@ def find_copies(train: Sequence[Path], val: Sequence[Path]) -> Copies:
 
 
 def _same(group: Iterable[tuple[str, int]], key: Callable[[tuple[str, int]], Hashable]) -> list[list[tuple[str, int]]]:
-    """Give the parts of a group that share a key, without those that stand alone or have none."""
+    """Return the subgroups that share a key, without single members and missing keys."""
     parts: dict[Hashable, list[tuple[str, int]]] = defaultdict(list)
     for place in group:
         parts[key(place)].append(place)
@@ -54,7 +54,7 @@ def _size(path: Path) -> Hashable:
 
 
 def _middle(path: Path) -> Hashable:
-    """Give some bytes of the middle: the beginnings of a camera's images are alike."""
+    """Return bytes from the middle of a file, since a camera's images begin alike."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size // 2 - _MIDDLE // 2))

@@ -1,4 +1,4 @@
-"""What is kept of a set's annotations, whatever their format: images with the boxes to train on. It reads no file."""
+"""A data set's annotations in a common form: images with the boxes to train on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from scaling_lab.data.box_readings import likely_reading
 
-# How far a box may reach out of its image, in pixels: files round, and some count from 0 where others count from 1.
+# Pixels by which a box may exceed its image, for rounding and for counting from 0 or 1.
 MOST_OUTSIDE = 1.0
 
 Record = dict[str, Any]
@@ -21,7 +21,7 @@ Record = dict[str, Any]
 class Entry:
     """One image: `boxes` (N, 4) are x0, y0, x1, y1 in its pixels, `labels` (N,) class indices; crowds are left out.
 
-    `image_id` is our own number, from 1; `file_id` is the id in the file.
+    `image_id` counts from 1; `file_id` is the id in the file.
     """
 
     image_id: int
@@ -36,13 +36,13 @@ class Entry:
 class Annotations:
     """A split's annotations, in COCO's form as `ground_truth` and as `entries` to train on.
 
-    Images, categories and annotations of `ground_truth` are numbered from 1 in their order: files hold ids that no float
-    and no evaluator can. `image_ids` and `category_ids` are those of the file, in the same order.
+    Images, categories and annotations of `ground_truth` are numbered from 1 in order, since ids in files may exceed
+    floats and evaluators. `image_ids` and `category_ids` are the ids in the file, in the same order.
 
-    `degenerate` counts the boxes without area inside their image: they are not trained on. `outside` has a line for each
-    box, crowds too, that reaches out of its image by more than MOST_OUTSIDE. `misread` says what the boxes are where they
-    are clearly not x, y, width and height in pixels, else it is empty. `remarks` say what was accepted though unusual.
-    `placeholders` are the ids in the file of categories that hold no object here and look like none, such as Roboflow's.
+    `degenerate` counts boxes without area inside their image, which are not trained on. `outside` has a line for each
+    box, crowds included, that exceeds its image by more than MOST_OUTSIDE. `misread` describes boxes that are clearly not
+    x, y, width and height in pixels, else it is empty. `remarks` list accepted irregularities. `placeholders` are file ids
+    of categories without objects here that look like placeholders, such as Roboflow's.
     """
 
     ground_truth: dict[str, list[Record]]
@@ -56,7 +56,7 @@ class Annotations:
     placeholders: frozenset[int] = frozenset()
 
     def without_categories(self, ids: frozenset[int]) -> Annotations:
-        """Give the same annotations without categories that hold no object, numbered anew."""
+        """Return the annotations without these categories, which have no objects, renumbered."""
         categories = self.ground_truth["categories"]
         kept = [number for number, id_ in enumerate(self.category_ids, 1) if id_ not in ids]
         if len(kept) == len(categories):
@@ -80,12 +80,12 @@ class Annotations:
             category_ids=tuple(id_ for id_ in self.category_ids if id_ not in ids),
             remarks=(
                 *self.remarks,
-                f"the class {', '.join(names)} is left out: it is the supercategory of the others, and no object is of it",
+                f"class {', '.join(names)} is left out: it is the supercategory of the others and has no objects",
             ),
         )
 
     def part(self, places: Sequence[int]) -> Annotations:
-        """Give the same annotations for some of the images alone, numbered anew."""
+        """Return the annotations of the images at these indices, renumbered."""
         kept = {self.entries[place].image_id: number for number, place in enumerate(places, 1)}
         truth = self.ground_truth
         images = [{**truth["images"][place], "id": number} for number, place in enumerate(places, 1)]
@@ -110,10 +110,10 @@ def annotated(
     remarks: Sequence[str] = (),
     placeholders: frozenset[int] = frozenset(),
 ) -> Annotations:
-    """Number images, categories and annotations from 1, and look at the boxes.
+    """Number images, categories and annotations from 1, and check the boxes.
 
-    `records` are COCO's, with ids as in the file and categories in the order of the classes; `name` says in a message which
-    annotation stands at a place.
+    `records` are COCO's, with ids as in the file and categories in the order of the classes. `name` gives an annotation's
+    name in messages, by its index.
     """
     image_ids, category_ids = (tuple(record["id"] for record in records[part]) for part in ("images", "categories"))
     images, categories = (_numbered(records[part]) for part in ("images", "categories"))
@@ -130,7 +130,7 @@ def annotated(
         image = images[number - 1]
         if _is_outside(annotation["bbox"], image):
             x, y, width, height = annotation["bbox"]
-            box = f"reaches from ({x:g}, {y:g}) to ({x + width:g}, {y + height:g})"
+            box = f"spans ({x:g}, {y:g}) to ({x + width:g}, {y + height:g})"
             outside.append(f"{name(place)} {box}, outside its image of {image['width']} x {image['height']} pixels")
         if not annotation["iscrowd"]:
             rows[number - 1].append((*annotation["bbox"], category - 1))

@@ -1,4 +1,4 @@
-"""Finds the files that annotations mean: names carry other machines' folders, backslashes, another letter case. Opens none."""
+"""Finds the image files that annotations mean, despite foreign folders, backslashes or another letter case."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SLASHES = "with / for \\"
 
 @dataclass(frozen=True)
 class Found:
-    """Where a split's images are: `folder` / name, but for the names in `moved`; `hints` say what is like a missing one."""
+    """Locations of a split's images: `folder` / name, except names in `moved`. `hints` list files like a missing one."""
 
     folder: Path
     moved: dict[str, Path]
@@ -46,20 +46,20 @@ class Found:
     remarks: tuple[str, ...]
 
     def path(self, name: str) -> Path:
-        """Give the file of an image, whether it is there or not."""
+        """Return the path of an image, which may be missing."""
         return self.moved.get(name) or self.folder / name
 
 
 def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Found:
-    """Find each name in the folder that has most of the first ones; what is elsewhere is looked for below `root` too.
+    """Find each name in the folder with most of the first names, and other names below `root` too.
 
-    A name is read another way only where it then means one file that no other name means.
+    A name is read with changes only where it then means exactly one file, which no other name means.
     """
     look = _Look(root)
     first = [name.replace("\\", "/") for name in names[:_MOST_LOOKED_AT]]
 
     def fits(folder: Path) -> tuple[int, int]:
-        """Count the first names that are in a folder, and those of which the last part is."""
+        """Count the first names that a folder contains, in full and by last component."""
         whole = sum(look.has(folder / name) for name in first if folder != root or "/" not in name)
         return whole, sum(look.has(folder / PurePosixPath(name).name) for name in first)
 
@@ -78,7 +78,7 @@ def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Fo
             moved[name] = reading.paths[0]
             examples[reading.words].append(name)
         elif reading:
-            hints[name] = f"{_listed(path.relative_to(root) for path in reading.paths)} would fit {reading.words}"
+            hints[name] = f"{_listed(path.relative_to(root) for path in reading.paths)} would match {reading.words}"
     unknown = next((name for name in missing if name not in moved and name not in hints), None)
     if unknown is not None:
         hints[unknown] = _nearest(unknown, folder, look)
@@ -90,13 +90,13 @@ def find_images(folders: Sequence[Path], root: Path, names: Sequence[str]) -> Fo
 
 
 def is_image(path: Path) -> bool:
-    """Whether a name ends as an image's does."""
+    """Return whether a name has an image file's ending."""
     return path.suffix.lower() in ENDINGS
 
 
 @dataclass
 class _Look:
-    """What is on the disk; each folder is listed once."""
+    """Files on the disk; each folder is listed once."""
 
     root: Path
     _listed: dict[Path, frozenset[str]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class _Look:
         return self._listed[folder]
 
     def like(self, key: str) -> list[Path]:
-        """Give the images below the root with this key, which `_loose` or `_stem` gave."""
+        """Return the images below the root with this key of `_loose` or `_stem`."""
         if self._by_name is None:
             self._by_name = defaultdict(list)
             for folder, _, files in os.walk(self.root):
@@ -127,7 +127,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Files that a name may mean; `sure` where they are in the split's own place, so that one alone is meant."""
+    """Files that a name may mean; `sure` where they are in the split's own folder, so that one is meant."""
 
     words: str
     paths: list[Path]
@@ -135,7 +135,7 @@ class _Reading:
 
 
 def _ways(name: str, folder: Path, look: _Look) -> Iterator[_Reading]:
-    """Give what is found by each way to read a name, the likeliest first."""
+    """Yield the files found by each reading of a name, the likeliest first."""
     plain = name.replace("\\", "/")
     parts = [part for part in PurePosixPath(_of_address(plain)).parts if part not in ("/", ".")]
     if not parts or parts[-1] == "..":
@@ -144,7 +144,7 @@ def _ways(name: str, folder: Path, look: _Look) -> Iterator[_Reading]:
         tail = Path(*parts[start:])
         for base in (folder, look.root):
             if look.has(base / tail):
-                words = "without the folders before them" if start else "from the data set's folder"
+                words = "without their leading folders" if start else "from the data set's folder"
                 yield _Reading(_SLASHES if plain != name and not start else words, [base / tail])
     for key, words in ((_loose, "in another letter case or spelling"), (_stem, "with another ending")):
         found = look.like(key(parts[-1]))
@@ -156,7 +156,7 @@ def _ways(name: str, folder: Path, look: _Look) -> Iterator[_Reading]:
 
 
 def _of_address(name: str) -> str:
-    """Give the path of a web address, without its query; any other name as it is."""
+    """Return the path of a URL without its query; other names unchanged."""
     return unquote(urlsplit(name).path) if "://" in name else name
 
 
@@ -165,13 +165,13 @@ def _loose(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """Give a name without its ending, where that is an image's."""
+    """Return a name without an image ending."""
     path = Path(_loose(name))
-    return f"{path.stem if path.suffix in ENDINGS else path.name}\n"  # no loose name ends so
+    return f"{path.stem if path.suffix in ENDINGS else path.name}\n"  # so that it equals no key of `_loose`
 
 
 def _nearest(name: str, folder: Path, look: _Look) -> str:
-    """Name a file that is spelled alike; one that differs in its digits alone is another image."""
+    """Return a hint at a file of similar spelling; names that differ only in digits are other images."""
     base = PurePosixPath(name.replace("\\", "/")).name
     others = [each for each in sorted(look.names(folder))[:_MOST_COMPARED] if _letters(each) != _letters(base)]
     near = nearest(base, others)

@@ -1,15 +1,14 @@
-"""Reads an image's file as RGB, as its annotation has it turned. What cannot be read is one line with the file's name.
+"""Reads image files as RGB, oriented like their annotations. Errors are one line with the file's name.
 
-Turning. Cameras store what the sensor saw and note in EXIF (or XMP, or a tag of TIFF) how it is to be turned. `Reading`
-says who decides. Tools that show an image turn it, and so annotate it turned; others annotate what is stored.
+Orientation. Cameras store the sensor's pixels and note the rotation in EXIF (or XMP, or a TIFF tag). Annotation tools may
+show and annotate the rotated image or the stored one. `Reading` sets which is used.
 
 Pixels become uint8 as follows; ICC profiles are not applied.
-
     1 bit, grey, palette, YCbCr, CMYK    by Pillow's conversion
-    with transparency                    laid on white
-    grey of 16 bits                      0 .. 65535 becomes 0 .. 255; TIFF of 12 bits and PGM: the range that the file states
+    with transparency                    composited on white
+    grey of 16 bits                      0 .. 65535 becomes 0 .. 255; TIFF of 12 bits and PGM: the file's own range
     colour of 16 bits                    the upper 8 bits
-    grey of 32 bits, float               refused, for its range is unknown; `white` states it
+    grey of 32 bits, float               an error, since the range is unknown; `white` sets it
     several frames                       the first one
 """
 
@@ -34,34 +33,33 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 Size = tuple[int, int]
-# What became of an image that is marked as to be turned; "unasked" where the annotation's size fits either way.
+# How an image with an orientation tag was read; "unasked" where the annotation's size fits either way.
 Turn = Literal["", "turned", "turned unasked", "kept"]
 
 ORIENTATIONS = ("auto", "exif", "raw")
 _ORIENTATION = 0x0112
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_PHOTOMETRIC = 256, 257, 258, 262
-# The orientations that are not upright, and from which on width and height change places.
+# The orientations that are not upright, and the first that swaps width and height.
 _TURNED, _FIRST_ON_ITS_SIDE = range(2, 9), 5
-# What stands behind a PNG's pixels Pillow finds by decoding them all; a look at so many bytes tells whether it is worth it.
+# Pillow decodes a PNG to find chunks after its pixels; a scan of the last bytes shows whether it must.
 _PNG_MARKS, _PNG_TAIL = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"), 2**18
 _DEEP_COLOURS = ("RGB;16", "RGBA;16", "RGBX;16", "RGBXX;16", "LA;16", "CMYK;16")
 
 
 class BrokenImage(UserError):
-    """An image file is missing, truncated or no image: what `skip_broken` skips."""
+    """An image file is missing, truncated or not an image. `skip_broken` skips it."""
 
 
 class MissingImage(BrokenImage):
-    """An image file is not there."""
+    """An image file does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Fields):
     """How image files are read.
-
-    `orientation` "auto": the annotation's width and height decide whether an image is turned; where they cannot (square,
-    mirrored or upside down images, images without annotation), it is turned. "exif": every image is turned as it is
-    marked. "raw": none is. `white` is the value of 16-bit, 32-bit and float grey images that becomes 255; 0 becomes 0.
+    `orientation` "auto": the annotation's width and height decide whether an image is rotated; where they cannot (square,
+    mirrored or upside-down images, or no annotation), it is rotated by its tag. "exif": every image is rotated by its tag.
+    "raw": none is. `white` is the value of 16-bit, 32-bit and float grey images that becomes 255; 0 becomes 0.
     """
 
     orientation: str = "auto"
@@ -77,7 +75,7 @@ class Reading(Fields):
             check_number("white", self.white, above=0)
 
     def decide(self, tag: int, stored: Size, wanted: Size | None) -> Turn:
-        """Say what becomes of an image with an orientation of 1 to 8 whose annotation has the size `wanted`."""
+        """Return how to read an image with an orientation of 1 to 8 whose annotated size is `wanted`."""
         if tag not in _TURNED:
             return ""
         upright = stored[::-1] if tag >= _FIRST_ON_ITS_SIDE else stored
@@ -88,9 +86,9 @@ class Reading(Fields):
 
 @dataclass(frozen=True)
 class Look:
-    """What an image's header says: (height, width) of what is read, how it is turned, and whether it has 16 bits or more.
+    """An image's header: (height, width) as read, its rotation, and whether it has 16 bits or more.
 
-    `exif_fails`: how it is to be turned cannot be read, so that it is taken as it is stored.
+    `exif_fails`: the orientation is unreadable, so the image is read as stored.
     """
 
     size: Size
@@ -101,7 +99,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as RGB uint8, and what its header said."""
+    """An image as RGB uint8, and its header."""
 
     image: Image.Image
     look: Look
@@ -115,25 +113,25 @@ def look_at_image(path: Path, reading: Reading, size: Size | None = None) -> Loo
 
 
 def read_picture(path: Path, reading: Reading, size: Size | None = None) -> Picture:
-    """Read an image. `size` is the annotation's (height, width), by which it may be turned; the image may have another.
+    """Read an image. `size` is the annotated (height, width), which may decide the rotation; the image may differ.
 
-    Raises BrokenImage, whatever a decoder raises, and UserError for values whose range is not known or not as stated.
+    Raises BrokenImage for any error of a decoder, and UserError for values whose range is unknown or not as given.
     """
     with _decoding(path) as file:
         look, tag = _look(file, reading, size)
         image = _rgb(file, path, reading.white, is_deep=look.deep)
-        # Pillow turns TIFF files, and only them, when it decodes them.
+        # Pillow rotates only TIFF files when it decodes them.
         is_turned, shall_be = file.format == "TIFF", look.turn.startswith("turned")
         if tag in _TURNED and is_turned != shall_be:
             image = image.transpose(_transposes()[tag if shall_be else _undo(tag)])
         image.info = _kept(file)
-        # Of an ICO or ICNS file the header may say another size than that of the picture in it.
+        # The header of an ICO or ICNS file may give another size than the image in it.
         return Picture(image, dataclasses.replace(look, size=(image.height, image.width)))
 
 
 @contextmanager
 def _decoding(path: Path) -> Iterator[ImageFile]:
-    """Open an image; whatever is raised, by a decoder of damaged bytes too, becomes a BrokenImage."""
+    """Open an image. Any error, a decoder's included, becomes a BrokenImage."""
     from PIL import Image
 
     try:
@@ -150,44 +148,44 @@ def _decoding(path: Path) -> Iterator[ImageFile]:
 def _reason(error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
-    allowed = "allowed is a whole file of a format that Pillow reads"
+    allowed = "allowed is a complete file in a format that Pillow reads"
     if isinstance(error, UnidentifiedImageError):
         return f"it is damaged or in an unknown format; {allowed}"
     if isinstance(error, Image.DecompressionBombError):
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        return f"it has more pixels than the {most:,} that are allowed; cut it into parts, or shrink it"
+        return f"it has more than {most:,} pixels; split or shrink it"
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # The texts of these say what is wrong; of others, such as "7" of a KeyError, they do not.
+    # Messages of these types are informative; others, such as "7" of a KeyError, are not.
     says = isinstance(error, (OSError, SyntaxError, ValueError)) and str(error).strip()
     return f"{first_line(error) if says else f'{type(error).__name__}: {first_line(error)}'}; {allowed}"
 
 
-# --- turning ---------------------------------------------------------------------------------------------------------
+# --- orientation -----------------------------------------------------------------------------------------------------
 
 
 def _orientation(file: ImageFile) -> tuple[int, bool]:
-    """Give the orientation, 1 where there is none, and whether it cannot be read: then the image may still be whole."""
+    """Return the orientation (1 if none), and whether it is unreadable, as it may be in an intact image."""
     from PIL.Image import Exif
 
     if file.format == "PNG":
-        file.load()  # else a broken image would look like broken EXIF
+        file.load()  # otherwise a broken image would look like broken EXIF
     try:
         exif = file.getexif()
         if not exif and file.info.get("exif"):
-            Exif().load(file.info["exif"])  # Pillow keeps to itself what it could not read when it opened the file
+            Exif().load(file.info["exif"])  # Pillow ignores EXIF errors when it opens the file
         tag = exif.get(_ORIENTATION, 1)
-    except Exception:  # whatever bytes of EXIF cause: they are no pixels
+    except Exception:  # damaged EXIF does not affect pixels
         return 1, True
     is_tag = isinstance(tag, int) and 0 <= tag <= _TURNED[-1]  # 0 is written for "unknown"
     return (tag, False) if is_tag else (1, True)
 
 
 def _look(file: ImageFile, reading: Reading, size: Size | None, *, may_be_turned: bool = True) -> tuple[Look, int]:
-    """Give what the header says, and the orientation."""
-    is_deep, stored = _is_deep(file), _stored_size(file)  # first: both are gone once the pixels are decoded
+    """Return the header's content, and the orientation."""
+    is_deep, stored = _is_deep(file), _stored_size(file)  # read first: both are lost once the pixels are decoded
     tag, fails = _orientation(file) if may_be_turned else (1, False)
     turn = reading.decide(tag, stored, size)
     turns_sides = tag >= _FIRST_ON_ITS_SIDE and turn.startswith("turned")
@@ -195,13 +193,13 @@ def _look(file: ImageFile, reading: Reading, size: Size | None, *, may_be_turned
 
 
 def _stored_size(file: ImageFile) -> Size:
-    """Give (height, width) as stored: for TIFF Pillow says that of the turned image."""
+    """Return (height, width) as stored; for TIFF, Pillow gives the rotated size."""
     tags = getattr(file, "tag_v2", {}) if file.format == "TIFF" else {}
     return tags.get(_TIFF_HEIGHT, file.height), tags.get(_TIFF_WIDTH, file.width)
 
 
 def _transposes() -> dict[int, Image.Transpose]:
-    """Give what makes an image upright, by its orientation (EXIF 2.32, 4.6.5.1.6; as PIL.ImageOps.exif_transpose)."""
+    """Return the operation that makes an image upright, by orientation (EXIF 2.32, 4.6.5.1.6, as in PIL.ImageOps)."""
     from PIL.Image import Transpose
 
     return {
@@ -216,7 +214,7 @@ def _transposes() -> dict[int, Image.Transpose]:
 
 
 def _undo(tag: int) -> int:
-    """Give the orientation whose turn undoes this one's: each undoes itself, but for the quarter turns."""
+    """Return the inverse orientation: each is its own inverse, except quarter turns."""
     return {6: 8, 8: 6}.get(tag, tag)
 
 
@@ -228,7 +226,7 @@ def _may_turn_at_its_end(path: Path) -> bool:
 
 
 def _kept(file: ImageFile) -> dict[Any, Any]:
-    """Give what a copy of the image is to be written with: no EXIF, which would turn it once more."""
+    """Return the info for a copy of the image, without EXIF, which would rotate it again."""
     profile = file.info.get("icc_profile") if file.mode.startswith("RGB") else None
     return {} if profile is None else {"icc_profile": profile}
 
@@ -237,18 +235,16 @@ def _kept(file: ImageFile) -> dict[Any, Any]:
 
 
 def _rgb(file: ImageFile, path: Path, white: float | None, *, is_deep: bool) -> Image.Image:
-    """Convert what the file holds to RGB uint8."""
+    """Convert the file's pixels to RGB uint8."""
     from PIL import Image
 
     if _is_deep_grey(file):
         return Image.fromarray(_scaled(file, path, white)).convert("RGB")
     if white is not None and is_deep:
-        raise UserError(
-            f"{path} has 16 bits a colour channel, of which Pillow reads the upper 8; white={white:g} is for grey images"
-        )
+        raise UserError(f"{path} has 16-bit colour, read as its upper 8 bits; white={white:g} is for grey images only")
     if not file.has_transparency_data:
         file.load()
-        return file if file.mode == "RGB" else file.convert("RGB")  # to convert RGB would be to copy it
+        return file if file.mode == "RGB" else file.convert("RGB")  # conversion of RGB would copy it
     layer = file.convert("RGBA")
     image = Image.new("RGB", layer.size, "white")
     image.paste(layer, mask=layer.getchannel("A"))
@@ -257,18 +253,18 @@ def _rgb(file: ImageFile, path: Path, white: float | None, *, is_deep: bool) -> 
 
 def _scaled(file: ImageFile, path: Path, white: float | None) -> np.ndarray:
     """Scale grey values of any depth to uint8 (height, width)."""
-    # Before the pixels are read: decoding takes TIFF's tags away.
+    # Before the pixels are read, since decoding drops TIFF tags.
     most, is_inverted = white or _range(file), _is_inverted(file)
     values = np.asarray(file)
     low, high = float(values.min()), float(values.max())
     if most is None:
         kind = "floating-point numbers" if file.mode == "F" else "32-bit or signed integers"
         raise UserError(
-            f"{path} holds {kind}, here from {low:g} to {high:g}, and not what is white; state it, as in white=1.0, "
+            f"{path} holds {kind} from {low:g} to {high:g}, with unknown white; set white, as in white=1.0, "
             "or convert the images to 8 bits"
         )
-    if not (low >= 0 and high <= most):  # so that NaN is refused
-        said = f"white={white:g}" if white else f"its file says that {most:g} is white"
+    if not (low >= 0 and high <= most):  # also catches NaN
+        said = f"white={white:g}" if white else f"its file gives white as {most:g}"
         raise UserError(f"{path} has values from {low:g} to {high:g}, but {said}; allowed are values from 0 to white")
     grey = np.rint(values * np.float32(255 / most)).astype(np.uint8)
     if is_inverted:
@@ -280,7 +276,7 @@ def _scaled(file: ImageFile, path: Path, white: float | None) -> np.ndarray:
 
 
 def _range(file: ImageFile) -> float | None:
-    """Give the value that is white, where the type or the file says so."""
+    """Return the value of white, if the type or the file defines it."""
     if file.format == "PPM":
         return 65535  # Pillow scales by the file's own largest value
     if not file.mode.startswith("I;16"):
@@ -299,7 +295,7 @@ def _is_deep_grey(file: ImageFile) -> bool:
 
 
 def _is_deep(file: ImageFile) -> bool:
-    """Whether the file has more than 8 bits a channel; of colours Pillow has dropped the lower ones."""
+    """Return whether the file has more than 8 bits a channel; for colours Pillow drops the lower bits."""
     if _is_deep_grey(file):
         return True
     raw = [part for tile in file.tile for part in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]

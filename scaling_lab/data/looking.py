@@ -1,4 +1,4 @@
-"""Looks through the image files of a split: which are turned, which have more than 8 bits, which cannot be used."""
+"""Checks the image files of a split: which are rotated, have more than 8 bits, or cannot be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scaling_lab.data.images import Look
 from scaling_lab.data.on_disk import OnDisk
 from scaling_lab.errors import UserError
 
-# So many headers of a split are read where not every image is to be decoded.
+# The most headers that are read of a split where images are not decoded.
 MOST_HEADERS = 2000
 
 
@@ -21,10 +21,10 @@ MOST_HEADERS = 2000
 class Files:
     """Counts of a split's image files.
 
-    `turned` are those that EXIF turns, `turned_unasked` those among them whose annotation's size does not decide it, `kept`
-    those left as stored though EXIF would turn them. `exif_fails`: how to turn them cannot be read. `deep` have more than 8
-    bits a channel; `brightest` is the largest value that became of them, 0 to 255, where they were decoded. `unusable` has a
-    line for each image that cannot be used.
+    `turned` are rotated by EXIF, `turned_unasked` those among them whose annotated size does not decide it, `kept` those
+    read as stored despite EXIF. `exif_fails` have an unreadable orientation. `deep` have more than 8 bits a channel;
+    `brightest` is their largest value after conversion, 0 to 255, where decoded. `unusable` has a line for each image that
+    cannot be used.
     """
 
     images: int
@@ -38,32 +38,32 @@ class Files:
     unusable: list[str]
 
     def remarks(self, split: str) -> Iterator[str]:
-        """Say in words what a reader should know before training."""
+        """Yield warnings about the image files."""
         of = f"of {self.looked_at:,} images of {split}"
         if self.looked_at < self.images:
-            of += f" (looked at, of {self.images:,})"
+            of += f" (checked, of {self.images:,})"
         if self.turned:
-            unasked = f", {self.turned_unasked:,} of them where the annotation's size fits both ways"
-            yield f"{self.turned:,} {of} are turned as their EXIF says{unasked if self.turned_unasked else ''}"
+            unasked = f", {self.turned_unasked:,} of them although the annotated size fits both ways"
+            yield f"{self.turned:,} {of} are rotated by their EXIF tag{unasked if self.turned_unasked else ''}"
         if self.kept:
-            yield f"{self.kept:,} {of} are marked to be turned but read as stored, as annotated or by orientation=raw"
+            yield f"{self.kept:,} {of} have a rotation in EXIF but are read as stored, as annotated or by orientation=raw"
         if self.kept and self.turned_unasked:
-            yield f"{split} seems to be annotated as stored: orientation=raw then turns none of its images"
+            yield f"{split} seems to be annotated as stored; orientation=raw rotates no image"
         if self.exif_fails:
-            yield f"{self.exif_fails:,} {of} have EXIF that does not say how to turn them; they are read as stored"
+            yield f"{self.exif_fails:,} {of} have unreadable EXIF and are read as stored"
         if self.brightest is not None and self.brightest <= 64:
             yield (
-                f"{self.deep:,} {of} have 16 bits or more and become almost black, at most {self.brightest} of 255; if they "
-                "hold fewer bits, white states what is white: white=4095 for 12 bits"
+                f"{self.deep:,} {of} have 16 bits or more and become almost black, at most {self.brightest} of 255; if "
+                "they use fewer bits, set white: white=4095 for 12 bits"
             )
 
 
 def look_through(
     source: OnDisk, split: str, entries: list[Entry], *, decode: bool, tick: Callable[[int, int], None]
 ) -> Files:
-    """Look at all images of a split and decode them, or at the headers of up to MOST_HEADERS, evenly chosen.
+    """Decode all images of a split, or read up to MOST_HEADERS evenly spaced headers.
 
-    `tick` is called with the number of those done and of all.
+    `tick` is called with the number done and the total.
     """
     count = len(entries) if decode else min(len(entries), MOST_HEADERS)
     looks: list[Look] = []

@@ -1,4 +1,4 @@
-"""What Coco, Voc and Yolo have in common: the settings and readings of a set of images on disk. It knows no file format."""
+"""The common base of Coco, Voc and Yolo: settings of a data set on disk, and reading it."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk(Fields, ABC):
-    """A folder with images and annotations for two splits, `train` to train on and `val` held out.
+    """A folder with images and annotations for two splits, `train` for training and `val` held out.
 
-    `skip_broken`: a training image that is missing or broken is left out, another takes its place in the batch, and it is
-    counted; held-out images are never skipped, for the AP is of all of them. `cut_boxes`: a box that reaches out of its image
-    by more than a pixel is cut off at the edge in training (the ground truth for the AP stays the file's), where without
-    it such a box is an error. `val_fraction`: where a set has one split alone, this share of the images of `train` is held out,
-    chosen by their names, and `val` stands for no split of its own. `orientation` and `white` say how image files become
-    pixels: see `Reading`.
+    `skip_broken`: a missing or broken training image is counted and replaced by another in its batch. Held-out images are
+    never skipped, since AP covers all of them. `cut_boxes`: a box that exceeds its image by more than a pixel is clipped
+    in training (ground truth for AP stays the file's). Without it such a box is an error. `val_fraction`: for a data set
+    with a single split, this share of the images of `train` is held out, selected by name. `val` is then not used.
+    `orientation` and `white` are those of `Reading`.
 
-    Nothing is read before it is asked for, so that a study can be loaded where its data are not. Every reading property
-    and method raises UserError with the file, the thing and what is allowed.
+    Nothing is read before it is needed, so a study can be loaded without its data. Every reading property and method
+    raises UserError with the file, the thing and what is allowed.
     """
 
     kind: ClassVar[str]
-    # What a folder holds that is in this format, for a message.
+    # The layout of a folder in this format, for messages.
     layout: ClassVar[str]
     _format: ClassVar[str]
-    # Left and right alone: photographs have an up.
+    # Left and right only: photographs have an up.
     mirrors: ClassVar[str] = "x"
 
     folder: str
@@ -68,83 +67,83 @@ class OnDisk(Fields, ABC):
         except UserError as error:
             raise UserError(f"{type(self).__name__}: {error}") from None
 
-    # --- what a format says of itself
+    # --- defined by each format
 
     @classmethod
     @abstractmethod
     def splits_in(cls, root: Path) -> list[str]:
-        """Give the names of the splits that a folder holds in this format; none where it is in another."""
+        """Return the names of a folder's splits in this format; none for a folder in another format."""
 
     @classmethod
     def fields_for(cls, root: Path, train: str, val: str) -> dict[str, Any]:
-        """Give fields beyond the splits' names that a folder with these needs."""
+        """Return further fields that a folder with these splits needs."""
         return {}
 
     @abstractmethod
     def read(self, split: str) -> Annotations:
-        """Read and check the annotations of "train" or "val" from the files."""
+        """Read and check the annotation files of "train" or "val"."""
 
     @abstractmethod
     def state(self, split: str) -> Hashable:
-        """Give what changes when a split's files do: they are then read again."""
+        """Return a value that changes with a split's files, which are then read again."""
 
     @abstractmethod
     def image_path(self, split: str, entry: Entry) -> Path:
-        """Name the file of one image."""
+        """Return the path of an image."""
 
     @abstractmethod
     def digest(self) -> str:
-        """Hash the settings and the bytes of all annotation files."""
+        """Return a hash of the settings and the bytes of all annotation files."""
 
     def hint(self, split: str, entry: Entry) -> str:
-        """Say which file might be meant where an image's is missing."""
+        """Return a hint at the file that a missing image's name may mean."""
         return ""
 
     def image_remarks(self, split: str) -> tuple[str, ...]:
-        """Say which names of images were read otherwise than they stand."""
+        """Return remarks on image names that were read with changes."""
         return ()
 
-    # --- what follows from it
+    # --- common to all formats
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of `category_ids`."""
+        """The class names, in the order of `category_ids`."""
         return tuple(category["name"] for category in self.read_split("val").ground_truth["categories"])
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """The ids of the categories in `ground_truth`, our own, 1, 2, …: class index i of a network is id i + 1."""
+        """The category ids in `ground_truth`: 1, 2, …; class index i of a network is id i + 1."""
         return tuple(range(1, len(self.file_category_ids) + 1))
 
     @property
     def file_category_ids(self) -> tuple[int, ...]:
-        """The ids that the categories have in the files, in rising order, which is that of the classes."""
-        # The held-out split is the smaller one; `entries` checks that the other agrees.
+        """The category ids in the files, in ascending order, which is that of the classes."""
+        # Read from the held-out split, which is smaller; `entries` checks that the other agrees.
         return self.read_split("val").category_ids
 
     def file_image_id(self, split: str, image_id: int) -> int:
-        """Give the id that an image has in its file."""
+        """Return an image's id in its file."""
         return self.read_split(split).image_ids[image_id - 1]
 
     @property
     def reading(self) -> Reading:
-        """How the image files are read."""
+        """The settings for reading image files."""
         return Reading(orientation=self.orientation, white=self.white)
 
     @property
     def root(self) -> Path:
-        """The folder as a path. Raises UserError where there is none."""
+        """The folder as a path. Raises UserError where it does not exist."""
         root = Path(os.path.expanduser(self.folder))
         if not root.is_dir():
-            raise UserError(f"the folder {self.folder} does not exist; allowed is one with {self.layout}")
+            raise UserError(f"the folder {self.folder} does not exist; allowed is a folder with {self.layout}")
         return root
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the plain values from which `source_from_dict` makes it again."""
+        """Return plain values, which `source_from_dict` reads."""
         return {"kind": self.kind, **asdict(self)}
 
     def describe(self) -> str:
-        """Say in one line what it is."""
+        """Describe the data set in one line."""
         train, val = (
             f"{len(self.read_split(split).entries)} images of {self.split_name(split)}" for split in ("train", "val")
         )
@@ -152,33 +151,33 @@ class OnDisk(Fields, ABC):
         return f"{self._format} {self.folder}{self._detail()}: {counts}"
 
     def _detail(self) -> str:
-        """Give the files that were found, in brackets, where a reader could not guess them."""
+        """Return the found files, in brackets, if they are not obvious."""
         return ""
 
     def remarks(self) -> list[str]:
-        """Say what was accepted though it is unusual, a line each."""
+        """Return a line for each kind of accepted irregularity."""
         found = {split: [*self.read_split(split).remarks, *self.image_remarks(split)] for split in ("train", "val")}
         if found["train"] == found["val"]:
             return found["train"]
         return [f"{self.split_name(split)}: {line}" for split, lines in found.items() for line in lines]
 
     def split_name(self, split: str) -> str:
-        """Name a split as the files do; where a part of one is held out, say so."""
+        """Return a split's name in the files, with a note where part of one is held out."""
         if not self.val_fraction:
             return str(getattr(self, split))
         return f"{self.train} (held out)" if split == "val" else self.train
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The splits that have files of their own."""
+        """The splits that have their own files."""
         return ("train",) if self.val_fraction else ("train", "val")
 
     def origin(self, split: str) -> str:
-        """Give the split, "train" or "val", whose files hold this one."""
+        """Return the split, "train" or "val", whose files contain this one."""
         return "train" if self.val_fraction else split
 
     def read_split(self, split: str) -> Annotations:
-        """Read and check a split's annotations, once in a process, and again where files have changed."""
+        """Read and check a split's annotations. Cached until the files change."""
         origin = self.origin(split)
         state = self.state(origin)
         found = _whole(self, origin, state)
@@ -188,29 +187,28 @@ class OnDisk(Fields, ABC):
         return _changed(self, split, state, unused) if unused or self.val_fraction else found
 
     def length(self, split: str) -> int:
-        """Count the images of a split, those without an object too."""
+        """Return the number of images of a split, those without objects included."""
         return len(self.entries(split))
 
     def ground_truth(self, split: str) -> dict[str, Any]:
-        """The images, annotations (crowds too) and categories in COCO's form, with `area` and `iscrowd` always there."""
+        """Return images, annotations (crowds too) and categories in COCO's form, with `area` and `iscrowd` always set."""
         return self._checked(split).ground_truth
 
     def entries(self, split: str) -> list[Entry]:
-        """The images of a split, with the boxes to train on."""
+        """Return the images of a split with the boxes to train on."""
         found = self._checked(split)
         self.check_categories(split)
         return found.entries
 
     def samples(self, count: int) -> list[tuple[int, np.ndarray]]:
-        """Read the first `count` held-out images that show an object, as (image id, RGB uint8 of height, width, 3)."""
+        """Return the first `count` held-out images with an object, as (image id, RGB uint8 of height, width, 3)."""
         entries = [entry for entry in self.entries("val") if len(entry.labels)][:count]
         return [(entry.image_id, np.array(self.image("val", entry))) for entry in entries]
 
     def check_images(self, *splits: str) -> None:
-        """Raise UserError where a file is not there, or a held-out image is cut short: hours of training should not end so.
+        """Raise UserError where an image file is missing or a held-out image is truncated.
 
-        What `skip_broken` allows to be missing is not looked for. Of held-out images whose end is there the header alone
-        is read.
+        Images that `skip_broken` may skip are not checked. A held-out image with a proper end is checked by header only.
         """
         for split in splits:
             if split == "train" and self.skip_broken:
@@ -233,11 +231,11 @@ class OnDisk(Fields, ABC):
                     check_whole_image(self.image_path(split, entry), entry, self.reading)
 
     def image(self, split: str, entry: Entry) -> Image.Image:
-        """Read one image as RGB; its size must be the annotations'. Raises BrokenImage where there is no whole image."""
+        """Read one image as RGB, of the annotated size. Raises UserError, and BrokenImage for a missing or damaged file."""
         return self.picture(split, entry).image
 
     def picture(self, split: str, entry: Entry) -> Picture:
-        """Read one image as `image` does, with how it was turned."""
+        """Read one image like `image`, with its header."""
         try:
             return read_image(self.image_path(split, entry), entry, self.reading)
         except BrokenImage as error:
@@ -245,13 +243,13 @@ class OnDisk(Fields, ABC):
             raise type(error)(printable(f"{error}; {hint}" if hint else str(error))) from error
 
     def look(self, split: str, entry: Entry) -> Look:
-        """Read one image's header. Raises as `image` does, as far as the header shows it."""
+        """Read one image's header. Raises the errors of `image` that the header shows."""
         return look_at(self.image_path(split, entry), entry, self.reading)
 
     def sizes_of(self, files: Iterable[Path]) -> dict[Path, tuple[int, int]]:
-        """Give (height, width) by the annotations for those of the files that are images of this set.
+        """Return the annotated (height, width) of those files that are images of this data set.
 
-        The other split is read only where the first does not name all of them, and need not be there.
+        The other split is read only where the first does not contain all of them, and may be missing.
         """
         root = self.root.resolve()
         places = {file.parent.resolve() / file.name: file for file in files}
@@ -269,7 +267,7 @@ class OnDisk(Fields, ABC):
         return found
 
     def _pixel_settings(self) -> list[Any]:
-        """Give what of the settings changes the pixels, for `digest`; nothing where all is as usual."""
+        """Return the settings that change pixels, for `digest`; empty for the defaults."""
         return [] if self.reading == Reading() else [self.orientation, self.white]
 
     def check_categories(self, split: str) -> None:
@@ -278,9 +276,7 @@ class OnDisk(Fields, ABC):
         names = [category["name"] for category in found.ground_truth["categories"]]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(
-                f"{self.folder}: two categories have the name {twice!r}, and both have objects; allowed is one"
-            )
+            raise UserError(f"{self.folder}: two categories with objects have the name {twice!r}; allowed is one")
         if (found.category_ids, names) != (self.file_category_ids, list(self.class_names)):
             raise UserError(self._other_categories(dict(zip(found.category_ids, names, strict=True))))
 
@@ -292,7 +288,7 @@ class OnDisk(Fields, ABC):
             more = len(found.outside) - 1
             others = f" (and {more} more of {self.split_name(split)})" if more else ""
             raise UserError(
-                f"{found.outside[0]}{others}; allowed is up to {MOST_OUTSIDE:g} pixel outside, or cut_boxes=True to cut boxes off"
+                f"{found.outside[0]}{others}; allowed is up to {MOST_OUTSIDE:g} pixel outside, or any with cut_boxes=True"
             )
         return found
 
@@ -303,15 +299,15 @@ class OnDisk(Fields, ABC):
         ]
         if any(alone):
             parts = [
-                f"{name} alone has the category ids {_listed(ids)}"
+                f"only {name} has the category ids {_listed(ids)}"
                 for name, ids in zip((self.train, self.val), alone, strict=True)
                 if ids
             ]
-            return f"{self.folder}: {', '.join(parts)}; both splits must have the same categories"
+            return f"{self.folder}: {', '.join(parts)}; allowed are the same categories in both splits"
         id_ = next(id_ for id_, name in categories.items() if name != held_out[id_])
         return (
-            f"{self.train} calls category {id_} {categories[id_]!r}, {self.val} calls it {held_out[id_]!r}; "
-            "both must say the same"
+            f"{self.train} calls category {id_} {categories[id_]!r}, but {self.val} calls it {held_out[id_]!r}; "
+            "allowed are equal names"
         )
 
 
@@ -326,7 +322,7 @@ def _whole(source: OnDisk, split: str, state: Hashable) -> Annotations:
 
 @lru_cache(maxsize=4)
 def _changed(source: OnDisk, split: str, state: Hashable, left_out: frozenset[int]) -> Annotations:
-    """Give a split without the categories that are none, and its share alone where one split is divided."""
+    """Return a split without placeholder categories, and only its share of a divided split."""
     found = _whole(source, source.origin(split), state).without_categories(left_out)
     if not source.val_fraction:
         return found
@@ -334,11 +330,11 @@ def _changed(source: OnDisk, split: str, state: Hashable, left_out: frozenset[in
 
 
 def _share(found: Annotations, fraction: float, *, held_out: bool, name: str) -> list[int]:
-    """Give the places of a share of the images, which depends on their names alone; versions of one image stay together."""
-    # Roboflow writes the versions of one image as NAME.rf.HASH.jpg.
+    """Return the indices of a share of the images, selected by name; versions of one image stay together."""
+    # Roboflow names versions of an image NAME.rf.HASH.jpg.
     groups = [entry.file_name.split(".rf.")[0] for entry in found.entries]
     if len(set(groups)) < 2:
-        raise UserError(f"{name} has one image alone, of which nothing can be held out; val_fraction needs two or more")
+        raise UserError(f"{name} has a single image, so none can be held out; val_fraction needs two or more")
     order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode(errors="surrogatepass")).digest())
     chosen = set(order[: max(1, min(len(order) - 1, round(fraction * len(order))))])
     return [place for place, group in enumerate(groups) if (group in chosen) == held_out]

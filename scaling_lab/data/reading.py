@@ -1,4 +1,4 @@
-"""The batches of Coco and Voc: images read from disk and placed, in this process or in several. It draws nothing by itself."""
+"""Batches of data sets on disk: images are read and placed, in this process or in several."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Read = tuple[Tensor, list["Example"]]
-# What is wrong with an image, by the path of its file.
+# The errors of skipped images, by file.
 Skipped = dict[str, str]
 
 
 def read_batches(plan: BatchPlan, source: OnDisk) -> Iterator[Read]:
-    """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch; note in `plan.skipped` what was left out.
+    """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch; record skipped images in `plan.skipped`.
 
-    With workers, the pixels' memory is used again when the next batch is asked for.
+    With workers, the pixels' memory is reused when the next batch is requested.
     """
     images = _Images(plan, source)
     shape = (images.most, *plan.image_size, 3)
@@ -53,7 +53,7 @@ class _Images:
         self.most = max(map(len, self._indices), default=0)
 
     def read(self, number: int, pixels_BHWC: np.ndarray) -> tuple[list[Example], Skipped]:
-        """Read one batch into memory for it, which may have more images; say what was left out of it."""
+        """Read one batch into memory for at least as many images. Return its examples and skipped images."""
         examples = []
         skipped: Skipped = {}
         pixels_BHWC[:] = 0
@@ -66,7 +66,7 @@ class _Images:
         return examples, skipped
 
     def _whole(self, wanted: int, skipped: Skipped) -> tuple[int, Entry, Image.Image]:
-        """Read an image; where it is broken and may be skipped, the next one of the split that is not."""
+        """Read an image, or the next readable one of the split where it is broken and may be skipped."""
         for step in range(len(self._entries)):
             index = (wanted + step) % len(self._entries)
             entry = self._entries[index]
@@ -77,9 +77,9 @@ class _Images:
                     raise
                 if self._plan.split != "train":
                     raise UserError(
-                        f"{error} (skip_broken is for training images; the AP is of all held-out ones)"
+                        f"{error} (skip_broken skips training images only; AP covers all held-out ones)"
                     ) from error
                 skipped[str(self._source.image_path(self._plan.split, entry))] = str(error)
         raise UserError(
-            f"none of the {len(self._entries)} training images can be read; the last: {list(skipped.values())[-1]}"
+            f"none of the {len(self._entries)} training images can be read; the last error: {list(skipped.values())[-1]}"
         )

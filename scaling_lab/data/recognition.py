@@ -1,4 +1,4 @@
-"""Tells by its content what kind of data set a folder is, and which of its splits to train on: what --data takes."""
+"""Recognises a folder's format and splits by its content, for --data."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from scaling_lab.data.sources import ON_DISK, Source, source_from_dict
 from scaling_lab.data.yolo import Yolo
 from scaling_lab.errors import UserError
 
-# What splits are called in capitals or not, by their beginnings, the likeliest first.
+# Beginnings of split names, in any case, the likeliest first.
 TRAIN, VAL = ("train",), ("val", "test")
 _MOST_NAMED = 10
-# Which format a single file is of.
+# The format of a single file, by its ending.
 _BY_ENDING = {".json": Coco.kind, ".yaml": Yolo.kind, ".yml": Yolo.kind, ".data": Yolo.kind}
 
 
 def parse_source(text: str) -> Source:
-    """Read the command line's --data: "shapes", a folder whose format is recognised, or KIND:DIR for one in a format.
+    """Parse the command line's --data: "shapes", a folder whose format is recognised, or KIND:DIR.
 
     Fields follow after commas, as in "shapes,train_images=2048", "/data/mine,val_fraction=0.2" and
-    "voc:DIR,train=trainval,classes=found,skip_broken"; one without a value is True. Splits that are not given are found.
-    Raises UserError for a folder in no known format, or without images that are held out.
+    "voc:DIR,train=trainval,classes=found,skip_broken"; a field without a value is True. Splits that are not given are
+    found. Raises UserError for a folder of unknown format, or without held-out images.
     """
     place, fields = place_and_fields(text, ON_DISK)
     given = {name: str(value) for name, value in fields.items()}
@@ -39,13 +39,13 @@ def parse_source(text: str) -> Source:
         found = _fields(folder, (kind,), given) if Path(os.path.expanduser(folder)).exists() else {"folder": folder}
         return source_from_dict({**found, **values_of(ON_DISK[kind], fields), "kind": kind})
     if not place or not Path(os.path.expanduser(place)).exists():
-        raise UserError(f"--data is {text!r}, which is no folder; allowed are {allowed()}")
+        raise UserError(f"--data is {text!r}, which is not a folder; allowed are {allowed()}")
     found = _fields(place, tuple(ON_DISK), given)
     return source_from_dict({**found, **values_of(ON_DISK[found["kind"]], fields)})
 
 
 def allowed() -> str:
-    """Say what --data takes."""
+    """Return the allowed values of --data, as text."""
     *others, last = (f"{kind}:DIR" for kind in ON_DISK)
     return f"shapes, a folder, {', '.join(others)} and {last}"
 
@@ -54,7 +54,7 @@ def allowed() -> str:
 
 
 def _fields(folder: str, kinds: tuple[str, ...], given: Mapping[str, str]) -> dict[str, Any]:
-    """Give kind, folder and splits of a folder, or of one that a file stands for, where they are not given."""
+    """Return kind, folder and splits of a folder or file, except given ones. Raises UserError."""
     path = Path(os.path.expanduser(folder))
     root, named = folder, dict(given)
     look = path
@@ -80,7 +80,7 @@ def _fields(folder: str, kinds: tuple[str, ...], given: Mapping[str, str]) -> di
 
 
 def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[str, str]) -> dict[str, Any]:
-    """Choose the splits by their names; `text` is what --data had. Raises UserError where none can be held out."""
+    """Choose the splits by name; `text` is the --data text. Raises UserError where none can be held out."""
     source = ON_DISK[kind]
     defaults = {field.name: field.default for field in dataclasses.fields(source) if field.name in ("train", "val")}
     train = given.get("train") or _chosen(names, str(defaults["train"]), TRAIN)
@@ -96,24 +96,24 @@ def _splits(text: str, root: str, kind: str, names: list[str], given: Mapping[st
     if train is None:
         listed = ", ".join(names[:_MOST_NAMED])
         raise UserError(
-            f"{text} has the splits {listed}, and none that begins with train; "
-            f"say which, as in --data {text},train={names[0]},val={names[1]}"
+            f"{text} has the splits {listed}, but none that begins with train; "
+            f"name them, as in --data {text},train={names[0]},val={names[1]}"
         )
     others = [name for name in names if name != train]
     val = given.get("val") or _chosen(others, str(defaults["val"]), VAL)
     if "val_fraction" in given:
         val = train
     elif val is None:
-        more = f" (there are {', '.join(others[:_MOST_NAMED])}: val=NAME takes one)" if others else ""
+        more = f" (other splits, for val=NAME: {', '.join(others[:_MOST_NAMED])})" if others else ""
         raise UserError(
-            f"{text} has images to train on ({kind}, {train}), and none held out{more}; "
-            f"--data {text},val_fraction=0.2 holds out a fifth of them, chosen by their names"
+            f"{text} has training images ({kind}, {train}) but no held-out ones{more}; "
+            f"--data {text},val_fraction=0.2 holds out a fifth of them, selected by name"
         )
     return {"train": train, "val": val, **source.fields_for(Path(os.path.expanduser(root)), train, val)}
 
 
 def _chosen(names: list[str], usual: str, beginnings: tuple[str, ...]) -> str | None:
-    """Give the usual name where there is such a split, else the first that begins so."""
+    """Return the usual name if there is such a split, else the first with one of the beginnings."""
     if usual in names:
         return usual
     return next((name for beginning in beginnings for name in names if name.lower().startswith(beginning)), None)
@@ -130,15 +130,15 @@ def _unknown(folder: str, path: Path) -> str:
     layouts = "; ".join(source.layout for source in ON_DISK.values())
     if _is_labelme(path):
         return (
-            f"{folder} holds labelme's files, one JSON for each image, which are not read; "
-            "turn them into COCO's format (examples/bbox_detection/labelme2coco in labelme's repository, or labelme2coco of pip)"
+            f"{folder} holds labelme files, one JSON for each image, which are not supported; "
+            "convert them to COCO's format (examples/bbox_detection/labelme2coco in labelme's repository, or labelme2coco of pip)"
         )
     if (path / "labels").is_dir() and (path / "images").is_dir():
-        return f"{folder} holds images/ and labels/, but no data.yaml or classes.txt, which names the classes; add one"
+        return f"{folder} holds images/ and labels/, but no data.yaml or classes.txt with the class names; add one"
     children = [child for child in sorted(path.glob("*")) if child.is_dir()]
     inner = next((child for child in children if any(each.splits_in(child) for each in ON_DISK.values())), None)
     hint = f"; {inner} is such a folder" if inner is not None else ""
-    return f"{folder} is a data set in no known format; looked for were: {layouts}{hint}"
+    return f"{folder} is in no known data format; allowed are: {layouts}{hint}"
 
 
 def _is_labelme(path: Path) -> bool:

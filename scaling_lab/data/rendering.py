@@ -1,11 +1,11 @@
-"""Draws scenes of Shapes as batches of pixels, at any size on any device. It chooses nothing: a scene says all.
+"""Renders scenes of Shapes as batches of pixels, at any size on any device.
 
-An edge is drawn by the share of the pixel that it covers, so that a larger image shows more detail and not more steps.
-Only sums, products, quotients and roots of float32 are used, one at a time, and the noise is a hash in integers, so
-that devices agree to the byte.
+An edge pixel's value is the covered fraction of the pixel, so a larger image shows more detail instead of steps. Only
+sums, products, quotients and roots of float32 are used, one at a time, and the noise is an integer hash. So all devices
+agree to the byte.
 
-Names of tensors: B images, K of them (the first ones) that have an n-th thing, M textured things of all images, H and W
-pixels, P pixels of a patch's window; a 1 stands where a tensor broadcasts.
+Names of tensors: B images, K of them (the first ones) that have an n-th thing, M textured things of all images. H and W
+are pixels, P pixels of a patch's window. A 1 stands where a tensor broadcasts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 from scaling_lab.data.augmentation import Placement, letterbox
 from scaling_lab.data.scenes import GRID, NATIVE_SIZE, PATCH, STRIPE, Scene, Thing
 
-# What is left of each channel's light: a bright red and a dark blue. With two equally bright ones one training in four never
-# looked at the colour (docs/log, 2026-11-28).
+# The remaining brightness of each channel of the light: a bright red and a dark blue. With equal brightness, one training
+# run in four never learned the colour (docs/log, 2026-11-28).
 LIGHT_COLOURS = ((1.0, 0.5, 0.5), (0.1, 0.1, 0.4))
 STRIPE_GREYS = (0.08, 0.92)
 NOISE = 0.03
@@ -33,15 +33,15 @@ def render(
     device: str | torch.device = "cpu",
     placements: Sequence[Placement] | None = None,
 ) -> Tensor:
-    """Draw `scenes` as uint8 (B, 3, height, width). Where a placement leaves room, pixels are undefined.
+    """Render `scenes` as uint8 (B, 3, height, width). Pixels outside a placement are undefined.
 
-    Without placements the scene fills the square of the shorter side. A placement changes nothing but the geometry:
-    stripes and edges are drawn anew at its scale, not resampled.
+    Without placements, the scene fills the square of the shorter side. A placement changes only the geometry: stripes and
+    edges are rendered at its scale, not resampled.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if placements is None:
         placements = [letterbox((NATIVE_SIZE, NATIVE_SIZE), (height, width))] * len(scenes)
-    # Those with the most things first: the images that have an n-th thing are then a slice, which needs no copy.
+    # Scenes with the most things first, so that images with an n-th thing are a slice without a copy.
     order = sorted(range(len(scenes)), key=lambda b: -len(scenes[b].things))
     scenes, placements = [scenes[b] for b in order], [placements[b] for b in order]
     view = _view(placements, height, width, device)
@@ -56,14 +56,14 @@ def render(
 
 @dataclass(frozen=True)
 class _View:
-    """The middle of each pixel on the scene's grid, and how many pixels one step of the grid takes."""
+    """The centre of each pixel on the scene's grid, and the number of pixels in a grid step."""
 
     x_BW: Tensor
     y_BH: Tensor
     scale_B1: Tensor
 
     def of(self, images: slice | Tensor) -> _View:
-        """The same for some of the images."""
+        """Return the view of some of the images."""
         return _View(self.x_BW[images], self.y_BH[images], self.scale_B1[images])
 
 
@@ -78,7 +78,7 @@ def _view(placements: Sequence[Placement], height: int, width: int, device: str 
 
 
 def _columns(rows: Sequence[Sequence[float]], device: str | torch.device) -> tuple[Tensor, ...]:
-    """Each column of a table as (rows, 1)."""
+    """Return each column of a table as a tensor (rows, 1)."""
     return torch.tensor(rows, dtype=torch.float32, device=device)[:, :, None].unbind(1)
 
 
@@ -103,11 +103,11 @@ def _draw_bodies(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> None
 
 
 def _body(box: tuple[Tensor, Tensor, Tensor, Tensor], is_disc_K1: Tensor, view: _View) -> Tensor:
-    """The share of each pixel that a square or disc covers: a product of both, of which one is 1."""
+    """Return the fraction of each pixel covered by a square or disc: a product of two factors, one of them 1."""
     x0, y0, x1, y1 = box
     across_KW = torch.maximum(_covered(view.x_BW, x0, x1, view.scale_B1), is_disc_K1)
     down_KH = torch.maximum(_covered(view.y_BH, y0, y1, view.scale_B1), is_disc_K1)
-    # The distance to the edge in pixels, near enough: exact on a circle.
+    # Approximate distance to the edge in pixels, exact for a circle.
     radius_K1 = ((x1 - x0) + (y1 - y0)) / 4 * view.scale_B1 * is_disc_K1
     x_KW, y_KH = (view.x_BW * 2 - (x0 + x1)) / (x1 - x0), (view.y_BH * 2 - (y0 + y1)) / (y1 - y0)
     from_middle_KHW = ((x_KW * x_KW)[:, None, :] + (y_KH * y_KH)[:, :, None]).sqrt_()
@@ -122,7 +122,7 @@ def _draw_textures(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View, large
     device = grey_BHW.device
     image_M = torch.tensor([b for b, _ in textured], device=device)
     middle_x_M1, middle_y_M1, columns_M1 = _columns([_middle(thing) for _, thing in textured], device)
-    # A patch is small: only a window around it is looked at.
+    # A patch is small, so only a window around it is computed.
     pixels = math.ceil(PATCH / GRID * NATIVE_SIZE * largest_scale) + 2
     own = view.of(image_M)
     at_x_MP, x_MP = _window(own.x_BW, middle_x_M1, pixels)
@@ -135,7 +135,7 @@ def _draw_textures(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View, large
     texture_MPP = (stripes_x_MP[:, None, :] + stripes_y_MP[:, :, None]) * (light - dark) + dark
     where = (image_M[:, None, None], at_y_MP[:, :, None], at_x_MP[:, None, :])
     change_MPP = (texture_MPP - grey_BHW[where]) * (down_MP[:, :, None] * across_MP[:, None, :])
-    # Windows may overlap, patches do not: a pixel gets one change, and zeros.
+    # Windows may overlap but patches do not, so at most one summand of a pixel is non-zero.
     grey_BHW.index_put_(where, change_MPP, accumulate=True)
 
 
@@ -145,7 +145,7 @@ def _middle(thing: Thing) -> tuple[float, float, bool]:
 
 
 def _window(at_MW: Tensor, middle_M1: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-    """The indices of the pixels around a place, moved inside the image, and where these pixels are on the grid."""
+    """Return the indices of the pixels around a position, shifted into the image, and their grid coordinates."""
     pixels = min(pixels, at_MW.shape[1])
     nearest_M1 = (at_MW - middle_M1).abs().argmin(1, keepdim=True)
     first_M1 = (nearest_M1 - pixels // 2).clamp(0, at_MW.shape[1] - pixels)
@@ -154,21 +154,21 @@ def _window(at_MW: Tensor, middle_M1: Tensor, pixels: int) -> tuple[Tensor, Tens
 
 
 def _covered(middle_BW: Tensor, low_B1: Tensor, high_B1: Tensor, scale_B1: Tensor) -> Tensor:
-    """The share of each pixel that lies between `low` and `high`."""
+    """Return the fraction of each pixel between `low` and `high`."""
     half_B1 = 0.5 / scale_B1
     inside_BW = torch.minimum(middle_BW + half_B1, high_B1) - torch.maximum(middle_BW - half_B1, low_B1)
     return (inside_BW * scale_B1).clamp_(0, 1)
 
 
 def _stripes(middle_BW: Tensor, origin_B1: Tensor, scale_B1: Tensor) -> Tensor:
-    """The share of each pixel that light stripes cover: every second one of STRIPE wide."""
+    """Return the fraction of each pixel covered by light stripes, every second stripe of width STRIPE."""
     half_B1 = 0.5 / scale_B1
     low_BW, high_BW = middle_BW - half_B1 - origin_B1, middle_BW + half_B1 - origin_B1
     return ((_light_before(high_BW) - _light_before(low_BW)) * scale_B1).clamp_(0, 1)
 
 
 def _light_before(at_BW: Tensor) -> Tensor:
-    # The integral of the light stripes from 0 on: whole periods, and what has begun of the next.
+    # The integral of the light stripes from 0: whole periods, plus part of the next.
     periods_BW = (at_BW / (2 * STRIPE)).floor_()
     return periods_BW * STRIPE + (at_BW - periods_BW * (2 * STRIPE)).clamp_(max=STRIPE)
 
@@ -177,7 +177,7 @@ def _light_before(at_BW: Tensor) -> Tensor:
 
 
 def _add_noise(grey_BHW: Tensor, scenes: Sequence[Scene]) -> None:
-    # A hash of seed and pixel (a multiply-xorshift mix). int32 wraps around alike on every device.
+    # A hash of seed and pixel (a multiply-xorshift mix). int32 overflow is the same on every device.
     device, (height, width) = grey_BHW.device, grey_BHW.shape[1:]
     seed_B11 = torch.tensor([scene.noise for scene in scenes], dtype=torch.int32, device=device)[:, None, None]
     pixel_HW = torch.arange(height * width, dtype=torch.int32, device=device).reshape(height, width)
@@ -195,6 +195,6 @@ def _with_light(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> Tenso
     grey_BHW = grey_BHW.clamp_(0, 1).mul_(255)
     image_BCHW = torch.empty((len(scenes), 3, *grey_BHW.shape[1:]), dtype=torch.uint8, device=grey_BHW.device)
     for channel in range(3):
-        # Half a step more: bytes are cut off, not rounded.
+        # Plus half a step, since conversion to bytes truncates.
         image_BCHW[:, channel] = (light_BHW * less_B3[:, channel, None, None]).add_(1).mul_(grey_BHW).add_(0.5)
     return image_BCHW

@@ -1,7 +1,7 @@
-"""The scenes of Shapes as plain numbers: a coloured light, objects, greys. It draws no pixel and knows no image size.
+"""The scenes of Shapes as plain numbers: a coloured light, objects and greys.
 
-A scene lies on a grid of 1024 steps a side, all integers, so that it is the same on every machine and can be rendered at
-any size. In 128ths of the side:
+A scene is on an integer grid of 1024 steps a side. It is the same on every machine and can be rendered at any size. In
+128ths of the side:
 
     +------+--------------------------------+     light, 40 wide, on one of the four sides, red or blue
     |######|------------+                   |
@@ -10,22 +10,22 @@ any size. In 128ths of the side:
     |######|------------+         [] small  |     large: size 21.3-90.5, a texture of period 4 in the middle
     +------+--------------------------------+
 
-**Size** is the square root of width * height, COCO's own measure. It runs over 8:1 and is log-uniform: MENUS holds each
-half octave equally often, sizes are drawn first, and only aspects and places are drawn again until all fit, so that what
-fits badly is not left out.
+**Size** is the square root of width * height, COCO's own measure. It covers a range of 8:1 log-uniformly: each half octave
+occurs equally often in MENUS. Sizes are sampled first, then aspects and positions are resampled until all fit, so that
+objects that are hard to place are not rejected.
 
-**Context.** The class of every object is a detail of its own and the colour of the light. A small object stands on the
-image's other side, its middle at least 57 away: beyond what a feature at P3 (stride 8) sees through the demonstration's
-backbone (up to 31 from its centre at 128 px), the convolution of one cell and two of a head (8 each): 55. Coarser levels see
-it, but the object is too small for their anchors, where those of P4 begin at 30 px and more: so its class is to be had by
-bringing coarse levels to fine ones alone. Where the light and the objects are tells nothing: the colour is drawn by itself.
+**Context.** The class of every object is its own detail and the colour of the light. A small object is on the opposite
+side, its centre at least 57 from the light. A feature at P3 (stride 8) of the demonstration's network sees at most 55: the
+backbone 31 from its centre at 128 px, one cell's convolution and two of a head 8 each. Coarser levels see the light, but
+the object is too small for their anchors (P4 starts at 30 px). So its class needs information from coarse levels at fine
+ones. The positions of light and objects are uninformative, since the colour is sampled independently.
 
 **Detail.** A small object's detail is its shape, a large one's its texture. The texture's patch is 12 wide (three periods)
-whatever the object's size: the largest objects, which only coarse levels cover, hang on what only fine levels resolve.
+at every object size. So the largest objects, which only coarse levels cover, need detail that only fine levels resolve.
 
-docs/log says what was measured, and why earlier designs were given up: the colour of a frame 20 from the object, which needs
-no feature network; large objects that need no colour, beside which no network learned it for the small ones; and a light
-24 wide, of equal brightness in both colours, which some trainings never looked at.
+docs/log has the measurements and the earlier designs. A frame's colour at 20 from the object needs no feature network. With
+large objects that need no colour, no network learned it for small ones. With a light 24 wide, of equal brightness in both
+colours, some training runs never used it.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ TEXTURES = ("rows", "columns")
 SPLITS = ("train", "val")
 CLASS_NAMES = tuple(f"{detail} by {colour}" for detail in SHAPES + TEXTURES for colour in COLOURS)
 
-# The sizes of one image, as half octaves above SMALLEST; all of 0 and most of 1 are small objects. Each half octave stands
-# here four times.
+# The sizes of one image, as half octaves above SMALLEST; all of 0 and most of 1 are small objects. Each half octave occurs
+# four times.
 MENUS = ((5, 1), (5, 1), (5, 2), (5, 2), (4, 3, 1, 0), (4, 3, 1, 0), (4, 3, 2, 0), (4, 3, 2, 0))
 
-# How often one object is tried before the whole image is placed anew.
+# Attempts to place one object before the whole image starts over.
 _TRIES = 16
 
 Box = tuple[int, int, int, int]
@@ -73,7 +73,7 @@ class Light:
 
     @property
     def box(self) -> Box:
-        """Where it lies."""
+        """The box of the light."""
         far = GRID - LIGHT
         return ((0, 0, LIGHT, GRID), (0, 0, GRID, LIGHT), (far, 0, GRID, GRID), (0, far, GRID, GRID))[self.side]
 
@@ -100,7 +100,7 @@ class Scene:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The class index of each thing, in CLASS_NAMES: nothing but its cues decides it."""
+        """Return the class index of each thing in CLASS_NAMES, from its cues."""
         return tuple(_label(thing, self.light) for thing in self.things)
 
 
@@ -111,7 +111,7 @@ def _label(thing: Thing, light: Light) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def scene(seed: int, split: str, index: int) -> Scene:
-    """Draw the scene of (seed, split, index). The splits are different streams of random numbers."""
+    """Return the scene of (seed, split, index). Splits are separate random streams."""
     draws = _Draws((seed, SPLITS.index(split), index))
     sizes = [SMALLEST * 2.0 ** ((half_octave + draws.number()) / 2) for half_octave in draws.choice(MENUS)]
     light = Light(draws.integer(0, len(SIDES) - 1), draws.integer(0, len(COLOURS) - 1))
@@ -123,7 +123,7 @@ def scene(seed: int, split: str, index: int) -> Scene:
 
 
 def _thing(draws: _Draws, background: float, box: Box) -> Thing:
-    # A plain grey, clearly darker or lighter than the background: it tells nothing about the class.
+    # A plain grey, clearly darker or lighter than the background and independent of the class.
     grey = background + draws.between(0.22, 0.36) * (1 if draws.number() < 0.5 else -1)
     shape = draws.integer(0, len(SHAPES) - 1)
     texture = draws.integer(0, len(TEXTURES) - 1)
@@ -131,12 +131,12 @@ def _thing(draws: _Draws, background: float, box: Box) -> Thing:
 
 
 def is_small(box: Box) -> bool:
-    """Say whether an object of this box stands far from the light, and has no texture."""
+    """Return whether an object of this box is small: far from the light and without texture."""
     return (box[2] - box[0]) * (box[3] - box[1]) < SMALL * SMALL
 
 
 def _arrange(draws: _Draws, light: Light, sizes: list[float]) -> list[Box]:
-    """Place all sizes, the largest first: it has the least room."""
+    """Place all sizes, the largest first, as it is the hardest to place."""
     while True:
         placed: list[Box] = []
         for size in sizes:
@@ -162,7 +162,7 @@ def _place(draws: _Draws, light: Light, placed: list[Box], size: float) -> Box |
 
 
 def _room(light: Light, small: bool) -> Box:
-    """Where an object may stand: a gap from the image's sides, and a small one far from the light."""
+    """Return the region for an object: a gap from the image's sides, and for a small one far from the light."""
     away = LIGHT + CONTEXT_MARGIN if small else GAP
     left, top, right, bottom = (away if side == light.side else GAP for side in range(len(SIDES)))
     return left, top, GRID - right, GRID - bottom
@@ -175,14 +175,14 @@ def _touch(one: Box, other: Box) -> bool:
 
 
 class _Draws:
-    """Numbers from numpy's PCG64, by `random()` alone: the other methods may change between numpy's versions."""
+    """Random numbers from numpy's PCG64, by `random()` only, since other methods may change between versions."""
 
     def __init__(self, entropy: tuple[int, ...]) -> None:
         self._generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
         self._block: list[float] = []
 
     def number(self) -> float:
-        """One of [0, 1)."""
+        """Return a number in [0, 1)."""
         if not self._block:
             self._block = self._generator.random(64).tolist()
             self._block.reverse()
@@ -192,7 +192,7 @@ class _Draws:
         return low + (high - low) * self.number()
 
     def integer(self, low: int, high: int) -> int:
-        """One of low, low + 1, ..., high."""
+        """Return one of low, low + 1, ..., high."""
         return low + int(self.number() * (high - low + 1))
 
     def choice(self, options: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""Shapes, the data set that is made on the fly: its settings and ground truth. It draws no pixel and imports no torch.
+"""Shapes, the data set generated on the fly: its settings and ground truth.
 
-Made so that classes can only be told by combining scales: that of every object is the colour of the scene's light, far from
-the small ones, and a detail, on large ones a fine texture in the middle. `scenes` says how, `rendering` draws it. On plain
-shapes a detector without any feature network beats BiFPN in short training, which would teach the opposite of the truth.
+Classes can be recognised only by combining scales: the colour of the scene's light, far from the small objects, and a
+detail, a fine texture on large ones. `scenes` defines it, `rendering` renders it. On plain shapes, a detector without a
+feature network beats BiFPN in short training runs, which is misleading.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from scaling_lab.checks import Fields, check_whole
 from scaling_lab.data import scenes
 from scaling_lab.data.scenes import NATIVE_SIZE, Scene
 
-# Raise it with every change after which the same settings give other images: trials before and after do not compare.
+# Raised whenever the same settings give other images, so that trials before and after are not compared.
 VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes(Fields):
-    """`train_images` and `val_images` scenes of two disjoint streams of random numbers, which `seed` chooses."""
+    """`train_images` and `val_images` scenes from two disjoint random streams of `seed`."""
 
     kind: ClassVar[str] = "shapes"
-    # Mirroring either way keeps every class: rows stay rows, and the light its colour.
+    # Mirroring on either axis keeps every class: rows stay rows, and the light keeps its colour.
     mirrors: ClassVar[str] = "xy"
 
     train_images: int = 4096
@@ -47,55 +47,55 @@ class Shapes(Fields):
 
     @property
     def category_ids(self) -> tuple[int, ...]:
-        """Counted from 1, as in COCO: an off-by-one somewhere shows here and not only on real data."""
+        """The category ids, from 1 as in COCO, so that off-by-one errors show here too."""
         return tuple(range(1, len(scenes.CLASS_NAMES) + 1))
 
     @property
     def file_category_ids(self) -> tuple[int, ...]:
-        """The same: there is no file."""
+        """The same as `category_ids`, since there is no file."""
         return self.category_ids
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the plain values from which `source_from_dict` makes it again."""
+        """Return plain values, which `source_from_dict` reads."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
     def digest(self) -> str:
-        """Identify the images that these settings give, across versions of the generator."""
+        """Return a hash of the settings and the generator's version."""
         return hashlib.sha256(json.dumps({**self.to_dict(), "version": VERSION}, sort_keys=True).encode()).hexdigest()
 
     def describe(self) -> str:
-        """Say in one line what it is."""
-        return f"Shapes: {self.train_images} training and {self.val_images} held-out images made with seed {self.seed}"
+        """Describe the data set in one line."""
+        return f"Shapes: {self.train_images} training and {self.val_images} held-out images, seed {self.seed}"
 
     def length(self, split: str) -> int:
-        """Count the images of a split."""
+        """Return the number of images of a split."""
         return {"train": self.train_images, "val": self.val_images}[split]
 
     def check_images(self, *splits: str) -> None:
-        """Nothing can be missing: every image is made when it is asked for."""
+        """Do nothing, since images are generated."""
 
     def remarks(self) -> list[str]:
-        """Nothing is unusual about them."""
+        """Return no remarks."""
         return []
 
     def split_name(self, split: str) -> str:
-        """Name a split."""
+        """Return a split's name."""
         return split
 
     def file_image_id(self, split: str, image_id: int) -> int:
-        """Give an image's id, which is our own number: there is no file."""
+        """Return the image id itself, since there is no file."""
         return image_id
 
     def scene(self, split: str, index: int) -> Scene:
-        """Give the scene of one image; it does not depend on how many there are."""
+        """Return the scene of one image, independent of the number of images."""
         return scenes.scene(self.seed, split, index)
 
     def ground_truth(self, split: str) -> dict[str, Any]:
-        """Write the objects in COCO's format, in pixels of an image of NATIVE_SIZE; image ids count from 1."""
+        """Return the objects in COCO's format, in pixels of an image of NATIVE_SIZE; image ids count from 1."""
         return _ground_truth(self, split)
 
     def samples(self, count: int) -> list[tuple[int, np.ndarray]]:
-        """Draw the first `count` held-out images at NATIVE_SIZE, as (image id, RGB uint8 of height, width, 3)."""
+        """Return the first `count` held-out images at NATIVE_SIZE, as (image id, RGB uint8 of height, width, 3)."""
         from scaling_lab.data.rendering import render
 
         indices = range(min(count, self.val_images))
@@ -104,7 +104,7 @@ class Shapes(Fields):
 
 
 def boxes(scene: Scene) -> np.ndarray:
-    """The boxes (N, 4) of a scene as x0, y0, x1, y1 in pixels of an image of NATIVE_SIZE."""
+    """Return the boxes (N, 4) of a scene as x0, y0, x1, y1 in pixels of an image of NATIVE_SIZE."""
     return np.array([thing.box for thing in scene.things], dtype=np.float32) * np.float32(NATIVE_SIZE / scenes.GRID)
 
 

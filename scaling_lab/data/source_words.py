@@ -1,4 +1,4 @@
-"""What --data says, taken apart: a place, and fields behind commas as their class writes them. It opens nothing."""
+"""Parses --data: a location, and fields after commas."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _READ = {"int": int, "float": float}
 
 
 def place_and_fields(text: str, kinds: Collection[str]) -> tuple[str, dict[str, str | bool]]:
-    """Split at commas, but for those of a folder that is there: the longest such name counts. A bare field is True.
+    """Split at commas outside the name of an existing folder, the longest such name. A field without a value is True.
 
-    Before the folder may stand one of the `kinds` and a colon.
+    One of the `kinds` and a colon may precede the folder. Raises UserError for a repeated field.
     """
     parts = text.split(",")
     number = next((number for number in range(len(parts), 1, -1) if _is_there(parts[:number], kinds)), 1)
@@ -29,7 +29,7 @@ def place_and_fields(text: str, kinds: Collection[str]) -> tuple[str, dict[str, 
 
 
 def values_of(source: type[Any], fields: Mapping[str, str | bool]) -> dict[str, Any]:
-    """Read each field as its type asks; what cannot be read so stays text, which the source refuses."""
+    """Convert each field to its type. Text that cannot be converted is kept, for the source to reject."""
     types = {field.name: str(field.type).partition(" | ")[0] for field in dataclasses.fields(source)}
     return {name: _value(types.get(name, ""), text) for name, text in fields.items()}
 
@@ -37,7 +37,7 @@ def values_of(source: type[Any], fields: Mapping[str, str | bool]) -> dict[str, 
 def _is_there(parts: list[str], kinds: Collection[str]) -> bool:
     whole = ",".join(parts)
     kind, colon, folder = whole.partition(":")
-    # os.path, unlike Path, says of a text too long for a name that there is no such file.
+    # os.path, unlike Path, returns False for a text that is too long for a file name.
     return any(
         os.path.exists(os.path.expanduser(each)) for each in (whole, folder if colon and kind in kinds else whole)
     )

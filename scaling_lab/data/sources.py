@@ -1,4 +1,4 @@
-"""The kinds of data source that there are: one table of the formats on disk, and Shapes."""
+"""The kinds of data source: the formats on disk, and Shapes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from scaling_lab.errors import UserError
 
 Source = Shapes | Coco | Voc | Yolo
 
-# The formats on disk, in the order in which a folder is tried.
+# The formats on disk, in the order of recognition.
 ON_DISK: dict[str, type[Coco] | type[Voc] | type[Yolo]] = {each.kind: each for each in (Coco, Voc, Yolo)}
 _KINDS: dict[str, type[Shapes] | type[Coco] | type[Voc] | type[Yolo]] = {Shapes.kind: Shapes, **ON_DISK}
 
 
 def source_from_dict(values: Mapping[str, Any]) -> Source:
-    """Rebuild a source from what its `to_dict` gave."""
+    """Return the source of a `to_dict` result. Raises UserError."""
     fields = dict(values)
     kind = fields.pop("kind", None)
     if kind not in _KINDS:
-        raise UserError(f"the kind of a data source is {kind!r}; allowed are {', '.join(_KINDS)}")
+        raise UserError(f"data source kind is {kind!r}; allowed are {', '.join(_KINDS)}")
     try:
         return _KINDS[kind](**fields)
     except TypeError as error:
-        raise UserError(f"a data source of kind {kind!r} cannot be made of {sorted(fields)}: {error}") from error
+        raise UserError(f"a data source of kind {kind!r} cannot be made from {sorted(fields)}: {error}") from error

@@ -1,4 +1,4 @@
-"""Counts what is in a split: images, objects, classes, sizes, copies, and which level's anchors fit. It decodes no image."""
+"""Counts of a split: images, objects, classes, sizes, duplicates, and the level of best anchors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scaling_lab.data.duplicates import Copies, find_copies
 from scaling_lab.data.entries import Annotations, annotated
 from scaling_lab.data.shapes import Shapes
 
-# COCO's own limits of area, in pixels of the original image (pycocotools, Params.areaRng).
+# COCO's area limits, in pixels of the original image (pycocotools, Params.areaRng).
 SMALL, MEDIUM = 32**2, 96**2
 LEVELS = range(3, 8)
 FITS = 0.5
 
 
 def annotations_of(source: Source, split: str) -> Annotations:
-    """Give a split's annotations of any source, those with boxes outside their images too."""
+    """Return a split's annotations of any source, without the check for boxes outside their images."""
     if isinstance(source, Shapes):
         return annotated(source.ground_truth(split), str)
     source.check_categories(split)
@@ -28,7 +28,7 @@ def annotations_of(source: Source, split: str) -> Annotations:
 
 
 def copies_of(source: Source) -> Copies:
-    """Find the images whose files hold the same bytes; none of Shapes do."""
+    """Return the images with identical files; none for Shapes."""
     if isinstance(source, Shapes):
         return Copies({"train": [], "val": []}, [])
     paths = {
@@ -39,10 +39,10 @@ def copies_of(source: Source) -> Copies:
 
 
 def summarize(source: Source, split: str, image_size: int) -> dict[str, Any]:
-    """Count a split as plain values; `levels` and `no_anchor` hold for a detector with images of `image_size` a side.
+    """Return counts of a split as plain values; `levels` and `no_anchor` are for inputs of `image_size` a side.
 
-    A level counts the objects of which one of its anchors has the largest overlap, both centred at one point, with the
-    default anchors; `no_anchor` counts those of which no anchor of any level reaches an IoU of .5 even so.
+    A level counts the objects whose best default anchor, centred on the object, is of this level. `no_anchor` counts those
+    whose best anchor has an IoU below .5.
     """
     found = annotations_of(source, split)
     truth = found.ground_truth
@@ -69,7 +69,7 @@ def summarize(source: Source, split: str, image_size: int) -> dict[str, Any]:
 
 
 def _twice(annotations: list[dict[str, Any]]) -> int:
-    """Count the boxes that are in the same image again, with the same class."""
+    """Return the number of duplicate boxes: same image, class and box."""
     different = {(each["image_id"], each["category_id"], *each["bbox"]) for each in annotations}
     return len(annotations) - len(different)
 
@@ -99,7 +99,7 @@ def _levels(found: Annotations, image_size: int) -> dict[str, Any]:
 
 
 def _anchor_sides() -> tuple[np.ndarray, np.ndarray]:
-    """Give width and height (A, 2) of the default anchors at one position of every level, and their levels (A,)."""
+    """Return (width, height) (A, 2) of the default anchors at one position of every level, and their levels (A,)."""
     anchors = Anchors()
     assert isinstance(anchors.scale, float)
     sides = [
@@ -112,7 +112,7 @@ def _anchor_sides() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _best_anchors(sides: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give each object's best anchor (N,) and their IoU (N,), centred at one point; an anchor at a time, as N is large."""
+    """Return each object's best anchor (N,) and its IoU (N,) at a common centre. Loops over anchors, as N is large."""
     areas = sides.prod(axis=1)
     best, fit = np.zeros(len(sides), dtype=np.int64), np.full(len(sides), -1.0)
     for place, anchor in enumerate(anchors):

@@ -1,4 +1,4 @@
-"""Voc, a data set in Pascal VOC's layout on disk: where its files are, and its classes. It imports no torch."""
+"""Voc, a data set on disk in Pascal VOC's layout, and its classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaling_lab.data.voc_xml import Stamp, digest_split, found_classes, image_f
 from scaling_lab.errors import UserError
 
 FOUND = "found"
-# In the order of the VOC2007 development kit, which is the alphabet's.
+# In the (alphabetical) order of the VOC2007 development kit.
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -27,15 +27,14 @@ VOC_CLASSES = (
 class Voc(OnDisk):
     """FOLDER/Annotations/*.xml, FOLDER/JPEGImages/ and FOLDER/ImageSets/Main/SPLIT.txt, such as VOCdevkit/VOC2007.
 
-    Where there is no list of a split, it is the folder of that name with XML files, beside their images or not.
-
-    `classes` are VOC's 20, or other names, or "found" for those in the XML files of both splits in alphabetical order.
-    Category ids count from 1. Boxes become COCO's, and difficult objects crowds: voc_xml says how and why. The AP is COCO's,
-    whose ap50 is nearest to VOC's own. XML files are read once in a process, and again where files have come or gone.
+    Without a list of a split, the split is the folder of that name with XML files, next to their images or not. `classes`
+    are VOC's 20, or other names, or "found" for those in the XML files of both splits in alphabetical order. Category ids
+    count from 1. Boxes become COCO's, and difficult objects crowds; see voc_xml. The AP is COCO's, whose ap50 is closest to
+    VOC's own. XML files are cached until files are added or removed.
     """
 
     kind: ClassVar[str] = "voc"
-    layout: ClassVar[str] = "Annotations/ and ImageSets/Main/*.txt, or SPLIT/*.xml, as VOC's has"
+    layout: ClassVar[str] = "Annotations/ and ImageSets/Main/*.txt, or SPLIT/*.xml, as in VOC's layout"
     _format: ClassVar[str] = "Pascal VOC set"
 
     train: str = "train"
@@ -56,21 +55,21 @@ class Voc(OnDisk):
 
     @classmethod
     def splits_in(cls, root: Path) -> list[str]:
-        """Give the names of the splits that have a list or a folder of XML files."""
+        """Return the names of the splits that have a list or a folder of XML files."""
         return split_names(root)
 
     @classmethod
     def fields_for(cls, root: Path, train: str, val: str) -> dict[str, Any]:
-        """Take the classes from the files where they are not VOC's."""
+        """Return `classes` "found" where the files have other classes than VOC's."""
         source = cls(folder=str(root), train=train, val=val, classes=FOUND)
         try:
             names = source._class_names()
-        except UserError:  # it is told when the set is read
+        except UserError:  # raised again when the data set is read
             return {}
         return {} if set(names) <= set(VOC_CLASSES) else {"classes": FOUND}
 
     def digest(self) -> str:
-        """Hash the names of splits and classes, the settings that change pixels, the lists and all their XML files."""
+        """Return a hash of the names of splits and classes, the pixel settings, the lists and all XML files."""
         divided = [*([self.val_fraction] if self.val_fraction else []), *self._pixel_settings()]
         digest = hashlib.sha256(json.dumps([self.train, self.val, self.classes, *divided]).encode())
         for split in self.origins:
@@ -78,7 +77,7 @@ class Voc(OnDisk):
         return digest.hexdigest()
 
     def image_path(self, split: str, entry: Entry) -> Path:
-        """Name the file of one image."""
+        """Return the path of an image."""
         origin = self.origin(split)
         return image_folder(self.root, getattr(self, origin), self._stamp(origin)) / entry.file_name
 
@@ -87,7 +86,7 @@ class Voc(OnDisk):
         return read_voc(self.root, getattr(self, split), self._stamp(split), self._class_names())
 
     def state(self, split: str) -> Hashable:
-        """Give the times of the list and of the folders."""
+        """Return the modification times of the list and the folders."""
         return self._stamp(split)
 
     def _detail(self) -> str:
@@ -99,7 +98,7 @@ class Voc(OnDisk):
         return found_classes(self.root, [(getattr(self, split), self._stamp(split)) for split in self.origins])
 
     def _stamp(self, split: str) -> Stamp:
-        """Give the times of the list and of the folders: to ask each of thousands of files would take too long."""
+        """Return the modification times of the list and the folders, since checking every file takes too long."""
         root = self.root
         path = split_file(root, getattr(self, split))
         if not path.exists():

@@ -1,13 +1,12 @@
-"""Reads one split of a set in Pascal VOC's layout, checks it and writes it in COCO's form. No image, no torch.
+"""Reads one split in Pascal VOC's layout, checks it and converts it to COCO's form.
 
 A box in VOC's XML names its first and last pixel, counted from 1: xmin 1 and xmax 500 cover an image of 500 pixels. Here a
-box has edges, counted from 0: it becomes x0 = xmin - 1 and x1 = xmax (as in detectron2, data/datasets/pascal_voc.py). Tools
-that count from 0 give boxes that are one pixel off, and at most one pixel outside the image: that is let pass.
+box has edges, counted from 0: x0 = xmin - 1 and x1 = xmax (as in detectron2, data/datasets/pascal_voc.py). Tools that
+count from 0 give boxes that are one pixel off, at most one pixel outside the image, which is accepted.
 
-A "difficult" object becomes a crowd of COCO's: not trained on, not counted where it is missed, and no detection of it is
-wrong, as in VOC's own evaluation, which ignores difficult objects (VOC2007 development kit, VOCevaldet.m). COCO's evaluators
-know no other mark for that: they overwrite `ignore` with `iscrowd`. What differs: the overlap with a crowd is the
-share of the detection's own area.
+A "difficult" object becomes a COCO crowd: not trained on, not counted as missed, and its detections are not false
+positives, as in VOC's own evaluation (VOC2007 development kit, VOCevaldet.m). COCO's evaluators overwrite `ignore` with
+`iscrowd`, so a crowd is the only mark. Difference: overlap with a crowd is the share of the detection's own area.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ class _Picture:
 
 
 def read_voc(root: Path, split: str, stamp: Stamp, classes: tuple[str, ...]) -> Annotations:
-    """Read and check a split; category ids are the places in `classes`, from 1, image ids those in the split's list.
+    """Read and check a split. Category ids are positions in `classes`, image ids those in the split's list, both from 1.
 
-    Raises UserError for a file that is not as it must be, and for an object of an unknown class.
+    Raises UserError for an invalid file, and for an object of an unknown class.
     """
     ids = {name: number for number, name in enumerate(classes, 1)}
     pictures = _pictures(root, split, stamp)
@@ -73,8 +72,8 @@ def read_voc(root: Path, split: str, stamp: Stamp, classes: tuple[str, ...]) -> 
             names.append(_named(picture.path, thing.place, thing.name))
             if thing.name not in ids:
                 raise UserError(
-                    f"{names[-1]} is of no known class{near(thing.name, classes)}; allowed are {_listed(classes)}, "
-                    "or other names as classes, or classes=found to take those in the files"
+                    f"{names[-1]} has an unknown class{near(thing.name, classes)}; allowed are {_listed(classes)}, "
+                    "other names given as classes, or classes=found"
                 )
             box = {"bbox": thing.bbox, "area": thing.bbox[2] * thing.bbox[3], "iscrowd": int(thing.difficult)}
             annotations.append({"id": len(names), "image_id": image_id, "category_id": ids[thing.name], **box})
@@ -84,7 +83,7 @@ def read_voc(root: Path, split: str, stamp: Stamp, classes: tuple[str, ...]) -> 
 
 
 def found_classes(root: Path, splits: Sequence[tuple[str, Stamp]]) -> tuple[str, ...]:
-    """Give the names of all objects of these splits, in alphabetical order, as VOC's own are."""
+    """Return the class names of all objects of these splits, in alphabetical order. Raises UserError."""
     names = {
         thing.name for split, stamp in splits for picture in _pictures(root, split, stamp) for thing in picture.objects
     }
@@ -94,16 +93,16 @@ def found_classes(root: Path, splits: Sequence[tuple[str, Stamp]]) -> tuple[str,
 
 
 def split_file(root: Path, split: str) -> Path:
-    """Name the list of a split's images, or the folder with its XML files where there is no list."""
+    """Return the list of a split's images, or else the folder with its XML files."""
     path = root / _LISTS / f"{split}.txt"
     folder = root / split
     return folder if not path.is_file() and _holds_xml(folder) else path
 
 
 def split_names(root: Path) -> list[str]:
-    """Give the names of the splits that have a list, without those of single classes, such as dog_train beside train.
+    """Return the names of the splits that have a list, without lists of single classes, such as dog_train for train.
 
-    Where there is no list: the folders that hold XML files, as in Roboflow's export.
+    Without lists, return the folders that hold XML files, as in Roboflow's export.
     """
     names = {path.stem for path in (root / _LISTS).glob("*.txt")}
     if names:
@@ -113,7 +112,7 @@ def split_names(root: Path) -> list[str]:
 
 @lru_cache(maxsize=8)
 def image_folder(root: Path, split: str, stamp: Stamp) -> Path:
-    """Name the folder with a split's images."""
+    """Return the folder with a split's images."""
     path = split_file(root, split)
     named = [root / name for name in _IMAGE_FOLDERS]
     if path.is_dir() and _holds_images(path):
@@ -132,7 +131,7 @@ def _holds_xml(folder: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def digest_split(root: Path, split: str, stamp: Stamp) -> bytes:
-    """Hash the list of a split and its XML files."""
+    """Return a hash of a split's list and XML files."""
     path = split_file(root, split)
     digest = hashlib.sha256(read_bytes(path) if path.is_file() else b"")
     for path in _xml_files(root, split):
@@ -146,7 +145,7 @@ def _pictures(root: Path, split: str, stamp: Stamp) -> tuple[_Picture, ...]:
 
 
 def _xml_files(root: Path, split: str) -> list[Path]:
-    """Give the annotation files of a split, in the order of its list."""
+    """Return the annotation files of a split, in the order of its list. Raises UserError."""
     path = split_file(root, split)
     if path.is_dir():
         return sorted(path.glob("*.xml"))
@@ -160,23 +159,23 @@ def _xml_files(root: Path, split: str) -> list[Path]:
         if not name:
             continue
         annotation = root / "Annotations" / f"{name}.xml"
-        # The lists of single classes have 1, 0 or -1 after each name; names may have blanks too.
+        # Lists of single classes have 1, 0 or -1 after each name; names may contain spaces.
         words = name.split()
         if len(words) == 2 and words[1] in ("1", "0", "-1") and not annotation.is_file():
             name = words[0]
             annotation = root / "Annotations" / f"{name}.xml"
         if "/" in name or "\\" in name or (len(name.split()) > 1 and not annotation.is_file()):
-            raise UserError(f"{path}, line {number}, is {name!r}; allowed is the name of an image without its ending")
+            raise UserError(f"{path}, line {number}, is {name!r}; allowed is an image's name without its ending")
         if name in found:
-            raise UserError(f"{path}, line {number}, holds {name!r} again; allowed is once")
+            raise UserError(f"{path}, line {number}, repeats {name!r}; allowed is once")
         found[name] = annotation
     if not found:
-        raise UserError(f"{path} is empty; allowed is one name of an image a line")
+        raise UserError(f"{path} is empty; allowed is one image name a line")
     return list(found.values())
 
 
 def _image_files(folder: Path) -> dict[str, str]:
-    """Give the names of the images by their stems; where one stem has several files, .jpg goes first."""
+    """Return image file names by stem; .jpg is preferred. Raises UserError."""
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; allowed is a folder with the images")
     files = [path for path in folder.iterdir() if is_image(path)]
@@ -188,7 +187,7 @@ def _image_files(folder: Path) -> dict[str, str]:
 
 
 class _Plain(ElementTree.TreeBuilder):
-    """Refuses a DOCTYPE: with it come entities, which may name other files or grow without bound."""
+    """Rejects a DOCTYPE, whose entities may name other files or grow without bound."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise UserError("has a DOCTYPE; allowed is XML without one")
@@ -215,7 +214,7 @@ def _picture(path: Path) -> _Picture:
 def _side(path: Path, root: ElementTree.Element, side: str) -> int:
     text = _text(root, f"size/{side}")
     if text is None:
-        raise UserError(f"{path} lacks size/{side}; needed are width and height of the image")
+        raise UserError(f"{path} lacks size/{side}; required are the image's width and height")
     if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text) > 0):
         raise UserError(f"{path} has size/{side} {text!r}; allowed is a whole number above 0")
     return int(text)
@@ -229,9 +228,7 @@ def _object(path: Path, place: int, element: ElementTree.Element) -> _Object:
     x0, y0, x1, y1 = (_edge(thing, element, side) for side in _SIDES)
     for low, high, axis in ((x0, x1, "x"), (y0, y1, "y")):
         if low > high:
-            raise UserError(
-                f"{thing} has {axis}min {low:g} and {axis}max {high:g}; allowed is {axis}min up to {axis}max"
-            )
+            raise UserError(f"{thing} has {axis}min {low:g} and {axis}max {high:g}; allowed is {axis}min <= {axis}max")
     difficult = _text(element, "difficult") or "0"
     if difficult not in ("0", "1"):
         raise UserError(f"{thing} has difficult {difficult!r}; allowed is 0 or 1")
@@ -241,7 +238,7 @@ def _object(path: Path, place: int, element: ElementTree.Element) -> _Object:
 def _edge(thing: str, element: ElementTree.Element, side: str) -> float:
     text = _text(element, f"bndbox/{side}")
     if text is None:
-        raise UserError(f"{thing} lacks bndbox/{side}; needed are {', '.join(_SIDES)}")
+        raise UserError(f"{thing} lacks bndbox/{side}; required are {', '.join(_SIDES)}")
     try:
         value = float(text)
     except ValueError:
@@ -252,7 +249,7 @@ def _edge(thing: str, element: ElementTree.Element, side: str) -> float:
 
 
 def _text(element: ElementTree.Element, path: str) -> str | None:
-    """Give the text of a child, or nothing where there is no such child."""
+    """Return the text of a child element, or None."""
     text = element.findtext(path)
     return None if text is None else text.strip()
 

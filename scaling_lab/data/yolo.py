@@ -1,4 +1,4 @@
-"""Yolo, a data set as Ultralytics, Roboflow, CVAT and Label Studio export it for YOLO: where its files are. No torch."""
+"""Yolo, a data set on disk in the YOLO format of Ultralytics, Roboflow, CVAT and Label Studio."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from scaling_lab.files import read_bytes
 class Yolo(OnDisk):
     """A folder with data.yaml, or obj.data, or classes.txt, and a label file of fractions for each image.
 
-    `train` and `val` are names of splits in `config`, the file that names classes and images (found by itself if not told).
-    Polygons become the boxes around them; an image without a label file shows no object. Category ids count from 0, as in
-    the files. Sizes are those of the images, upright as their cameras say.
+    `train` and `val` are names of splits in `config`, the file with class names and image paths (found if not given).
+    Polygons become their bounding boxes; an image without a label file has no objects. Category ids count from 0, as in
+    the files. Image sizes are those of the upright images.
     """
 
     kind: ClassVar[str] = "yolo"
@@ -39,12 +39,12 @@ class Yolo(OnDisk):
 
     @classmethod
     def splits_in(cls, root: Path) -> list[str]:
-        """Give the names of the splits in the folder's configuration, or in that file itself."""
+        """Return the names of the splits in a folder's configuration, or in that file itself."""
         path = root if root.is_file() else find_config(root)
         return [] if path is None else list(read_config(path).splits)
 
     def digest(self) -> str:
-        """Hash the names of the splits and classes, the names of the images, and the bytes of all label files."""
+        """Return a hash of the names of splits, classes and images, and the bytes of all label files."""
         names = [self.train, self.val_fraction or self.val, list(self._config().names), *self._pixel_settings()]
         digest = hashlib.sha256(json.dumps(names).encode())
         for split in self.origins:
@@ -54,7 +54,7 @@ class Yolo(OnDisk):
         return digest.hexdigest()
 
     def image_path(self, split: str, entry: Entry) -> Path:
-        """Name the file of one image."""
+        """Return the path of an image."""
         return self.root / entry.file_name
 
     def read(self, split: str) -> Annotations:
@@ -64,13 +64,13 @@ class Yolo(OnDisk):
         found = [read_labelled(image, label, config, self.reading) for image, label in label_files(images).items()]
         if not any(each.label for each in found):
             raise UserError(
-                f"{self.folder}: no image of {getattr(self, split)} has a label file, such as {_expected(images[0])}; "
-                "labels lie in a folder labels/ in place of images/, or beside the images"
+                f"{self.folder}: no image of {getattr(self, split)} has a label file; expected is {_expected(images[0])}; "
+                "labels are in labels/ instead of images/, or next to the images"
             )
         return _annotations(self.root, config, found)
 
     def state(self, split: str) -> Hashable:
-        """Give the times of the configuration and of the folders with images and labels."""
+        """Return the modification times of the configuration and of the folders with images and labels."""
         config = self._config_file()
         folders = _folders(self, split, config.stat().st_mtime_ns)
         return tuple(each.stat().st_mtime_ns for each in (config, *folders) if each.exists())
@@ -95,15 +95,13 @@ class Yolo(OnDisk):
         entries = config.splits.get(name, ())
         if not entries:
             there = ", ".join(each for each, named in config.splits.items() if named)
-            raise UserError(
-                f"{config.path} has no split {name!r}; allowed as train and val are {there or 'none: it names none'}"
-            )
+            raise UserError(f"{config.path} has no split {name!r}; allowed are {there or 'none: it names no split'}")
         return image_files(config, name)
 
 
 @lru_cache(maxsize=8)
 def _folders(source: Yolo, split: str, stamp: int) -> tuple[Path, ...]:
-    """Give the folders of a split's images and labels."""
+    """Return the folders of a split's images and labels."""
     images = source._images(split)
     labels = [label for label in label_files(images).values() if label is not None]
     return tuple(dict.fromkeys(path.parent for path in (*images, *labels)))
@@ -114,7 +112,7 @@ def _expected(image: Path) -> Path:
 
 
 def _annotations(root: Path, config: Config, found: list[Labelled]) -> Annotations:
-    """Write what was read in COCO's form; ids count from 0, as those of the classes in the files."""
+    """Convert the labels to COCO's form; ids count from 0, as in the files."""
     images, annotations, names = [], [], []
     for number, each in enumerate(found):
         width, height = each.size
@@ -130,8 +128,8 @@ def _annotations(root: Path, config: Config, found: list[Labelled]) -> Annotatio
     remarks = [
         f"{count:,} {words}"
         for count, words in (
-            (without, "images have no label file: they show no object"),
-            (polygons, "boxes are those around polygons"),
+            (without, "images have no label file and count as empty"),
+            (polygons, "boxes are bounding boxes of polygons"),
         )
         if count
     ]

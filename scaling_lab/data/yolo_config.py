@@ -1,4 +1,4 @@
-"""Reads what names a YOLO set's classes and images: data.yaml, obj.data or classes.txt. It looks for no image."""
+"""Reads the configuration of a YOLO data set: data.yaml, obj.data or classes.txt."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NAMES_FILES = ("classes.txt", "labels/classes.txt", "obj.names", "data/obj.name
 
 @dataclass(frozen=True)
 class Config:
-    """A file's classes, and for each split the folders, lists or patterns that it names.
+    """A file's class names, and the folders, lists or patterns of each split.
 
-    Paths count from `folder`, and from `base` in it, the file's own `path`, as written.
+    Paths are relative to `folder`, and to `base` in it, the file's own `path`.
     """
 
     path: Path
@@ -33,11 +33,11 @@ class Config:
 
 
 def find_config(root: Path) -> Path | None:
-    """Give the file of a folder that names classes and images, where there is one."""
+    """Return a folder's configuration file, or None."""
     yamls = sorted((*root.glob("*.yaml"), *root.glob("*.yml")), key=lambda path: (path.stem != "data", path.name))
     for path in yamls:
         if path.stem == "data":
-            return path  # what is wrong with it is told when it is read
+            return path  # errors in it are raised when it is read
         try:
             values = _load(path)
         except UserError:
@@ -52,12 +52,12 @@ def find_config(root: Path) -> Path | None:
 
 
 def _has_labels(root: Path) -> bool:
-    """Whether label files lie beside the list of classes, as LabelImg writes them."""
+    """Return whether label files are next to the list of classes, as LabelImg writes them."""
     return any(path.name not in ("classes.txt", "notes.txt") for path in root.glob("*.txt"))
 
 
 def read_config(path: Path) -> Config:
-    """Read and check the file, again where it has changed."""
+    """Read and check the file; cached until it changes. Raises UserError."""
     try:
         status = path.stat()
     except OSError as error:
@@ -76,10 +76,10 @@ def _read(path: Path, stamp: tuple[int, int]) -> Config:
 def _of_yaml(path: Path) -> Config:
     values = _load(path)
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds a {type(values).__name__}; allowed are names, train and val with their values")
+        raise UserError(f"{path} holds a {type(values).__name__}; allowed is a mapping with names, train and val")
     base = values.get("path") or ""
     if not isinstance(base, str):
-        raise UserError(f"{path}: path is no text; allowed is the name of a folder")
+        raise UserError(f"{path}: path is not text; allowed is the name of a folder")
     splits = {name: _entries(path, name, values[name]) for name in SPLITS if values.get(name)}
     return Config(path, path.parent, _names(path, values), splits, base, has_keypoints="kpt_shape" in values)
 
@@ -90,7 +90,7 @@ def _load(path: Path) -> Any:
     try:
         return yaml.safe_load(_text(path))
     except RecursionError:
-        raise UserError(f"{path} is nested too deep; allowed are names, train and val with their values") from None
+        raise UserError(f"{path} is nested too deeply; allowed is a mapping with names, train and val") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
@@ -100,7 +100,7 @@ def _load(path: Path) -> Any:
 def _entries(path: Path, name: str, value: Any) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str) and item.strip() for item in items):
-        raise UserError(f"{path}: {name} is no text; allowed is a folder, a .txt file, or a list of them")
+        raise UserError(f"{path}: {name} is not text; allowed is a folder, a .txt file, or a list of them")
     return tuple(item.strip() for item in items)
 
 
@@ -114,7 +114,7 @@ def _names(path: Path, values: dict[Any, Any]) -> tuple[str, ...]:
         numbers = sorted(names, key=str) if not all(map(is_whole, names)) else sorted(names)
         if numbers != list(range(len(names))):
             raise UserError(
-                f"{path} has names for {', '.join(map(str, numbers[:5]))}, …; allowed are 0, 1, 2, … without a gap"
+                f"{path} has names for {', '.join(map(str, numbers[:5]))}, …; allowed are 0, 1, 2, … without gaps"
             )
         found = [names[number] for number in numbers]
     elif isinstance(names, list):
@@ -122,12 +122,12 @@ def _names(path: Path, values: dict[Any, Any]) -> tuple[str, ...]:
     elif names is None and count is not None:
         found = [f"class {number}" for number in range(count)]
     else:
-        raise UserError(f"{path} lacks names; allowed is a list of the classes, or one by their numbers from 0")
+        raise UserError(f"{path} lacks names; allowed is a list of class names, or a mapping from numbers from 0")
     if not all(isinstance(name, (str, int, float)) for name in found) or not found:
-        raise UserError(f"{path} has names that are no texts; allowed is a name for each class")
+        raise UserError(f"{path} has names that are not text; allowed is a name for each class")
     texts = [str(name).strip() for name in found]
     if count is not None and count != len(texts):
-        raise UserError(f"{path} has nc {count} and {len(texts)} names; both must say the same")
+        raise UserError(f"{path} has nc {count} but {len(texts)} names; allowed are equal numbers")
     twice = next((name for name in texts if texts.count(name) > 1), None) if len(set(texts)) < len(texts) else None
     if twice is not None:
         raise UserError(f"{path} has the name {twice!r} twice; allowed is once")
@@ -138,7 +138,7 @@ def _names(path: Path, values: dict[Any, Any]) -> tuple[str, ...]:
 
 
 def _of_darknet(path: Path) -> Config:
-    """Read darknet's `key = value` lines; paths are from the folder in which darknet is called."""
+    """Read darknet's `key = value` lines; paths are relative to darknet's working folder. Raises UserError."""
     values: dict[Any, Any] = {}
     for line in _lines(path):
         key, equals, value = line.partition("=")
@@ -148,13 +148,13 @@ def _of_darknet(path: Path) -> Config:
     files = [base / part for base in (path.parent, path.parent.parent) for part in (names, Path(names).name) if names]
     file = next((each for each in files if each.is_file()), None)
     if file is None:
-        raise UserError(f"{path} has names {names!r}, which is no file; allowed is one with a class in each line")
+        raise UserError(f"{path} has names {names!r}, which is not a file; allowed is a file with one class a line")
     splits: dict[str, tuple[str, ...]] = {name: (values[name],) for name in SPLITS if values.get(name)}
     return Config(path, path.parent, _names(path, {"names": _lines(file)}), splits)
 
 
 def _of_names(path: Path) -> Config:
-    """Take the folders that there are, where a list of classes is all."""
+    """Return the configuration of a bare list of classes, from the existing folders."""
     root = path.parent.parent if path.parent.name == "labels" else path.parent
     folders: dict[str, tuple[str, ...]] = {
         name: (entry,) for name in SPLITS for entry in (f"images/{name}", f"{name}/images") if (root / entry).is_dir()

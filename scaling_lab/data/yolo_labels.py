@@ -1,4 +1,4 @@
-"""Reads one image's label file: a class and a box, or a polygon, as fractions of the image's sides in each line."""
+"""Reads one image's label file: lines with a class and a box or polygon, in fractions of the image's sides."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scaling_lab.errors import UserError, printable
 from scaling_lab.files import read_bytes
 
 _ALLOWED = "allowed are class, x, y, width, height, or class and the points of a polygon"
-# A fraction above it is no rounding: numbers are pixels then.
+# Above this, a fraction is not a rounding error: the numbers are pixels.
 _MOST = 2.0
-# Of an image that cannot be opened: who reads it says what is wrong with it.
+# Size of an image that cannot be opened; reading it raises the error.
 _UNKNOWN = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One line of a label file: its class and its box as x, y, width, height in pixels."""
+    """One line of a label file: its class, and its box as x, y, width, height in pixels."""
 
     line: int
     label: int
@@ -32,7 +32,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One image: its width and height in pixels, and its boxes; `label` is its label file, if there is one."""
+    """One image: its width and height in pixels, and its boxes. `label` is its label file, or None."""
 
     image: Path
     label: Path | None
@@ -41,7 +41,7 @@ class Labelled:
 
 
 def label_files(images: Iterable[Path]) -> dict[Path, Path | None]:
-    """Give each image's label file: in labels/ in place of the last images/ of its path, in labels/ beside, or beside it."""
+    """Return each image's label file: in labels/ instead of the path's last images/, in labels/ next to it, or next to it."""
     names: dict[Path, set[str]] = {}
     found: dict[Path, Path | None] = {}
     places: dict[Path, list[Path]] = {}
@@ -65,7 +65,7 @@ def _label_folders(folder: Path) -> list[Path]:
 
 
 def read_labelled(image: Path, label: Path | None, config: Config, reading: Reading) -> Labelled:
-    """Read an image's size, as `reading` has it, and its label file. Raises UserError with file and line."""
+    """Read an image's size, oriented by `reading`, and its label file. Raises UserError with file and line."""
     try:
         size = look_at_image(image, reading).size[::-1]
     except BrokenImage:
@@ -75,7 +75,7 @@ def read_labelled(image: Path, label: Path | None, config: Config, reading: Read
     try:
         lines = read_bytes(label).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UserError(f"{label} is not text; allowed is a class and a box in each line") from None
+        raise UserError(f"{label} is not text; allowed is a class and a box a line") from None
     boxes = tuple(_box(label, number, line, size, config) for number, line in enumerate(lines, 1) if line.strip())
     return Labelled(image, label, size, boxes)
 
@@ -87,10 +87,10 @@ def _box(label: Path, number: int, line: str, size: tuple[int, int], config: Con
     except ValueError:
         raise UserError(f"{where}, is '{printable(line[:80])}'; {_ALLOWED}") from None
     if not all(map(math.isfinite, (first, *numbers))):
-        raise UserError(f"{where}, holds what is no finite number; {_ALLOWED}")
+        raise UserError(f"{where}, has a non-finite number; {_ALLOWED}")
     if not first.is_integer() or not 0 <= first < len(config.names):
         raise UserError(
-            f"{where}, has the class {first:g}; allowed are 0 to {len(config.names) - 1}, as {config.path} says"
+            f"{where}, has the class {first:g}; allowed are 0 to {len(config.names) - 1}, the classes of {config.path}"
         )
     from_points = not config.has_keypoints and len(numbers) >= 6 and len(numbers) % 2 == 0
     if len(numbers) != 4 and not from_points and not (config.has_keypoints and len(numbers) > 4):
@@ -102,9 +102,9 @@ def _box(label: Path, number: int, line: str, size: tuple[int, int], config: Con
         x, y = centre_x - width / 2, centre_y - height / 2
     if max(map(abs, (x, y, width, height))) > _MOST:
         raise UserError(
-            f"{where}, has {max(numbers, key=abs):g}; allowed are fractions of the image's sides, 0 to 1, no pixels"
+            f"{where}, has {max(numbers, key=abs):g}; allowed are fractions of the image's sides from 0 to 1, not pixels"
         )
     if min(width, height) < 0:
-        raise UserError(f"{where}, has the size {width:g}, {height:g}; allowed is from 0")
+        raise UserError(f"{where}, has the size {width:g}, {height:g}; allowed are sizes from 0")
     wide, high = size
     return Box(number, int(first), [x * wide, y * high, width * wide, height * high], from_points)

@@ -1,4 +1,4 @@
-"""Finds the images that a YOLO set's configuration names, though its paths are of another machine. It opens no image."""
+"""Finds the images of a YOLO configuration, even if its paths are from another machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaling_lab.files import read_bytes
 
 
 def image_files(config: Config, split: str) -> list[Path]:
-    """Give the images of a split, in the order of its folders and lists, each once."""
+    """Return the images of a split, each once, in the order of its folders and lists. Raises UserError."""
     files: list[Path] = []
     for entry in config.splits[split]:
         path = _found(entry, _bases(config))
@@ -31,21 +31,22 @@ def image_files(config: Config, split: str) -> list[Path]:
                 f"{config.path}: {split} is {printable(entry)}; allowed is a folder, or a .txt file of images"
             )
     if not files:
-        raise UserError(f"{config.path}: {split} is {printable(', '.join(config.splits[split]))}, which holds no image")
+        names = printable(", ".join(config.splits[split]))
+        raise UserError(f"{config.path}: {split} is {names}, which has no image; allowed is one with images")
     return list(dict.fromkeys(files))
 
 
 def _bases(config: Config) -> list[Path]:
-    """Give the folders from which paths may count: the configuration's `path` where it is here, and its own folder."""
+    """Return the base folders of relative paths: the configuration's `path`, if it exists, and its own folder."""
     own = Path(os.path.normpath(config.folder))
     named = _found(config.base, [own]) if config.base else None
     return [named, own] if named is not None and named.is_dir() else [own]
 
 
 def _found(written: str, bases: list[Path]) -> Path | None:
-    """Give the file or folder that a path means: as written, else the longest end of it that is below one of the bases.
+    """Return the file or folder that a path means: as written, else its longest end below one of the bases.
 
-    "../train/images" is so found beside data.yaml too, where Roboflow means it, and "/home/me/set/images" where the set is.
+    This finds "../train/images" next to data.yaml, as Roboflow means it, and "/home/me/set/images" in the data set.
     """
     plain = written.replace("\\", "/")
     itself = Path(os.path.expanduser(plain))
@@ -57,19 +58,19 @@ def _found(written: str, bases: list[Path]) -> Path | None:
 
 
 def _tails(path: str) -> Iterator[Path]:
-    """Give the ends of a path, the longest first, without "..": never the empty one."""
+    """Yield the non-empty ends of a path without "..", the longest first."""
     parts = [part for part in PurePosixPath(path).parts if part not in ("..", ".", "/")]
     for start in range(len(parts)):
         yield Path(*parts[start:])
 
 
 def _inside(folder: Path) -> list[Path]:
-    """Give all images of a folder and of those in it."""
+    """Return all images of a folder and its subfolders."""
     return sorted(Path(place, name) for place, _, names in os.walk(folder) for name in names if is_image(Path(name)))
 
 
 def _matching(config: Config, split: str, entry: str) -> list[Path]:
-    """Give the images that a pattern with * means."""
+    """Return the images that match a pattern with *. Raises UserError."""
     if "*" in entry:
         for base in _bases(config):
             found = sorted(Path(path) for path in glob.glob(str(base / entry), recursive=True) if is_image(Path(path)))
@@ -77,12 +78,12 @@ def _matching(config: Config, split: str, entry: str) -> list[Path]:
                 return found
     where = " or ".join(str(base) for base in _bases(config))
     raise UserError(
-        f"{config.path}: {split} is {printable(entry)}, and no end of that path is in {where}; mend it there"
+        f"{config.path}: {split} is {printable(entry)}, but no end of that path exists in {where}; correct the path"
     )
 
 
 def _of_list(config: Config, file: Path) -> list[Path]:
-    """Give the images of a list with one path a line; the folder of each is looked for once."""
+    """Return the images of a list with one path a line, looking up each folder once. Raises UserError."""
     try:
         lines = [line.strip() for line in read_bytes(file).decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
@@ -96,6 +97,6 @@ def _of_list(config: Config, file: Path) -> list[Path]:
             folders[folder] = _found(folder, bases) if folder else file.parent
         place = folders[folder]
         if place is None:
-            raise UserError(f"{file}, line {number}, is {printable(line)}; no end of that path is in {bases[0]}")
+            raise UserError(f"{file}, line {number}, is {printable(line)}; no end of that path exists in {bases[0]}")
         files.append(place / name)
     return files

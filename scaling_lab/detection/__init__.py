@@ -1,4 +1,4 @@
-"""Boxes: anchors, their matching to objects, the losses, and detections from a detector's outputs. No network is here."""
+"""Boxes: anchors, their matching to objects, losses, and detections from a detector's outputs."""
 
 from scaling_lab.detection.anchors import make_anchors
 from scaling_lab.detection.losses import LossTerms, detection_loss

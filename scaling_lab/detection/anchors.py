@@ -1,4 +1,4 @@
-"""Anchors, and boxes as deltas from them. Which anchor belongs to which object is decided in matching.
+"""Anchors, and boxes as deltas from them.
 
 Shapes: A all anchors of an image (level by level, finest first; within one row, column, then anchor at the position),
 L levels. Boxes are (x0, y0, x1, y1) in pixels of the network's input; deltas are (ty, tx, th, tw).
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from scaling_lab.architecture.spec import Anchors
 
-# google/automl has 1e-8, which is 0 in float16; effdet issue 291.
+# google/automl uses 1e-8, which is 0 in float16; effdet issue 291.
 EPSILON = 1e-7
 
 
@@ -26,7 +26,7 @@ def make_anchors(
     feature_sizes: tuple[tuple[int, int], ...],
     device: torch.device,
 ) -> Tensor:
-    """Give the anchors (A, 4) of an image of `image_size` (height, width), for features of these sizes, finest first.
+    """Return the anchors (A, 4) of an image of `image_size` (height, width), for features of these sizes, finest first.
 
     A position's centre is (i + .5) times its stride, image over feature, for each axis (google/automl, tf2/anchors.py).
     """
@@ -48,18 +48,18 @@ def make_anchors(
 
 
 def feature_sizes(outputs: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
-    """Give (height, width) of each level's output."""
+    """Return (height, width) of each level's output."""
     return tuple((int(output.shape[-2]), int(output.shape[-1])) for output in outputs)
 
 
 def centres_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split (..., 4) corners into x, y of the centre, width, height."""
+    """Return x and y of the centre, width and height of corners (..., 4)."""
     x0, y0, x1, y1 = boxes.unbind(-1)
     return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Give the deltas (..., 4) that lead from anchors to boxes, in float32 (google/automl, faster_rcnn_box_coder.py)."""
+    """Return the deltas (..., 4) from anchors to boxes, in float32 (google/automl, faster_rcnn_box_coder.py)."""
     x, y, width, height = centres_and_sides(boxes.float())
     anchor_x, anchor_y, anchor_width, anchor_height = centres_and_sides(anchors.float())
     ty, tx = (y - anchor_y) / anchor_height, (x - anchor_x) / anchor_width
@@ -69,7 +69,7 @@ def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def decode(deltas: Tensor, anchors: Tensor) -> Tensor:
-    """Give the boxes (..., 4) that deltas lead to, in float32."""
+    """Return the boxes (..., 4) of deltas from anchors, in float32."""
     ty, tx, th, tw = deltas.float().unbind(-1)
     anchor_x, anchor_y, anchor_width, anchor_height = centres_and_sides(anchors.float())
     x, y = tx * anchor_width + anchor_x, ty * anchor_height + anchor_y

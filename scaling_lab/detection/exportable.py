@@ -1,4 +1,4 @@
-"""Detections as tensors of fixed sizes, for a graph that is exported. In Python, `detect` is the simpler way to the same.
+"""Detections as tensors of fixed sizes, for exported graphs. In Python, `detect` is simpler.
 
 Shapes: B batch, A anchors of an image, K classes, C candidates and D detections of an image. Boxes are (x0, y0, x1, y1) in
 pixels of the network's input.
@@ -21,10 +21,10 @@ from scaling_lab.detection.postprocessing import by_anchor
 
 
 class DetectionLayer(nn.Module):
-    """A detector's outputs to boxes (B, D, 4), scores (B, D), classes (B, D) and count (B,), best first.
+    """Maps a detector's outputs to boxes (B, D, 4), scores (B, D), classes (B, D) and count (B,), best first.
 
     Equal to `detect` without limits, for images of `image_size` (height, width) and levels of `level_sizes`. D is `most`, or
-    the number of candidates where that is less; what is beyond an image's count has box 0, score 0 and class -1.
+    the number of candidates if smaller. Entries beyond an image's count have box 0, score 0 and class -1.
     """
 
     output_names = ("boxes", "scores", "classes", "count")
@@ -53,7 +53,7 @@ class DetectionLayer(nn.Module):
         self.register_buffer("anchors_A4", anchors_A4)
 
     def forward(self, class_logits: Sequence[Tensor], box_deltas: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Take the detector's two lists."""
+        """Map the detector's two lists to boxes, scores, classes and count."""
         flat = by_anchor(class_logits, self.num_classes).flatten(1).float()
         num_candidates = min(self.candidates, flat.shape[1])
         logits_BC, index_BC = flat.topk(num_candidates, dim=1)
@@ -61,7 +61,7 @@ class DetectionLayer(nn.Module):
         boxes_BC4 = decode(_rows(by_anchor(box_deltas, 4), anchor_BC), self.anchors_A4[anchor_BC])
         scores_BC = torch.sigmoid(logits_BC)
         kept_BC = self._suppress(boxes_BC4, scores_BC, label_BC)
-        # Candidates stand best first: the first that are kept are the best, and no ties can change their order.
+        # Candidates are sorted, so the first ones kept are the best, in an order that ties cannot change.
         left_C = torch.arange(num_candidates, 0, -1, device=kept_BC.device)
         left_BD, place_BD = torch.where(kept_BC, left_C, 0).topk(min(self.most, num_candidates), dim=1)
         found_BD = left_BD > 0
@@ -71,18 +71,18 @@ class DetectionLayer(nn.Module):
         return boxes_BD4, scores_BD, labels_BD, found_BD.sum(dim=1)
 
     def _suppress(self, boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor) -> Tensor:
-        # ONNX has an operator for all classes of a batch; a .pt2 file shall need no operator of ours where it is read.
+        # ONNX has an operator for all classes of a batch; a .pt2 file must load without our operators.
         suppress = suppress_by_class if torch.onnx.is_in_onnx_export() else _suppress_by_class
         return suppress(boxes_BC4, scores_BC, label_BC, self.num_classes, self.iou_threshold)
 
     @staticmethod
     def onnx_translations() -> dict[Callable[..., Any], Callable[..., Any]]:
-        """Give the ONNX form of the operators of ours that this layer uses."""
+        """Return ONNX translations of this layer's custom operators."""
         return {torch.ops.scaling_lab.suppress_by_class.default: _onnx_suppress_by_class}
 
 
 def detection_layer(detector: nn.Module, image_size: tuple[int, int], **settings: Any) -> DetectionLayer:
-    """Make the layer for a detector and images of `image_size` (height, width); `settings` are the layer's own."""
+    """Return the layer for a detector and images of `image_size` (height, width); `settings` are the layer's own."""
     shapes_alone = copy.deepcopy(detector).to("meta").eval()
     _, box_deltas = shapes_alone(torch.empty(1, 3, *image_size, device="meta"))
     spec: DetectorSpec = detector.spec  # type: ignore[assignment]
@@ -90,16 +90,16 @@ def detection_layer(detector: nn.Module, image_size: tuple[int, int], **settings
 
 
 def _rows(values_BAX: Tensor, index_BC: Tensor) -> Tensor:
-    """Pick rows of each image: (B, A, X) and (B, C) give (B, C, X)."""
+    """Select rows of each image: (B, A, X) and (B, C) give (B, C, X)."""
     return values_BAX.gather(1, index_BC[..., None].expand(-1, -1, values_BAX.shape[2]))
 
 
 def _suppress_by_class(
     boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor, num_classes: int, iou_threshold: float
 ) -> Tensor:
-    """Say which candidates (B, C) remain after non-maximum suppression within each class of each image.
+    """Return which candidates (B, C) remain after non-maximum suppression within each class of each image.
 
-    Classes are moved apart, in float64: in float32 the distance would take the digits that decide close overlaps.
+    Classes are shifted apart, in float64, since in float32 the offset would lose digits that decide close overlaps.
     """
     kept = []
     for boxes_C4, scores_C, label_C in zip(boxes_BC4.double(), scores_BC.double(), label_BC, strict=True):
@@ -113,7 +113,7 @@ def _suppress_by_class(
 def suppress_by_class(
     boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor, num_classes: int, iou_threshold: float
 ) -> Tensor:
-    """Do as `_suppress_by_class`, as one operator that can be translated whole."""
+    """Call `_suppress_by_class` as a single operator, for translation to ONNX."""
     return _suppress_by_class(boxes_BC4, scores_BC, label_BC, num_classes, iou_threshold)
 
 
@@ -125,7 +125,7 @@ def _(boxes_BC4: Tensor, scores_BC: Tensor, label_BC: Tensor, num_classes: int, 
 def _onnx_suppress_by_class(
     boxes_BC4: Any, scores_BC: Any, label_BC: Any, num_classes: int, iou_threshold: float
 ) -> Any:
-    """Say it in ONNX: NonMaxSuppression takes scores (B, K, C), and gives rows (image, class, candidate)."""
+    """Translate to ONNX: NonMaxSuppression takes scores (B, K, C) and returns rows (image, class, candidate)."""
     import onnx
     from onnxscript import opset18
 

@@ -1,7 +1,7 @@
-"""The losses of a batch: focal loss for classes, Huber or IoU loss for boxes, in float32. Matching comes before.
+"""The losses of a batch after matching: focal loss for classes, Huber and IoU losses for boxes, in float32.
 
 Shapes: B batch, A anchors at a position, K classes, h, w a level's height and width, P positive anchors, Q those of one
-level. The outputs stay in the network's layout: only the positives are gathered from it.
+level. The outputs stay in the network's layout; only the positives are gathered.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch.autograd.function import once_differentiable
 from scaling_lab.detection.anchors import decode, encode
 from scaling_lab.detection.matching import Matches
 
-# On a processor so many logits a thread are taken at once, which then stay in its cache from one operation to the next.
+# Logits a CPU thread processes at once, few enough to stay in its cache between operations.
 CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossTerms:
-    """Scalars: `total` is what is minimised, `classes` and `boxes` its terms with their weights."""
+    """Scalars: `total` is minimised; `classes` and `boxes` are its weighted terms."""
 
     total: Tensor
     classes: Tensor
@@ -47,10 +47,10 @@ def detection_loss(
     box_weight: float = 50.0,
     iou_weight: float = 0.0,
 ) -> LossTerms:
-    """Give the loss of a batch; `class_logits` and `box_deltas` are the detector's two lists.
+    """Return the loss of a batch; `class_logits` and `box_deltas` are the detector's two lists.
 
-    Both terms are divided by `positives` + 1 (the batch's own unless told), the boxes' by 4 times that. `iou_weight` times
-    the mean of 1 - GIoU of the positives is added (google/automl, tf2/train_lib.py; arXiv:1911.09070, section 5.1).
+    Both terms are divided by `positives` + 1 (default: the batch's own), the box term also by 4. `iou_weight` times the mean
+    1 - GIoU of the positives is added (google/automl, tf2/train_lib.py; arXiv:1911.09070, section 5.1).
     """
     per_position = box_deltas[0].shape[1] // 4
     count = (matches.image_P.numel() if positives is None else positives) + 1.0
@@ -76,7 +76,7 @@ def detection_loss(
 
 @dataclass(frozen=True)
 class _Level:
-    """The positives of one level: which of all P they are, and where their anchors stand."""
+    """The positives of one level: their indices among all P, and the positions of their anchors."""
 
     rows_Q: Tensor
     image_Q: Tensor
@@ -85,7 +85,7 @@ class _Level:
     x_Q: Tensor
 
     def places(self, values: int, number_QV: Tensor) -> tuple[Tensor, ...]:
-        """Give the indices, (Q, V) together, of the values with these numbers in an output (B, A * values, h, w)."""
+        """Return indices, jointly (Q, V), of the values with these numbers in an output (B, A * values, h, w)."""
         channel_QV = self.anchor_Q[:, None] * values + number_QV
         return self.image_Q[:, None], channel_QV, self.y_Q[:, None], self.x_Q[:, None]
 
@@ -94,7 +94,7 @@ def _by_level(outputs: Sequence[Tensor], per_position: int, matches: Matches) ->
     sizes = [(output.shape[2], output.shape[3]) for output in outputs]
     ends = list(itertools.accumulate(height * width * per_position for height, width in sizes))
     level_P = torch.bucketize(matches.anchor_P, torch.tensor(ends, device=matches.anchor_P.device), right=True)
-    # All levels' numbers of positives are waited for once.
+    # One synchronisation for all levels' numbers of positives.
     counts = (level_P[:, None] == torch.arange(len(ends), device=level_P.device)).sum(dim=0).tolist()
     of_levels = torch.split(level_P.argsort(stable=True), counts)
     levels = []
@@ -107,9 +107,9 @@ def _by_level(outputs: Sequence[Tensor], per_position: int, matches: Matches) ->
 
 
 class _FocalLoss(torch.autograd.Function):
-    """The focal loss of all logits over `count`; its gradient is made in the same pass.
+    """The focal loss of all logits over `count`; its gradient is computed in the same pass.
 
-    Every logit is taken as background first; those at `places`, the positives', are then replaced.
+    Every logit counts as background first; those of the positives, at `places`, are then corrected.
     """
 
     @staticmethod
@@ -121,7 +121,7 @@ class _FocalLoss(torch.autograd.Function):
         for level, logits in enumerate(class_logits):
             if not logits.is_contiguous(memory_format=torch.channels_last):
                 logits = logits.contiguous()
-            # float16 would lose what a gradient scaler's factor is yet to lift.
+            # float16 would underflow before a gradient scaler's factor is applied.
             kept = torch.float32 if logits.dtype == torch.float16 else logits.dtype
             gradient = torch.empty_like(logits, dtype=kept)
             scale = (1 - alpha) / count
@@ -142,18 +142,18 @@ class _FocalLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients, factor = ctx.saved_tensors, grads[0]
-        if factor.device.type != "cpu" or factor != 1:  # looking at a GPU's value would wait for it
+        if factor.device.type != "cpu" or factor != 1:  # reading a GPU's value would synchronise
             gradients = [gradient * factor for gradient in gradients]
         return None, None, None, None, *(gradient.to(ctx.dtype) for gradient in gradients)
 
 
 def _in_memory_order(x: Tensor) -> Tensor:
-    """Give a dense tensor's values as one row, without a copy."""
+    """Return a dense tensor's values as one row, without a copy."""
     return x.flatten() if x.is_contiguous() else x.permute(0, 2, 3, 1).flatten()
 
 
 def _background(logits: Tensor, gradient: Tensor, gamma: float, scale: float) -> Tensor:
-    """Give scale times the sum of p**gamma softplus(x), and write its gradient."""
+    """Return scale times the sum of p**gamma softplus(x), and write its gradient."""
     chunk = CHUNK * torch.get_num_threads() if logits.device.type == "cpu" else logits.numel()
     sums = []
     for x, into in zip(torch.split(logits, chunk), torch.split(gradient, chunk), strict=True):
@@ -168,7 +168,7 @@ def _background(logits: Tensor, gradient: Tensor, gamma: float, scale: float) ->
 
 
 def _giou(a_P4: Tensor, b_P4: Tensor) -> Tensor:
-    """Generalised IoU of pairs of boxes (arXiv:1902.09630), -1 to 1."""
+    """Return the generalised IoU (P,) of pairs of boxes (arXiv:1902.09630), -1 to 1."""
     overlap = (torch.minimum(a_P4[:, 2:], b_P4[:, 2:]) - torch.maximum(a_P4[:, :2], b_P4[:, :2])).clamp(min=0).prod(1)
     hull = (torch.maximum(a_P4[:, 2:], b_P4[:, 2:]) - torch.minimum(a_P4[:, :2], b_P4[:, :2])).prod(1)
     union = (a_P4[:, 2:] - a_P4[:, :2]).prod(1) + (b_P4[:, 2:] - b_P4[:, :2]).prod(1) - overlap

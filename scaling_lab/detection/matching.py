@@ -1,7 +1,7 @@
-"""Which anchor is to find which object. Only the positives are written down: every other anchor is background.
+"""Matching of anchors to objects. Only positives are stored; every other anchor is background.
 
-Shapes: B batch, A anchors of an image, N places for objects in an image (unused ones have label -1), P positives; b and n
-are the images and places of one piece, whose overlaps with all anchors are in memory together.
+Shapes: B batch, A anchors of an image, N slots for objects in an image (unused ones have label -1), P positives. b and n
+are the images and slots of one piece, whose overlaps with all anchors are in memory together.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# So many overlaps, of one object with one anchor, are taken at once; about four tensors of that size are alive together.
-# A processor is fastest where they stay in its cache, a GPU where few pieces have to be started.
+# Number of overlaps, of one object with one anchor, computed at once; about four tensors of that size are alive together.
+# A CPU is fastest when they stay in its cache, a GPU with few pieces.
 PIECE = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
@@ -28,10 +28,10 @@ class Matches:
 
 @torch.no_grad()
 def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold: float = 0.5) -> Matches:
-    """Match an anchor to the object it overlaps most, if their IoU reaches `threshold`, and each object's best anchor to it.
+    """Match an anchor to the object of largest overlap, if the IoU reaches `threshold`, and each object's best anchor to it.
 
     There is no band of ignored anchors (google/automl efficientdet, tf2/anchors.py, AnchorLabeler). Memory grows with the
-    anchors of the batch, and not with its objects: those are taken in pieces.
+    batch's anchors but not with its objects, which are processed in pieces.
     """
     images, places = labels_BN.shape
     anchors = len(anchors_A4)
@@ -43,7 +43,7 @@ def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold
         iou_bnA = _iou(boxes_BN4[of].float(), anchors_A4).masked_fill_(~real_BN[of][:, :, None], -1.0)
         anchor_BN[of] = iou_bnA.argmax(dim=2)
         iou_bA, place_bA = iou_bnA.max(dim=1)
-        # Of equal overlaps the first object's counts, as it does within a piece.
+        # Among equal overlaps the first object wins, as within a piece.
         better_bA = iou_bA > best_BA[of[0]]
         object_BA[of[0]] = torch.where(better_bA, place_bA + of[1].start, object_BA[of[0]])
         best_BA[of[0]] = torch.maximum(iou_bA, best_BA[of[0]])
@@ -58,10 +58,10 @@ def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold
 
 
 def _pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:
-    """Give images and places whose overlaps are taken at once.
+    """Yield the images and slots whose overlaps are computed at once.
 
-    On a processor image by image, without the unused places at the end. On a GPU all images together: how many objects each
-    has would have to be waited for.
+    On a CPU image by image, without unused slots at the end. On a GPU all images together, since the numbers of objects
+    would require a synchronisation.
     """
     images, places = real_BN.shape
     if real_BN.device.type == "cpu":
@@ -77,7 +77,7 @@ def _pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _iou(boxes_BN4: Tensor, anchors_A4: Tensor) -> Tensor:
-    """Give (B, N, A)."""
+    """Return the IoU (B, N, A) of boxes and anchors."""
     x0, y0, x1, y1 = (side[:, :, None] for side in boxes_BN4.unbind(-1))
     ax0, ay0, ax1, ay1 = anchors_A4.unbind(-1)
     overlap = torch.minimum(x1, ax1).sub_(torch.maximum(x0, ax0)).clamp_(min=0)

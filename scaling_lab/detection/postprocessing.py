@@ -1,6 +1,6 @@
-"""Detections from a detector's outputs: the best scores, their boxes, non-maximum suppression. Coordinates stay the network's.
+"""Detections from a detector's outputs: the best scores, their boxes, and non-maximum suppression.
 
-Shapes: B batch, A anchors of an image, K classes, D detections of an image. Boxes are (x0, y0, x1, y1) in pixels.
+Shapes: B batch, A anchors of an image, K classes, D detections of an image. Boxes are (x0, y0, x1, y1) in the network's pixels.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def detect(
     most: int = 100,
     limits_B2: Tensor | None = None,
 ) -> list[Detections]:
-    """Keep each image's `candidates` best (anchor, class) pairs, suppress overlaps class by class, keep the `most` best.
+    """Return each image's detections: its `candidates` best (anchor, class) pairs, suppressed by class, at most `most`.
 
-    `limits_B2` is the (height, width) that each image covers of the input: boxes are cut off there before suppression.
-    Source: google/automl efficientdet, tf2/postprocess.py, with hard suppression; so does effdet.
+    `limits_B2` is the (height, width) of the input that each image covers; boxes are clipped there before suppression.
+    Source: google/automl efficientdet, tf2/postprocess.py, with hard suppression, as in effdet.
     """
     num_classes = spec.num_classes
     sizes = feature_sizes(box_deltas)
@@ -62,5 +62,5 @@ def detect(
 
 
 def by_anchor(outputs: Sequence[Tensor], values: int) -> Tensor:
-    """Bring (B, anchors * values, h, w) of each level to one (B, A, values)."""
+    """Rearrange (B, anchors * values, h, w) of all levels to (B, A, values)."""
     return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values) for x in outputs], dim=1)

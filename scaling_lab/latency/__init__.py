@@ -1,4 +1,4 @@
-"""How long detectors take on a device, and where the time goes: measured, or predicted from what was measured there."""
+"""Latency of detectors on a device, and its breakdown: measured, or predicted from measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conditions that a latency holds under: a value. It measures nothing and knows no torch."""
+"""The conditions of a latency measurement, as a plain value."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SCOPES = ("network", "end_to_end")
 class Conditions(Fields):
     """Where and how a detector runs.
 
-    `threads` are a CPU's; elsewhere 0. `backend` runs the network: "compile" is torch.compile, "cuda_graphs" replays what was
-    eager. `scope` is "network", from the normalised images to logits and deltas, or "end_to_end", to boxes: with the decoding
-    of 5,000 candidates and their suppression, which torch runs eagerly, but ONNX Runtime as a part of its graph. Reading and
-    resizing of images are in neither. Raises UserError for what does not go together.
+    `threads` are a CPU's; 0 elsewhere. `backend` runs the network: "compile" is torch.compile, "cuda_graphs" replays the
+    eager network. `scope` is "network", from normalised images to logits and deltas, or "end_to_end", to boxes. The latter
+    adds decoding of 5,000 candidates and non-maximum suppression, which torch runs eagerly and ONNX Runtime in its graph.
+    Neither includes reading and resizing images. Raises UserError for an invalid combination.
     """
 
     device: str = "cpu"
@@ -42,24 +42,24 @@ class Conditions(Fields):
             object.__setattr__(self, "threads", 0)
         if self.backend == "cuda_graphs" and self.kind != "cuda":
             raise UserError(
-                f"the backend cuda_graphs needs the device cuda, not {self.device}; allowed are eager, compile, onnxruntime"
+                f"backend cuda_graphs needs device cuda, not {self.device}; allowed are eager, compile, onnxruntime"
             )
         if self.backend == "onnxruntime" and (self.kind == "mps" or self.dtype != "float32"):
             raise UserError(
-                f"onnxruntime with {self.dtype} on {self.device} is not measured; allowed are float32 on cpu and cuda"
+                f"onnxruntime with {self.dtype} on {self.device} is not supported; allowed is float32 on cpu and cuda"
             )
 
     @property
     def kind(self) -> str:
-        """The device without its number."""
+        """The device type, without its number."""
         return self.device.split(":")[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     def words(self) -> str:
-        """Say them in a line, without the device."""
+        """Return the conditions as one line, without the device."""
         scope = "with post-processing" if self.scope == "end_to_end" else "network alone"
         threads = f", {self.threads} {'thread' if self.threads == 1 else 'threads'}" if self.kind == "cpu" else ""
         return f"batch {self.batch}, {self.dtype}, {self.backend}, {scope}{threads}"

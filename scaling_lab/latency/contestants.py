@@ -1,4 +1,4 @@
-"""A spec made into a call that runs it once under some conditions and waits for it. It takes no time and judges nothing.
+"""Turns a spec into a call that runs its detector once under given conditions and waits for the result.
 
 Weights are random and the same in every process, prepared by `for_inference`, in channels-last memory.
 """
@@ -32,40 +32,40 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 @dataclass(frozen=True)
 class Contestant:
-    """A call that gives what the detector gives, or boxes, scores, classes and count; and the bytes of weights and images."""
+    """A call that returns the detector's outputs, or boxes, scores, classes and count; and the bytes it holds."""
 
     run: Run
     held: int
 
     def __call__(self) -> Any:
-        """Run once and wait."""
+        """Run once and wait for the device."""
         return self.run()
 
 
 def prepare(spec: DetectorSpec, conditions: Conditions) -> Contestant:
-    """Give the call; whatever goes wrong in torch, a compiler or a backbone's own code goes through."""
+    """Return the call. Errors of torch, a compiler or a backbone's code pass through."""
     return _onnxruntime(spec, conditions) if conditions.backend == "onnxruntime" else _torch(spec, conditions)
 
 
 def prepare_or_tell(spec: DetectorSpec, conditions: Conditions) -> Contestant:
-    """Give the call. Raises UserError where the spec cannot run so; it names the spec and the reason."""
+    """Return the call. Raises UserError with the spec and the reason where it cannot run."""
     try:
         return prepare(spec, conditions)
     except UserError:
         raise
     except torch.OutOfMemoryError:
         raise UserError(
-            f"{spec.describe()} does not fit the memory of {conditions.device}: {conditions.words()}"
+            f"{spec.describe()} does not fit in the memory of {conditions.device}: {conditions.words()}"
         ) from None
     except Exception as error:
-        raise UserError(f"{spec.describe()} cannot run, {conditions.words()}: {first_line(error)}") from error
+        raise UserError(f"{spec.describe()} cannot run ({conditions.words()}): {first_line(error)}") from error
 
 
 @contextmanager
 def used(conditions: Conditions) -> Iterator[None]:
-    """Have this process run under the conditions: a CPU's threads; on CUDA the device, and float32 as it is, not as TF32.
+    """Set this process to the conditions: a CPU's threads; on CUDA the device, and float32 without TF32.
 
-    All is put back at the end: a trial that has measured trains as the others do.
+    Settings are restored at the end, so that a trial that measured trains like the others.
     """
     threads, convolutions, products = (
         torch.get_num_threads(),
@@ -86,7 +86,7 @@ def used(conditions: Conditions) -> Iterator[None]:
 
 
 def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[Detector, DetectionLayer | None]:
-    """Build the detector, with the same random weights each time, and the layer behind it where it gives boxes."""
+    """Build the detector with reproducible random weights, and the detection layer for end_to_end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         detector = for_inference(build(spec))
@@ -97,13 +97,13 @@ def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[Detector, 
 
 
 def images_for(spec: DetectorSpec, conditions: Conditions) -> Tensor:
-    """Give (batch, 3, height, width) on the device."""
+    """Return random images (batch, 3, height, width) on the device."""
     images = torch.randn(conditions.batch, 3, *spec.image_size, generator=torch.Generator().manual_seed(1))
     return images.to(conditions.device, DTYPES[conditions.dtype]).contiguous(memory_format=torch.channels_last)
 
 
 def wait(device: str) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its queue."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):
@@ -134,10 +134,9 @@ def _eager(detector: Detector, images: Tensor) -> Run:
 
 
 def _compile(detector: Detector, images: Tensor) -> Run:
-    # Dynamo keeps its programs with the code, which all detectors share, and goes back to eager mode, without a word, at the
-    # ninth.
+    # Dynamo caches programs with the code, which all detectors share, and silently falls back to eager mode at the ninth.
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 100_000
-    # For its own image size alone: all detectors share the code, and from the second size on it would be for any size.
+    # For its own image size only: detectors share the code, and from the second size on it would be dynamic.
     compiled = torch.compile(detector, dynamic=False)
     return lambda: compiled(images)
 
@@ -171,7 +170,7 @@ _BACKENDS: dict[str, Callable[[Detector, Tensor], Run]] = {
 
 def _onnxruntime(spec: DetectorSpec, conditions: Conditions) -> Contestant:
     if importlib.util.find_spec("onnxruntime") is None:
-        raise UserError("the backend onnxruntime needs ONNX Runtime: pip install onnxruntime")
+        raise UserError("backend onnxruntime needs ONNX Runtime: pip install onnxruntime")
     import onnxruntime
 
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[conditions.kind]

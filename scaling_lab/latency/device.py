@@ -1,4 +1,4 @@
-"""The device: what it is called, what runs on it, whether others use it, and how much memory is free."""
+"""Facts about a device: its name, versions, use by other processes, and free memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scaling_lab.latency.conditions import Conditions
 
 
 def device_name(device: str | torch.device) -> str:
-    """Name the processor or the graphics card."""
+    """Return the name of the processor or GPU."""
     place = torch.device(device)
     if place.type == "cuda":
         return torch.cuda.get_device_name(place)
@@ -24,43 +24,43 @@ def device_name(device: str | torch.device) -> str:
 
 
 def versions(conditions: Conditions) -> dict[str, str | None]:
-    """Give the versions of what a latency under these conditions depends on."""
+    """Return the versions of the software that a latency under these conditions depends on."""
     found: dict[str, str | None] = {"torch": torch.__version__, "cuda": None}
     if conditions.kind == "cuda":
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
         driver = _nvidia_smi("--query-gpu=driver_version")
         found |= {"cuda": torch.version.cuda, "cudnn": str(cudnn), "driver": driver[0] if driver else None}
     if conditions.backend == "onnxruntime":
-        # Its distribution has another name where it is for CUDA.
+        # The CUDA build has another distribution name.
         found["onnxruntime"] = importlib.import_module("onnxruntime").__version__
     return found
 
 
 def free_memory(device: str) -> int:
-    """Give the bytes that are free on a device, or in this machine."""
+    """Return the free bytes on a device, or in this machine's memory."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
     return machine.free_memory()
 
 
-# --- others ----------------------------------------------------------------------------------------------------------
+# --- load -----------------------------------------------------------------------------------------------------------
 
 
 class Others:
-    """What others use of the processors between two calls, in cores: all that is busy, less this process and those below."""
+    """CPU use by other processes since its creation, in cores, excluding this process and its children."""
 
     def __init__(self) -> None:
         self._start, self._all, self._own = time.perf_counter(), _busy(), _own()
 
     def cores(self) -> float:
-        """Give the mean since the object was made."""
+        """Return the mean since the object was created."""
         seconds = time.perf_counter() - self._start
         return max(0.0, (_busy() - self._all) - (_own() - self._own)) / seconds
 
 
 def _busy() -> float:
     times = psutil.cpu_times()
-    # Guests are in user; what a hypervisor gave to other machines is steal.
+    # Guest time is part of user; steal is time that the hypervisor gave to other machines.
     names = ("user", "nice", "system", "irq", "softirq", "steal")
     return float(sum(getattr(times, name, 0.0) for name in names))
 
@@ -71,12 +71,12 @@ def _own() -> float:
 
 
 def gpu_identity(device: str) -> str:
-    """Give what nvidia-smi calls a CUDA device: its numbers are not torch's."""
+    """Return nvidia-smi's name of a CUDA device, since its numbers differ from torch's."""
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def gpu_use(identity: str) -> float | None:
-    """Give the share of the last second that a GPU was at work, 0 to 1; None where nvidia-smi does not tell."""
+    """Return a GPU's utilisation in the last second, 0 to 1; None where nvidia-smi does not report it."""
     shares = _nvidia_smi("--query-gpu=utilization.gpu", f"--id={identity}")
     try:
         return float(shares[0]) / 100

@@ -1,4 +1,4 @@
-"""What a piece's time depends on, as numbers that it should grow with: counted from the spec, never measured."""
+"""Features of a detector's pieces, counted from the spec, with which their time should grow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from scaling_lab.model.layers import next_size
 
 Features = dict[str, float]
 
-# What has a time of its own is asked for by name; all other fields of a spec change every piece's operators.
+# Fields with features of their own; all other fields of a spec change the operators of every piece.
 _NUMBERS = ("topology", "width", "repeats", "head_repeats", "num_classes", "image_size")
 _WITHOUT_TIME = ("pixels", "anchors", "backbone", "backbone_options")
 
 
 def style_of(spec: DetectorSpec) -> dict[str, Any]:
-    """Give the fields that choose the operators of feature network and heads."""
+    """Return the fields that select the operators of feature network and heads."""
     return {
         field.name: getattr(spec, field.name)
         for field in dataclasses.fields(spec)
@@ -31,13 +31,13 @@ def style_of(spec: DetectorSpec) -> dict[str, Any]:
 
 
 def backbone_of(spec: DetectorSpec) -> str:
-    """Name a backbone with its options and levels."""
+    """Return a backbone's name with its options and levels."""
     levels = [spec.topology.min_level, spec.topology.max_level]
     return json.dumps([spec.backbone, spec.backbone_options, levels], sort_keys=True)
 
 
 def features_of(spec: DetectorSpec, cost: Cost) -> list[tuple[Piece, Features]]:
-    """Give each of `pieces_of` with its features."""
+    """Return each piece of `pieces_of` with its features."""
     pieces = pieces_of(spec, cost)
     nodes = _node_features(spec, list(cost.nodes))
     found = []
@@ -56,7 +56,7 @@ def _of_cost(cost: PartCost) -> Features:
 
 
 def _node_features(spec: DetectorSpec, costs: list[Any]) -> Iterator[Features]:
-    """Walk through the cells as model/feature_network.py does, with the channels and positions of what is read."""
+    """Yield the features of all nodes, walking the cells like model/feature_network.py."""
     topology, width = spec.topology, spec.width
     shapes = [(channels, (height, length)) for channels, height, length in count_backbone(spec)[2]]
     while len(shapes) < topology.num_inputs:

@@ -1,4 +1,4 @@
-"""Fits a latency model to measured detectors and their profiles, and tells its error on those that it was not shown."""
+"""Fits a latency model to measured detectors and their profiles, and measures its error on held-out ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from scaling_lab.stats.ranks import tau
 
 HELD_OUT = 1 / 3
 LEAST = 12
-RIDGE = 1e-3  # of each feature's mean share, so that two that always come together share their time
+RIDGE = 1e-3  # relative to each feature's mean share; splits the time of collinear features
 RANGED = ("width", "head_repeats", "num_classes")
 
-# A detector, its row of `latencies`, and the milliseconds of its pieces.
+# A detector, its row of `latencies`, and its pieces' milliseconds.
 Measured = tuple[DetectorSpec, Mapping[str, Any], Sequence[float]]
 
 
 def fit(measured: Sequence[Measured], conditions: Conditions, *, seed: int = 0) -> LatencyModel:
-    """Fit on two thirds, drawn by the seed, and measure the error on the rest; give a fit to all with that error.
+    """Fit on a random two thirds and measure the error on the rest. Return a fit to all with that error.
 
-    Raises UserError for fewer than 12.
+    Raises UserError for fewer than 12 detectors.
     """
     check_enough(len(measured))
     order = list(range(len(measured)))
@@ -63,9 +63,9 @@ def fit(measured: Sequence[Measured], conditions: Conditions, *, seed: int = 0) 
 
 
 def check_enough(detectors: int) -> None:
-    """Raise UserError for fewer detectors than a model can be fitted to and tested on."""
+    """Raise UserError for too few detectors to fit and test a model."""
     if detectors < LEAST:
-        raise UserError(f"a latency model needs {LEAST} different detectors at least, not {detectors}")
+        raise UserError(f"a latency model needs at least {LEAST} distinct detectors, not {detectors}")
 
 
 def _fit(shown: Sequence[Measured], conditions: Conditions) -> LatencyModel:
@@ -102,7 +102,7 @@ def _fit(shown: Sequence[Measured], conditions: Conditions) -> LatencyModel:
 
 
 def linear(samples: Sequence[tuple[Features, float]], *, ridge: float = RIDGE) -> Features:
-    """Give weights of the features that have the least squared relative error; a little ridge settles what is not told."""
+    """Return the feature weights of least squared relative error, with a small ridge for undetermined ones."""
     names = sorted({name for features, _ in samples for name in features})
     table_ND = np.array([[features.get(name, 0.0) for name in names] for features, _ in samples])
     times_N = np.array([taken for _, taken in samples])

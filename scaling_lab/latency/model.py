@@ -1,7 +1,7 @@
-"""A latency predicted from a spec, for search: a sum over its pieces, each linear in what it does. It measures nothing.
+"""Predicts latency from a spec, for search: a sum over pieces, each linear in its features.
 
-It holds for one device and one set of conditions, for the backbones and within the sizes that it was fitted on. What it
-predicts is called predicted_latency_ms everywhere, and is never taken for a measurement.
+It holds for one device and one set of conditions, for the backbones and within the size ranges of the fit. Predictions are
+called predicted_latency_ms everywhere, to distinguish them from measurements.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from scaling_lab.files import parse_json, read_bytes
 from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
 
 FORMAT = 1
-FEW = 10  # of fewer errors a 90th percentile says nothing
+FEW = 10  # the least number of errors for a 90th percentile
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyModel:
-    """What was fitted.
+    """A fitted latency model.
 
-    `weights` has for each kind of piece the milliseconds of each feature; `backbones` for each backbone (features.py names
-    them) its measured milliseconds by image size, "128x128"; `scale` and `offset` bring the sum of the pieces to the whole.
-    `styles` are what specs must have one of, `ranges` the least and most width, head_repeats and num_classes. `quality` tells
-    the error on specs that the fit had not seen.
+    `weights` maps each kind of piece to the milliseconds of each feature. `backbones` maps each backbone (named by
+    features.py) to its measured milliseconds by image size, "128x128". `scale` and `offset` map the sum of the pieces to the
+    total. Specs must have one of `styles`; `ranges` bounds width, head_repeats and num_classes. `quality` is the error on
+    held-out specs.
     """
 
     device: str
@@ -45,15 +45,15 @@ class LatencyModel:
     quality: Mapping[str, Any]
 
     def predict(self, spec: DetectorSpec, cost: Cost | None = None) -> float:
-        """Give milliseconds; `cost` is the spec's, where it is known already.
+        """Return predicted milliseconds; `cost` is the spec's, if already known.
 
-        Raises UserError for a spec of another style, with another backbone, or beyond what was measured.
+        Raises UserError for a spec outside the model's domain: another style or backbone, or out of range.
         """
         self._check(spec)
         return self.offset + self.scale * sum(self.pieces(spec, cost))
 
     def pieces(self, spec: DetectorSpec, cost: Cost | None = None) -> list[float]:
-        """Give the milliseconds of each of profile.py's pieces, unscaled."""
+        """Return the milliseconds of each of profile.py's pieces, unscaled. Raises UserError."""
         found = []
         for piece, features in features_of(spec, cost or count(spec)):
             if piece.kind == "backbone":
@@ -62,18 +62,18 @@ class LatencyModel:
             weights = self.weights.get(piece.kind, {})
             if unknown := [name for name in features if name not in weights]:
                 raise UserError(
-                    f"the latency model has seen no {piece.kind} with {unknown[0]}; fit it on detectors that have one"
+                    f"the latency model was fitted without a {piece.kind} with {unknown[0]}; fit it on detectors with one"
                 )
             found.append(max(0.0, sum(weights[name] * value for name, value in features.items())))
         return found
 
     def _backbone(self, spec: DetectorSpec) -> float:
-        """Interpolate between the two next image areas."""
+        """Interpolate between the two nearest image areas."""
         name = backbone_of(spec)
         if name not in self.backbones:
             known = ", ".join(json.loads(each)[0] for each in self.backbones)
             raise UserError(
-                f"the latency model has not seen the backbone {spec.backbone} with these options; it knows {known}"
+                f"the latency model was fitted without backbone {spec.backbone} with these options; allowed are {known}"
             )
         if _size(spec) in self.backbones[name]:
             return self.backbones[name][_size(spec)]
@@ -84,7 +84,7 @@ class LatencyModel:
         area = spec.image_size[0] * spec.image_size[1]
         if not points[0][0] <= area <= points[-1][0]:
             sizes = ", ".join(self.backbones[name])
-            raise UserError(f"image size {_size(spec)} is beyond what the latency model was fitted on ({sizes})")
+            raise UserError(f"image size {_size(spec)} is outside the latency model's range; allowed are {sizes}")
         for (low, less), (high, more) in itertools.pairwise(points):
             if low <= area <= high:
                 return less + (more - less) * (area - low) / (high - low)
@@ -96,26 +96,26 @@ class LatencyModel:
             name, value = next(
                 ((n, v) for n, v in style.items() if all(each.get(n) != v for each in self.styles)), ("style", style)
             )
-            raise UserError(f"the latency model has seen no detector with {name} {value!r}")
+            raise UserError(f"the latency model was fitted without a detector with {name} {value!r}")
         for name, (least, most) in self.ranges.items():
             if not least <= getattr(spec, name) <= most:
                 known = f"{least}" if least == most else f"{least} to {most}"
                 raise UserError(
-                    f"{name} {getattr(spec, name)} is beyond what the latency model was fitted on ({known})"
+                    f"{name} {getattr(spec, name)} is outside the latency model's range; allowed are {known}"
                 )
 
     def quality_words(self) -> str:
-        """Say in a line how far it is off."""
+        """Return the model's error as one line."""
         known = self.quality
         if known["kendall_tau"] is None:
             return (
-                f"fitted on {known['fitted_on']} detectors; {known['held_out']} of the held-out ones lie within what it was "
-                "fitted on, too few to tell its error"
+                f"fitted on {known['fitted_on']} detectors; {known['held_out']} held-out ones are within its range, too few to "
+                "estimate its error"
             )
         tail = f"the 90th percentile {known['p90_error']:.1%}, " if known["held_out"] >= FEW else ""
-        beyond = f"; {known['beyond']} more lie beyond what it was fitted on" if known["beyond"] else ""
+        beyond = f"; {known['beyond']} more are outside its range" if known["beyond"] else ""
         return (
-            f"fitted on {known['fitted_on']} detectors; on {known['held_out']} others the median error is "
+            f"fitted on {known['fitted_on']} detectors; on {known['held_out']} held-out ones the median error is "
             f"{known['median_error']:.1%}, {tail}Kendall's tau-b "
             f"{known['kendall_tau']:.3f} (two halves of the measurement itself agree by "
             f"{known['kendall_tau_of_halves']:.3f}){beyond}"
@@ -124,12 +124,12 @@ class LatencyModel:
     # --- files ---
 
     def to_json(self) -> str:
-        """Give the text of a file."""
+        """Return the model as JSON."""
         return json.dumps({"latency_model": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def load(cls, path: str | Path) -> LatencyModel:
-        """Read a file. Raises UserError where it is not there or is none."""
+        """Read a model's file. Raises UserError for a missing or invalid file."""
         content = read_bytes(Path(path))
         try:
             values = parse_json(content)
@@ -141,7 +141,9 @@ class LatencyModel:
             or values.pop("latency_model", None) != FORMAT
             or sorted(values) != sorted(names)
         ):
-            raise UserError(f"{path} is no latency model; `scaling-lab measure SPACE --fit FILE` writes one")
+            raise UserError(
+                f"{path} is not a latency model; allowed is a file of `scaling-lab measure SPACE --fit FILE`"
+            )
         return cls(**values)
 
 

@@ -1,6 +1,6 @@
-"""The most memory that torch holds on a device while a detector runs once: measured, unlike `count`'s, with workspaces.
+"""The peak memory that torch allocates on a device while a detector runs once, workspaces included.
 
-Of a CPU it is what torch's allocator gave; what oneDNN and OpenMP keep for themselves is not seen, nor ONNX Runtime's own.
+On CPUs this covers torch's allocator, without memory of oneDNN, OpenMP or ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch.profiler import ProfilerActivity, profile
 
 from scaling_lab.latency.conditions import Conditions
 
-CPU = 0  # the profiler's number for it
+CPU = 0  # the profiler's number of the CPU
 
 
 def peak_memory(run: Callable[[], Any], conditions: Conditions, held: int) -> float | None:
-    """Give MB while `run` runs; `held` are the bytes of weights and images. None where nobody tells.
+    """Return the peak MB while `run` runs; `held` are the bytes of weights and images. None where it is unknown.
 
-    A CUDA graph has its memory from the start, so that a replay shows nothing.
+    A CUDA graph allocates its memory at capture, so a replay shows none.
     """
     if conditions.backend in ("onnxruntime", "cuda_graphs") or conditions.kind == "mps":
         return None
     if conditions.kind == "cuda":
-        # Other contestants stand beside this one.
+        # Memory of other contestants is subtracted.
         before = torch.cuda.memory_allocated(conditions.device)
         torch.cuda.reset_peak_memory_stats(conditions.device)
         run()

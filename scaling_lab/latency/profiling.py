@@ -1,6 +1,6 @@
-"""Where a detector's time goes: the backbone, each node, the heads at each level. Of an eager network, by its modules' ends.
+"""Where a detector's time goes: the backbone, each node, and the heads at each level, for an eager network.
 
-Between two marks stands what ran there, so that the pieces add up to the whole; a mark itself takes about 2 us.
+Marks at the ends of modules separate the pieces, which add up to the total. A mark takes about 2 us.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ RUNS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A piece of a detector that a profile tells apart, and what it costs.
+    """A piece of a detector in a profile, and its cost.
 
-    `kind` is backbone, levels (those that the backbone lacks, made together), node, outputs (brought to the width) or heads
-    (both, at one level).
+    `kind` is backbone, levels (those that the backbone lacks), node, outputs (resampled to the width) or heads (both, at
+    one level).
     """
 
     name: str
@@ -40,7 +40,7 @@ class Piece:
 
 
 def pieces_of(spec: DetectorSpec, cost: Cost) -> list[Piece]:
-    """Give the pieces in the order in which they run, the box head's with the class head's."""
+    """Return the pieces in order of execution, with box and class head of a level as one."""
     by_kind = {
         kind: [each for each in cost.pieces if each.kind == kind] for kind in ("level", "node", "output", "heads")
     }
@@ -57,7 +57,7 @@ def pieces_of(spec: DetectorSpec, cost: Cost) -> list[Piece]:
 
 
 def profile(spec: DetectorSpec, conditions: Conditions, *, runs: int = RUNS) -> list[float]:
-    """Give the median milliseconds of each of `pieces_of`, after as many runs of warm-up, in this process's threads."""
+    """Return the median milliseconds of each of `pieces_of`, after as many warm-up runs, in this process's threads."""
     detector, images = detector_for(spec, conditions)[0], images_for(spec, conditions)
     taken: list[list[float]] = []
     with torch.inference_mode(), _marked(detector, conditions) as marks:
@@ -72,7 +72,7 @@ def profile(spec: DetectorSpec, conditions: Conditions, *, runs: int = RUNS) -> 
 
 
 def _by_piece(spec: DetectorSpec, names: Sequence[Any], milliseconds: Sequence[float]) -> list[float]:
-    """Add up what belongs to one piece: pieces keep the order in which they first ran."""
+    """Sum the times of each piece, in order of first execution."""
     added: dict[Any, float] = {}
     for name, each in zip(names, milliseconds, strict=True):
         added[name] = added.get(name, 0.0) + each
@@ -90,7 +90,7 @@ def _by_piece(spec: DetectorSpec, names: Sequence[Any], milliseconds: Sequence[f
 
 
 class _Marks:
-    """When each piece has ended, by the clock that the device has."""
+    """End times of pieces, by the device's clock."""
 
     def __init__(self, device: str) -> None:
         self._device, self._is_cuda = device, device.startswith("cuda")
@@ -107,11 +107,11 @@ class _Marks:
             event.record()
             self._times.append(event)
         else:
-            wait(self._device)  # a CPU has done it already
+            wait(self._device)  # a CPU has finished already
             self._times.append(time.perf_counter())
 
     def milliseconds(self) -> list[float]:
-        """Give the time from each mark to the next."""
+        """Return the time from each mark to the next."""
         pairs = itertools.pairwise(self._times)
         if self._is_cuda:
             return [float(before.elapsed_time(after)) for before, after in pairs]
@@ -120,7 +120,7 @@ class _Marks:
 
 @contextmanager
 def _marked(detector: Detector, conditions: Conditions) -> Iterator[_Marks]:
-    """Mark the end of each piece while the context lasts."""
+    """Mark the end of each piece within the context."""
     marks = _Marks(conditions.device)
     network = detector.feature_network
     handles = [detector.backbone.register_forward_hook(lambda *_: marks.mark("backbone"))]
@@ -147,7 +147,7 @@ def _marked(detector: Detector, conditions: Conditions) -> Iterator[_Marks]:
 
 
 class _Counting:
-    """Gives 0 to `size` - 1, again and again: a head's prediction runs once for each level."""
+    """Cycles through 0 to `size` - 1, since a head's prediction runs once for each level."""
 
     def __init__(self, size: int) -> None:
         self._size, self._now = size, -1

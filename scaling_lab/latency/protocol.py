@@ -1,9 +1,9 @@
-"""A latency that can be believed: several processes, interleaved detectors, an anchor between them, and nobody else there.
+"""The full latency protocol: several processes, interleaved detectors, an anchor between them, and an idle device.
 
-Every detector runs at least 200 times in at least three processes, after a warm-up that has settled. What ran between two
-runs of the anchor that lie within 3 % of its median counts; what did not is run again, and where too little can be
-counted, there is no result but an error. On a machine whose speed changes within minutes, times may be corrected instead:
-divided by how much slower than its median the anchor beside them was. Rows say which of the two they are.
+Every detector runs at least 200 times in at least three processes, after a warm-up that has settled. Runs between two
+anchor runs within 3 % of the anchor's median are valid; others are repeated. If too few are valid, the result is an error.
+On a machine whose speed drifts within minutes, times may be corrected instead: divided by the relative slowness of the
+neighbouring anchors. Rows state the method.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scaling_lab.latency.seen import Block, Seen
 from scaling_lab.latency.timing import summary
 from scaling_lab.latency.worker_process import Progress, Say, run_worker
 
-MOST = 3  # times as many processes as asked for are run, before it is given up
+MOST = 3  # at most this many times the requested processes are run
 BYTES = {"float32": 4, "bf16": 2, "fp16": 2}
 
 
@@ -38,19 +38,22 @@ def measure(
     anchor: tuple[DetectorSpec, float] | None = None,
     say: Say | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Measure detectors with random weights at their own image sizes; give a row of `latencies` for each.
+    """Measure detectors with random weights at their own image sizes; yield a row of `latencies` for each.
 
-    The anchor is the one of them that has the median multiply-adds; where rows are to stand beside earlier ones, `anchor` is
-    theirs with its milliseconds, and the device must be as it was.
+    The anchor is the detector of median multiply-adds. To compare with earlier rows, `anchor` is theirs, with its
+    milliseconds; the device must be in the same state.
 
-    Keys beside the conditions: median_ms, p90_ms, spread_ms (interquartile), runs; processes, and process_spread, by how much
-    their medians differ, a share; halves_ms, the medians of every second block and of the others; method; anchor, the
-    anchor's digest, anchor_ms, and anchor_drift, the largest share by which it was off beside counted runs; peak_memory_mb,
-    or None where it cannot be known; versions. Times are of a whole batch. With a profile also pieces_ms, what each of
-    profile.py's pieces takes of the median, which needs an eager network alone.
+    Keys beyond the conditions:
 
-    Raises UserError where the device is busy or drifts, after the rows that could be had; for a spec that does not fit the
-    device or cannot run so, before anything is measured.
+    - median_ms, p90_ms, spread_ms (interquartile range) and runs, for a whole batch
+    - processes, and process_spread, the relative range of their medians
+    - halves_ms, the medians of even and odd blocks
+    - method, versions, and peak_memory_mb, or None
+    - anchor, its digest, anchor_ms, and anchor_drift, its largest relative deviation around valid runs
+    - with a profile, pieces_ms, each piece's share of the median, for an eager network only
+
+    Raises UserError for a spec that does not fit or cannot run, before any measurement. Raises UserError where the device
+    is busy or drifts, after yielding the complete rows.
     """
     protocol, say = protocol or Protocol(), say or _silent
     check(specs, conditions, with_profile=with_profile)
@@ -58,7 +61,7 @@ def measure(
     if not protocol.anyway:
         refuse_busy(conditions, say)
     median = sorted(specs, key=lambda spec: count(spec).macs)[(len(specs) - 1) // 2]
-    # The reference is the first group's: later ones must find the device as it was.
+    # The first group sets the reference; the device must stay in this state for later groups.
     chosen, reference = anchor or (median, None)
     for group in groups:
         session = _Session(group, chosen, conditions, protocol, with_profile, reference, say)
@@ -67,9 +70,9 @@ def measure(
 
 
 def check(specs: Sequence[DetectorSpec], conditions: Conditions, *, with_profile: bool = False) -> None:
-    """Raise UserError for what can be known to fail before anything is measured."""
+    """Raise UserError for errors that are known before any measurement."""
     if with_profile and (conditions.backend, conditions.scope) != ("eager", "network"):
-        raise UserError(f"a profile is of the network alone, eager; asked for {conditions.words()}")
+        raise UserError(f"a profile needs backend eager and scope network; got {conditions.words()}")
     refuse_absent(conditions)
     _groups(specs, conditions)
 
@@ -78,7 +81,7 @@ def check(specs: Sequence[DetectorSpec], conditions: Conditions, *, with_profile
 
 
 def _groups(specs: Sequence[DetectorSpec], conditions: Conditions) -> list[list[DetectorSpec]]:
-    """Split the specs so that each group's weights and largest activations fill no more than half of what is free."""
+    """Split the specs so that each group's weights and largest activations fill at most half the free memory."""
     free = free_memory(conditions.device)
     groups: list[list[DetectorSpec]] = []
     weights = 0.0
@@ -86,20 +89,20 @@ def _groups(specs: Sequence[DetectorSpec], conditions: Conditions) -> list[list[
         needed = memory_needed(count(spec), conditions)
         if sum(needed) > free:
             raise UserError(
-                f"{spec.describe()} needs at least {sum(needed) / 1e9:.3g} GB, {conditions.words()}: {needed[0] / 1e9:.3g} of "
-                f"weights and {needed[1] / 1e9:.3g} of activations; {conditions.device} has {free / 1e9:.3g} GB free"
+                f"{spec.describe()} needs at least {sum(needed) / 1e9:.3g} GB ({conditions.words()}): {needed[0] / 1e9:.3g} of "
+                f"weights and {needed[1] / 1e9:.3g} of activations; but {conditions.device} has {free / 1e9:.3g} GB free"
             )
         if not groups or weights + sum(needed) > free / 2:
             groups.append([])
             weights = 0.0
         groups[-1].append(spec)
-        # A CUDA graph keeps its activations.
+        # A CUDA graph keeps its activations allocated.
         weights += sum(needed) if conditions.backend == "cuda_graphs" else needed[0]
     return groups
 
 
 def memory_needed(cost: Cost, conditions: Conditions) -> tuple[float, float]:
-    """Give bytes of weights, and of the most activations that are alive at once, images among them."""
+    """Return the bytes of weights, and of peak activations, images included."""
     share = BYTES[conditions.dtype] / BYTES["float32"]
     return (cost.memory - cost.activation_memory) * share, cost.activation_memory * conditions.batch * share
 
@@ -128,11 +131,11 @@ class _Session:
 
     @property
     def reference(self) -> float:
-        """The anchor's time."""
+        """The anchor's median time."""
         return self._reference or statistics.median(self.anchors)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Run processes until each detector has been seen enough; give a row for each that has."""
+        """Run processes until each detector has enough valid runs; yield a row for each that has."""
         missing, number = list(range(len(self.specs))), 0
         failure: BaseException | None = None
         while missing and number < MOST * self.protocol.processes and failure is None:
@@ -141,10 +144,10 @@ class _Session:
             except (UserError, KeyboardInterrupt) as error:
                 if number < self.protocol.processes:
                     raise
-                failure = error  # what the first ones have measured is not lost
+                failure = error  # keeps the measurements of earlier processes
             number += 1
             if number >= self.protocol.processes:
-                # Of all: the anchor's median moves, and with it what counts.
+                # Over all detectors, since the anchor's median and thus the valid runs change.
                 missing = [index for index in range(len(self.specs)) if not self._is_enough(index)]
         self._say_what_counts(number)
         yield from (self._row(index) for index in range(len(self.specs)) if index not in missing)
@@ -170,7 +173,7 @@ class _Session:
         detectors = f"{len(indices)} detector{'s' if len(indices) > 1 else ''}"
         which = f"process {number + 1} of {self.protocol.processes}"
         if number >= self.protocol.processes:
-            which = f"process {number + 1}, for what ran while the anchor drifted"
+            which = f"process {number + 1}, repeating runs during drift"
         self.say(f"{which}: {detectors}, {self.conditions.words()}")
         unsettled, progress = 0, Progress(len(indices), rounds, self.say)
         for event in run_worker(job):
@@ -191,24 +194,24 @@ class _Session:
                 self._tell(number, event["others"], unsettled)
 
     def _tell(self, number: int, others: float, unsettled: int) -> None:
-        words = f"  the anchor took {self.reference:.2f} ms"
+        words = f"  anchor {self.reference:.2f} ms"
         blocks = [each for seen in self.seen for each in seen.blocks if each.process == number]
         kept = sum(each.counts(self.reference, self.protocol) for each in blocks) / len(blocks)
         if not self.protocol.anyway:
-            words += f"; {kept:.0%} of the runs beside it count by now"
+            words += f"; {kept:.0%} of the runs are valid so far"
         if others > 0.1:
             words += f"; other programs used {others:.2f} of a core"
         if unsettled:
-            words += f"; after {worker.WARM_UP['most']} runs of warm-up {unsettled} still changed by 1 % and more"
+            words += f"; {unsettled} still changed by 1 % or more after {worker.WARM_UP['most']} warm-up runs"
         self.say(words)
 
     def _say_what_counts(self, processes: int) -> None:
-        """Say what became of all runs: the anchor's median has moved with each process."""
+        """Print the share of valid runs, by the anchor's final median."""
         blocks = [each for seen in self.seen for each in seen.blocks]
         counted = [each for each in blocks if each.counts(self.reference, self.protocol)]
         if not self.protocol.anyway:
             self.say(
-                f"the anchor's median is {self.reference:.2f} ms: {len(counted) / len(blocks):.0%} of all runs count, of "
+                f"the anchor's median is {self.reference:.2f} ms: {len(counted) / len(blocks):.0%} of all runs are valid, in "
                 f"{len({each.process for each in counted})} of {processes} processes"
             )
 
@@ -216,13 +219,13 @@ class _Session:
         runs = {index: self.seen[index].counted(self.reference, self.protocol) for index in missing}
         worst = min(missing, key=lambda index: sum(map(len, runs[index].values())))
         most = max(abs(anchor / self.reference - 1) for anchor in self.anchors)
-        within = "agree within" if self.protocol.correct else "lie within"
+        within = "that agree within" if self.protocol.correct else "within"
         return (
-            f"{device_name(self.conditions.device)} drifts: the anchor, {self.reference:.2f} ms, was off by up to {most:.0%}; of "
-            f"{self.specs[worst].describe()} {sum(map(len, runs[worst].values()))} runs in {len(runs[worst])} processes count, "
-            f"for which anchors {within} {DRIFT:.0%}, and {self.protocol.runs} in {self.protocol.processes} are needed "
-            f"({len(missing)} of {len(self.specs)} detectors lack some). Measure when the device is quiet, with --correct where "
-            "its speed changes slowly, or --anyway; rows tell the drift"
+            f"{device_name(self.conditions.device)} drifts: the anchor, {self.reference:.2f} ms, deviated by up to {most:.0%}. "
+            f"{self.specs[worst].describe()} has {sum(map(len, runs[worst].values()))} valid runs in {len(runs[worst])} "
+            f"processes, with anchors {within} {DRIFT:.0%}; needed are {self.protocol.runs} in {self.protocol.processes} "
+            f"({len(missing)} of {len(self.specs)} detectors lack some). Measure on an idle device, use --correct for slow "
+            "drift, or --anyway; rows record the drift"
         )
 
     def _row(self, index: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A detector's latency within a minute, in this process, as trials need it: interleaved over the models, without an anchor.
+"""A detector's latency within a minute, in this process, for trials: interleaved over the models, without an anchor.
 
-A figure for a paper is protocol.py's. All models are held in memory at once.
+protocol.py has the full protocol. All models are in memory at once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ RUNS, LEAST_ROUNDS, SECONDS = 3, 3, 5.0
 def measure_latency(
     specs: Sequence[DetectorSpec], *, device: str = "cpu", batch: int = 1, threads: int = 1, rounds: int = 20
 ) -> Iterator[dict[str, Any]]:
-    """Time the networks against each other at their own image sizes, eager in float32; give a row of `latencies` for each.
+    """Time networks, interleaved, at their own image sizes, eager in float32; yield a row of `latencies` for each.
 
-    Times are of a whole batch. Rounds stop after SECONDS for each spec, for a slow model needs no more.
+    Times are of a whole batch. Rounds stop after SECONDS for each spec, which is enough for a slow model.
     """
     conditions = Conditions(device=device, batch=batch, threads=threads)
     with used(conditions):

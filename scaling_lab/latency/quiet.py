@@ -1,4 +1,4 @@
-"""Refuses a device that others use, and one that is not there."""
+"""Checks that a device exists and is idle."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ CORES, SHARE = 0.1, 0.05  # of a CPU's cores, of a GPU's time
 
 
 def refuse_busy(conditions: Conditions, say: Callable[[str], None]) -> None:
-    """Look at the device for a second. Raises UserError where others use it; says where that cannot be known."""
+    """Raise UserError where others use the device within a second; print a note where this is unknown."""
     others = Others()
     time.sleep(SECONDS)
     if conditions.kind == "cuda":
         used = gpu_use(gpu_identity(conditions.device))
         if used is None:
-            say(f"nvidia-smi does not tell whether others use {conditions.device}")
+            say(f"nvidia-smi does not report whether others use {conditions.device}")
         elif used > SHARE:
-            raise UserError(f"{conditions.device} is busy: {used:.0%} of its last second; {_ALLOWED}")
+            raise UserError(f"{conditions.device} is busy: {used:.0%} utilisation; {_ALLOWED}")
     cores = others.cores()
     if cores > CORES:
         raise UserError(f"the processor is busy: other programs use {cores:.2g} cores; {_ALLOWED}")
 
 
-_ALLOWED = "measure when nothing else runs, or with --anyway"
+_ALLOWED = "measure when nothing else runs, or use --anyway"
 
 
 def refuse_absent(conditions: Conditions) -> None:
-    """Raise UserError where the device is not there, or has fewer cores than threads are asked for."""
+    """Raise UserError for a missing device, or fewer cores than threads."""
     try:
         torch.zeros(1, device=conditions.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {conditions.device} cannot be used: {first_line(error)}") from None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if conditions.threads > cores:
-        raise UserError(f"threads is {conditions.threads}; this machine has {cores} cores for this process")
+        raise UserError(f"threads is {conditions.threads}; allowed are 1 to {cores}, the cores of this process")

@@ -1,4 +1,4 @@
-"""How carefully latencies are measured, and which runs count: a value. It runs nothing."""
+"""The settings of the latency protocol: numbers of runs, and which runs are valid."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from scaling_lab.checks import Fields, check_flag, check_whole
 from scaling_lab.errors import UserError
 
-DRIFT = 0.03  # so far an anchor may be off
+DRIFT = 0.03  # largest relative deviation of an anchor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(Fields):
-    """How many runs of each detector, in how many processes, after how many runs of warm-up in each.
+    """Numbers of runs of each detector, of processes, and of warm-up runs in each process.
 
-    With `correct` what ran between two anchors that agree within 3 % counts, divided by how slow they were; else they have
-    to lie within 3 % of the anchor's median. `anyway` counts all there is, on a busy device too; the rows tell the drift.
+    Runs are valid between two anchors within 3 % of the anchor's median. With `correct`, the two anchors must agree within
+    3 %, and times are divided by their relative slowness. `anyway` accepts all runs, on a busy device too. Rows record the
+    drift.
     """
 
     runs: int = 200
@@ -37,5 +38,5 @@ class Protocol(Fields):
 
     @property
     def method(self) -> str:
-        """What the rows say of how drift was met."""
+        """The method in the rows: how drift was handled."""
         return "corrected" if self.correct else "unchecked" if self.anyway else "anchored"

@@ -1,4 +1,4 @@
-"""What has been seen of a detector: blocks of runs between two runs of the anchor, and which of them count."""
+"""The measurements of a detector: blocks of runs between two anchor runs, and which are valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scaling_lab.latency.rules import DRIFT, Protocol
 
 @dataclass(frozen=True)
 class Block:
-    """Some runs of a detector, and the anchor's medians before and after them."""
+    """Consecutive runs of a detector, and the anchor's medians before and after them."""
 
     process: int
     before: float
@@ -18,31 +18,31 @@ class Block:
     times: list[float]
 
     def off(self, reference: float) -> float:
-        """Give the larger share by which the two are off."""
+        """Return the larger relative deviation of the two anchors."""
         return max(abs(self.before / reference - 1), abs(self.after / reference - 1))
 
     def counts(self, reference: float, protocol: Protocol) -> bool:
-        """Say whether these runs count, beside an anchor that takes so long."""
+        """Return whether these runs are valid, given the anchor's reference time."""
         if protocol.correct:
             return abs(self.before / self.after - 1) <= DRIFT
         return protocol.anyway or self.off(reference) <= DRIFT
 
     def corrected(self, reference: float, protocol: Protocol) -> list[float]:
-        """Give the times, divided by how slow the anchor was where the protocol says so."""
+        """Return the times, divided by the anchor's relative slowness if the protocol corrects."""
         slower = (self.before + self.after) / 2 / reference if protocol.correct else 1.0
         return [each / slower for each in self.times]
 
 
 @dataclass
 class Seen:
-    """What has been seen of one detector."""
+    """The measurements of one detector."""
 
     blocks: list[Block] = field(default_factory=list)
     profiles: list[list[float]] = field(default_factory=list)
     memory: float | None = None
 
     def counted(self, reference: float, protocol: Protocol) -> dict[int, list[float]]:
-        """Give the runs that count, by process."""
+        """Return the valid runs by process."""
         found: dict[int, list[float]] = {}
         for each in self.blocks:
             if each.counts(reference, protocol):
@@ -50,11 +50,11 @@ class Seen:
         return found
 
     def halves(self, reference: float, protocol: Protocol) -> list[float]:
-        """Give the medians of every second block that counts, and of the others."""
+        """Return the medians of even and of odd valid blocks."""
         kept = [each.corrected(reference, protocol) for each in self.blocks if each.counts(reference, protocol)]
         halves = ([time for block in kept[start::2] for time in block] for start in (0, 1))
         return [statistics.median(half) for half in halves if half]
 
     def drift(self, reference: float, protocol: Protocol) -> float:
-        """Give the largest share by which an anchor beside counted runs was off."""
+        """Return the largest relative deviation of anchors around valid runs."""
         return max(each.off(reference) for each in self.blocks if each.counts(reference, protocol))

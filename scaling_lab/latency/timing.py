@@ -1,4 +1,4 @@
-"""Runs of a call, timed: warm-up, blocks of runs, and what is said of many runs. It knows no detectors."""
+"""Times runs of a call: warm-up, blocks of runs, and a summary."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Run = Callable[[], Any]
 
 
 def timed(run: Run) -> float:
-    """Run once; give milliseconds."""
+    """Run once and return milliseconds."""
     start = time.perf_counter()
     run()
     return (time.perf_counter() - start) * 1e3
 
 
 def block(run: Run, runs: int) -> list[float]:
-    """Run once uncounted, which brings the weights back into the caches, and then so many times; give milliseconds."""
+    """Run once untimed, to warm caches, then `runs` times. Return milliseconds."""
     run()
     return [timed(run) for _ in range(runs)]
 
 
 def warm_up(run: Run, *, drift: float, block: int, least: int, most: int) -> tuple[float, int]:
-    """Run in blocks until the median changes by less than `drift` from one to the next, `least` to `most` runs.
+    """Run in blocks until the median changes by less than `drift` between blocks, `least` to `most` runs.
 
-    Gives the last change, a share, and how many runs it took.
+    Returns the last relative change and the number of runs.
     """
     done, before, change = 0, float("inf"), float("inf")
     while done < least or (change >= drift and done < most):
@@ -36,7 +36,7 @@ def warm_up(run: Run, *, drift: float, block: int, least: int, most: int) -> tup
 
 
 def summary(times: Sequence[float]) -> dict[str, float]:
-    """Give median_ms, p90_ms, spread_ms (interquartile) and the number of runs."""
+    """Return median_ms, p90_ms, spread_ms (interquartile range) and the number of runs."""
     quarters = statistics.quantiles(times, n=4)
     return {
         "median_ms": statistics.median(times),

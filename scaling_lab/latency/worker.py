@@ -1,7 +1,7 @@
-"""One process of the protocol: python -m scaling_lab.latency.worker, a job on its input, a line of JSON for each event.
+"""One process of the protocol: python -m scaling_lab.latency.worker reads a job and writes a line of JSON for each event.
 
-Contestants run in blocks, in an order drawn anew for every second round and turned round for the next; an anchor, which
-is one of them and the same throughout, runs between every few. What of this counts is decided in protocol.py.
+Contestants run in blocks, in a random order for every second round, reversed for the next. An anchor, one of them, runs
+between every few. protocol.py decides which runs are valid.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from scaling_lab.latency.profiling import profile
 from scaling_lab.latency.timing import block, warm_up
 
 BLOCK = 5
-EVERY = 4  # so many contestants run between two anchors
+EVERY = 4  # number of contestants between two anchors
 WARM_UP = {"drift": 0.01, "block": 10, "most": 200}
 
 Tell = Callable[[dict[str, Any]], None]
 
 
 def main() -> None:
-    """Read a job, do it, and tell of it on what was standard output; what libraries print goes to standard error."""
+    """Read a job, run it and write events to stdout. Output of libraries goes to stderr."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -50,11 +50,11 @@ def main() -> None:
 
 
 def work(job: dict[str, Any], tell: Tell) -> None:
-    """Do a job.
+    """Run a job.
 
-    Its keys: specs, anchor, conditions, rounds, warm_runs, seed, and whether a profile and the peak memory are wanted. Tells
-    {"built"} and {"warm", "change"} for each contestant, {"round"} and {"anchors", "blocks"} for each few of a round, {"others"}
-    after the last, {"profile", "milliseconds"} for each contestant, {"memory"}.
+    Its keys: specs, anchor, conditions, rounds, warm_runs, seed, and whether a profile and the peak memory are wanted.
+    Events, in order: {"built"} and {"warm", "change"} for each contestant; {"round"} and {"anchors", "blocks"} for each
+    group of a round; {"others"}; {"profile", "milliseconds"} for each contestant; {"memory"}.
     """
     conditions = Conditions(**job["conditions"])
     with used(conditions):
@@ -88,7 +88,7 @@ def _work(job: dict[str, Any], conditions: Conditions, tell: Tell) -> None:
 
 
 def turns(contestants: int, rounds: int, draw: random.Random) -> Iterator[tuple[int, Sequence[int]]]:
-    """Give the round and who runs between two anchors."""
+    """Yield the round, and the contestants between two anchors."""
     order = list(range(contestants))
     for number in range(rounds):
         if number % 2 == 0:

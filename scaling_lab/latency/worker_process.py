@@ -1,4 +1,4 @@
-"""A worker's process: started with a job, its events passed on, ended with whoever listens. It judges nothing."""
+"""Runs a worker process with a job and passes on its events."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.latency import worker
 
-PAUSE = 15.0  # seconds between two words of progress
+PAUSE = 15.0  # seconds between two progress messages
 
 Say = Callable[[str], None]
 
 
 class Progress:
-    """Says now and then how far a process is."""
+    """Prints the progress of a process from time to time."""
 
     def __init__(self, detectors: int, rounds: int, say: Say) -> None:
         self._detectors, self._rounds, self._say = detectors, rounds, say
         self._last = time.monotonic()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Hear of an event."""
+        """Handle an event."""
         words = ""
         if "built" in event:
             words = f"built {event['built'] + 1} of {self._detectors}"
@@ -42,7 +42,7 @@ class Progress:
 
 
 def run_worker(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Run worker.py with a job and give what it tells. Raises UserError for its errors, and where it dies."""
+    """Run worker.py with a job and yield its events. Raises UserError for its errors, and where it dies."""
     command = [sys.executable, "-m", worker.__name__]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
@@ -58,10 +58,10 @@ def run_worker(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 if "error" in event:
                     raise UserError(event["error"])
                 yield event
-        except BaseException:  # GeneratorExit too, where nobody listens any more
+        except BaseException:  # includes GeneratorExit, when the caller stops iterating
             process.kill()
             raise
         if process.wait() != 0:
             errors.seek(0)
-            last = ([line for line in errors.read().splitlines() if line.strip()] or ["it said nothing"])[-1]
-            raise UserError(f"a process that measures died with exit code {process.returncode}: {last}")
+            last = ([line for line in errors.read().splitlines() if line.strip()] or ["no message"])[-1]
+            raise UserError(f"a measuring process died with exit code {process.returncode}: {last}")

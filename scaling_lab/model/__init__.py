@@ -1,4 +1,4 @@
-"""A spec made into a torch module. It decides nothing: every choice stands in the spec."""
+"""Builds a spec as a torch module."""
 
 from scaling_lab.model.checkpoints import load_checkpoint
 from scaling_lab.model.detector import Detector, build

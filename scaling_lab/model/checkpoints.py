@@ -1,4 +1,4 @@
-"""Weights from a file into a built detector: our own, or those of any model that effdet defines. It writes none."""
+"""Loads weights from a file into a detector: our own, or those of any effdet model."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from scaling_lab.model.weights_file import (
     some,
 )
 
-# What a detector's names begin with, ours and effdet's.
+# First parts of a detector's tensor names, ours and effdet's.
 _PARTS = ("backbone.", "feature_network.", "class_head.", "box_head.", "fpn.", "class_net.", "box_net.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A detector with a file's weights; `notes` say in sentences what of the file was taken, mapped or left."""
+    """A detector with a file's weights; `notes` are sentences on what was used, mapped or ignored."""
 
     detector: Detector
     notes: tuple[str, ...]
@@ -46,16 +46,16 @@ class Loaded:
 def load_checkpoint(
     name_or_spec: str | DetectorSpec | None, file: str | Path, num_classes: int | None = None
 ) -> Detector:
-    """Build a detector and give it the weights in a file: .safetensors, or what torch.save wrote (tensors only).
+    """Build a detector with the weights in a file: .safetensors, or a file of torch.save (tensors only).
 
-    `name_or_spec` is a spec, a released model ("d0"), one of effdet's ("tf_efficientdet_d0"), a spec's JSON file, or None
-    where the file says it: one of ours, or one with effdet's name. Weights may have our names or effdet's, under any keys and
-    behind any one prefix, with averaged weights (EMA) preferred where a file holds both. The number of classes is the file's,
-    and `class_names` of the detector are those that the file says. Where `num_classes` is another, the last layer of the
-    class head starts anew, to be trained. Call `.eval()` on the detector for inference.
+    `name_or_spec` is a spec, a released model ("d0"), an effdet name ("tf_efficientdet_d0"), a spec's JSON file, or None for
+    a file that identifies its model: one of ours, or one with an effdet name. Weights may have our names or effdet's, under
+    any keys and with any common prefix; averaged weights (EMA) are preferred. The number of classes and the detector's
+    `class_names` come from the file. With another `num_classes`, the last layer of the class head is newly initialised.
+    Call `.eval()` on the detector for inference.
 
-    Raises UserError for a file that cannot be read, for tensors that are missing, too many, of another shape or not finite,
-    and for a model's name where the file's own name says another that has the same tensors, but other anchors or pixels.
+    Raises UserError for an unreadable file, and for tensors that are missing, superfluous, of another shape or not finite.
+    Also for a model name that contradicts the file's own, if only anchors or pixels differ.
     """
     if num_classes is not None:
         check_whole("num_classes", num_classes, least=1)
@@ -69,10 +69,10 @@ def load_with_notes(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Loaded:
-    """Load as `load_checkpoint` does, and say what was done.
+    """Load like `load_checkpoint`, with notes on what was done.
 
-    With `class_names` the detector gets these classes in this order: the class layer's rows are taken by name where the file
-    has all of the names, in the file's order where it says none and has as many, and else start anew.
+    With `class_names`, the detector gets these classes in this order. Rows of the class layer match by name if the file has
+    all of the names. Without names, they match in order if the numbers are equal. Otherwise the layer is new.
     """
     path = Path(file)
     read = read_file(path)
@@ -108,10 +108,10 @@ def load_with_notes(
 
 def _left_out(found: TensorSet, path: Path, named: Sequence[str] | None, number: int) -> Iterator[str]:
     if found.unused:
-        left = f"{counted_tensors(len(found.unused))} beside {found.place!r} not used"
+        left = f"{counted_tensors(len(found.unused))} outside {found.place!r} not used"
         yield f"{path}: {left} ({some(found.unused)})"
     if named is not None and len(named) != number:
-        yield f"{path}: its {len(named)} class names are not used, for it has {number} classes"
+        yield f"{path}: its {len(named)} class names are not used, since it has {number} classes"
 
 
 def _spec(name_or_spec: str | DetectorSpec | None, path: Path, read: Mapping[str, Any]) -> DetectorSpec:
@@ -121,23 +121,23 @@ def _spec(name_or_spec: str | DetectorSpec | None, path: Path, read: Mapping[str
     if name_or_spec is None:
         if own is None:
             raise UserError(
-                f"{path} says neither in itself nor by its name what it is of; name the model, such as d0, "
+                f"{path} does not identify its model; name the model, such as d0, "
                 "tf_efficientdet_d0 or a spec's .json file"
             )
         return own
     spec = spec_by_name(name_or_spec)
     for field in ("anchors", "pixels"):
         if own is not None and not name_or_spec.endswith(".json") and getattr(own, field) != getattr(spec, field):
-            said = "in itself" if "spec" in read else f"by its name ({effdet_name(path.name)})"
+            said = "in its contents" if "spec" in read else f"in its name ({effdet_name(path.name)})"
             raise UserError(
-                f"{path} says {said} that its {field} are {getattr(own, field)}; {name_or_spec}'s are "
-                f"{getattr(spec, field)}; name no model, or give a spec"
+                f"{path} gives {field} {getattr(own, field)} {said}, but {name_or_spec} has "
+                f"{getattr(spec, field)}; omit the model, or give a spec"
             )
     return spec
 
 
 def _own_spec(path: Path, read: Mapping[str, Any]) -> DetectorSpec | None:
-    """Give the spec that the file holds, or that its name is known for."""
+    """Return the spec in the file, or that of its effdet name. Raises UserError."""
     if isinstance(read.get("spec"), Mapping):
         try:
             return DetectorSpec.from_dict(read["spec"])
@@ -160,7 +160,7 @@ _CONVOLUTION = {"conv_dw": ".depthwise", "conv_pw": ".pointwise", "conv": ""}
 
 
 def _our_names(state: Mapping[str, Tensor], topology: Topology) -> dict[str, Tensor]:
-    """Rename effdet's tensors; those with our names, and unknown ones, keep theirs."""
+    """Rename effdet's tensors to our names; other names do not change."""
     if not any(name.startswith("fpn.cell.") for name in state):
         return dict(state)
     place = _places(topology)
@@ -168,7 +168,7 @@ def _our_names(state: Mapping[str, Tensor], topology: Topology) -> dict[str, Ten
 
 
 def _places(topology: Topology) -> dict[int, int]:
-    """Where in our list a node of effdet's list stands: its last nodes are the outputs, always the finest level first."""
+    """Map effdet's node indices to ours. effdet's last nodes are the outputs, finest level first."""
     levels = topology.num_inputs
     order = list(range(len(topology.nodes)))
     order[-levels:] = sorted(order[-levels:], key=lambda index: topology.nodes[index].level)
@@ -193,7 +193,7 @@ def _our_name(name: str, topology: Topology, place: Mapping[int, int]) -> str:
         part = found[2].replace("conv_rep", "convolutions")
         return f"{found[1]}_head.{part}{_CONVOLUTION[found[3]]}.{found[4]}"
     if found := _HEAD_NORM.fullmatch(name):
-        # Without ".bn" the list is level first (effdet's head_bn_level_first).
+        # Without ".bn", the list is indexed by level first (effdet's head_bn_level_first).
         repeat, level = (found[2], found[3]) if found[4] else (found[3], found[2])
         return f"{found[1]}_head.norms.{repeat}.{level}.{found[5]}"
     return name
@@ -205,7 +205,7 @@ _CLASS_LAYER = "class_head.predict."
 
 
 def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
-    """Give the number of classes that the class layer's last convolution has, None where it has none that is clear."""
+    """Return the number of classes of the class layer's last convolution, or None if unclear."""
     for name, bias in state.items():
         if name.startswith(_CLASS_LAYER) and name.endswith(".bias") and bias.dim() == 1:
             weight = state.get(f"{name.removesuffix('bias')}weight")
@@ -216,18 +216,19 @@ def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
 
 
 def _rows(names: Sequence[str] | None, wanted: Sequence[str], number: int) -> tuple[Sequence[int] | None, str]:
-    """Give the file's class for each wanted one, None where the layer starts anew, and say which it is."""
+    """Return the file's class for each wanted one, or None for a new layer, and a note."""
     if names is None:
         if number == len(wanted):
-            return range(number), "it says no class names; its classes are taken for the data's, in their order"
-        return None, f"it has {number} classes without names, the data have {len(wanted)}; the class layer starts anew"
+            return range(number), "it has no class names; its classes are used as the data's, in order"
+        unnamed = f"it has {number} classes without names, but the data have {len(wanted)}"
+        return None, f"{unnamed}; the class layer is newly initialised"
     places = places_by_name(wanted, names)
     if places is None:
-        return None, f"the class layer starts anew, for the classes differ: {difference(names, wanted)}"
+        return None, f"the class layer is newly initialised, since the classes differ: {difference(names, wanted)}"
     if places == list(range(number)):
-        return places, "its classes are the data's, in the same order"
+        return places, "its classes match the data's, in the same order"
     idle = unused_words(names, wanted)
-    return places, "the class layer's rows are taken by the classes' names" + (f"; {idle}" if idle else "")
+    return places, "the class layer's rows are matched by class name" + (f"; {idle}" if idle else "")
 
 
 def _without_class_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -235,7 +236,7 @@ def _without_class_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _reordered(name: str, tensor: Tensor, rows: Sequence[int], spec: DetectorSpec) -> Tensor:
-    """Take some classes' rows of the class layer's last convolution, whose channels are anchor-major; no other tensor's."""
+    """Select classes' rows of the class layer's last convolution (anchor-major); return other tensors unchanged."""
     is_first = ".depthwise." in name
     if not name.startswith(_CLASS_LAYER) or is_first or list(rows) == list(range(spec.num_classes)):
         return tensor
@@ -247,14 +248,14 @@ def _reordered(name: str, tensor: Tensor, rows: Sequence[int], spec: DetectorSpe
 
 
 def _without_memory(spec: DetectorSpec, path: Path, tensors: int) -> dict[str, Tensor]:
-    """Give the state dict of a spec's detector on the device "meta": names and shapes, before anything is allocated."""
-    modules = spec.repeats * len(spec.topology.nodes) + spec.head_repeats  # each has a tensor at least
+    """Return the state dict of a spec's detector on device "meta", without allocation. Raises UserError."""
+    modules = spec.repeats * len(spec.topology.nodes) + spec.head_repeats  # each has at least one tensor
     if modules > tensors:
-        raise UserError(f"{path} does not fit {spec.describe()}: it holds {counted_tensors(tensors)}")
+        raise UserError(f"{path} does not fit {spec.describe()}: it has only {counted_tensors(tensors)}")
     try:
         with torch.device("meta"):
             return build(spec).state_dict()
-    except (RuntimeError, OverflowError) as error:  # a product of sides beyond 64 bits
+    except (RuntimeError, OverflowError) as error:  # sizes beyond 64 bits
         raise UserError(f"{path} does not fit {spec.describe()}, which cannot be built: {first_line(error)}") from None
 
 

@@ -1,4 +1,4 @@
-"""Two lists of classes compared by their names: where each of one stands in the other, or what differs."""
+"""Compares two lists of classes by name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SHOWN = 5
 
 
 def places_by_name(wanted: Sequence[str], there: Sequence[str]) -> list[int] | None:
-    """Give where each wanted name stands in the other list; None where one is missing, or stands twice in either.
+    """Return the index of each wanted name in the other list; None for a missing name, or one that is ambiguous.
 
-    Lists that are equal need no names: each stands in its own place.
+    Equal lists are matched by position.
     """
     if list(wanted) == list(there):
         return list(range(len(wanted)))
@@ -22,7 +22,7 @@ def places_by_name(wanted: Sequence[str], there: Sequence[str]) -> list[int] | N
 
 
 def difference(weights: Sequence[str], data: Sequence[str]) -> str:
-    """Say what keeps the data's classes from being found by name among the weights'."""
+    """Return why the data's classes do not match the weights' by name."""
     missing = [name for name in data if name not in weights]
     idle = [name for name in weights if name not in data]
     said = []
@@ -32,7 +32,7 @@ def difference(weights: Sequence[str], data: Sequence[str]) -> str:
         said.append(f"in the weights, but not in the data: {_some(idle)}")
     alike = [f"{a!r} and {b!r}" for a in missing for b in idle if _folded(a) == _folded(b)]
     if alike:
-        said.append(f"{', '.join(alike[:_SHOWN])} differ in case, blanks or hyphens alone")
+        said.append(f"{', '.join(alike[:_SHOWN])} differ only in case, spaces or hyphens")
     for names, words in ((weights, "weights"), (data, "data")):
         twice = [name for name, times in Counter(names).items() if times > 1]
         if twice:
@@ -41,7 +41,7 @@ def difference(weights: Sequence[str], data: Sequence[str]) -> str:
 
 
 def unused_words(weights: Sequence[str], data: Sequence[str]) -> str:
-    """Say how many of the weights' classes the data lack; nothing where there is none."""
+    """Return a note on the weights' classes that the data lack, or ""."""
     idle = [name for name in weights if name not in data]
     return f"{len(idle)} of the weights' {len(weights)} classes are not in the data ({_some(idle)})" if idle else ""
 

@@ -1,6 +1,6 @@
-"""The whole detector: backbone, feature network, two heads, and how their weights start. No boxes, no losses.
+"""The whole detector: backbone, feature network, two heads, and their initial weights.
 
-Shapes: B batch, H, W image height and width, h, w a level's, A anchors at a position, K classes.
+Shapes: B batch, H, W image height and width, h, w a level's height and width, A anchors at a position, K classes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from scaling_lab.model.backbone import make_backbone
 from scaling_lab.model.feature_network import FeatureNetwork
 from scaling_lab.model.heads import Head
 
-# The share of positives that an untrained class head predicts (arXiv:1708.02002, section 4.1).
+# The initial probability of positives of the class head (arXiv:1708.02002, section 4.1).
 CLASS_PRIOR = 0.01
 
 
 class Detector(nn.Module):
-    """Images to class logits and box deltas at every level. Works at any image size, whatever the spec's.
+    """A detector from images to class logits and box deltas at every level, for any image size.
 
-    `class_names` are what its classes are called, in their order, where its weights know that; None for other weights.
+    `class_names` are the names of its classes in order, if its weights have them, else None.
     """
 
     def __init__(self, spec: DetectorSpec, *, pretrained: bool | str | Path = False, **backbone_options: Any) -> None:
@@ -44,7 +44,7 @@ class Detector(nn.Module):
         nn.init.constant_(predict.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))  # type: ignore[arg-type]
 
     def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Take (B, 3, H, W), normalised. Give class logits (B, A*K, h, w) and box deltas (B, A*4, h, w), finest level first.
+        """Map (B, 3, H, W), normalised, to lists of class logits (B, A*K, h, w) and box deltas (B, A*4, h, w), finest first.
 
         Channels are anchor-major: anchor 0's values, then anchor 1's. Deltas are (ty, tx, th, tw).
         """
@@ -55,16 +55,16 @@ class Detector(nn.Module):
 def build(spec: DetectorSpec, *, pretrained: bool | str | Path = False, **backbone_options: Any) -> Detector:
     """Build the detector of a spec, with weights from torch's random generator.
 
-    `pretrained` True fetches timm's weights for the backbone, a path reads them from a file: every tensor of the backbone.
+    `pretrained` True downloads timm's weights for the backbone; a path reads all its tensors from a file.
 
-    Raises UserError for a backbone that timm does not know, or that lacks the topology's finest level, and for pretrained
-    weights that cannot be had or do not fit.
+    Raises UserError for a backbone unknown to timm or without the topology's finest level, and for pretrained weights that
+    are unavailable or do not fit.
     """
     return Detector(spec, pretrained=pretrained, **backbone_options)
 
 
 def _initialise(module: nn.Module, *, uniform: bool) -> None:
-    """Start a convolution: Glorot uniform in the feature network, normal by fan-in in the heads (google/automl, Keras)."""
+    """Initialise a convolution: Glorot uniform in the feature network, fan-in normal in heads (google/automl, Keras)."""
     if not isinstance(module, nn.Conv2d):
         return
     fan_in = module.weight[0].numel()

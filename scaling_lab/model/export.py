@@ -1,6 +1,6 @@
-"""A detector written to a file that other programs run: ONNX, or torch.export's own. It changes no weight and knows no boxes.
+"""Exports a detector to a file for other programs: ONNX, or torch.export's own format.
 
-The graph is for one image size; its batch is fixed, or free where that is asked for.
+The graph is for one image size; its batch is fixed or, on request, dynamic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.files import check_writable, whole_file, whole_stream
 from scaling_lab.model.detector import Detector
 
-# The first is what torch's own translations are written in, the last what torch 2.11 knows.
+# From the opset of torch's own translations to the last known to torch 2.11.
 OPSETS = range(18, 24)
 PACKAGES = ("onnx", "onnxscript")
 
@@ -30,21 +30,21 @@ Translations = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
 class Postprocessing(Protocol):
-    """A module that goes behind the detector in the graph, such as detection.exportable's DetectionLayer."""
+    """A module after the detector in the graph, such as detection.exportable's DetectionLayer."""
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """The (height, width) of the images that it is for."""
+        """The (height, width) of its images."""
 
     @property
     def output_names(self) -> Sequence[str]:
-        """The names of what it gives."""
+        """The names of its outputs."""
 
     def __call__(self, class_logits: list[Tensor], box_deltas: list[Tensor]) -> tuple[Tensor, ...]:
-        """Take the detector's two lists."""
+        """Map the detector's two lists to the outputs."""
 
     def onnx_translations(self) -> Translations:
-        """Give the ONNX form of operators that torch does not know."""
+        """Return ONNX translations of operators unknown to torch."""
 
 
 def export_onnx(
@@ -59,18 +59,18 @@ def export_onnx(
 ) -> None:
     """Write an ONNX file: input "images" (B, 3, H, W), normalised; outputs class_logits_p3 …, box_deltas_p3 …
 
-    `image_size` (height, width) is the spec's unless given. With `postprocessing` the outputs are its own. With
-    `dynamic_batch` the file takes any number of images. The spec stands in the file's metadata, as JSON under "spec", and
-    the classes' names, where the detector knows them, under "class_names". Weights beyond ONNX's 2 GB lie beside the file.
+    `image_size` (height, width) defaults to the spec's. With `postprocessing` the outputs are its own. With `dynamic_batch`
+    the file accepts any number of images. The file's metadata has the spec as JSON under "spec", and the class names, if
+    known, under "class_names". Weights beyond ONNX's 2 GB are in a second file next to it.
 
-    Raises UserError where onnx or onnxscript is not installed, and for what no file can be written for; WriteError where the
-    disk is full, say: an older file of that name stays as it was.
+    Raises UserError where onnx or onnxscript is not installed, and for invalid settings. Raises WriteError for a failed
+    write, such as on a full disk; an older file of that name is then kept.
     """
     if opset not in OPSETS:
         raise UserError(f"opset is {opset!r}; allowed are {OPSETS[0]} to {OPSETS[-1]}")
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"to write ONNX, {' and '.join(missing)} must be installed: pip install {' '.join(missing)}")
+        raise UserError(f"ONNX export needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
     translations = {**_translations(), **(postprocessing.onnx_translations() if postprocessing else {})}
     program = torch.onnx.export(
@@ -101,14 +101,14 @@ def export_program(
     dynamic_batch: bool = False,
     postprocessing: Postprocessing | None = None,
 ) -> None:
-    """Write a .pt2 file, which torch.export.load reads: takes images (B, 3, H, W), normalised; gives what the detector gives.
+    """Write a .pt2 file for torch.export.load, from images (B, 3, H, W), normalised, to the detector's outputs.
 
-    Arguments as in `export_onnx`. The spec stands in the file as the extra file "spec.json", the classes'
-    names, where the detector knows them, as "class_names.json". With `postprocessing` the batch
-    is fixed, and who reads the file must import torchvision before.
+    Arguments as in `export_onnx`. The extra file "spec.json" holds the spec, "class_names.json" the class names, if known.
+    With `postprocessing` the batch is fixed, and torchvision must be imported before the file is loaded. Raises UserError
+    and WriteError like `export_onnx`.
     """
     if dynamic_batch and postprocessing:
-        raise UserError("a .pt2 file with post-processing has a fixed batch; allowed are .onnx, or no dynamic batch")
+        raise UserError("a .pt2 file with post-processing needs a fixed batch; allowed is .onnx or a fixed batch")
     module, images, shapes = _prepared(detector, path, image_size, batch, dynamic_batch, postprocessing)
     program = torch.export.export(module, (images,), dynamic_shapes=shapes)
     extra = {"spec.json": _spec_json(detector, images)}
@@ -119,7 +119,7 @@ def export_program(
 
 
 class _Exported(nn.Module):
-    """What the file holds: the detector, and the post-processing if there is one."""
+    """The exported module: the detector, and the post-processing, if any."""
 
     def __init__(self, detector: Detector, postprocessing: Postprocessing | None) -> None:
         super().__init__()
@@ -139,22 +139,22 @@ def _prepared(
     dynamic_batch: bool,
     postprocessing: Postprocessing | None,
 ) -> tuple[_Exported, Tensor, Any]:
-    """Give what is exported, on the CPU and for inference, its example input and its dynamic shapes."""
+    """Return the exported module, on the CPU and for inference, its example input and dynamic shapes."""
     height, width = image_size or detector.spec.image_size
     for name, value in (("image height", height), ("image width", width), ("batch", batch)):
         check_whole(name, value, least=1)
     if postprocessing and postprocessing.image_size != (height, width):
         made_for = "{}x{}".format(*postprocessing.image_size)
-        raise UserError(f"the post-processing is for images of {made_for}, the file for {height}x{width}")
+        raise UserError(f"the post-processing is for images of {made_for}, but the file is for {height}x{width}")
     check_writable(Path(path))
     module = copy.deepcopy(_Exported(detector, postprocessing)).cpu().eval().requires_grad_(False)
-    # torch.export takes a batch of 1 for a fixed one.
+    # torch.export would treat a batch of 1 as fixed.
     images = torch.zeros(max(batch, 2) if dynamic_batch else batch, 3, height, width)
     return module, images, {"images": {0: torch.export.Dim("batch")}} if dynamic_batch else None
 
 
 def _spec_json(detector: Detector, images: Tensor) -> str:
-    """Give the spec of what is exported: it is for one image size."""
+    """Return the JSON of the exported spec, with its image size."""
     height, width = images.shape[2:]
     return dataclasses.replace(detector.spec, image_size=(height, width)).to_json()
 
@@ -166,7 +166,7 @@ def _output_names(detector: Detector, postprocessing: Postprocessing | None) -> 
     return [f"{name}_p{level}" for name in ("class_logits", "box_deltas") for level in levels]
 
 
-# --- operators that mean something else in ONNX ----------------------------------------------------------------------
+# --- operators with another meaning in ONNX --------------------------------------------------------------------------
 
 
 def _translations() -> Translations:
@@ -176,13 +176,13 @@ def _translations() -> Translations:
 def _onnx_upsample_nearest(
     x_BCHW: Any, output_size: Sequence[int] | None = None, scale_factors: Sequence[float] | None = None
 ) -> Any:
-    """Repeat pixels by ONNX's Resize where the sizes divide, else pick torch's pixels by their indices.
+    """Repeat pixels with ONNX's Resize where the sizes divide, else gather torch's pixels by index.
 
-    For other sizes it depends on a runtime's rounding which pixel is nearest: ONNX Runtime's differs from 28 to 114, say.
+    For other sizes, the nearest pixel depends on a runtime's rounding; ONNX Runtime differs, for example from 28 to 114.
     """
     from onnxscript import opset18
 
-    op: Any = opset18  # its annotations are those of the functions' compiler, which nothing here passes
+    op: Any = opset18  # typed for onnxscript's compiler, which is not used here
     sides = x_BCHW.shape[2:]
     if output_size is None:
         assert scale_factors is not None
@@ -201,6 +201,6 @@ def _onnx_upsample_nearest(
 
 
 def _nearest(before: int, after: int) -> list[int]:
-    """Give the index of the pixel that torch repeats at each of `after` places."""
+    """Return the index of the pixel that torch repeats at each of `after` positions."""
     pixels = torch.arange(before, dtype=torch.float64)[None, None]
     return [int(pixel) for pixel in F.interpolate(pixels, size=after, mode="nearest").flatten()]

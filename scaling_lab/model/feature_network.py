@@ -1,4 +1,4 @@
-"""Runs a topology: resample every edge, fuse, activate, convolve. Every edge is in the data; nothing is added here.
+"""Runs a topology: resamples every edge, fuses, activates and convolves.
 
 Shapes: B batch, C channels, H, W height and width; features are lists over levels, finest first.
 """
@@ -17,10 +17,10 @@ from scaling_lab.model.layers import ACTIVATION_MODULES, Projection, batch_norm,
 
 
 class FeatureNetwork(nn.Module):
-    """Backbone features to `repeats` cells' output, all levels at the spec's width.
+    """A stack of `repeats` cells on the backbone's features, with all levels at the spec's width.
 
-    Levels that the backbone lacks are made first: the first from the raw coarsest feature by a projection and a pooling,
-    the next by pooling that (google/automl efficientdet, build_feature_network).
+    Levels that the backbone lacks are made first: the first by a projection and pooling of the coarsest feature, the next
+    by pooling the one before (google/automl efficientdet, build_feature_network).
     """
 
     def __init__(self, spec: DetectorSpec, backbone_channels: Sequence[int]) -> None:
@@ -40,7 +40,7 @@ class FeatureNetwork(nn.Module):
         self.outputs = _projections(channels, spec)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Take the backbone's features; give one (B, width, H, W) for each level of the topology."""
+        """Map the backbone's features to one (B, width, H, W) for each level of the topology."""
         features = list(features)
         while len(features) < self.spec.topology.num_inputs:
             features.append(self._next_level(features[-1], is_raw=len(features) == self.num_given))
@@ -56,7 +56,7 @@ class FeatureNetwork(nn.Module):
 
 
 class Cell(nn.Module):
-    """One topology with weights. Inputs that are not at the spec's width are projected, once for every edge."""
+    """One topology with weights. Inputs of another width are projected, once for every edge."""
 
     def __init__(self, spec: DetectorSpec, in_channels: Sequence[int]) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Cell(nn.Module):
         self.out_channels = [channels[output] for output in self.topology.outputs]
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Take and give one feature for each level."""
+        """Map one feature for each level to one for each level."""
         sizes = {level: tuple(x.shape[2:]) for level, x in zip(self.topology.levels, features, strict=True)}
         features = list(features)
         for node, module in zip(self.topology.nodes, self.nodes, strict=True):
@@ -77,7 +77,7 @@ class Cell(nn.Module):
 
 
 class FusionNode(nn.Module):
-    """Resample each input to the node's size, fuse them, activate, convolve, normalise."""
+    """Resamples each input to the node's size, fuses, activates, convolves and normalises."""
 
     def __init__(self, spec: DetectorSpec, node: Node, in_channels: Sequence[int]) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class FusionNode(nn.Module):
         self.activation = ACTIVATION_MODULES[spec.activation]()
 
     def forward(self, inputs: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Take inputs of any size; give (B, width, *size)."""
+        """Map inputs of any size to (B, width, *size)."""
         projected = [project(x_BCHW) for project, x_BCHW in zip(self.projections, inputs, strict=True)]
         fused_BCHW = self.fusion([resample(x_BCHW, size, self.spec) for x_BCHW in projected])
         if self.spec.norm_before_activation:
@@ -98,7 +98,7 @@ class FusionNode(nn.Module):
 
 
 def _projections(in_channels: Sequence[int], spec: DetectorSpec) -> nn.ModuleList:
-    """Make one projection to the spec's width for each input that needs it, the identity for the others."""
+    """Return a projection to the spec's width for each input of another width, the identity for the others."""
     return nn.ModuleList(
         nn.Identity() if channels == spec.width else Projection(channels, spec) for channels in in_channels
     )

@@ -1,6 +1,6 @@
 """The modules that combine a node's inputs, one for each line of architecture/fusions.py.
 
-Each is made from (num_inputs, width) and takes a list of tensors of one shape (B, C, H, W): batch, channels, height, width.
+Each takes (num_inputs, width), and maps a list of tensors of shape (B, C, H, W) to one: batch, channels, height, width.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from scaling_lab.architecture.fusions import FUSIONS
 
-# google/automl efficientdet, fuse_features: keeps the division finite when all weights are 0.
+# google/automl efficientdet, fuse_features: keeps the quotient finite when all weights are 0.
 FAST_EPSILON = 1e-4
 
 
 def make_fusion(kind: str, num_inputs: int, width: int) -> nn.Module:
-    """Make the module for one of FUSIONS; it takes a list of (B, C, H, W) and gives (B, C, H, W)."""
+    """Return the module of one of FUSIONS, from a list of (B, C, H, W) to (B, C, H, W)."""
     module, _, name = FUSIONS[kind].home.partition(":")
     made = getattr(importlib.import_module(module), name)(num_inputs, width)
     assert isinstance(made, nn.Module)
@@ -54,7 +54,7 @@ class Mean(Sum):
 class Weighted(nn.Module):
     """Σ n(w)_i x_i with learned w, one for each input or, where `per_channel`, one for each input and channel.
 
-    As it stands n(w) is w; subclasses normalise.
+    Here n(w) is w; subclasses normalise.
     """
 
     per_channel = False
@@ -64,7 +64,7 @@ class Weighted(nn.Module):
         self.weights = nn.Parameter(torch.ones(num_inputs, width) if self.per_channel else torch.ones(num_inputs))
 
     def normalised(self) -> Tensor:
-        """Give the weights as they multiply: (inputs,) or (inputs, C)."""
+        """Return the normalised weights: (inputs,) or (inputs, C)."""
         return self.weights
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
@@ -83,7 +83,7 @@ class Fast(Weighted):
     """Weights relu(w_i) / (Σ relu(w_j) + 1e-4)."""
 
     def normalised(self) -> Tensor:
-        """Give the weights as they multiply: (inputs,) or (inputs, C)."""
+        """Return the normalised weights: (inputs,) or (inputs, C)."""
         positive = torch.relu(self.weights)
         return positive / (positive.sum(dim=0) + FAST_EPSILON)
 
@@ -92,7 +92,7 @@ class Softmax(Weighted):
     """Weights softmax(w)_i."""
 
     def normalised(self) -> Tensor:
-        """Give the weights as they multiply: (inputs,) or (inputs, C)."""
+        """Return the normalised weights: (inputs,) or (inputs, C)."""
         return torch.softmax(self.weights, dim=0)
 
 
@@ -109,24 +109,24 @@ class ChannelSoftmax(Softmax):
 
 
 class AttentionMax(nn.Module):
-    """x_0 + sigmoid(pool(x_0)) x_1 + Σ_{i>1} x_i, the pool a global maximum (NAS-FPN's gate)."""
+    """x_0 + sigmoid(pool(x_0)) x_1 + Σ_{i>1} x_i, with a global maximum as the pool (NAS-FPN's gate)."""
 
     def __init__(self, num_inputs: int, width: int) -> None:
         super().__init__()
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
-        """Give (B, C, 1, 1)."""
+        """Return (B, C, 1, 1)."""
         return x_BCHW.amax(dim=(2, 3), keepdim=True)
 
     def forward(self, inputs: list[Tensor]) -> Tensor:
-        """Gate the second input by the first, add the rest."""
+        """Gate the second input by the first and add the rest."""
         gate_BCHW, gated_BCHW, *rest = inputs
         return _add([torch.addcmul(gate_BCHW, gated_BCHW, torch.sigmoid(self.pool(gate_BCHW))), *rest])
 
 
 class AttentionAvg(AttentionMax):
-    """The same, the pool a global average."""
+    """The same with a global average as the pool."""
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
-        """Give (B, C, 1, 1)."""
+        """Return (B, C, 1, 1)."""
         return x_BCHW.mean(dim=(2, 3), keepdim=True)

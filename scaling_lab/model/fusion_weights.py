@@ -1,4 +1,4 @@
-"""Reading a detector's learned fusion weights, as numbers by node: what training records each epoch. It changes nothing."""
+"""Reads a detector's learned fusion weights by node, which training records each epoch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from scaling_lab.architecture.node_names import node_words
 from scaling_lab.model.detector import Detector
 from scaling_lab.model.fusion import Weighted
 
-DIGITS = 4  # of a weight: what a figure shows of it, and little enough to keep for every epoch
+DIGITS = 4  # of a weight: enough for figures, and small enough to store every epoch
 
 
 def fusion_weights(detector: Detector) -> dict[str, list[float]]:
-    """Give the normalised weights of each node that fuses by learned weights, in the order of the node's inputs.
+    """Return the normalised weights of each node with learned fusion weights, in the order of the node's inputs.
 
-    The keys are `node_words`, such as "cell 1, P4 (node 5)". Weights for each channel are averaged over the channels. A node
-    with one input fuses nothing and is left out; without weighted fusion there are none.
+    The keys are `node_words`, such as "cell 1, P4 (node 5)". Weights for each channel are averaged over the channels. Nodes
+    with one input are left out; without weighted fusion the result is empty.
     """
     topology = detector.spec.topology
     found = {}

@@ -1,4 +1,4 @@
-"""The class head and the box head: one set of convolutions for all levels, batch norm for each level. No boxes are coded here."""
+"""The class and box heads: convolutions shared by all levels, batch norm for each level."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaling_lab.model.layers import ACTIVATION_MODULES, batch_norm, convolution
 
 
 class Head(nn.Module):
-    """`head_repeats` convolutions, each with a norm of its own for every level, then one that predicts.
+    """`head_repeats` convolutions, each with a separate norm for every level, then a predicting convolution.
 
     Source: google/automl efficientdet, efficientdet_arch.py, class_net and box_net.
     """
@@ -26,7 +26,7 @@ class Head(nn.Module):
         self.predict = convolution(spec, values_per_anchor * spec.anchors.per_position, bias=True)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Take (B, width, H, W) for each level; give (B, anchors * values, H, W) for each level."""
+        """Map (B, width, H, W) for each level to (B, anchors * values, H, W) for each level."""
         outputs = []
         for level, x_BCHW in enumerate(features):
             for convolve, norms in zip(self.convolutions, self.norms, strict=True):

@@ -1,7 +1,7 @@
-"""A detector's copy for inference: batch norms are part of the convolutions, fusion weights are numbers. It is not for training.
+"""A copy of a detector for inference: batch norms are folded into convolutions, fusion weights are constants.
 
-The outputs are the same but for the rounding of float32. Of the backbone every batch norm is folded whose input is one
-convolution's output that nobody else reads; a backbone that torch.fx cannot trace, or with hooks, is left as it is.
+Outputs are equal up to float32 rounding. In the backbone, a batch norm is folded if it alone reads a convolution's output.
+A backbone with hooks, or that torch.fx cannot trace, is left unchanged.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from scaling_lab.model.layers import Projection, SeparableConv
 
 
 def for_inference(detector: Detector) -> Detector:
-    """Give a copy of a detector, in evaluation mode and without gradients, that computes the same with less.
+    """Return a copy of a detector, in evaluation mode and without gradients, with equal outputs and less computation.
 
-    Its state is not the detector's any more: save and load the detector, and prepare it afterwards. Raises UserError for one
-    that is prepared.
+    Its state dict differs from the detector's: save and load the detector, then prepare it. Raises UserError for a
+    prepared detector.
     """
     if isinstance(detector.class_head, LevelHead):
         raise UserError(
-            "the detector is prepared for inference already; allowed is one that build or load_checkpoint gave"
+            "the detector is already prepared for inference; allowed is a detector of build or load_checkpoint"
         )
     prepared = copy.deepcopy(detector).eval().requires_grad_(False)
     _fold_backbone(prepared.backbone)
@@ -51,7 +51,7 @@ def for_inference(detector: Detector) -> Detector:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into a backbone as far as convolutions and norms."""
+    """Traces a backbone down to convolutions and norms."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         leaves = (nn.Conv2d, nn.BatchNorm2d, BatchNormAct2d, *get_notrace_modules())
@@ -59,12 +59,12 @@ class _Tracer(fx.Tracer):
 
 
 def _fold_backbone(backbone: nn.Module) -> None:
-    # A hook may read what a convolution gives, which a graph does not show: so timm takes the features of some backbones.
+    # A graph does not show hooks, which may read a convolution's output; timm uses them in some backbones.
     if any(module._forward_hooks or module._forward_pre_hooks for module in backbone.modules()):
         return
     try:
         graph = _Tracer().trace(backbone)
-    except Exception:  # whatever a backbone's code does that cannot be traced
+    except Exception:  # any error of code that cannot be traced
         return
     calls: dict[Any, int] = {}
     for node in graph.nodes:
@@ -88,7 +88,7 @@ def _fold_backbone(backbone: nn.Module) -> None:
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.Module) -> None:
-    """Make a batch norm part of the convolution before it."""
+    """Fold a batch norm into the convolution before it."""
     assert isinstance(norm, nn.BatchNorm2d)
     mean, variance = norm.running_mean, norm.running_var
     assert isinstance(mean, Tensor)
@@ -132,7 +132,7 @@ def _fold_node(node: FusionNode) -> None:
 
 
 def _last(convolution: nn.Module) -> nn.Conv2d:
-    """Give the convolution that a norm follows."""
+    """Return the convolution before a norm."""
     last = convolution.pointwise if isinstance(convolution, SeparableConv) else convolution
     assert isinstance(last, nn.Conv2d)
     return last
@@ -142,12 +142,12 @@ def _last(convolution: nn.Module) -> nn.Conv2d:
 
 
 class LevelHead(nn.Module):
-    """A head with convolutions of its own for each level, which hold the level's norms; depthwise weights are shared."""
+    """A head with separate convolutions for each level, its norms folded in; depthwise weights are shared."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
         levels = range(len(head.norms[0])) if len(head.norms) else ()  # type: ignore[arg-type]
-        # For each level; none where a head predicts at once.
+        # By level; empty for a head without repeated convolutions.
         self.convolutions = nn.ModuleList(
             nn.ModuleList(
                 _with_norm(convolution, norms[level])  # type: ignore[index]
@@ -158,7 +158,7 @@ class LevelHead(nn.Module):
         self.activation, self.predict = head.activation, head.predict
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Take (B, width, H, W) for each level; give (B, anchors * values, H, W) for each level."""
+        """Map (B, width, H, W) for each level to (B, anchors * values, H, W) for each level."""
         outputs = []
         for level, x_BCHW in enumerate(features):
             for convolve in self.convolutions[level] if len(self.convolutions) else ():  # type: ignore[union-attr]
@@ -168,7 +168,7 @@ class LevelHead(nn.Module):
 
 
 def _with_norm(convolution: nn.Module, norm: nn.Module) -> nn.Module:
-    """Give a copy with a norm folded in; what the norm does not change is shared with the others."""
+    """Return a copy with a norm folded in, which shares unchanged weights."""
     if not isinstance(convolution, SeparableConv):
         folded = copy.deepcopy(convolution)
         _fold(_last(folded), norm)

@@ -1,4 +1,4 @@
-"""The convolutions and resamplings that feature network and heads are made of. They know no levels and no topologies."""
+"""The convolutions and resampling of feature network and heads."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ACTIVATION_MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 def batch_norm(width: int) -> nn.BatchNorm2d:
-    """Make a batch norm with EfficientDet's momentum and epsilon."""
+    """Return a batch norm with EfficientDet's momentum and epsilon."""
     return nn.BatchNorm2d(width, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
 
 
 def convolution(spec: DetectorSpec, out_channels: int, *, bias: bool) -> nn.Module:
-    """Make a 3x3 convolution from the spec's width: depthwise and pointwise if it is separable; the bias comes last."""
+    """Return a 3x3 convolution from the spec's width, depthwise and pointwise if separable; the bias is in the last."""
     width = spec.width
     if not spec.separable:
         return nn.Conv2d(width, out_channels, 3, padding=1, bias=bias)
@@ -44,12 +44,12 @@ class SeparableConv(nn.Module):
         self.pointwise = nn.Conv2d(width, out_channels, 1, bias=bias)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Keep height and width."""
+        """Convolve (B, C, H, W) to (B, out_channels, H, W)."""
         return self.pointwise(self.depthwise(x_BCHW))  # type: ignore[no-any-return]
 
 
 class Projection(nn.Sequential):
-    """A 1x1 convolution and batch norm that bring a feature to the feature network's width; no activation."""
+    """A 1x1 convolution and batch norm, without activation, to the feature network's width."""
 
     def __init__(self, in_channels: int, spec: DetectorSpec) -> None:
         super().__init__()
@@ -58,15 +58,15 @@ class Projection(nn.Sequential):
 
 
 def next_size(height: int, width: int) -> tuple[int, int]:
-    """Give the size of the level after one of this size: halves, rounded up."""
+    """Return the (height, width) of the next coarser level: half, rounded up."""
     return (height - 1) // 2 + 1, (width - 1) // 2 + 1
 
 
 def resample(x_BCHW: Tensor, size: tuple[int, int], spec: DetectorSpec) -> Tensor:
-    """Bring a feature to `size` (height, width), each axis down, up or as it is.
+    """Resample a feature (B, C, H, W) to `size` (height, width), each axis separately.
 
-    Down: pooling with stride (in - 1) // out + 1 and a kernel one wider (google/automl efficientdet, ResampleFeatureMap),
-    padded as the spec says. Up: nearest neighbour to the exact size. No divisibility is needed.
+    Down: pooling with stride (in - 1) // out + 1 and a kernel one larger (google/automl efficientdet, ResampleFeatureMap),
+    with the spec's padding. Up: nearest neighbour to the exact size. Sizes need not be divisible.
     """
     if x_BCHW.shape[2] > size[0] or x_BCHW.shape[3] > size[1]:
         x_BCHW = _downsample(x_BCHW, size, spec)
@@ -84,8 +84,8 @@ def _downsample(x_BCHW: Tensor, size: tuple[int, int], spec: DetectorSpec) -> Te
     strides = [(side - 1) // out + 1 for side, out in zip(sides, target, strict=True)]
     kernels = [stride + 1 if stride > 1 else 1 for stride in strides]
     axes = list(zip(sides, target, strides, kernels, strict=True))
-    # TensorFlow pads the odd pixel at the end: its start is half the need rounded down, and ceil_mode supplies the end.
-    # The need exceeds the kernel where a backbone rounds its sizes down; torch pads by half a kernel at most.
+    # TensorFlow pads an odd pixel at the end: the start gets half the padding rounded down, ceil_mode the end. The padding
+    # exceeds the kernel where a backbone rounds sizes down; torch pads by at most half a kernel.
     needed = [(out - 1) * stride + kernel - side for side, out, stride, kernel in axes]
     starts = [(min(need, kernel) if same else kernel) // 2 for need, kernel in zip(needed, kernels, strict=True)]
     return F.max_pool2d(x_BCHW, kernels, strides, padding=starts, ceil_mode=same)

@@ -1,6 +1,6 @@
-"""A file of weights: what it holds as plain values, and one set of named tensors out of it. It knows no detector's names.
+"""Reads a file of weights as plain values, and finds one set of named tensors in it.
 
-Files are read as tensors and plain values alone: nothing in them is executed.
+Files are read as tensors and plain values only; nothing in them is executed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ALLOWED = "a state dict from torch.save (.pth, .pt, .ckpt), or .safetensors"
 
 
 class _Unread:
-    """Stands where a file has a value that no weights need, such as a path or a date; it keeps nothing of it."""
+    """Stands for a value that weights do not need, such as a path or a date."""
 
     def __new__(cls, *_: object) -> _Unread:
         return super().__new__(cls)
@@ -44,7 +44,7 @@ def _empty(*_: object) -> dict[object, object]:
     return {}
 
 
-# What training scripts keep beside the weights: the command line, metrics as numpy scalars, settings, paths, dates.
+# Types that training scripts store with weights: command lines, numpy scalars, settings, paths, dates.
 _SCALAR: Any = np._core.multiarray.scalar  # type: ignore[attr-defined]
 _NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
 _UNREAD = (
@@ -73,15 +73,15 @@ _PLAIN: list[Any] = [
     (_empty, "collections.defaultdict"),
     *((kind, f"builtins.{kind.__name__}") for kind in (list, dict, int, float, str)),
 ]
-# torch.save packs nothing, so a file is as large as what it holds; one that unpacks to far more is made to fill the memory.
+# torch.save does not compress; a file that unpacks to far more may be a decompression bomb.
 _MOST_UNPACKED = 10
 _LONGEST = 100
 
 
 def read_file(path: Path) -> Mapping[str, Any]:
-    """Read .safetensors, or what torch.save wrote. Raises UserError for any other file, and for one that is broken."""
+    """Read .safetensors, or a file of torch.save. Raises UserError for other and damaged files."""
     if path.is_dir():
-        raise UserError(f"the weights {path} are a folder; allowed is a file: {ALLOWED}")
+        raise UserError(f"the weights {path} are a folder; allowed is {ALLOWED}")
     if not path.is_file():
         raise UserError(f"the weights {path} do not exist; allowed is {ALLOWED}")
     try:
@@ -94,19 +94,19 @@ def read_file(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         _check_packing(path)
         with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that are not torch's; they are refused below
+            warnings.simplefilter("ignore")  # about files that are not torch's; these raise an error below
             read = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
-    except Exception as error:  # whatever a broken file leads the readers to
-        raise UserError(f"{path} is no file of tensors: {_why(error)}; allowed is {ALLOWED}") from None
+    except Exception as error:  # any error that a damaged file causes
+        raise UserError(f"{path} is not a file of tensors: {_why(error)}; allowed is {ALLOWED}") from None
     if not isinstance(read, Mapping):
-        raise UserError(f"{path} holds {type(read).__name__}; allowed is a state dict: names with tensors")
+        raise UserError(f"{path} holds {type(read).__name__}; allowed is a state dict from names to tensors")
     return read
 
 
 def _is_safetensors(path: Path, start: bytes) -> bool:
-    """Whether a file of another name begins as .safetensors do: the header's length, and the header as JSON."""
+    """Return whether a file starts like .safetensors: a header's length, then a header in JSON."""
     return start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
@@ -116,7 +116,7 @@ def _check_packing(path: Path) -> None:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > _MOST_UNPACKED * path.stat().st_size:
             raise UserError(
-                f"{path} has {path.stat().st_size:,} bytes and unpacks to {unpacked:,}, which torch.save writes never; "
+                f"{path} has {path.stat().st_size:,} bytes but unpacks to {unpacked:,}, unlike files of torch.save; "
                 f"allowed is {ALLOWED}"
             )
 
@@ -124,12 +124,12 @@ def _check_packing(path: Path) -> None:
 def _why(error: Exception) -> str:
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     if found is None:
-        return "it is broken, or of another kind"
-    return f"it holds {found[1]}, an object, and objects are not read (save model.state_dict(), not the model)"
+        return "it is damaged or of another kind"
+    return f"it holds an object, {found[1]}, and objects are not read (save model.state_dict(), not the model)"
 
 
 def class_names_of(read: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Give the classes' names that a file says under "class_names"; None where it says none."""
+    """Return the class names under a file's key "class_names", or None."""
     names = read.get("class_names")
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         return None
@@ -137,25 +137,25 @@ def class_names_of(read: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def in_short(text: str) -> str:
-    """Give a text out of a file as one line that any terminal can show, cut where it is long."""
+    """Return a text from a file as one printable line, shortened if long."""
     return printable(text, most=_LONGEST)
 
 
 # --- finding a set of tensors ----------------------------------------------------------------------------------------
 
 _DEEPEST, _MOST_MAPPINGS, _MOST_PARTS = 8, 10_000, 12
-# Where one file holds several sets under such names, the first is taken; our own files have "state" and "model".
+# Of several sets under these keys, the first is used; our own files have "state" and "model".
 _PREFERRED = ("state", "state_dict", "model_state_dict", "model_state", "model")
 _AVERAGED = re.compile(r"(?<![a-z])(?<!exp_)(ema|swa|avg|averaged?)(?![a-z])")
-_IDLE = ("num_batches_tracked", "anchors.boxes")  # of batch norms, and of effdet's bench
+_IDLE = ("num_batches_tracked", "anchors.boxes")  # in batch norms, and in effdet's bench
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSet:
-    """One set of tensors of a file, by their names without the prefix that stood before all of them.
+    """One set of tensors of a file, by names without their common prefix.
 
-    `place` says where they stand: keys and the prefix, empty at the file's top. `unused` are names beside the set that lack
-    its prefix. `notes` say in sentences whether averaged weights were taken, and which were not.
+    `place` is its location: keys and prefix, empty at the file's top. `unused` are names next to the set without its
+    prefix. `notes` are sentences on whether averaged weights were used, and which were not.
     """
 
     tensors: Mapping[str, Tensor]
@@ -189,11 +189,11 @@ class _Candidate:
 
 
 def find_tensors(read: Mapping[str, Any], path: Path, is_known: Callable[[str], bool], *, least: int = 1) -> TensorSet:
-    """Find the set in a file that has the most names for which `is_known` holds, whatever it is wrapped in.
+    """Return the set in a file with the most names for which `is_known` holds, whatever its keys and prefix.
 
-    Keys may stand around it, and one prefix before all its names ("module.", "model.", any other). Of several sets that have
-    as many, averaged weights are taken, else those under the usual keys. Raises UserError where the file holds no tensor, and
-    where two sets with at least `least` known names could be meant.
+    Keys may enclose it, and all its names may share a prefix ("module.", "model.", any other). Among sets with equally many
+    known names, averaged weights are preferred, then those under the usual keys. Raises UserError where the file holds no
+    tensor, and where two sets with at least `least` known names are ambiguous.
     """
     mappings = list(_mappings(read))
     if not mappings:
@@ -206,7 +206,9 @@ def find_tensors(read: Mapping[str, Any], path: Path, is_known: Callable[[str], 
     rivals = [each for each in pool[1:] if most >= least and each.rank[0] == chosen.rank[0] and _differ(chosen, each)]
     if rivals:
         places = ", ".join(each.place or "its top" for each in (chosen, *rivals))
-        raise UserError(f"{path} holds several sets of weights: {places}; allowed is one, and averaged ones beside it")
+        raise UserError(
+            f"{path} holds several sets of weights: {places}; allowed is one, with or without averaged weights"
+        )
     length = len(chosen.prefix)
     tensors = {name[length:]: tensor for name, tensor in chosen.mapping.items() if name.startswith(chosen.prefix)}
     unused = tuple(name for name in chosen.mapping if not name.startswith(chosen.prefix) and not _is_idle(name))
@@ -220,7 +222,7 @@ def find_tensors(read: Mapping[str, Any], path: Path, is_known: Callable[[str], 
 
 
 def _mappings(read: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
-    """Give the mappings in a file that hold tensors, each once, with the keys that lead there; optimizers are passed over."""
+    """Yield the mappings in a file that hold tensors, each once, with their keys; optimizers are skipped."""
     waiting: deque[tuple[tuple[str, ...], Mapping[Any, Any]]] = deque([((), read)])
     seen = {id(read)}
     while waiting:
@@ -238,7 +240,7 @@ def _mappings(read: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mappin
 def _candidates(
     keys: tuple[str, ...], mapping: Mapping[str, Tensor], is_known: Callable[[str], bool]
 ) -> Iterator[_Candidate]:
-    """Give the mapping's names by each prefix that some known name has; without a prefix where there is none."""
+    """Yield the mapping's names by each prefix of a known name, or without a prefix."""
     known: dict[str, set[str]] = {"": set()}
     for name in mapping:
         start = 0
@@ -261,7 +263,7 @@ def _is_idle(name: str) -> bool:
 
 
 def _differ(one: _Candidate, other: _Candidate) -> bool:
-    """Whether two sets are not the same tensors under two names."""
+    """Return whether two sets have different tensors."""
     pairs = ((one.mapping[one.prefix + name], other.mapping.get(other.prefix + name)) for name in one.known)
     return any(a is not b for a, b in pairs)
 
@@ -273,11 +275,11 @@ def _notes(path: Path, chosen: _Candidate, candidates: list[_Candidate]) -> Iter
     if chosen.averaged or rivals:
         kind = "averaged weights" if chosen.averaged else "weights"
         left = f", not those under {rivals[0].place or 'its top'!r}" if rivals else ""
-        yield f"{path}: the {kind} under {chosen.place or 'its top'!r} are taken{left}"
+        yield f"{path}: the {kind} under {chosen.place or 'its top'!r} are used{left}"
     for each in others:
         if each.averaged and not chosen.averaged:
             place, there = chosen.place or "its top", f"{len(each.known)} of {most}"
-            yield f"{path}: the averaged weights under {each.place!r} are {there} tensors; those at {place!r} are taken"
+            yield f"{path}: the averaged weights under {each.place!r} have {there} tensors; those at {place!r} are used"
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------
@@ -288,7 +290,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How far tensors fit a module: the names that do, of how many that are wanted, and what is wrong with the others."""
+    """How tensors fit a module: the number that fit, the number wanted, and the faults of others."""
 
     fitting: int
     wanted: int
@@ -299,10 +301,10 @@ class Fit:
 
 
 def fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, allow_more: bool = False) -> Fit:
-    """Compare a file's tensors with a module's state dict, which may be without memory (device "meta").
+    """Compare a file's tensors with a module's state dict, which may be on device "meta".
 
-    Every one must be there, of its shape, in half, single or double precision and finite. Files from before torch 0.4.1 lack
-    batch norms' counters, which nothing here reads.
+    Every tensor must exist, with its shape, in half, single or double precision, and be finite. Files of torch before 0.4.1
+    lack batch norms' counters, which are not used.
     """
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
     both = [name for name in wanted if name in tensors]
@@ -329,7 +331,7 @@ def fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, allow_mo
 
 
 def _is_readable(tensor: Tensor, floating: bool) -> bool:
-    """Whether a tensor's values lie in memory as ordinary numbers: not sparse, quantised, without memory or repeated."""
+    """Return whether a tensor holds ordinary numbers: not sparse, quantised, on "meta" or expanded."""
     is_plain = type(tensor) in (Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
     if not is_plain or tensor.is_meta or tensor.is_quantized or tensor.is_complex():
         return False
@@ -351,15 +353,15 @@ def _shape(tensor: Tensor) -> str:
 
 
 def some(names: list[str] | tuple[str, ...]) -> str:
-    """Give the first of some names, and dots where there are more."""
+    """Return the first names, with dots if there are more."""
     return ", ".join(map(in_short, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 def counted_tensors(number: int) -> str:
-    """Say "1 tensor" or "3 tensors"."""
+    """Return "1 tensor", "3 tensors" and so on."""
     return f"{number} tensor{'s' * (number != 1)}"
 
 
 def first_parts(names: list[str]) -> list[str]:
-    """Give what names begin with, up to the first dot, the commonest first."""
+    """Return the first dotted components of names, most common first."""
     return [part for part, _ in Counter(name.partition(".")[0] for name in names).most_common()]

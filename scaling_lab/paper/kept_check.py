@@ -34,7 +34,7 @@ from scaling_lab.paper.kept_runs import home_of, report_file, report_runs
 from scaling_lab.paper.questions import Asked
 from scaling_lab.paper.run_conditions import csv_name
 from scaling_lab.report.page import blocks
-from scaling_lab.report.page.html import render_page
+from scaling_lab.report.page.markup import render_page
 from scaling_lab.report.writing import make_page, read_runs
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.search.sampling import replay

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier, compute_frontier
     from scaling_lab.report.page.blocks import Page, Section
+    from scaling_lab.report.page_of_run import run_page
     from scaling_lab.report.writing import write_report
 
 _HOME = {
@@ -15,10 +16,11 @@ _HOME = {
     "Page": "page.blocks",
     "Section": "page.blocks",
     "compute_frontier": "analysis.frontier",
+    "run_page": "page_of_run",
     "write_report": "writing",
 }
 
-__all__ = ["Frontier", "Page", "Section", "compute_frontier", "write_report"]
+__all__ = ["Frontier", "Page", "Section", "compute_frontier", "run_page", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,1 @@
-"""The folder of a run: how it lies on the disk, the tables of its ledger, and readers of both."""
+"""The folder of a run: its layout, the tables of its ledger, and readers."""

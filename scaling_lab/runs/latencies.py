@@ -1,6 +1,6 @@
-"""Measured latencies as a CSV file, one row for each detector and set of conditions. It measures nothing.
+"""Measured latencies as a CSV file, one row for each detector and set of conditions.
 
-`scaling-lab measure` writes it and reports read it; they meet here and nowhere else.
+`scaling-lab measure` writes it and reports read it.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _PLAIN = ("versions", "pieces_ms", "halves_ms")
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read a file that `write_rows` wrote. Raises UserError where it is another one."""
+    """Return the rows of a file of `write_rows`. Raises UserError for another file."""
     try:
         reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
         names, rows = tuple(reader.fieldnames or ()), list(reader)
     except csv.Error as error:
-        raise UserError(f"{path} holds no latencies: {error}") from None
+        raise UserError(f"{path} is not a file of latencies: {error}") from None
     if names != COLUMNS:
         raise UserError(
-            f"{path} holds no latencies: its columns are {', '.join(names)}; allowed are {', '.join(COLUMNS)}"
+            f"{path} is not a file of latencies: its columns are {', '.join(names)}; allowed are {', '.join(COLUMNS)}"
         )
     return [{name: _value(path, line, name, row[name]) for name in COLUMNS} for line, row in enumerate(rows, start=1)]
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write all rows anew, in one move. Raises UserError where that is not possible."""
+    """Write all rows atomically. Raises WriteError."""
     file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -55,27 +55,27 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class Latencies:
-    """A file of latencies for reports. Raises UserError where it is none."""
+    """A file of latencies, for reports. Raises UserError for another file."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.rows = read_rows(self.path)
 
     def table(self) -> pd.DataFrame:
-        """Give a row for each measurement, with the columns of the file."""
+        """Return a row for each measurement, with the columns of the file."""
         import pandas as pd
 
         return pd.DataFrame(self.rows, columns=list(COLUMNS))
 
 
 def is_of(row: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:
-    """Say whether a row was measured under these conditions, with the device's whole name."""
+    """Return whether a row was measured under these conditions, on a device of this full name."""
     return all(row[name] == value for name, value in conditions.items())
 
 
 def _value(path: Path, row: int, name: str, text: str | None) -> Any:
     if text is None:
-        raise UserError(f"{path}: row {row} has no {name}; the file was cut off or changed")
+        raise UserError(f"{path}: row {row} has no {name}; the file was truncated or changed")
     if name in _WORDS:
         return text
     if text == "":
@@ -88,7 +88,7 @@ def _value(path: Path, row: int, name: str, text: str | None) -> Any:
             raise ValueError
         return value
     except ValueError:
-        raise UserError(f"{path}: row {row} has {name} {text!r}, which is no value of that column") from None
+        raise UserError(f"{path}: row {row} has {name} {text!r}, which is not a value of that column") from None
 
 
 def _text(name: str, value: Any) -> Any:

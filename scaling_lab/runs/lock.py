@@ -1,4 +1,4 @@
-"""One writer for what is written over time: a lock that the system takes back when its holder dies. It says who holds it."""
+"""A lock for a single writer. The system releases it when its holder dies, and the file names the holder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.files import cannot
 
-# Seconds: who asks for a status holds the lock for a moment; the processes of a writer that was killed take some to end.
+# Seconds of patience: `status` holds the lock for a moment, and a killed writer's processes take time to end.
 _MOMENT, _LINGERING, _PAUSE = 0.25, 15.0, 0.05
 
 
 class WriterLock:
-    """Hold a lock file until `release`. Raises UserError where another process holds it.
+    """A lock file, held until `release`. Raises UserError where another process holds it.
 
-    `what` is said to be written (the file's folder), and `option` to name another. `previous` is what the last holder wrote,
-    if it did not let go by itself.
+    `what` names the written thing in the message (default: the file's folder), `option` the option that names another.
+    `previous` is what the last holder wrote, if it was killed.
     """
 
     def __init__(self, path: Path, *, what: Path | None = None, option: str | None = "--out") -> None:
@@ -43,7 +43,7 @@ class WriterLock:
         self.previous = read_holder(path)
 
     def write(self, values: Mapping[str, Any]) -> None:
-        """Say who holds the lock, and what has to be cleaned up if it is killed. Raises WriteError."""
+        """Record the holder, and what to clean up if it is killed. Raises WriteError."""
         started = datetime.now(UTC).isoformat(timespec="milliseconds")
         whole = {"pid": os.getpid(), "host": platform.node(), "started": started, **values}
         try:
@@ -53,16 +53,16 @@ class WriterLock:
             raise cannot(self.path, "written", error) from error
 
     def leave(self) -> None:
-        """Let go of the lock, and leave what the last holder wrote: who goes on has to clean up after it."""
+        """Release the lock but keep the last holder's record, for the next holder to clean up."""
         self._file.close()
 
     def release(self) -> None:
-        """Let go of the lock; the file stays, empty."""
+        """Release the lock and empty its file."""
         self._file.truncate(0)
         self._file.close()
 
     def remove(self) -> None:
-        """Let go of the lock, and leave no file."""
+        """Release the lock and remove its file."""
         with contextlib.suppress(OSError):
             self.path.unlink()
         self._file.close()
@@ -70,7 +70,7 @@ class WriterLock:
 
 @contextmanager
 def only_writer(path: Path, *, what: Path | None = None, option: str | None = "--out") -> Iterator[None]:
-    """Hold a lock file within, and leave none. Raises UserError as `WriterLock` does."""
+    """Hold a lock file within the context, then remove it. Raises UserError like `WriterLock`."""
     lock = WriterLock(path, what=what, option=option)
     try:
         lock.write({})
@@ -80,7 +80,7 @@ def only_writer(path: Path, *, what: Path | None = None, option: str | None = "-
 
 
 def read_holder(path: Path) -> dict[str, Any]:
-    """Give what a lock file says of its holder; nothing where it says nothing."""
+    """Return the holder's record in a lock file, or an empty dict."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -89,11 +89,11 @@ def read_holder(path: Path) -> dict[str, Any]:
 
 
 def _taken(path: Path) -> FileIO:
-    """Open the file and lock it. Raises BlockingIOError where another holds it, and WriteError."""
+    """Open and lock the file. Raises BlockingIOError where another process holds it, and WriteError."""
     start = time.monotonic()
     while True:
         try:
-            # Unbuffered: what a full disk does not take is not tried again when the file is closed.
+            # Unbuffered, so that closing the file does not retry a write to a full disk.
             file = FileIO(path, "ab+")
         except OSError as error:
             raise cannot(path, "written", error) from error
@@ -110,7 +110,7 @@ def _taken(path: Path) -> FileIO:
         else:
             if _is_at(file, path):
                 return file
-            file.close()  # its last holder has removed it: the lock is of a file that nobody else will find
+            file.close()  # its last holder removed it: this lock is on an unlinked file
 
 
 def _is_at(file: FileIO, path: Path) -> bool:
@@ -122,7 +122,7 @@ def _is_at(file: FileIO, path: Path) -> bool:
 
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that has ended."""
+    """Return whether the holder was a process of this machine that has ended."""
     pid = holder.get("pid")
     if holder.get("host") != platform.node() or not isinstance(pid, int):
         return False

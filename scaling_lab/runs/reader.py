@@ -1,15 +1,15 @@
-"""A run's folder as files: where things lie, the ledger's tables, and a reader of them. It writes nothing.
+"""A run's folder as files: its layout, the ledger's tables, and a reader.
 
-The study engine writes a folder and reports read it; they meet here and nowhere else.
+The study engine writes the folder and reports read it.
 
     runs/<study>/
-        ledger.sqlite           the truth; written by the driver alone
+        ledger.sqlite           all results; written only by the driver
         specs/<digest>.json     every architecture, resolved
         trials/<id>/            checkpoint.pt, weights.pt, detections.json, epochs.jsonl, error.txt
         samples/                held-out images for pictures, and ground_truth.json
-        provenance.json         the last session, for people
+        provenance.json         the last session, for display
         optuna.journal          the same trials for optuna-dashboard; rebuilt from the ledger at every start
-        driver.lock             who writes now
+        driver.lock             the current writer
         report/
 """
 
@@ -44,9 +44,9 @@ SCHEMA_VERSION = 4
 _MOST_DIGITS = 100
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
-ENDED = ("complete", "stopped", "failed")  # of the states, those that no trial leaves by itself
+ENDED = ("complete", "stopped", "failed")  # final states of a trial
 FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "bad_checkpoint", "lost_worker", "error")
-NO_KIND = "of no recorded kind"  # stands for a failure's missing kind
+NO_KIND = "of no recorded kind"  # used for a failure without a kind
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -93,7 +93,7 @@ SELECT trials.id AS trial, role, state, failure_kind, failure_message, architect
 FROM trials JOIN architectures ON trials.architecture = architectures.digest ORDER BY trials.id
 """
 
-# Of a latency's columns, those that may be missing and are numbers.
+# Columns of a latency that may be missing and are numbers.
 _TIMES = ("process_spread", "anchor_ms", "anchor_drift", "peak_memory_mb")
 
 _RECORDED = "SELECT trial, epoch, epochs.metrics, architecture FROM epochs JOIN trials ON trials.id = trial ORDER BY trial, epoch"
@@ -112,7 +112,7 @@ class RunFolder:
 
     @property
     def has_ledger(self) -> bool:
-        """Whether there is a database; a driver that was killed as it began may have left an empty file."""
+        """Whether there is a database. A driver killed at its start may leave an empty file."""
         return self.ledger.is_file() and self.ledger.stat().st_size > 0
 
     @property
@@ -131,22 +131,22 @@ class RunFolder:
         return self.path / "samples"
 
     def sample(self, image_id: int) -> Path:
-        """The picture of a sample image; a file's name holds no more than the last digits of a very long id."""
+        """Return the path of a sample image. A very long id is shortened to its last digits."""
         return self.samples / f"{str(image_id)[-_MOST_DIGITS:]}.png"
 
     @property
     def ground_truth(self) -> Path:
-        """The objects on those images, in COCO's format."""
+        """The objects on the sample images, in COCO's format."""
         return self.samples / "ground_truth.json"
 
     @property
     def provenance(self) -> Path:
-        """The last session, for people."""
+        """The file on the last session, for display."""
         return self.path / "provenance.json"
 
     @property
     def lock(self) -> Path:
-        """Who writes now."""
+        """The lock file of the current writer."""
         return self.path / "driver.lock"
 
     @property
@@ -160,24 +160,24 @@ class RunFolder:
         return self.path / "report"
 
     def trial(self, trial: int) -> Path:
-        """One trial's folder."""
+        """Return one trial's folder."""
         return self.trials / str(trial)
 
 
 class Runs:
-    """Read a run's folder. Raises UserError where there is none."""
+    """A reader of a run's folder. Raises UserError where there is no run."""
 
     def __init__(self, path: str | Path) -> None:
         self.folder = RunFolder(Path(path))
         self._kept: dict[str, tuple[Any, Any]] = {}
         if not self.folder.has_ledger:
-            raise UserError(f"{path} is not a run: it holds no {self.folder.ledger.name}, or an empty one")
+            raise UserError(f"{path} is not a run: its {self.folder.ledger.name} is missing or empty")
         version = self.meta.get("schema_version")
         if version != SCHEMA_VERSION:
             raise UserError(f"{self.folder.ledger} has schema version {version}; this program reads {SCHEMA_VERSION}")
 
     def __repr__(self) -> str:
-        """Say which run it is and how its trials ended."""
+        """Return the run's path and the numbers of its trials by state."""
         states = {
             row["state"]: row["n"] for row in self._rows("SELECT state, COUNT(*) AS n FROM trials GROUP BY state")
         }
@@ -191,14 +191,14 @@ class Runs:
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """What the study said when it last started: question, data, recipe, objectives, limits, seeds, …"""
+        """Return the study's settings at the last start: question, data, recipe, objectives, limits, seeds, …"""
         return {row["key"]: json.loads(row["value"]) for row in self._rows("SELECT key, value FROM meta")}
 
     def table(self) -> pd.DataFrame:
-        """Give one row for each trial, with its architecture's costs.
+        """Return one row for each trial, with its architecture's costs.
 
-        A part's costs are columns such as gmacs_heads, the space's parameters columns such as param_width. latency_ms
-        is the median at batch 1 on the one device, and with the threads, that most architectures were measured with.
+        Costs of a part are columns such as gmacs_heads, parameters of the space columns such as param_width. latency_ms is
+        the median at batch 1, on the device and with the threads used for most architectures.
         """
         return self._once("table", self._read_table).copy()
 
@@ -214,7 +214,7 @@ class Runs:
         return _frame(rows, columns=[*_column_names(_TRIALS), *COSTS], numbers=(*ACCURACIES, *COSTS, "seconds"))
 
     def epochs(self) -> pd.DataFrame:
-        """Give one row for each epoch of each trial: trial, epoch, loss, ap, … without the APs by class."""
+        """Return one row for each epoch of each trial: trial, epoch, loss, ap, …, without APs by class."""
         return self._once("epochs", self._read_epochs).copy()
 
     def _read_epochs(self) -> pd.DataFrame:
@@ -226,7 +226,7 @@ class Runs:
         return _frame(rows, columns=["trial", "epoch"])
 
     def stopped_aps(self) -> pd.DataFrame:
-        """Give the last AP that each stopped trial was evaluated with, and its epoch: trial, epoch, ap."""
+        """Return the last AP of each stopped trial, and its epoch: trial, epoch, ap."""
         rows = self._rows(
             "SELECT trial, MAX(epoch) AS epoch, json_extract(metrics, '$.ap') AS ap FROM epochs "
             "WHERE trial IN (SELECT id FROM trials WHERE state = 'stopped') AND json_extract(metrics, '$.ap') IS NOT NULL "
@@ -235,10 +235,10 @@ class Runs:
         return _frame(rows, columns=["trial", "epoch", "ap"])
 
     def fusion_weights(self, trials: Sequence[int] | None = None) -> pd.DataFrame:
-        """Give one row for each input of each node with learned fusion weights, in each epoch of these trials (None: all).
+        """Return one row for each input of each node with learned fusion weights, by epoch of these trials (None: all).
 
-        Columns: trial, epoch, cell (from 1), node and input (ids in the topology), level and input_level (of both), and
-        weight, normalised, of the averaged model.
+        Columns: trial, epoch, cell (from 1), node and input (ids in the topology), level and input_level (of node and
+        input), and weight, normalised, of the averaged model.
         """
         rows = self._rows(_RECORDED) if trials is None else []
         for trial in trials or ():
@@ -256,22 +256,22 @@ class Runs:
         return _frame(found, columns=columns)
 
     def metrics(self, trial: int) -> dict[str, Any]:
-        """Give a trial's last metrics whole, with ap_by_class; empty before its end."""
+        """Return a trial's final metrics, with ap_by_class; empty before its end."""
         rows = self._rows("SELECT metrics FROM trials WHERE id = ?", (trial,))
         return json.loads(rows[0]["metrics"]) if rows and rows[0]["metrics"] else {}
 
     def last_epoch(self, trial: int) -> dict[str, Any]:
-        """Give the metrics of a trial's last epoch so far; empty before its first."""
+        """Return the metrics of a trial's latest epoch; empty before its first."""
         rows = self._rows("SELECT metrics FROM epochs WHERE trial = ? ORDER BY epoch DESC LIMIT 1", (trial,))
         return json.loads(rows[0]["metrics"]) if rows else {}
 
     def specs(self) -> dict[str, DetectorSpec]:
-        """Give every architecture that was tried or planned, by its digest."""
+        """Return every planned or tried architecture by digest."""
         return dict(self._once("specs", self._read_specs))
 
     def _read_specs(self) -> dict[str, DetectorSpec]:
         found: dict[str, DetectorSpec] = {}
-        topologies: dict[str, Topology] = {}  # thousands of specs have few; read once, they are also digested once
+        topologies: dict[str, Topology] = {}  # many specs share few; each is read and digested once
         for row in self._rows("SELECT digest, spec FROM architectures ORDER BY rowid"):
             values = json.loads(row["spec"])
             text = json.dumps(values["topology"])
@@ -281,28 +281,28 @@ class Runs:
         return found
 
     def points(self) -> list[tuple[str, dict[str, Any]]]:
-        """Give (architecture, parameters) of every different point of the space that was tried, in the order of trials."""
+        """Return (architecture, parameters) of every distinct point tried, in the order of trials."""
         rows = self._rows("SELECT architecture, params FROM trials GROUP BY architecture, params ORDER BY MIN(id)")
         return [(row["architecture"], json.loads(row["params"])) for row in rows]
 
     def sessions(self) -> pd.DataFrame:
-        """Give one row for each time that the study was started."""
+        """Return one row for each start of the study."""
         rows = self._rows("SELECT * FROM sessions ORDER BY id")
         return _frame([_parsed(row, "versions", "host") for row in rows], columns=["id", "started", "ended", "command"])
 
     def rejections(self) -> pd.DataFrame:
-        """Give one row for each point of the space that a limit refused."""
+        """Return one row for each point of the space that a limit rejected."""
         rows = self._rows("SELECT * FROM rejections ORDER BY id")
         return _frame([_parsed(row, "params", "costs") for row in rows], columns=["id", "architecture", "reason"])
 
     def latencies(self) -> pd.DataFrame:
-        """Give one row for each measured latency."""
+        """Return one row for each measured latency."""
         rows = self._rows("SELECT * FROM latencies ORDER BY rowid")
         parsed = [_parsed(row, "versions") for row in rows]
         return _frame(parsed, columns=["architecture", "device", "median_ms"], numbers=_TIMES)
 
     def samples(self) -> list[tuple[int, Path, list[dict[str, Any]]]]:
-        """Give (image id, picture's path, its objects as COCO annotations) for each sample image."""
+        """Return (image id, image path, objects as COCO annotations) for each sample image."""
         truth = self._ground_truth()
         found: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in truth["images"]}
         for annotation in truth["annotations"]:
@@ -310,11 +310,11 @@ class Runs:
         return [(image, self.folder.sample(image), objects) for image, objects in found.items()]
 
     def category_names(self) -> dict[int, str]:
-        """Give the classes of the sample images' objects by their ids, in the data's order."""
+        """Return the class names of the sample images' objects by id, in the data's order."""
         return {category["id"]: str(category["name"]) for category in self._ground_truth()["categories"]}
 
     def detections(self, trial: int) -> list[dict[str, Any]]:
-        """Give what a trial's final weights detected on the samples: image_id and detections; empty before its end."""
+        """Return the final weights' detections on the samples: image_id and detections; empty before the end."""
         path = self.folder.trial(trial) / "detections.json"
         return _read(path, _as_detections) if path.is_file() else []
 
@@ -325,7 +325,7 @@ class Runs:
     # --- the database ------------------------------------------------------------------------------------------------
 
     def _once(self, what: str, read: Callable[[], Kept]) -> Kept:
-        """Read what is asked for often, such as by each section of a report, again only when the ledger has changed."""
+        """Cache a result until the ledger changes, since each section of a report asks again."""
         state = self.folder.ledger.stat()
         key = (state.st_mtime_ns, state.st_size)
         if self._kept.get(what, (None, None))[0] != key:
@@ -349,21 +349,21 @@ class Runs:
         for row in self._rows(query):
             group = groups.setdefault((row["device"], row["threads"], row["method"]), {})
             group[row["architecture"]] = row["median_ms"]
-        # What `scaling-lab measure` measured is preferred to what trials did, of as many architectures.
+        # For equal numbers of architectures, prefer measurements of `scaling-lab measure` to those of trials.
         return max(groups.items(), key=lambda group: (len(group[1]), group[0][2] != "quick"), default=((), {}))[1]
 
 
 def what_to_do(error: sqlite3.Error) -> str:
-    """Say what helps where a ledger is damaged; nothing of other errors, such as a lock that was not got."""
+    """Return advice for a damaged ledger, or "" for other errors, such as a busy lock."""
     damaged = ("malformed", "not a database", "no such table", "no such column")
     if not any(words in str(error) for words in damaged):
         return ""
-    return "; it is damaged: put a copy of it in its place, or run the study anew in another folder"
+    return "; it is damaged: restore a copy, or run the study again in another folder"
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database for reading, also where a killed writer left its journal and the folder is read-only."""
+    """Open a database for reading, even with a killed writer's journal in a read-only folder."""
     try:
         connection = _open(path)
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -390,9 +390,9 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _read(path: Path, take: Callable[[Any], Kept]) -> Kept:
-    """Read a JSON file of the run's folder; `take` gives what is used of it, and fails where that is not there.
+    """Read a JSON file of the run's folder. `take` returns the used part, and fails where it is missing.
 
-    Raises UserError where it is cut, damaged or of another kind.
+    Raises UserError for a truncated, damaged or unrelated file.
     """
     try:
         return take(json.loads(path.read_text(encoding="utf-8")))
@@ -400,11 +400,11 @@ def _read(path: Path, take: Callable[[Any], Kept]) -> Kept:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else first_line(error)
-        raise UserError(f"{path} is damaged ({why}); remove it, and the report leaves its pictures out") from None
+        raise UserError(f"{path} is damaged ({why}); remove it, and the report omits its pictures") from None
 
 
 def _as_detections(read: Any) -> list[dict[str, Any]]:
-    """Give what was found on each sample image: image_id, and detections with bbox, category_id and score."""
+    """Return the detections on each sample image: image_id, and detections with bbox, category_id and score."""
     return [
         {
             "image_id": int(image["image_id"]),
@@ -415,7 +415,7 @@ def _as_detections(read: Any) -> list[dict[str, Any]]:
 
 
 def _as_truth(read: Any) -> dict[str, list[dict[str, Any]]]:
-    """Give the sample images, and what is on them, in COCO's format."""
+    """Return the sample images and their objects in COCO's format."""
     return {
         "images": [{**image, "id": int(image["id"])} for image in read["images"]],
         "annotations": [{**_as_box(each), "image_id": int(each["image_id"])} for each in read["annotations"]],
@@ -438,10 +438,10 @@ def _column_names(query: str) -> list[str]:
 
 
 def _frame(rows: list[dict[str, Any]], *, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """Make a table that has `columns` even where there are no rows.
+    """Return a table that has `columns` even without rows.
 
-    What is missing is NaN in a column of numbers, as each of `numbers` is even where all of it is missing, and None in any
-    other: pandas alone would make a text NaN where some have one, and None where none has.
+    Missing values are NaN in columns of numbers, including those in `numbers`, and None in others. pandas alone would use
+    NaN in partly missing text columns, and None in entirely missing number columns.
     """
     import pandas as pd
 
@@ -452,5 +452,5 @@ def _frame(rows: list[dict[str, Any]], *, columns: Sequence[str], numbers: Seque
 
 
 def _or_none(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Give a column's values as they are, and None for what is missing."""
+    """Return a column's values, with None for missing ones."""
     return values.astype(object).where(values.notna(), None)

@@ -1,6 +1,6 @@
-"""How far a run is, read from its folder alone, whether or not its driver lives. It writes nothing and asks no process.
+"""The status of a run, read from its folder, whether or not its driver is alive.
 
-A driver holds a lock on a file that says who it is; the system lets go of the lock when the driver ends, killed or not.
+A driver holds a lock on a file that names it; the system releases the lock when the driver ends or is killed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from scaling_lab.runs.reader import NO_KIND, STATES, Runs
 
 
 def read_status(folder: str | Path) -> dict[str, Any]:
-    """Give a run's status as plain JSON values. Raises UserError where there is no run.
+    """Return a run's status as plain JSON values. Raises UserError where there is no run.
 
-    `states` and `failures` count trials; one that a killed driver left running is planned. `best` is the complete trial
-    with the best first objective, among those with fresh seeds where there are any; `one_seed_each` says that a search's
-    lead may be chance. `driver` is who writes now (pid, host, started), `killed` who did not end by itself; `running` and
-    `seconds_left` are empty without a driver.
+    `states` and `failures` count trials; a trial left running by a killed driver counts as planned. `best` is the complete
+    trial with the best first objective, among those with fresh seeds if there are any. `one_seed_each`: a lead in the
+    search may be due to chance. `driver` is the current writer (pid, host, started), `killed` a writer that was killed;
+    `running` and `seconds_left` are empty without a driver.
     """
     runs = Runs(folder)
     meta, sessions = runs.meta, runs.sessions()
@@ -53,7 +53,7 @@ def read_status(folder: str | Path) -> dict[str, Any]:
 
 
 def _holder(path: Path) -> tuple[dict[str, Any] | None, bool]:
-    """Give who held a lock last, if that is known, and whether it holds it still."""
+    """Return the last holder of a lock, if known, and whether it still holds it."""
     try:
         with path.open("rb") as file:
             values = read_holder(path)
@@ -80,7 +80,7 @@ def _best(rows: Sequence[Mapping[str, Any]], objectives: Mapping[str, str]) -> d
 
 
 def _one_seed_each(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Say whether several architectures were searched, none with a second seed."""
+    """Return whether several architectures were searched, none with a second seed."""
     found = [row["architecture"] for row in rows if row["state"] == "complete" and row["role"] == "search"]
     return len(found) > 1 and len(set(found)) == len(found)
 
@@ -97,7 +97,7 @@ def _who(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seconds_left(rows: Sequence[Mapping[str, Any]], planned: int) -> float | None:
-    """Estimate the time left: epochs and trials are as long as before, and as many run at once as now."""
+    """Estimate the time left, with the mean past duration of epochs and trials and the current concurrency."""
     begun = [row for row in rows if row["epochs_done"] > 0]
     if not begun:
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-FAR = 5.0  # robust SDs: of normal seeds at most 1.3 % of runs then have a false outlier
+FAR = 5.0  # robust SDs; with normal seeds, at most 1.3 % of studies then have a false outlier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Estimate:
 def estimate(values: Sequence[float], *, pooled: tuple[float, int] | None = None, confidence: float = 0.95) -> Estimate:
     """Estimate the mean with a t interval; `pooled` is (SD, degrees of freedom) to use in place of the values' own SD.
 
-    A single value has no interval, pooled or not: nothing shows that its spread is that of the others.
+    A single value has no interval, even with a pooled SD, since its spread is unknown.
     """
     n = len(values)
     mean = float(np.mean(values)) if n else math.nan
@@ -39,7 +39,7 @@ def estimate(values: Sequence[float], *, pooled: tuple[float, int] | None = None
 
 
 def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Give the residual SD of a one-way analysis of variance and its degrees of freedom.
+    """Return the residual SD of a one-way analysis of variance and its degrees of freedom.
 
     Groups of one value add nothing. Without a group of two or more the result is (nan, 0).
     """
@@ -52,16 +52,16 @@ def pooled_sd(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 
 def far_below(groups: Sequence[Sequence[float]]) -> tuple[float, list[list[bool]]]:
-    """Find outliers far below their group's median; groups of fewer than three values have none.
+    """Mark outliers far below their group's median; groups of fewer than three values have none.
 
-    Gives the distance from which a value is an outlier, and a mark for each value. The distance is FAR robust SDs: 1.4826
-    times the median of all distances from medians, which outliers do not inflate. It is nan without a group of three. It is
-    0, with no marks, where most values are equal.
+    Returns the distance from which a value is an outlier, and a mark for each value. The distance is FAR robust SDs: 1.4826
+    times the median distance from medians, which outliers do not inflate. It is nan without a group of three. It is 0,
+    without marks, where most values are equal.
     """
     medians = [float(np.median(group)) for group in groups]
     apart: list[float] = []
     for group, middle in zip(groups, medians, strict=True):
-        if len(group) >= 3:  # an odd group's median is one of its values, 0 from itself
+        if len(group) >= 3:  # skips the zero distance of the median itself in odd groups
             apart += sorted(abs(value - middle) for value in group)[len(group) % 2 :]
     limit = FAR * 1.4826 * float(np.median(apart)) if apart else math.nan
     marks = [
@@ -72,7 +72,7 @@ def far_below(groups: Sequence[Sequence[float]]) -> tuple[float, list[list[bool]
 
 
 def expected_best_of(k: int) -> float:
-    """Give the expected maximum of k standard normal values: how far chance lifts the best of k equals, in SDs."""
+    """Return the expected maximum of k standard normal values: the selection bias of the best of k equals, in SDs."""
     z = np.linspace(-10.0, 10.0, 4001)
     density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
     return float(np.trapezoid(k * z * density * ndtr(z) ** (k - 1), z))

@@ -1,8 +1,8 @@
-"""Pareto fronts: of a set of points, and of points that come one by one. All objectives are minimised unless said otherwise.
+"""Pareto fronts: of a set of points, and incremental. All objectives are minimised unless stated otherwise.
 
-Front 0 holds the points that none dominates, front 1 those that only front 0 dominates, and so on. An incremental front is
-found by bisection: where a front has no better point, no later one has. The points that a newcomer dominates there move to the
-next front, where they may dominate others (Li et al. 2017, efficient non-domination level update).
+Front 0 is the non-dominated points, front 1 those dominated by front 0 only, and so on. An incremental front is found by
+bisection: if a front has no better point, no later front has one. Points that a new point dominates there move to the next
+front, where they may dominate others (Li et al. 2017, efficient non-domination level update).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Marks = NDArray[np.bool_]
 
 
 def dominates(points: Points, point: Points) -> Marks:
-    """Mark which points (N, M) dominate one point (M,): as good in every objective and better in one."""
+    """Mark which points (N, M) dominate one point (M,): at least as good in every objective and better in one."""
     return np.asarray((points <= point).all(axis=1) & (points < point).any(axis=1))
 
 
 def first_front(points: Points) -> list[int]:
-    """Give the places of the points (N, M) that none dominates; equal points are all among them."""
+    """Return the indices of the non-dominated points (N, M); equal points are all included."""
     found: list[int] = []
-    for place in np.lexsort(points.T[::-1]).tolist():  # nothing dominates a point that comes before it in lexical order
+    for place in np.lexsort(points.T[::-1]).tolist():  # a point is never dominated by a later one in lexical order
         if not dominates(points[found], points[place]).any():
             found.append(place)
     return sorted(found)
 
 
 def front_of(points: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Give the points that none dominates, each once, in their order."""
+    """Return the non-dominated points, each once, in order."""
     different = [list(point) for point in dict.fromkeys(map(tuple, points))]
     return [different[place] for place in first_front(np.array(different).reshape(len(different), -1))]
 
@@ -61,13 +61,13 @@ def on_front(costs: Sequence[float], values_BA: NDArray[Any]) -> Marks:
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[bool]:
-    """Mark the points on the front of low costs and high values; equal points all are, a point with nan never is."""
+    """Mark the points on the front of low costs and high values; equal points are all marked, a point with nan never is."""
     marks: list[bool] = on_front(costs, np.asarray(values, dtype=float)[None])[0].tolist()
     return marks
 
 
 def crowding_distances(front: Points) -> Points:
-    """Give how far apart each point's neighbours in its front are, over the objectives' ranges (Deb et al. 2002, NSGA-II).
+    """Return crowding distances (N,): gaps between each point's neighbours over the ranges (Deb et al. 2002, NSGA-II).
 
     The ends of the front have infinity. Equal points count as one.
     """
@@ -82,11 +82,11 @@ def crowding_distances(front: Points) -> Points:
     return np.asarray(distances[places.reshape(-1)])
 
 
-# --- points that come one by one -------------------------------------------------------------------------------------
+# --- incremental fronts -----------------------------------------------------------------------------------------------
 
 
 class Fronts:
-    """Incremental fronts of any number of objectives; equal points are of one front."""
+    """Incremental fronts of any number of objectives; equal points share a front."""
 
     def __init__(self) -> None:
         self._fronts: list[Any] = []
@@ -99,32 +99,34 @@ class Fronts:
                 self._fronts.append(moved)
                 return
             beaten = self._exchange(place, moved)
-            if len(self._fronts[place]) == len(moved):  # all of this front were beaten, so all that follow move by one
+            if len(self._fronts[place]) == len(
+                moved
+            ):  # this whole front was dominated, so all later fronts shift by one
                 self._fronts.insert(place + 1, beaten)
                 return
             place, moved = place + 1, beaten
 
     def find(self, point: Point) -> int:
-        """Give the front of a point, or the one that it would be of."""
+        """Return the index of a point's front, or the one that a new point would join."""
         return bisect_left(self._fronts, True, key=lambda front: not self._beats(front, point))
 
     def before(self, place: int) -> int:
-        """Count the points of the fronts before one."""
+        """Return the number of points in the fronts before one."""
         return sum(map(len, self._fronts[:place]))
 
     def __getitem__(self, place: int) -> Points:
         return np.asarray(self._fronts[place])
 
     def _alone(self, point: Point) -> Any:
-        """Give a front of one point."""
+        """Return a front of one point."""
         return np.array([point])
 
     def _beats(self, front: Any, point: Point) -> bool:
-        """Say whether one of a front's points dominates a point."""
+        """Return whether one of a front's points dominates a point."""
         return bool(dominates(front, np.array(point)).any())
 
     def _exchange(self, place: int, moved: Any) -> Any:
-        """Put points into a front, and give those that they dominate there, which leave it."""
+        """Insert points into a front; remove and return those that they dominate."""
         front = self._fronts[place]
         as_good = (moved <= front[:, None]).all(axis=2)
         better = (moved < front[:, None]).any(axis=2)
@@ -134,17 +136,17 @@ class Fronts:
 
 
 class OrderedFronts(Fronts):
-    """The same for one or two objectives, without a loop over points.
+    """Incremental fronts of one or two objectives, without a loop over points.
 
-    A front is in ascending order of the first objective, so in descending order of the second. The points that a newcomer
-    dominates stand side by side, and so do all that move to the next front (Yakupov & Buzdalov 2015).
+    A front ascends in the first objective and so descends in the second. The points that a new point dominates are
+    consecutive, and so are all that move to the next front (Yakupov & Buzdalov 2015).
     """
 
     def _alone(self, point: Point) -> list[Point]:
         return [point]
 
     def _beats(self, front: list[Point], point: Point) -> bool:
-        # Of those that are as good in the first objective, the last is the best in the second.
+        # Among points at least as good in the first objective, the last is best in the second.
         last = bisect_right(front, point) - 1
         return last >= 0 and front[last] != point and front[last][-1] <= point[-1]
 

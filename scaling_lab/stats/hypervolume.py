@@ -1,4 +1,4 @@
-"""The hypervolume that points dominate, and the expected improvement of it by a point whose value is uncertain."""
+"""The dominated hypervolume of points, and its expected improvement by a point of uncertain value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Array = NDArray[Any]
 
 
 def dominated_volume(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
-    """Give the hypervolume that points dominate up to the reference; all objectives are minimised.
+    """Return the hypervolume that points dominate up to the reference; all objectives are minimised.
 
-    It slices along the first objective and recurs, for fronts of few points. Points beyond the reference add nothing.
+    Recursive slicing along the first objective, for small fronts. Points beyond the reference add nothing.
     """
     inside = sorted(tuple(point) for point in points if all(a < b for a, b in zip(point, reference, strict=True)))
     if not inside:
@@ -43,11 +43,11 @@ def expected_improvement(
     reference: float,
     reference_costs_C: Array,
 ) -> Array:
-    """Give the expected gain in hypervolume (M,) of candidates with normal values and known costs over the known points.
+    """Return the expected gain in hypervolume (M,) of candidates with normal values and known costs over the known points.
 
-    Values are maximised, costs minimised. The hypervolume lies above the value `reference` and below the costs
+    Values are maximised, costs minimised. The hypervolume is above the value `reference` and below the costs
     `reference_costs_C`. Shapes: M candidates, N known points, C costs (0 to 2). Source: Emmerich, Giannakoglou and Naujoks
-    (2006), IEEE Trans. Evol. Comput. 10(4); with known costs it is a sum over the heights between the front's values.
+    (2006), IEEE Trans. Evol. Comput. 10(4). With known costs it is a sum over the heights between the front's values.
     """
     costs_M2, known_N2 = _two(costs_MC, fill=0.0), _two(known_costs_NC, fill=0.0)
     reference_2 = _two(reference_costs_C[None], fill=1.0)[0]
@@ -55,7 +55,7 @@ def expected_improvement(
     front = first_front(np.column_stack([-values_N, known_N2]))
     front = [front[place] for place in np.argsort(-values_N[front], kind="stable")]
     values_N, known_N2 = values_N[front], known_N2[front]
-    # Above a height, points with larger values dominate what costs more than they do.
+    # Above a height, points with larger values dominate all higher costs.
     heights = np.append(values_N, reference)
     above_N1 = _gain(mean_M, deviation_M, heights)
     total_M = _free_area(costs_M2, known_N2[:0], reference_2) * above_N1[0]
@@ -66,20 +66,20 @@ def expected_improvement(
 
 
 def _two(costs_NC: Array, *, fill: float) -> Array:
-    """Give two costs, of which those that are missing are filled: 0, below a reference of 1."""
+    """Return two costs, missing ones filled with `fill`: 0 for points, 1 for the reference."""
     return np.pad(costs_NC, ((0, 0), (0, 2 - costs_NC.shape[1])), constant_values=fill)
 
 
 def _gain(mean_M: Array, deviation_M: Array, heights_H: Array) -> Array:
-    """Give E[max(0, value - height)] (H, M)."""
+    """Return E[max(0, value - height)] (H, M)."""
     z_HM = (mean_M - heights_H[:, None]) / deviation_M
     density_HM = np.exp(-0.5 * z_HM**2) / math.sqrt(2.0 * math.pi)
     return np.asarray(deviation_M * (z_HM * ndtr(z_HM) + density_HM))
 
 
 def _free_area(costs_M2: Array, known_N2: Array, reference_2: Array) -> Array:
-    """Give the area (M,) between a candidate's costs and the reference that no known point dominates."""
-    # The stairs: from the first cost of each step on, the second cost above which all is dominated.
+    """Return the area (M,) between a candidate's costs and the reference that no known point dominates."""
+    # Staircase: from each step's first cost on, everything above its second cost is dominated.
     order = np.argsort(known_N2[:, 0], kind="stable")
     edges = np.concatenate([[-math.inf], known_N2[order, 0], [math.inf]])
     tops_S = np.minimum.accumulate(np.append(reference_2[1], known_N2[order, 1]))

@@ -26,8 +26,8 @@ class Difference:
 def welch(first: Sequence[float], second: Sequence[float], *, confidence: float = 0.95) -> Difference:
     """Compare two means with Welch's t test (1947), which allows unequal SDs.
 
-    Interval and p are nan where a side has fewer than two values. Where neither side varies, p is 1 or 0.
-    `scipy.stats.ttest_ind` gives the same numbers, but takes ten times as long and warns of constant samples.
+    Interval and p are nan where a group has fewer than two values. Where neither group varies, p is 1 or 0.
+    `scipy.stats.ttest_ind` gives the same numbers, but takes ten times as long and warns about constant samples.
     """
     difference = float(np.mean(first) - np.mean(second))
     if len(first) < 2 or len(second) < 2:
@@ -44,14 +44,14 @@ def welch(first: Sequence[float], second: Sequence[float], *, confidence: float 
 
 
 def two_sided_p(t: float, degrees: float) -> float:
-    """Give the probability that Student's t is at least as far from 0 as this."""
+    """Return the probability that Student's t is at least as far from 0."""
     return float(2.0 * stdtr(degrees, -abs(t)))
 
 
 def holm(p_values: Sequence[float], *, family: int | None = None) -> list[float]:
     """Correct p values for several tests (Holm 1979); nan stays nan and does not count as a test.
 
-    `family` is the number of tests that these were selected from. Example: all pairs, where only the best is compared with
+    `family` is the number of tests from which these were selected. Example: all pairs, where only the best is compared with
     the others.
     """
     corrected = [math.nan] * len(p_values)

@@ -1,8 +1,8 @@
 """Comparison of groups of architectures at matched cost: bins of cost, weights that equalise it, and tests within bins.
 
-As in arXiv:1905.13214 ("On network design spaces", section 3), results are compared under one distribution of complexity. There
-bins have equal width; here they are quantiles of the cost. The unit is the architecture. N is architectures, B permutations, K
-bins.
+As in arXiv:1905.13214 ("On network design spaces", section 3), results are compared under one distribution of complexity.
+There, bins have equal width; here they are quantiles of the cost. The unit is the architecture. N is architectures, B
+permutations, K bins.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from scipy.special import stdtrit
 from scaling_lab.stats.hypotheses import two_sided_p
 
 PERMUTATIONS, SEED = 999, 0
-# Bins are fine, for the distributions keep what cost explains within a bin. With these, groups of 20 to 3000 that differ in cost
-# alone differ significantly at 5 % in 5 of 100 cases, up to 9 for the smallest where AP saturates
+# Bins are fine, since the distributions keep what cost explains within a bin. With these, groups of 20 to 3000 that differ
+# only in cost differ significantly at 5 % in 5 of 100 cases; in up to 9 for the smallest where AP saturates
 # (tests/stats/test_matched_groups.py).
 EACH_BIN, MOST_BINS = 4, 40
-LEAST_LEFT = 5  # architectures of a group
+LEAST_LEFT = 5  # in a bin, of each group
 
 Array = NDArray[Any]
 
@@ -46,16 +46,16 @@ class Compared:
 
     @property
     def p(self) -> float:
-        """The smaller of the two, Bonferroni-corrected; that of the distance where it is alone."""
+        """The smaller of both p, Bonferroni-corrected; that of the distance where the other is nan."""
         if math.isnan(self.p_difference):
             return self.p_distance
         return min(1.0, 2.0 * min(self.p_distance, self.p_difference))
 
 
 def matched_bins(costs: Sequence[float] | Array, groups: Sequence[Any] | Array) -> Array:
-    """Give the bin (N,) of each architecture, from 0 up; -1 for those without a match in every other group.
+    """Return the bin (N,) of each architecture, from 0; -1 for those without a match in every other group.
 
-    Groups without LEAST_LEFT matches are left out one by one, first the one whose absence keeps most of the others.
+    Groups without LEAST_LEFT matches are dropped one by one, first the one whose removal keeps most of the others.
     """
     costs_N, groups_N = np.asarray(costs, dtype=float), np.asarray(groups)
     names = [name for name in dict.fromkeys(groups_N.tolist()) if (groups_N == name).sum() >= LEAST_LEFT]
@@ -69,7 +69,7 @@ def matched_bins(costs: Sequence[float] | Array, groups: Sequence[Any] | Array) 
 
 
 def weights(groups: Sequence[Any] | Array, bins_N: Array) -> Array:
-    """Give weights (N,) that sum to 1 in each group, equally over the bins; 0 for architectures without a bin."""
+    """Return weights (N,) that sum to 1 in each group, equally over the bins; 0 for architectures without a bin."""
     groups_N, found_N = np.asarray(groups), np.zeros(len(bins_N))
     number = int(bins_N.max()) + 1
     for name in dict.fromkeys(groups_N.tolist()):
@@ -95,7 +95,7 @@ def compare(
     first_N, bins_N = first_N[order], bins_N[order]
     signed_N = np.where(first_N, 1.0, -1.0) * weights(first_N, bins_N)
     drawn_BN = _exchanged(signed_N, bins_N, permutations, seed)
-    last_N = np.append(np.diff(values_N) > 0, True)  # of equal values only the last step counts
+    last_N = np.append(np.diff(values_N) > 0, True)  # among equal values only the last step counts
     distance = float(_distances(signed_N[None], last_N)[0])
     as_far = int((_distances(drawn_BN, last_N) >= distance - 1e-9).sum())
     difference, error, degrees = _difference(values_N, costs_N, first_N, bins_N, signed_N)
@@ -111,7 +111,7 @@ def compare(
 
 
 def _bins(costs_N: Array, groups_N: Array, names: Sequence[Any]) -> Array:
-    """Cut the range of cost that these groups share at quantiles, and keep the bins that all of them are in."""
+    """Split the groups' common range of cost at quantiles, and keep bins with all groups."""
     ours = [groups_N == name for name in names]
     low = max(float(costs_N[own].min()) for own in ours)
     high = min(float(costs_N[own].max()) for own in ours)
@@ -123,7 +123,7 @@ def _bins(costs_N: Array, groups_N: Array, names: Sequence[Any]) -> Array:
     edges = np.quantile(costs_N[inside_N], np.linspace(0.0, 1.0, number + 1))[1:-1]
     bins_N = np.where(inside_N, np.searchsorted(edges, costs_N, side="right"), -1)
     shared = [k for k in range(number) if all((bins_N[own] == k).any() for own in ours)]
-    renumbered = np.full(number + 1, -1)  # the last is that of bin -1
+    renumbered = np.full(number + 1, -1)  # the last entry is for bin -1
     renumbered[shared] = range(len(shared))
     found: Array = renumbered[bins_N]
     return found
@@ -151,16 +151,16 @@ def _distances(signed_BN: Array, last_N: Array) -> Array:
 def _difference(
     values_N: Array, costs_N: Array, first_N: Array, bins_N: Array, signed_N: Array
 ) -> tuple[float, float, int]:
-    """Give the difference of means with its standard error and degrees of freedom (nan and 0 where nothing gives a spread).
+    """Return the difference of means, its standard error and degrees of freedom (nan and 0 without a spread).
 
-    The slope is the common one within group and bin, so that no difference between groups is in it.
+    The slope is common to all groups and bins, so it contains no difference between groups.
     """
     _, cells_N = np.unique(2 * bins_N + first_N, return_inverse=True)
     counts = np.bincount(cells_N)
     costs_in_N = costs_N - (np.bincount(cells_N, costs_N) / counts)[cells_N]
     values_in_N = values_N - (np.bincount(cells_N, values_N) / counts)[cells_N]
     square = float(costs_in_N @ costs_in_N)
-    if square < 1e-12:  # one cost in each cell: there is no slope
+    if square < 1e-12:  # one cost in each cell, so no slope
         slope, lever, square = 0.0, 0.0, 1.0
     else:
         slope, lever = float(costs_in_N @ values_in_N) / square, float(signed_N @ costs_N)

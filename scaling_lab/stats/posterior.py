@@ -1,13 +1,13 @@
 """Posterior samples of the true means of architectures under a hierarchical normal model (Gelman et al., BDA3, 5.4 and 15.2).
 
-The highest of many noisy means is partly luck, so independent samples put a front too high. Here the true means scatter about a
-curve of log cost with SD tau, and samples are shrunk towards it: not at all where architectures differ much more than seeds.
-The curve, tau and the seed SD sigma are sampled too. Their priors are flat on the curve and on log sigma, sqrt(tau) on tau.
+The highest of many noisy means is partly luck, so independent samples bias a front upwards. Here the true means scatter
+around a curve of log cost with SD tau, and samples are shrunk towards it. Shrinkage is weak where architectures differ much
+more than seeds. The curve, tau and the seed SD sigma are sampled too. Priors are flat on the curve, log sigma and sqrt(tau).
 
 Under the model a hypervolume's 95 % interval covers 94 to 96 %; with a long lower tail it covers 90 to 92 %
 (reports/results/interval_coverage.csv).
 
-A is architectures, B samples, S values of sigma, T of tau, P coefficients of the curve, N different numbers of seeds.
+A is architectures, B samples, S values of sigma, T of tau, P coefficients of the curve, N distinct numbers of seeds.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 DRAWS, SEED = 2000, 0
-MOST_NUMBERS = 5_000_000  # of draws times architectures: 40 MB, and a second
+MOST_NUMBERS = 5_000_000  # samples times architectures: 40 MB and one second
 SIGMAS, TAUS = 100, 60
-# Such a prior on tau gives a posterior only with three architectures more than the curve has coefficients.
+# The posterior is proper only with three architectures more than the curve has coefficients.
 SPARE = 3
 FAR = 5.0
-STRAIGHT, BENT, TURNED = 8, 10, 16  # from so many architectures on the curve has log cost, its square, its cube
+STRAIGHT, BENT, TURNED = 8, 10, 16  # numbers of architectures from which the curve has log cost, its square, its cube
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ def drawn_means(
 
 
 def _curve(costs_A: Array | None, count: int) -> Array:
-    """Give the curve's orthonormal columns (A, P): a constant, and of enough architectures powers of log cost."""
+    """Return the curve's orthonormal columns (A, P): a constant and, with enough architectures, powers of log cost."""
     columns = [np.ones(count)]
     if costs_A is not None and count >= STRAIGHT and (costs_A > 0).all() and np.isfinite(costs_A).all():
         logs_A = np.log(costs_A) - np.log(costs_A).mean()
@@ -81,9 +81,9 @@ def _curve(costs_A: Array | None, count: int) -> Array:
 
 
 def _alike(y_A: Array, curve_AP: Array, errors_A: Array) -> Array:
-    """Mark (A,) the architectures that scatter about the curve; outliers, such as failed runs, are sampled independently.
+    """Mark (A,) the architectures that scatter around the curve; outliers, such as failed runs, are not marked.
 
-    An outlier is five SDs, by the median distance to a curve of least absolute deviations, and five standard errors off.
+    An outlier deviates from a least-absolute-deviations curve by five robust SDs and five standard errors.
     """
     if len(y_A) < BENT:
         return np.ones(len(y_A), dtype=bool)
@@ -92,7 +92,7 @@ def _alike(y_A: Array, curve_AP: Array, errors_A: Array) -> Array:
         roots_A = np.sqrt(weights_A)
         fitted_A = curve_AP @ np.linalg.lstsq(roots_A[:, None] * curve_AP, roots_A * y_A, rcond=None)[0]
         distances_A = np.abs(y_A - fitted_A)
-        # The curve goes through as many of them as it has coefficients.
+        # The curve passes through as many of them as it has coefficients.
         typical = float(np.median(np.sort(distances_A)[curve_AP.shape[1] :]))
         weights_A = 1.0 / np.maximum(distances_A, 0.05 * typical + 1e-12)
     near_A: Array = distances_A <= FAR * np.maximum(1.4826 * typical, errors_A)
@@ -106,8 +106,8 @@ def _drawn(y_A: Array, n_A: Array, curve_AP: Array, sigmas_S: Array, draws: int,
     y_A, curve_MP = y_A - centre, np.linalg.qr(curve_AP[alike_A])[0]
     near_M, size = y_A[alike_A], curve_MP.shape[1]
     spread = math.sqrt(float(((near_M - curve_MP @ (curve_MP.T @ near_M)) ** 2).sum()) / (len(near_M) - size))
-    # The fewer they are, the further beyond their spread tau may lie. Denser near 0; each weighs as wide
-    # as it stands for, and by the root of tau: a flat prior's intervals are a little short where the data say little of tau.
+    # With fewer architectures, tau may exceed their spread by more. The grid is denser near 0. Each point is weighted by its
+    # width and by sqrt(tau): intervals of a flat prior are slightly short where the data say little about tau.
     steps_T = (np.arange(TAUS) + 0.5) / TAUS
     taus_T = (4.0 + 40.0 / (len(near_M) - size)) * spread * steps_T**2
     logs_ST, precision_STPP, projected_STP = _likelihood(near_M, n_A[alike_A], curve_MP, sigmas_S, taus_T)
@@ -132,9 +132,9 @@ def _drawn(y_A: Array, n_A: Array, curve_AP: Array, sigmas_S: Array, draws: int,
 
 
 def _likelihood(y_A: Array, n_A: Array, curve_AP: Array, sigmas_S: Array, taus_T: Array) -> tuple[Array, Array, Array]:
-    """Give the log marginal likelihood (S, T), and the precision (S, T, P, P) and projection (S, T, P) of the curve.
+    """Return the log marginal likelihood (S, T), and the precision (S, T, P, P) and projection (S, T, P) of the curve.
 
-    Architectures of as many seeds have one variance, so sums over them are all that is needed, however many they are.
+    Architectures with equally many seeds have one variance, so sums over them suffice.
     """
     size = curve_AP.shape[1]
     logs_ST = np.zeros((len(sigmas_S), len(taus_T)))

@@ -37,14 +37,14 @@ class Range:
 
 
 def front_probability(costs: Sequence[float], means_BA: Array) -> Array:
-    """Give (A,) the probability that each architecture is on the front of low cost and high mean; nan without samples."""
+    """Return (A,) the probability that each architecture is on the front of low cost and high mean; nan without samples."""
     shares_A: Array = on_front(costs, means_BA).mean(axis=0)
     shares_A[np.isnan(means_BA).any(axis=0)] = math.nan
     return shares_A
 
 
 def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -> Array:
-    """Give (3, G): the 5th, 50th and 95th percentile of the best mean at up to each cost of a grid; nan below the cheapest."""
+    """Return (3, G): the 5th, 50th and 95th percentile of the best mean at up to each cost of a grid; nan below the cheapest."""
     order_A = np.argsort(np.asarray(costs, dtype=float), kind="stable")
     best_BA = np.maximum.accumulate(np.nan_to_num(means_BA[:, order_A], nan=-math.inf), axis=1)
     affordable_G = np.searchsorted(np.asarray(costs, dtype=float)[order_A], np.asarray(grid, dtype=float), side="right")
@@ -55,7 +55,7 @@ def front_band(costs: Sequence[float], means_BA: Array, grid: Sequence[float]) -
 
 
 def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[float, float]) -> Array:
-    """Give (B,) the area that each sample dominates, log2 of the cost times AP, up to the reference (cost, AP).
+    """Return (B,) the area that each sample dominates, log2 of the cost times AP, up to the reference (cost, AP).
 
     An architecture at half the reference's cost and 10 AP above it dominates 10.
     """
@@ -69,7 +69,7 @@ def hypervolumes(costs: Sequence[float], means_BA: Array, *, reference: tuple[fl
 
 
 def best_value(values: Sequence[float], means_BA: Array) -> dict[float, float]:
-    """Give for each value of a parameter (A,), such as a width factor, the probability that it has the highest mean.
+    """Return for each value of a parameter (A,), such as a width factor, the probability that it has the highest mean.
 
     Several architectures of one value count with the mean of their means. All are nan where a mean has no samples.
     """

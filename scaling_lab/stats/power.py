@@ -9,10 +9,10 @@ from scipy.special import nctdtr, stdtrit
 
 
 def smallest_detectable(sd: float, n_first: int, n_second: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Give the smallest true difference that a two-sided t test finds with this power; nan below two seeds on a side.
+    """Return the smallest true difference that a two-sided t test finds with this power; nan below two seeds in a group.
 
-    The test assumes equal SDs. Welch's test does not, and needs a larger difference: 15 % at three seeds a side, 50 % at
-    three against ten, twice as much at two.
+    The test assumes equal SDs. Welch's test does not, and needs a larger difference: 15 % larger at three seeds in each
+    group, 50 % at three against ten, twice as large at two.
     """
     if n_first < 2 or n_second < 2:
         return math.nan
@@ -22,7 +22,7 @@ def smallest_detectable(sd: float, n_first: int, n_second: int, *, power: float 
 
 @functools.cache
 def _noncentrality(degrees: int, power: float, alpha: float) -> float:
-    """Give how many standard errors from 0 the truth must lie for a two-sided t test of that power."""
+    """Return the noncentrality, in standard errors, at which a two-sided t test has this power."""
     from scipy.optimize import brentq
 
     critical = float(stdtrit(degrees, 1.0 - alpha / 2.0))
@@ -34,7 +34,7 @@ def _noncentrality(degrees: int, power: float, alpha: float) -> float:
 
 
 def seeds_needed(difference: float, sd: float, *, most: int = 1000) -> int | None:
-    """Give the seeds on each side with which a difference of this size is found; None if more than `most`."""
+    """Return the seeds in each group that detect a difference of this size; None if more than `most`."""
     if smallest_detectable(sd, most, most) > abs(difference):
         return None
     low, high = 1, most  # too few, enough

@@ -14,20 +14,20 @@ Array = NDArray[Any]
 Values = Sequence[float] | Array
 
 REPEATS, SEED = 1000, 0
-MOST_NUMBERS, LEAST_REPEATS = 100_000, 20  # values times repeats: the tau of many values varies little between repeats
+MOST_NUMBERS, LEAST_REPEATS = 100_000, 20  # values times repeats, since the tau of many values varies little
 
 
 def tau(first: Values, second: Values) -> float:
-    """Give Kendall's tau-b; nan where either side does not vary or has a missing value."""
-    from scipy.stats import kendalltau  # half a second, which reports without ranks do not wait for
+    """Return Kendall's tau-b; nan where either input is constant or has a missing value."""
+    from scipy.stats import kendalltau  # takes half a second, which reports without ranks save
 
     if not (_varies(first) and _varies(second)):
         return math.nan
-    return float(kendalltau(first, second, method="asymptotic").statistic)  # no exact p, which would cost the most
+    return float(kendalltau(first, second, method="asymptotic").statistic)  # skips the exact p, which would be slow
 
 
 def spearman(first: Values, second: Values) -> float:
-    """Give Spearman's rho; nan where either side does not vary or has a missing value."""
+    """Return Spearman's rho; nan where either input is constant or has a missing value."""
     from scipy.stats import spearmanr
 
     return float(spearmanr(first, second).statistic) if _varies(first) and _varies(second) else math.nan
@@ -38,9 +38,9 @@ def _varies(values: Values) -> bool:
 
 
 def taus_with(rows_BA: Array, fixed: Values) -> Array:
-    """Give (B,) the tau-b of each row (B, A) with one fixed ranking (A,); nan where either side does not vary.
+    """Return (B,) the tau-b of each row (B, A) with one fixed ranking (A,); nan where either is constant.
 
-    It compares all pairs, for rows of up to some dozens of values.
+    It compares all pairs, for rows of at most a few dozen values.
     """
     first, second = np.triu_indices(rows_BA.shape[1], k=1)
     fixed_A = np.asarray(fixed, dtype=float)
@@ -53,25 +53,25 @@ def taus_with(rows_BA: Array, fixed: Values) -> Array:
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Give the exact two-sided p of tau-b over all orders of `second`, ties included; for at most 7 values (5,040 orders)."""
+    """Return the exact two-sided p of tau-b over all orders of `second`, ties included; for at most 7 values (5,040 orders)."""
     taus = np.abs(taus_with(np.array(list(itertools.permutations(second))), first))
     return float((taus >= taus[0] - 1e-12).mean())
 
 
 def partial_tau(first: Values, second: Values, given: Values) -> float:
-    """Give Kendall's partial tau (1942): the tau of two rankings that a third, such as size, does not explain."""
+    """Return Kendall's partial tau (1942): the tau of two rankings that a third, such as size, does not explain."""
     return float(partial_taus(tau(first, second), tau(first, given), tau(second, given)))
 
 
 def partial_taus(both: Array | float, first: Array | float, second: Array | float) -> Array:
-    """Give partial taus from the tau of two rankings and the tau of each with a third; nan where the third determines one."""
+    """Return partial taus from the tau of two rankings and the tau of each with a third; nan where the third determines one."""
     rest = np.asarray((1.0 - np.square(first)) * (1.0 - np.square(second)))
     usable = rest > 1e-12
     return np.where(usable, (both - np.multiply(first, second)) / np.sqrt(np.where(usable, rest, 1.0)), math.nan)
 
 
 def inverted_share(costs: Array, values: Array) -> float:
-    """Give the share of pairs that two quantities order oppositely, among the pairs that differ in `costs`."""
+    """Return the share of pairs in opposite order in the two quantities, among pairs that differ in `costs`."""
     cost, value = np.subtract.outer(costs, costs), np.subtract.outer(values, values)
     return float((cost * value < 0).sum() / max(1, (cost != 0).sum()))
 
@@ -79,10 +79,10 @@ def inverted_share(costs: Array, values: Array) -> float:
 def noise_ceiling(
     means: Sequence[float], errors: Sequence[float], *, repeats: int | None = None, seed: int = SEED
 ) -> float:
-    """Give the mean tau of two simulated repeats of the same truth: the most that a ranking with these standard errors reaches.
+    """Return the mean tau of two simulated repeats of one truth, the upper limit of a ranking with these standard errors.
 
-    Means spread more than the truth by their errors, so the truth is shrunk towards their mean. The result is nan where no
-    repeat has an order. Above a hundred values there are fewer than `REPEATS` repeats.
+    Measured means spread more than the truth, so the truth is shrunk towards their mean. The result is nan where no repeat
+    has an order. Above a hundred values there are fewer than `REPEATS` repeats.
     """
     values, spread = np.asarray(means, dtype=float), np.asarray(errors, dtype=float)
     variance = float(np.var(values, ddof=1))

@@ -1,6 +1,6 @@
-"""Intervals by leaving units out (jackknife) or drawing them anew (bootstrap); a unit may have several rows.
+"""Intervals by the jackknife over units and by the bootstrap of units; a unit may have several rows.
 
-A is rows, B is parts of the rows (all of them first), G is groups of units that are left out together.
+A is rows, B is parts of the rows (all rows first), G is groups of units left out together.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Array = NDArray[Any]
 Statistic = Callable[..., float]
 
 RESAMPLES, SEED = 1000, 0
-MOST_NUMBERS, LEAST_RESAMPLES = 400_000, 100  # of rows times resamples
+MOST_NUMBERS, LEAST_RESAMPLES = 400_000, 100  # rows times resamples
 
-# The jackknife is taken on the scale asin(stretch · r) / stretch. The plain scale (0) gives intervals that are too short for r
-# near 1, the arcsine (1) ones that are too long for tau there. Chosen by benchmarks/interval_coverage.py.
+# The jackknife uses the scale asin(stretch · r) / stretch. The plain scale (0) gives intervals that are too short for r near 1,
+# the arcsine (1) intervals that are too long for tau there. Chosen by benchmarks/interval_coverage.py.
 STRETCH: dict[Statistic, float] = {spearman: 1.0, tau: 0.8, partial_tau: 0.8}
 GROUPS, LEAST = 100, 5
 LEAST_PARTIAL = 10  # with six units the interval of a partial tau covers 72 to 87 %
@@ -43,7 +43,7 @@ class Ranked:
 
 
 def leave_out(units: Sequence[object]) -> Array:
-    """Give parts (1 + G, A), true for rows that are kept: all rows, then all but each unit's.
+    """Return parts (1 + G, A), true for kept rows: all rows, then all except each unit's.
 
     More than GROUPS units are left out in that many random groups.
     """
@@ -54,21 +54,21 @@ def leave_out(units: Sequence[object]) -> Array:
 
 
 def of_parts(statistic: Statistic, parts_BA: Array, *columns: Values) -> Array:
-    """Give (B,) a statistic of columns of equal length for each part of their rows."""
+    """Return (B,) a statistic of columns of equal length for each part of their rows."""
     arrays = [np.asarray(column, dtype=float) for column in columns]
     return np.array([statistic(*(array[kept] for array in arrays)) for kept in parts_BA])
 
 
 def with_interval(statistic: Statistic, *columns: Values) -> Ranked:
-    """Give a correlation (a key of STRETCH) of columns of equal length with its 95 % interval; each row is a unit."""
+    """Return a correlation (a key of STRETCH) of columns of equal length with its 95 % interval; each row is a unit."""
     count = len(columns[0])
     return jackknifed(statistic, of_parts(statistic, leave_out(range(count)), *columns), count)
 
 
 def jackknifed(statistic: Statistic, values_B: Array, units: int) -> Ranked:
-    """Give a correlation's 95 % interval from its values over the parts of `leave_out`.
+    """Return a correlation's 95 % interval from its values over the parts of `leave_out`.
 
-    It estimates the correlation in the population that the units are a sample of. Low and high are nan for too few units.
+    The interval is for the population from which the units are a sample. Low and high are nan for too few units.
     """
     value, without = float(values_B[0]), _known(values_B[1:])
     least = LEAST_PARTIAL if statistic is partial_tau else LEAST
@@ -85,12 +85,12 @@ def jackknifed(statistic: Statistic, values_B: Array, units: int) -> Ranked:
 
 
 def tau_difference(first: Values, second: Values, first_B: Array, second_B: Array) -> Ranked:
-    """Give the difference of two rankings' taus with a third and its 95 % interval; `first_B` and `second_B` are those taus.
+    """Return the difference of two rankings' taus with a third, `first_B` and `second_B`, and its 95 % interval.
 
-    The jackknife counts the variance of single pairs twice (Efron and Stein 1981). Its size is known here: squared
-    differences of single pairs have the mean 2 (1 - tau of the two). Half of the excess is taken off. The interval then
-    covers 94 to 98 % (10 and 20 units) or 94 to 97 % (50). With nothing taken off it covers up to 99 %, with all of it down
-    to 91 %. Low and high are nan for too few units, and where leaving out a unit changes nothing.
+    The jackknife counts the variance of single pairs twice (Efron and Stein 1981). This variance is known here: squared
+    differences of single pairs have mean 2 (1 - tau of the two rankings). Half of the excess is subtracted. The interval then
+    covers 94 to 98 % (10 and 20 units) or 94 to 97 % (50). Without subtraction it covers up to 99 %, with all of it down to
+    91 %. Low and high are nan for too few units, and where leaving out a unit changes nothing.
     """
     values_B, count = first_B - second_B, len(first)
     value, without = float(values_B[0]), _known(values_B[1:])
@@ -120,9 +120,9 @@ def _variance(without_G: Array) -> float:
 
 
 def _unanimous(value: float, units: int) -> Ranked:
-    """Give the interval where no unit changes the value, as where all pairs agree: the jackknife sees no spread there.
+    """Return the interval where leaving out any unit changes nothing, as where all pairs agree; the jackknife fails there.
 
-    Half a pair is counted as disagreeing, with the variance of tau by Fieller, Hartley and Pearson (1957).
+    Half a pair counts as discordant, with the variance of tau by Fieller, Hartley and Pearson (1957).
     """
     inner = math.atanh(1.0 - 2.0 / (units * (units - 1))) - 1.96 * math.sqrt(0.437 / max(1, units - 4))
     bound = math.tanh(inner)
@@ -135,12 +135,12 @@ def _unanimous(value: float, units: int) -> Ranked:
 
 
 def resamples_of(rows: int) -> int:
-    """Give the number of resamples for so many rows: fewer where rows are many, to bound the time."""
+    """Return the number of resamples for `rows` rows: fewer for many rows, to bound the time."""
     return min(RESAMPLES, max(LEAST_RESAMPLES, MOST_NUMBERS // max(1, rows)))
 
 
 def resample(units: Sequence[object], *, resamples: int | None = None) -> Array:
-    """Draw counts (A, 1 + B) of rows whose units are drawn anew, each with all its rows; the first column is 1."""
+    """Return bootstrap counts (A, 1 + B) of rows; units are resampled with all their rows. The first column is 1."""
     places, count = _places(units)
     random = np.random.default_rng(SEED)
     counts_AB = np.ones((len(places), 1 + (resamples_of(len(places)) if resamples is None else resamples)))
@@ -150,9 +150,9 @@ def resample(units: Sequence[object], *, resamples: int | None = None) -> Array:
 
 
 def regrets(proxy: Values, truth: Values, counts_AB: Array, tops: Sequence[int]) -> dict[int, Array]:
-    """Give for each k the regret (B,): the best truth minus that of the best of the proxy's first k. Higher is better in both.
+    """Return for each k the regret (B,): the best truth minus the best among the proxy's top k. Higher is better.
 
-    Equal values of the proxy come in the order of the rows, which must not depend on the truth.
+    Equal proxy values keep the order of the rows, which must not depend on the truth.
     """
     order = np.argsort(-np.asarray(proxy, dtype=float), kind="stable")
     sorted_AB = counts_AB[order]
@@ -163,10 +163,10 @@ def regrets(proxy: Values, truth: Values, counts_AB: Array, tops: Sequence[int])
 
 
 def middle(values_B: Array) -> Ranked:
-    """Give a statistic with the middle 95 % of its resamples.
+    """Return a statistic with the middle 95 % of its resamples.
 
-    The range shows how much the value depends on single units. It is no confidence interval: a regret is never below 0, and
-    resampled twins are ties.
+    The range shows how much the value depends on single units. It is not a confidence interval: a regret is never below 0,
+    and duplicates in a resample are ties.
     """
     value, drawn = float(values_B[0]), values_B[1:]
     if math.isnan(value) or not len(drawn) or np.isnan(drawn).all():
@@ -176,6 +176,6 @@ def middle(values_B: Array) -> Ranked:
 
 
 def _places(units: Sequence[object]) -> tuple[Array, int]:
-    """Number the units in the order in which they first come."""
+    """Number the units in order of first occurrence."""
     different = {each: place for place, each in enumerate(dict.fromkeys(units))}
     return np.array([different[each] for each in units], dtype=int), len(different)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtrit
 
 LEAST = 4
-# What c may be: under the least the law is the line in log(cost), beyond the most a step.
+# Grid of c: below it the law is a line in log(cost), above it a step.
 EXPONENTS = np.geomspace(0.01, 4.0, 240)
 
 Array = NDArray[Any]
@@ -33,12 +33,12 @@ class Law:
     squares: float
 
     def __call__(self, costs: Sequence[float] | Array) -> Array:
-        """Give the AP at each cost."""
+        """Return the AP at each cost."""
         relative = np.asarray(costs, dtype=float) / self.scale
         return self.a + self.b * np.log(relative) if self.c == 0 else self.a - self.b * relative**-self.c
 
     def aic(self, n: int) -> float:
-        """Give Akaike's criterion, corrected for few points (AICc); infinite where n is too small for it."""
+        """Return Akaike's criterion, corrected for few points (AICc); infinite where n is too small for it."""
         parameters = (2 if self.c == 0 else 3) + 1  # the residuals' variance is one
         if n - parameters - 1 <= 0:
             return math.inf
@@ -47,7 +47,7 @@ class Law:
 
 
 def fit_law(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Law:
-    """Fit the saturating law by weighted least squares with b >= 0: AP does not fall with cost."""
+    """Fit the saturating law by weighted least squares with b >= 0: AP never decreases with cost."""
     x, y, w = _arrays(costs, values, seeds)
     law = _best_of(x, y, w, EXPONENTS)
     return _best_of(x, y, w, _near(law.c))
@@ -65,14 +65,14 @@ def fit_line(costs: Sequence[float], values: Sequence[float], seeds: Sequence[fl
 def _arrays(
     costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None
 ) -> tuple[Array, Array, Array]:
-    """Give costs, values and weights; these have a mean of 1, so that squares are of single models."""
+    """Return costs, values and weights; weights have a mean of 1, so that squares are of single models."""
     x, y = np.asarray(costs, dtype=float), np.asarray(values, dtype=float)
     w = np.ones_like(x) if seeds is None else np.asarray(seeds, dtype=float)
     return x, y, w / w.mean()
 
 
 def _near(exponent: float) -> Array:
-    """Give exponents between the neighbours of one of EXPONENTS."""
+    """Return exponents between the neighbours of one of EXPONENTS."""
     step = EXPONENTS[1] / EXPONENTS[0]
     near: Array = np.clip(exponent * np.geomspace(1 / step, step, 41), EXPONENTS[0], EXPONENTS[-1])
     return near
@@ -88,7 +88,7 @@ class _Lines:
     slope_E: Array
     squares_E: Array
     level: float
-    flat: float  # the squares about the level, where b is 0
+    flat: float  # the sum of squares around a constant, where b is 0
 
 
 def _lines(x: Array, y: Array, w: Array, exponents: Array, scale: float) -> _Lines:
@@ -110,7 +110,7 @@ def _lines(x: Array, y: Array, w: Array, exponents: Array, scale: float) -> _Lin
 
 
 def _best_of(x: Array, y: Array, w: Array, exponents: Array) -> Law:
-    """For each exponent a and b are a line's."""
+    """Return the best law over the exponents; at each, a and b are those of a line."""
     scale = float(np.exp(np.log(x).mean()))
     lines = _lines(x, y, w, exponents, scale)
     slopes_E = np.maximum(0.0, -lines.slope_E)
@@ -130,17 +130,17 @@ def band(
     trainings: int | None = None,
     confidence: float = 0.95,
 ) -> Array:
-    """Give the law's profile-likelihood interval (2, G) at each of G costs; `pooled` is (seed SD, degrees of freedom).
+    """Return the law's profile-likelihood interval (2, G) at each of G costs; `pooled` is (seed SD, degrees of freedom).
 
     An AP is in the interval if the F test with 1 and these degrees does not reject the best law through it (Seber and Wild,
-    Nonlinear Regression, 1989, section 5.4). With `trainings` it is the prediction interval of the mean of so many training
-    runs of a further model at that cost.
+    Nonlinear Regression, 1989, section 5.4). With `trainings`, it is the prediction interval of the mean of that many
+    training runs of a further model at that cost.
     """
     x, y, w = _arrays(costs, values, seeds)
     law = fit_law(costs, values, seeds)
     exponents = np.concatenate([EXPONENTS, _near(law.c), [law.c]])
     lines = _lines(x, y, w, exponents, law.scale)
-    each = float(np.mean(np.asarray(seeds, dtype=float)))  # the seeds that a weight of 1 stands for
+    each = float(np.mean(np.asarray(seeds, dtype=float)))  # the number of seeds for a weight of 1
     more = float(stdtrit(pooled[1], 0.5 + confidence / 2.0)) ** 2 * pooled[0] ** 2 / each
     further = 0.0 if trainings is None else each / trainings
     powers_EG = (np.asarray(at, dtype=float) / law.scale) ** -exponents[:, None]
@@ -150,7 +150,7 @@ def band(
     reach_EG = np.sqrt(np.maximum(room_E1, 0.0) * (1.0 / w.sum() + off_EG**2 / lines.spread_E[:, None] + further))
     low_EG, high_EG = middle_EG - reach_EG, middle_EG + reach_EG
     allowed_EG = np.broadcast_to(room_E1 >= 0, low_EG.shape) & (lines.slope_E <= 0)[:, None]
-    # The constant is a law too, of any exponent.
+    # A constant is also a law, for any exponent.
     flat = math.sqrt(max(law.squares + more - lines.flat, 0.0) * (1.0 / w.sum() + further))
     low_G = np.where(allowed_EG, low_EG, math.inf).min(axis=0)
     high_G = np.where(allowed_EG, high_EG, -math.inf).max(axis=0)
@@ -160,7 +160,7 @@ def band(
 
 
 def misfit_p(law: Law, seeds: Sequence[float], pooled: tuple[float, int]) -> float:
-    """Give the p of the F test for lack of fit against the seed SD; nan with three models or without degrees or spread."""
+    """Return the p of the F test for lack of fit against the seed SD; nan with three models or without degrees or spread."""
     first, second = len(seeds) - 3, pooled[1]
     if first < 1 or second < 1 or pooled[0] == 0:
         return math.nan
@@ -169,7 +169,7 @@ def misfit_p(law: Law, seeds: Sequence[float], pooled: tuple[float, int]) -> flo
 
 
 def left_out(costs: Sequence[float], values: Sequence[float], seeds: Sequence[float] | None = None) -> Array:
-    """Give the leave-one-out residual (N,) of each model: its AP minus the prediction of the others; nan below five models."""
+    """Return the leave-one-out residual (N,) of each model: its AP minus the prediction of the others; nan below five models."""
     x, y, w = _arrays(costs, values, seeds)
     if len(x) <= LEAST:
         return np.full(len(x), math.nan)

@@ -1,8 +1,8 @@
 """The share of variance that each grouping explains (one-way analysis of variance), with bootstrap intervals and a chance level.
 
 Shares are corrected for the number of groups (Kelley's epsilon squared, 1935): a grouping without effect has 0 on average.
-Optuna's importances are no substitute: fANOVA and the decrease of impurity need scikit-learn, and PED-ANOVA has its own unit
-and no interval. Interactions are in no share. N is values, B resamples, P groupings, G groups of all groupings.
+Optuna's importances do not replace them: fANOVA and impurity decrease need scikit-learn; PED-ANOVA has another unit and no
+interval. Interactions are not included. N is values, B resamples, P groupings, G groups of all groupings.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES, PERMUTATIONS, SEED = 500, 999, 0
-AT_ONCE = 2_000_000  # numbers of a block of draws: 16 MB
+AT_ONCE = 2_000_000  # numbers in a block of resamples: 16 MB
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A share of variance, 0 to 1 but for noise, of n values in so many groups, with its 95 % interval."""
+    """A share of variance (0 to 1, up to noise) of n values in groups, with its 95 % interval."""
 
     n: int
     groups: int
@@ -35,9 +35,9 @@ class Share:
 def shares(
     values: Sequence[float] | Array, groups: Mapping[str, Array], *, seed: int = SEED
 ) -> tuple[dict[str, Share], float]:
-    """Give the share of the variance of values (N,) that each grouping explains, and the chance level of the largest share.
+    """Return the share of the variance of values (N,) that each grouping explains, and the chance level of the largest share.
 
-    A grouping (N,) numbers groups from 0; -1 is none, and leaves a value out. The chance level is the 95 % quantile of the
+    A grouping (N,) numbers groups from 0; -1 leaves a value out. The chance level is the 95 % quantile of the
     largest share over permutations of the values (Westfall and Young, 1993). A share above it differs significantly from 0
     after correction for all groupings. All are nan where values or groups do not vary.
     """
@@ -61,7 +61,7 @@ def shares(
             for size in _blocks(PERMUTATIONS, n)
         ]
     )
-    # Repeated values in a resample inflate every share a little: the resamples are moved back.
+    # Repeated values in a resample inflate every share slightly, so the resamples are shifted back.
     low_P, high_P = np.quantile(resampled_BP - resampled_BP.mean(axis=0) + value_P, [0.025, 0.975], axis=0)
     for place, name in enumerate(able):
         numbers = {"value": float(value_P[place]), "low": float(low_P[place]), "high": float(high_P[place])}
@@ -79,7 +79,7 @@ def _can_be_explained(values_N: Array, codes_N: Array) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Groups:
-    """Groupings as one matrix of members (N, G), where each grouping's groups start, and who is grouped (N, P)."""
+    """Groupings as a membership matrix (N, G), the start of each grouping's groups, and the grouped values (N, P)."""
 
     members_NG: Array
     starts: Array
@@ -94,7 +94,7 @@ class _Groups:
         return cls(members_NG=matrix_NG, starts=starts, grouped_NP=grouped_NP.astype(np.float32))
 
     def explain(self, counts_BN: Array | None, values_BN: Array) -> Array:
-        """Give the corrected shares (B, P) of values, each counted so many times (None: once)."""
+        """Return the corrected shares (B, P) of values, each counted `counts_BN` times (None: once)."""
         weighted_BN = values_BN if counts_BN is None else counts_BN * values_BN
         number_BG = self.members_NG.sum(axis=0)[None] if counts_BN is None else counts_BN @ self.members_NG
         sum_BG = weighted_BN @ self.members_NG
@@ -108,7 +108,7 @@ class _Groups:
         return found.astype(float)
 
     def _squares(self, squares_BN: Array) -> Array:
-        """Add up squares by grouping (B, P); mostly all groupings group all values."""
+        """Return sums of squares by grouping (B, P); usually all groupings cover all values."""
         if self.grouped_NP.all():
             found: Array = squares_BN.sum(axis=1)[:, None]
             return found
@@ -121,13 +121,13 @@ def _blocks(draws: int, n: int) -> list[int]:
 
 
 def _counts(random: np.random.Generator, draws: int, n: int) -> Array:
-    """Draw how often (B, N) each value is in a resample."""
+    """Return how often (B, N) each value is in a resample."""
     drawn_BN = random.integers(0, n, (draws, n)) + n * np.arange(draws)[:, None]
     return np.bincount(drawn_BN.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float32)
 
 
 def without_cost(values: Sequence[float] | Array, logs: Sequence[float] | Array) -> tuple[Array, float]:
-    """Give the residuals of values (N,) from a parabola in log cost, and the share of variance that it explains."""
+    """Return the residuals of values (N,) from a parabola in log cost, and its share of explained variance."""
     values_N, logs_N = np.asarray(values, dtype=float), np.asarray(logs, dtype=float)
     degree = min(2, len(np.unique(logs_N)) - 1)
     if degree < 1 or np.ptp(values_N) < 1e-12:

@@ -1,4 +1,4 @@
-"""Running many trials of one question. Importing this package imports neither torch, nor ray, nor optuna."""
+"""Runs the many trials of a study. Importing this package loads neither torch, ray nor optuna."""
 
 from scaling_lab.study.finalists import Finalists
 from scaling_lab.study.halving import Halving

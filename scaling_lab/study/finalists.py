@@ -1,4 +1,4 @@
-"""Which of a search's architectures are trained again with fresh seeds, as a plain value. Who they are, selection.py says."""
+"""The rule by which a search's best architectures are retrained with fresh seeds. selection.py applies it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from scaling_lab.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Finalists(Fields):
-    """The `count` best architectures of a search, each trained again with `seeds` once all other trials have ended.
+    """The `count` best architectures of a search, each retrained with `seeds` once all other trials have ended.
 
-    Of several good results the best is so by luck too, so its AP says too much (the winner's curse); what it gives with
-    seeds that took no part in the choice does not. Candidates are the architectures with a complete trial, each by the
-    mean of its trials in the search; those that were only stopped early or failed are none. With one objective the
-    best are chosen; with several the front's members, the most spread along it first (Deb et al. 2002, NSGA-II), and
-    where it has fewer than `count`, those that only it dominates, and so on. Finalists are never stopped early, and
-    their results choose nobody. `baseline` adds the architecture of the study's baseline, whether or not it is among
-    them or within the limits; parameters that the baseline leaves open are drawn.
+    The best of several noisy results is biased upwards (the winner's curse). Results of seeds that took no part in the
+    selection are unbiased. Candidates are the architectures with a complete trial, scored by the mean of their search
+    trials; those only stopped early or failed do not count. With one objective the best are selected. With several,
+    members of the Pareto front are selected, the largest crowding distance first (Deb et al. 2002, NSGA-II); a front
+    smaller than `count` is followed by the next front. Finalists are never stopped early, and their results select
+    nothing. `baseline` adds the architecture of the study's baseline, within the limits or not. Parameters that the
+    baseline leaves open are sampled.
     """
 
     count: int
@@ -40,18 +40,17 @@ class Finalists(Fields):
 
     @property
     def trials(self) -> int:
-        """The most trials that they take."""
+        """The largest number of finalist trials."""
         return (self.count + self.baseline) * len(self.seeds)
 
     def check_fresh(self, seeds: Iterable[int]) -> None:
-        """Raise UserError where one of the finalists' seeds is among those of a search."""
+        """Raise UserError where a finalist seed is among the seeds of the search."""
         used = [seed for seed in self.seeds if seed in set(seeds)]
         if used:
             raise UserError(
-                f"finalists.seeds has {', '.join(map(str, used))}, with which the search trains; "
-                "allowed are fresh seeds, which have chosen nobody"
+                f"finalists.seeds has {', '.join(map(str, used))} in common with the search; allowed are fresh seeds"
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return {**dataclasses.asdict(self), "seeds": list(self.seeds)}

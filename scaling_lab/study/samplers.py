@@ -1,6 +1,6 @@
-"""The table of samplers: what a study's `sampler` may be, and what a study needs for it.
+"""The table of samplers: names for a study's `sampler`, and their requirements.
 
-To add one, write a Strategy (study/search/strategy.py) in a file of its own and give it a line here.
+To add one, write a Strategy (study/search/strategy.py) in its own file and add a line here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 class Sampler:
     """One line of the table.
 
-    `home` is "module:name" of its Strategy. An exhaustive one trains every point of the space, so that a study needs no
-    number of trials. `most_counted`: it takes one evaluated objective, and at most so many that are known before a trial;
-    None: it takes any objectives.
+    `home` is "module:name" of its Strategy. An exhaustive one trains every point of the space, so a study needs no number
+    of trials. `most_counted` limits it to one trained objective and that many objectives known before a trial; None
+    allows any objectives.
     """
 
     name: str

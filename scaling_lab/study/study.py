@@ -1,4 +1,4 @@
-"""A study as one plain value: a question, a space, data, a recipe and a budget. It proposes and runs nothing."""
+"""A study as one plain value: a question, a space, data, a recipe and a budget."""
 
 from __future__ import annotations
 
@@ -35,36 +35,35 @@ if TYPE_CHECKING:
 
 OBJECTIVES = (*ACCURACIES, *COSTS)
 
-# Fields that are mappings, each with an example.
+# Mapping fields, each with an example.
 _MAPPINGS = {"objectives": '{"ap": "maximize"}', "limits": '{"gmacs": 2.5}', "forms": '{"smoke": {"trials": 2}}'}
 
-# Given an optuna trial, or what stands in for one: suggest_categorical, suggest_int and suggest_float are what it has.
+# Takes an Optuna trial or a stand-in, with suggest_categorical, suggest_int and suggest_float.
 Space = Callable[[Any], DetectorSpec]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Fields):
-    """What a study file's STUDY holds. Raises UserError for a field that makes no sense.
+    """What a study file's STUDY holds. Raises UserError for an invalid field.
 
-    `trials` is how many to have in all, counting every seed; None means the whole grid. A grid is run with every seed,
-    the other samplers use the seeds after the first for architectures that they propose again. `sampler` "ehvi" is for one
-    measured objective beside those that are counted: it draws many points, counts them, and trains what promises most
-    hypervolume; further seeds are used when it has had all architectures. The others are Optuna's. "gp" models what every
-    point of the space has, parameters that only some points have are drawn at random. `objectives` maps each
-    objective to "maximize" or "minimize"; `limits` maps a cost to the most it may be.
+    `trials` is the total number of trials over all seeds; None means the whole grid. A grid is run with every seed; other
+    samplers use the seeds after the first for architectures that they propose again. Sampler "ehvi" takes one trained
+    objective and objectives known before a trial. It samples many points, counts their costs, and trains the one with the
+    most expected hypervolume improvement. It uses further seeds once all architectures are trained. Other samplers are
+    Optuna's; "gp" models the parameters that every point has and samples conditional ones at random. `objectives` maps
+    each objective to "maximize" or "minimize"; `limits` maps a cost to its upper limit.
 
     Costs are those of scaling_lab.metrics. gmacs, params_m, activations_m and memory_mb are counted before a trial.
-    predicted_latency_ms is known before it too, from `latency_model`, a file that `scaling-lab measure SPACE --fit` wrote
-    on the device in question (a path from where the study is run). latency_ms is measured as a trial's first step, once for
-    each architecture, on the trial's share of its device: the median for one float32 image through the network, with
-    cpus_per_trial threads. Other processes on the device bias it.
+    predicted_latency_ms is also known before a trial, from `latency_model`, a file of `scaling-lab measure SPACE --fit`
+    on the target device (a path relative to where the study is run). latency_ms is measured as a trial's first step, once
+    for each architecture, on the trial's share of its device. It is the median for one float32 image through the network,
+    with cpus_per_trial threads. Other processes on the device bias it.
 
-    `stopping` ends trials early that fall behind the others; they stay stopped, and are on no front. `finalists` trains the
-    best again with fresh seeds at the end, beyond `trials`. `baseline` is the point of the space that reports compare with.
-    `trial_seconds` is how long a trial may take, from each start of it: one that hangs or is too slow fails.
-    A trial has `cpus_per_trial` and `gpus_per_trial`, which `workers_per_trial` data-parallel workers share evenly, each with
-    its part of a batch; several workers have a GPU each. `forms` are named sets of other fields, such as a smoke form that
-    takes seconds.
+    `stopping` ends weak trials early; they are not resumed and are on no front. `finalists` retrains the best with fresh
+    seeds at the end, in addition to `trials`. `baseline` is the point of the space that reports compare with.
+    `trial_seconds` limits the time of a trial from each start; a trial that exceeds it fails. A trial has
+    `cpus_per_trial` and `gpus_per_trial`, shared evenly by `workers_per_trial` data-parallel workers, each with its part
+    of a batch; several workers have a GPU each. `forms` are named sets of other fields, such as a quick smoke form.
     """
 
     question: str
@@ -94,12 +93,12 @@ class Study(Fields):
                 raise UserError(f"{name} is {getattr(self, name)!r}; allowed is a mapping, such as {example}")
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         check_text("question", self.question, "a sentence")
-        check_text("report", self.report, "the path of a report's file, as text")
+        check_text("report", self.report, "the path of a report file, as text")
         if not callable(self.space):
             raise UserError(f"space is {self.space!r}; allowed is a function from a trial to a DetectorSpec")
         if not isinstance(self.recipe, Recipe):
             raise UserError(f"recipe is {self.recipe!r}; allowed is a Recipe, such as Recipe.short()")
-        # Of the type: to ask the value for its classes would read files, and a study is read where its data are not.
+        # Checks the type, since reading the value would read files, which may be on another machine.
         if not all(hasattr(type(self.data), name) for name in ("digest", "to_dict", "class_names")):
             raise UserError(f"data is {self.data!r}; allowed is a data source, such as Shapes() or Coco(folder=...)")
         if self.baseline is not None:
@@ -112,7 +111,7 @@ class Study(Fields):
         check_choice("sampler", self.sampler, tuple(SAMPLERS))
         if self.trials is None and not self.is_exhaustive:
             raise UserError(
-                f"trials is None; with sampler {self.sampler!r} it must be a number (only a grid has an end)"
+                f"trials is None; with sampler {self.sampler!r} allowed are whole numbers from 1 (None is for a grid)"
             )
         if self.trials is not None:
             check_whole("trials", self.trials, least=1)
@@ -121,7 +120,7 @@ class Study(Fields):
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds is {self.seeds}; allowed are different whole numbers from 0, at least one")
         if not self.objectives:
-            raise UserError('objectives is empty; it needs at least one, such as {"ap": "maximize"}')
+            raise UserError('objectives is empty; give at least one, such as {"ap": "maximize"}')
         for name, direction in self.objectives.items():
             if name not in OBJECTIVES:
                 raise UserError(
@@ -144,7 +143,7 @@ class Study(Fields):
         self._check_finalists()
 
     def _check_counted(self) -> None:
-        """Refuse objectives that the sampler cannot know before a trial, or too many."""
+        """Raise UserError for objectives that the sampler cannot handle, or too many of them."""
         most = SAMPLERS[self.sampler].most_counted
         later = [name for name in self.objectives if name not in BEFORE_A_TRIAL]
         if most is not None and (
@@ -164,7 +163,7 @@ class Study(Fields):
         if not any(name in ACCURACIES for name in self.objectives):
             raise UserError(
                 f"stopping is {self.stopping!r}, but the objectives, {', '.join(self.objectives)}, are known before a trial; "
-                f"it needs one of {', '.join(ACCURACIES)}"
+                f"stopping needs one of {', '.join(ACCURACIES)}"
             )
 
     def _check_finalists(self) -> None:
@@ -175,7 +174,7 @@ class Study(Fields):
         self.finalists.check_fresh(self.seeds)
         if self.finalists.baseline and not self.baseline:
             raise UserError(
-                "finalists.baseline is True, but the study names no baseline; give it one, or leave this out"
+                "finalists.baseline is True, but the study has no baseline; set baseline, or leave this out"
             )
 
     def _check_resources(self) -> None:
@@ -187,7 +186,7 @@ class Study(Fields):
         workers, gpus = self.workers_per_trial, self.gpus_per_trial
         if workers == 1 and gpus > 1:
             raise UserError(
-                f"gpus_per_trial is {gpus} with 1 worker, which trains on one; allowed are 0 to 1, and with "
+                f"gpus_per_trial is {gpus} with 1 worker, which uses at most one GPU; allowed are 0 to 1, or with "
                 f"workers_per_trial={math.ceil(gpus)} also {math.ceil(gpus)}"
             )
         if workers > 1:
@@ -196,23 +195,23 @@ class Study(Fields):
     def _check_workers(self, workers: int) -> None:
         if self.gpus_per_trial not in (0, workers):
             raise UserError(
-                f"gpus_per_trial is {self.gpus_per_trial} with {workers} workers; allowed are 0, and {workers}: one for each"
+                f"gpus_per_trial is {self.gpus_per_trial} with {workers} workers; allowed are 0 and {workers}"
             )
         if self.cpus_per_trial < workers:
             raise UserError(
-                f"cpus_per_trial is {self.cpus_per_trial} with {workers} workers; allowed is at least one for each"
+                f"cpus_per_trial is {self.cpus_per_trial} with {workers} workers; allowed is at least one core for each"
             )
         if self.recipe.batch_size < workers:
             raise UserError(
-                f"recipe.batch_size is {self.recipe.batch_size}; allowed is one image for each of {workers} workers"
+                f"recipe.batch_size is {self.recipe.batch_size}; allowed is at least one image for each of {workers} workers"
             )
         if self.is_timed:
             raise UserError(
-                f"latency_ms is measured by a trial's one worker; with {workers} workers allowed are other costs"
+                f"latency_ms is measured by a trial's only worker; with {workers} workers, allowed are other costs"
             )
         if not self.recipe.sync_norm:
             raise UserError(
-                f"recipe.sync_norm is False with {workers} workers, so that AP would depend on their number; allowed is True"
+                f"recipe.sync_norm is False with {workers} workers, so AP would depend on their number; allowed is True"
             )
 
     def _check_forms(self) -> None:
@@ -244,7 +243,7 @@ class Study(Fields):
         return "latency_ms" in self.objectives or "latency_ms" in self.limits
 
     def form(self, name: str | None) -> Study:
-        """Give the study with a form's fields; None gives itself. Raises UserError with the forms there are."""
+        """Return the study with a form's fields; None returns the study. Raises UserError with the existing forms."""
         if name is None:
             return self
         if name not in self.forms:
@@ -254,7 +253,7 @@ class Study(Fields):
         return dataclasses.replace(self, **self.forms[name])
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values of all that has them: the space, which is a function, by its name."""
+        """Return plain JSON values; the space, a function, by its name."""
         return {
             "question": self.question,
             "space": f"{self.space.__module__}.{getattr(self.space, '__qualname__', repr(self.space))}",
@@ -278,6 +277,6 @@ class Study(Fields):
 
 
 def protocol_digest(data_digest: str, recipe: Recipe) -> str:
-    """Give 12 hexadecimal digits that are equal where two trials' APs may be compared: same data, same recipe."""
+    """Return a 12-digit hexadecimal digest of data and recipe, equal where APs are comparable."""
     text = json.dumps({"data": data_digest, "recipe": recipe.to_dict()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

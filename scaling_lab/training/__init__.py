@@ -1,4 +1,4 @@
-"""Training one detector and measuring it. Importing this package imports no torch; its modules do when they are needed."""
+"""Trains and evaluates one detector. Importing this package does not import torch."""
 
 from scaling_lab.training.failures import Diverged, Failure, OutOfMemory
 from scaling_lab.training.recipe import Recipe

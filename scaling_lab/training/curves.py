@@ -1,6 +1,6 @@
-"""Steps and epochs as TensorBoard's scalars: their names, and a file of them beside a checkpoint. It draws nothing.
+"""Writes steps and epochs as TensorBoard scalars to a file next to the checkpoint.
 
-tensorboardX's SummaryWriter writes in a thread, whose errors, such as a full disk, reach nobody; here they are raised.
+tensorboardX's SummaryWriter writes in a thread that hides errors, such as a full disk; here they are raised.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tensorboardX.summary import scalar  # type: ignore[import-untyped]
 from scaling_lab.files import append
 from scaling_lab.training.evaluation import SUMMARY
 
-_SECONDS = 10.0  # that a step's values may wait
+_SECONDS = 10.0  # the longest delay before a step's values are written
 _SPEED = ("seconds", "images_per_second", "waiting")
 
 
 def scalars(
     metrics: Mapping[str, Any], *, without: tuple[str, ...] = ("epoch", "epochs")
 ) -> Iterator[tuple[str, float]]:
-    """Give the name and value of each number that an epoch's metrics hold, and of each class's AP."""
+    """Yield the tag and value of each number in an epoch's metrics, and of each class's AP."""
     for name, value in metrics.items():
         if name not in without and isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{'val' if name in SUMMARY else 'speed' if name in _SPEED else 'train'}/{name}", float(value)
@@ -36,13 +36,13 @@ def scalars(
 
 
 class Events:
-    """Write scalars into a new TensorBoard file of a folder; `tensorboard --logdir` finds it.
+    """Writes scalars into a new TensorBoard file of a folder, which `tensorboard --logdir` finds.
 
-    What an earlier session has written from `step` on is replaced. Raises WriteError.
+    Values of an earlier session from `step` on are replaced. Raises WriteError.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        # Without the step in its name, a file would continue one of the same second.
+        # The step in the name keeps files of the same second apart.
         name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{step}"
         self._path, self._written = folder / name, time.monotonic()
         self._waiting: list[bytes] = []
@@ -50,14 +50,14 @@ class Events:
         self._add(step, session_log=SessionLog(status=SessionLog.START))
 
     def add(self, step: int, values: Iterable[tuple[str, float]]) -> None:
-        """Add the values of a step; they are on the disk with the next `flush`, or after some seconds."""
+        """Add the values of a step; they are written at the next `flush` or after some seconds."""
         for name, value in values:
             self._add(step, summary=scalar(name, value))
         if time.monotonic() - self._written > _SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write pending values. Raises WriteError."""
         content, self._waiting, self._written = b"".join(self._waiting), [], time.monotonic()
         append(self._path, content)
 
@@ -68,9 +68,9 @@ class Events:
 
 
 class Curves:
-    """Write epochs into a folder's TensorBoard file, the epoch as the step.
+    """Writes epochs into a folder's TensorBoard file, with the epoch as the step.
 
-    An epoch that an earlier session has written, and all after it, are replaced.
+    An epoch that an earlier session wrote, and all later ones, are replaced.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""COCO's average precision of a detector on a data source's held-out images. The evaluator itself is faster-coco-eval's.
+"""COCO's average precision of a detector on a source's held-out images, computed by faster-coco-eval.
 
 Shapes: D detections of all images. APs are 0 to 100, averaged over IoU .50:.95 unless the name says otherwise.
 """
@@ -23,13 +23,13 @@ from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
 from scaling_lab.model.class_names import difference, places_by_name
 
-# What COCO's summary holds, in its order: AP, and recall with 1, 10 and 100 detections an image.
+# COCO's summary, in order: APs, then recall with 1, 10 and 100 detections an image.
 SUMMARY = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
 
-# What a class stands for that the data lack; no category has this id.
+# The category of a class that the data lack; no category has this id.
 NO_CATEGORY = int(np.iinfo(np.int64).min)
 
 
@@ -43,11 +43,11 @@ def evaluate(
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Give COCO's twelve numbers (None where there is no such object) and ap_by_class on a source's held-out images.
+    """Return COCO's twelve numbers (None without such objects) and ap_by_class on a source's held-out images.
 
-    At the spec's image size unless told; the detector stays on `device`. `progress` is called with the batches done and all
-    of them. A detector that knows its classes' names has them matched with the source's, others by order (`class_categories`).
-    Raises UserError where the detector's classes cannot be the source's, and for files that cannot be read.
+    `image_size` (height, width) defaults to the spec's. The detector stays on `device`. `progress` is called with the
+    numbers of finished and of all batches. Classes match the source's by name if the detector knows its class names, else
+    by order (`class_categories`). Raises UserError where the classes do not match, and for unreadable files.
     """
     check_whole("batch_size", batch_size, least=1)
     check_whole("workers", workers, least=0)
@@ -76,33 +76,33 @@ def evaluate(
 
 
 def uncounted_objects(source: Source) -> str | None:
-    """Say where held-out images have more objects than detections count; None where none has."""
+    """Return a warning about held-out images with more objects than counted detections, or None."""
     per_image = Counter(each["image_id"] for each in source.ground_truth("val")["annotations"] if not each["iscrowd"])
     crowded = [count for count in per_image.values() if count > MOST_DETECTIONS]
     if not crowded:
         return None
     which = "1 held-out image has" if len(crowded) == 1 else f"{len(crowded)} held-out images have"
     return (
-        f"{which} more than {MOST_DETECTIONS} objects (up to {max(crowded):,}): only the {MOST_DETECTIONS} best "
-        "detections of an image count, so that AP cannot reach 100"
+        f"{which} more than {MOST_DETECTIONS} objects (up to {max(crowded):,}), but only the {MOST_DETECTIONS} best "
+        "detections of an image count, so AP cannot reach 100"
     )
 
 
 def class_categories(num_classes: int, source: Source, class_names: Sequence[str] | None = None) -> NDArray[np.int64]:
-    """Give the category that each of a detector's classes stands for, (K,), numbered from 1 as in the source's ground truth.
+    """Return the category of each of a detector's classes, (K,), numbered from 1 as in the source's ground truth.
 
-    With the classes' names: the category of that name, NO_CATEGORY where the source has none; every category needs a class.
-    Without them: as many classes as categories stand in the order of the categories' ids in the file. Where those ids have
-    gaps, and there are at least as many classes as the largest id, class i is the id i + 1, as in the released models, whose
-    90 classes are COCO's ids; a class whose id the data lack gets minus that id. Raises UserError for any other number, and
-    for a category whose name is none of the classes'.
+    With class names: the category of that name, or NO_CATEGORY; every category needs a class. Without names, if there are
+    as many classes as categories: the categories in order of their ids in the file. If the ids have gaps and there are at
+    least as many classes as the largest id: class i is id i + 1, as in the released models, whose 90 classes are COCO's
+    ids. A class whose id the data lack gets minus that id. Raises UserError for any other number of classes, and for a
+    category without a class of its name.
     """
     if class_names is not None:
         places = places_by_name(source.class_names, class_names)
         if places is None:
             raise UserError(
-                "the weights' classes are not the data's: "
-                f"{difference(class_names, source.class_names)}; allowed are data whose categories are all among them"
+                "the weights' classes do not match the data's: "
+                f"{difference(class_names, source.class_names)}; allowed are data with these classes only"
             )
         categories = np.full(num_classes, NO_CATEGORY)
         categories[places] = source.category_ids
@@ -114,14 +114,14 @@ def class_categories(num_classes: int, source: Source, class_names: Sequence[str
         numbers = {id_: number for number, id_ in enumerate(ids, 1)}
         return np.array([numbers.get(id_, -id_) for id_ in range(1, num_classes + 1)])
     raise UserError(
-        f"the detector has {num_classes} classes, the data have {len(ids)} categories with ids up to {max(ids)}; "
+        f"the detector has {num_classes} classes, but the data have {len(ids)} categories with ids up to {max(ids)}; "
         f"allowed are {len(ids)}, one for each category"
         + (f", or at least {max(ids)}, one for each id" if max(ids) > len(ids) else "")
     )
 
 
 def file_category_id(number: int, source: Source) -> int:
-    """Give the id in the file of a category as `class_categories` numbers it."""
+    """Return the id in the file of a category numbered as in `class_categories`."""
     return source.file_category_ids[number - 1] if number > 0 else -number
 
 
@@ -129,9 +129,9 @@ def file_category_id(number: int, source: Source) -> int:
 def predict(
     detector: Detector, source: Source, loader: Iterable[Batch], *, candidates: int = 5000
 ) -> NDArray[np.float64]:
-    """Give (D, 7): image id, x, y, width, height in pixels of the original image, score, category.
+    """Return detections (D, 7): image id, x, y, width, height in pixels of the original image, score, category.
 
-    Images and categories are numbered from 1 as in the source's ground truth: floats do not hold all ids of files.
+    Images and categories are numbered from 1 as in the source's ground truth, since floats cannot hold all ids of files.
     """
     training = detector.training
     detector.eval()
@@ -156,7 +156,7 @@ def predict(
 
 
 def average_precision(ground_truth: dict[str, Any], detections_D7: NDArray[np.float64]) -> dict[str, Any]:
-    """Compare detections with a COCO-format ground truth."""
+    """Return COCO's numbers and ap_by_class of detections (D, 7), given a ground truth in COCO's format."""
     truth = COCO(ground_truth)
     evaluation = COCOeval_faster(truth, truth.loadRes(detections_D7), iouType="bbox")
     evaluation.evaluate()
@@ -177,5 +177,5 @@ def _mean_of_valid(values: NDArray[np.float64]) -> float:
 
 
 def _percent(value: float) -> float | None:
-    """COCO's -1 means that there was no object to find."""
+    """Return a percentage, or None for COCO's -1, which means no objects."""
     return None if value < 0 else 100.0 * float(value)

@@ -1,4 +1,4 @@
-"""The ways in which a trial fails, each with the kind that the ledger and the report show. Not for mistakes of our own."""
+"""The failures of a trial, each with the kind shown in ledger and report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scaling_lab.errors import UserError
 
 
 class Failure(UserError):
-    """A trial that ends without a result, for a reason that has a name."""
+    """A trial ends without a result for a known reason."""
 
     kind = "error"
 
@@ -20,19 +20,19 @@ class Diverged(Failure):
 
 
 class OutOfMemory(Failure):
-    """The device has too little memory."""
+    """The device is out of memory."""
 
     kind = "out_of_memory"
 
 
 class BadCheckpoint(Failure):
-    """The checkpoint to go on from cannot be read, or is of another training run."""
+    """The checkpoint to continue from cannot be read, or belongs to another training run."""
 
     kind = "bad_checkpoint"
 
 
 def image_names(source: Source, image_ids: list[int]) -> str:
-    """Name training images for a message: by their files, those of Shapes by their indices."""
+    """Return names of training images for a message: their files, or indices for Shapes."""
     if isinstance(source, Shapes):
         return ", ".join(str(image_id - 1) for image_id in image_ids)
     files = {entry.image_id: entry.file_name for entry in source.entries("train")}

@@ -1,4 +1,4 @@
-"""The parts of a detector that a recipe keeps as they are: no gradient, and batch norms that use what they have seen."""
+"""Freezes parts of a detector: no gradients, and batch norms in inference mode."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from scaling_lab.model import Detector
 
 
 def freeze(detector: Detector, what: str) -> None:
-    """Take the gradients from the parts that `what`, a recipe's `freeze`, names; before the optimizer is made.
+    """Disable the gradients of the parts that `what`, a recipe's `freeze`, names. Call it before making the optimizer.
 
-    Raises UserError for the norms of a backbone that has none.
+    Raises UserError for the norms of a backbone without batch norms.
     """
     frozen = list(_frozen(detector, what))
     if what == "backbone_norms" and not frozen:
@@ -24,7 +24,7 @@ def freeze(detector: Detector, what: str) -> None:
 
 
 def set_training(detector: Detector, what: str) -> None:
-    """Bring the detector into training mode, but for what is frozen."""
+    """Set the detector to training mode, except its frozen parts."""
     detector.train()
     for part in _frozen(detector, what):
         part.eval()

@@ -1,4 +1,4 @@
-"""The gradient of a batch's loss, taken in one part or in several. It steps no optimizer.
+"""The gradient of a batch's loss, computed in one or several parts.
 
 Shapes: B images of the batch or of a part, N places for objects in an image, A anchors of an image.
 """
@@ -38,7 +38,7 @@ class Losses:
 
 
 class NotFinite(ArithmeticError):
-    """A loss or a gradient that is no number: `what` it is, and the `values` that were found."""
+    """A loss or a gradient is not finite: `what` it is, and the `values` found."""
 
     def __init__(self, what: str, values: str) -> None:
         super().__init__(f"{what} is not finite: {values}")
@@ -54,12 +54,12 @@ def add_gradients(
     parts: int = 1,
     scaler: torch.amp.GradScaler,
 ) -> Losses:
-    """Add the gradient of a batch's loss, times the scaler's factor, to the weights'; give the loss.
+    """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients. Return the loss.
 
-    The images pass through the network in `parts`, as equal as they can be. The loss is the whole batch's, divided by
-    all its positives, so that only batch norms can tell. In a group of workers, `batch` is this worker's share, the loss
-    that is given is all workers', and the gradients are yet to be summed. Raises NotFinite at the first part whose loss is
-    not.
+    The images pass through the network in `parts` of nearly equal size. The loss is divided by all positives of the
+    batch, so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share and the
+    loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
+    non-finite loss.
     """
     device = batch.images_BCHW.device
     autocast = torch.autocast(device.type, _DTYPES.get(recipe.precision), enabled=recipe.precision in _DTYPES)
@@ -71,7 +71,7 @@ def add_gradients(
     for place, images_BCHW in enumerate(images):
         with autocast:
             class_logits, box_deltas = forward(images_BCHW.contiguous(memory_format=memory_format))
-        if not matches:  # all parts' at once: each part's loss is divided by the positives of all
+        if not matches:  # for all parts first, since each part's loss is divided by all positives
             anchors_A4 = _anchors(spec, images_BCHW, box_deltas)
             threshold = recipe.match_threshold
             matches = [match(anchors_A4, *own, threshold=threshold) for own in zip(boxes, labels, strict=True)]

@@ -1,6 +1,6 @@
-"""Several workers that train one detector: their shares of a batch, and sums over torch's process group.
+"""Data-parallel workers that train one detector: shares of a batch, and collective operations of torch.distributed.
 
-Who starts the workers also calls torch.distributed.init_process_group in each.
+The caller starts the workers and calls torch.distributed.init_process_group in each.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from scaling_lab.data.batches import Batches
 
 
 def rank() -> int:
-    """Give this worker's number, from 0; worker 0 alone writes, reports and measures AP."""
+    """Return this worker's rank, from 0. Only worker 0 writes, reports and measures AP."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def size() -> int:
-    """Count the workers."""
+    """Return the number of workers."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -32,12 +32,12 @@ class Share(Batches):
     """A worker's share of each batch."""
 
     def indices(self) -> list[list[int]]:
-        """The indices of the worker's images of each batch."""
+        """Return the indices of the worker's images in each batch."""
         return [np.array_split(indices, size())[rank()].tolist() for indices in super().indices()]
 
 
 def summed(values: Tensor) -> Tensor:
-    """Add up all workers' tensors."""
+    """Return the sum of all workers' tensors."""
     if size() > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -45,14 +45,14 @@ def summed(values: Tensor) -> Tensor:
 
 
 def gathered(values: Tensor) -> Tensor:
-    """Stack all workers' tensors of one shape, in the order of their ranks."""
+    """Return all workers' tensors of equal shape, stacked by rank."""
     everyones = [torch.empty_like(values) for _ in range(size())]
     dist.all_gather(everyones, values)
     return torch.stack(everyones)
 
 
 def joined(items: list[Any]) -> list[Any]:
-    """Put all workers' lists into one."""
+    """Return all workers' lists, concatenated by rank."""
     if size() == 1:
         return items
     lists: list[Any] = [None] * size()
@@ -61,7 +61,7 @@ def joined(items: list[Any]) -> list[Any]:
 
 
 def from_main(value: Any) -> Any:
-    """Give worker 0's value to all."""
+    """Return worker 0's value in all workers."""
     if size() == 1:
         return value
     values = [value]
@@ -71,7 +71,7 @@ def from_main(value: Any) -> Any:
 
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by the sum of all workers'."""
+    """Replace each gradient by its sum over all workers."""
     if size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -1,6 +1,6 @@
-"""Joining the workers that train one detector: torch's process group, met over a file. It starts no worker.
+"""Joins the workers that train one detector in torch's process group, through a shared file.
 
-A meeting is a file that all workers see. torch's other way, a store at a port, would listen on all networks.
+torch's alternative, a store at a port, would listen on all networks.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ import torch.distributed as dist
 
 LOOPBACK = "127.0.0.1"
 
-# A worker may wait so long for the others, which do while worker 0 measures AP. NCCL's own ten minutes are short for that.
+# The longest wait of a worker for the others. NCCL's ten minutes are too short while worker 0 measures AP.
 _PATIENCE = timedelta(minutes=30)
 
 _SIOCGIFADDR = 0x8915
 
 
 def join(rank: int, size: int, *, meeting: Path, device: str, address: str = LOOPBACK) -> None:
-    """Be worker `rank` of `size` in torch.distributed's default group: gloo's on the CPU, NCCL's on GPUs.
+    """Join torch.distributed's default group as worker `rank` of `size`: gloo's on CPUs, NCCL's on GPUs.
 
-    `device` is the worker's own. The workers speak over the network in which this machine has `address`.
+    `meeting` is a file that all workers see. `device` is the worker's own. The workers use the network interface with
+    this machine's `address`.
     """
     interface = _interface(address)
     if interface is not None:
@@ -40,7 +41,7 @@ def join(rank: int, size: int, *, meeting: Path, device: str, address: str = LOO
 
 
 def _interface(address: str) -> str | None:
-    """Name the network interface with an IPv4 address; where none is found, torch looks for itself."""
+    """Return the network interface with an IPv4 address, or None to let torch choose."""
     names = [name for _, name in socket.if_nameindex()]
     if address.startswith("127."):
         return next(name for name in names if name.startswith("lo"))

@@ -1,4 +1,4 @@
-"""The optimizer, the learning-rate schedule and the averaged weights of a run. The loop that steps them is in train.py."""
+"""The optimizer, the learning-rate schedule and the averaged weights of a training run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the recipe's optimizer; weight decay falls on convolution kernels alone, not on norms, biases or fusion weights."""
+    """Return the recipe's optimizer. Weight decay applies to convolution kernels only."""
     kernels = [p for p in model.parameters() if p.requires_grad and p.dim() > 2]
     others = [p for p in model.parameters() if p.requires_grad and p.dim() <= 2]
     groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -25,9 +25,9 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Give the rate of a step: linear from 0 over the warm-up, then a cosine that reaches 0 at the last step.
+    """Return the learning rate of a step: linear warm-up from 0, then a cosine that reaches 0 at the last step.
 
-    google/automl does not shift the cosine by the warm-up, so that its rate rises a little at the end; that is not copied.
+    google/automl does not shift the cosine by the warm-up, so its rate rises slightly at the end; this is not copied.
     """
     warmup = recipe.warmup_epochs * steps_per_epoch
     total = recipe.epochs * steps_per_epoch
@@ -49,7 +49,7 @@ class AveragedWeights(Generic[Model]):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move towards the model's present weights."""
+        """Move towards the model's current weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(self._own, self._theirs, 1 - decay)

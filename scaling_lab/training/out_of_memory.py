@@ -1,4 +1,4 @@
-"""A device with too little memory: what did not fit, and freeing what is left. Whether to go on is decided in train.py."""
+"""Handling of a device that is out of memory: the message, and freeing memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from scaling_lab.errors import first_line
 
 
 def too_little(error: torch.OutOfMemoryError, device: torch.device, images: int, image_size: tuple[int, int]) -> str:
-    """Say which size did not fit: `images` at once, of `image_size` (height, width)."""
+    """Return the message that `images` images of `image_size` (height, width) did not fit."""
     height, width = image_size
     reason = first_line(error)
     return f"{device} has too little memory for {images} images of {height}x{width} px at once: {reason}"
 
 
 def release() -> None:
-    """Give back what nothing uses any more, that of a run that was deleted too."""
+    """Free unused memory, that of deleted objects included."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""How a detector is trained, as one plain value. The loop that follows it is in train.py; what is trained is the spec's."""
+"""How a detector is trained, as one plain value."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FREEZES = ("none", "backbone", "backbone_norms")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Fields):
-    """The settings of one training run; `paper()` and `short()` are the two that have a reason behind every number.
+    """The settings of one training run. `paper()` and `short()` are recipes with a reason behind every number.
 
-    `lr` is the peak, reached after `warmup_epochs` from 0, then a cosine to 0; it belongs to `batch_size` and is not scaled.
-    `momentum` is SGD's, or AdamW's first beta; `beta2` is its second. Weight decay falls on convolution kernels alone.
-    `ema_decay` is approached as (1 + n) / (10 + n) over the first steps n. `jitter` is the range of the random scale,
-    relative to the image fitted into the input. `pretrained` is False, True (timm's weights, fetched) or the path of a file
-    with the backbone's weights, all of them. `freeze` keeps the backbone, or its batch norms alone, as they are.
+    `lr` is the peak, reached from 0 after `warmup_epochs`, then a cosine to 0; it belongs to `batch_size` and is not
+    scaled. `momentum` is SGD's, or AdamW's first beta; `beta2` is its second. Weight decay applies to convolution kernels
+    only. `ema_decay` is approached as (1 + n) / (10 + n) over the first steps n. `jitter` is the range of the random scale,
+    relative to the image fitted into the input. `pretrained` is False, True (download timm's weights) or the path of a file
+    with all of the backbone's weights. `freeze` freezes the backbone, or only its batch norms.
 
-    `batch_size` is what the optimizer sees; the device gets it in `accumulate` parts, one after the other, with the same
-    gradient but for the batch norms, which see a part. `halve_batch` allows a run for which the device has too little memory
-    to go on from its last epoch with parts half as large. `sync_norm` lets batch norms see the images of all workers.
-    `compile` is torch.compile of the model, `channels_last` its memory layout.
+    `batch_size` is what the optimizer sees. The device gets it in `accumulate` consecutive parts, with the same gradient
+    except for batch norms, which see one part. `halve_batch` lets a training run that is out of memory continue from its
+    last epoch with parts half as large. `sync_norm` lets batch norms see the images of all workers. `compile` applies
+    torch.compile to the model, `channels_last` sets its memory layout.
     """
 
     epochs: int
@@ -77,7 +77,7 @@ class Recipe(Fields):
             check_flag(f"recipe.{name}", getattr(self, name))
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
             raise UserError(
-                f"recipe.pretrained is {self.pretrained!r}; allowed are True, False and a file's path as text"
+                f"recipe.pretrained is {self.pretrained!r}; allowed are True, False and a file path as text"
             )
         allowed = "(low, high) with 0 < low <= high"
         jitter = check_items("recipe.jitter", self.jitter, allowed)
@@ -103,11 +103,12 @@ class Recipe(Fields):
 
     @classmethod
     def short(cls, **changes: Any) -> Recipe:
-        """A recipe for proxies of minutes, from scratch. `changes` replace fields. What was measured stands in docs/log.
+        """A recipe from scratch for proxies of minutes. `changes` replace fields. docs/log has the measurements.
 
-        AdamW at a high rate, with a second beta that soon forgets the large gradients of the start; a faster EMA; a lighter
-        box loss, with a GIoU term beside Huber's; alpha .5 in place of .25, for the few positives of a short run; no scale
-        jitter, for the paper's ranks wrongly in short runs (arXiv:1911.09070v7, appendix: at 30 epochs 0.5-1.5 beats 0.1-2.0).
+        AdamW at a high rate, with a second beta that soon forgets the large gradients of the start. A faster EMA. A lighter
+        box loss, with a GIoU term added to Huber's. Alpha .5 instead of .25, for the few positives of a short training run.
+        No scale jitter, since the paper's ranks poorly in short ones (arXiv:1911.09070v7, appendix: at 30 epochs 0.5-1.5
+        beats 0.1-2.0).
         """
         values: dict[str, Any] = {
             "epochs": 5,
@@ -126,10 +127,10 @@ class Recipe(Fields):
         return cls(**{**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return {**dataclasses.asdict(self), "jitter": list(self.jitter)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Read what `to_dict` gave."""
+        """Return the recipe of a `to_dict` result. Raises UserError."""
         return cls(**values)

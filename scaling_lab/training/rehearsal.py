@@ -1,6 +1,6 @@
-"""A few real steps, one checkpoint and one held-out batch of a training, timed: what a plan extrapolates from.
+"""Times a few real steps, one checkpoint and one held-out batch of a training run, for extrapolation in a plan.
 
-It takes the steps of train.py's own Run, in a folder that is removed again; it decides nothing about whole trainings.
+It uses the steps of train.py's Run, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from scaling_lab.training.optimization import learning_rate
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.train import Run
 
-# The first step, which may compile or wait for the first data, counts as the start; this many more are not counted.
+# The first step, which may compile or wait for data, belongs to the start; this many more are not timed.
 WARM_UP = 2
-# Steps are timed for about so many seconds, within these bounds.
+# Seconds of timed steps, and bounds on their number.
 SECONDS, LEAST_STEPS, MOST_STEPS = 6.0, 3, 40
-# So many held-out batches are timed.
+# Number of timed held-out batches.
 MOST_BATCHES = 4
-# COCO's evaluator is timed on up to so many held-out images.
+# The most held-out images on which COCO's evaluator is timed.
 MOST_EVALUATED = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """Seconds of the parts of a training.
+    """Seconds of the parts of a training run.
 
-    `start` is all until the first step is done; `steps` are those after the warm-up, each without the wait for its
-    batch: `wait` in the first epoch and `later_wait` in the others, which differ where images are kept. `evaluation` is
-    of all held-out images, `later_evaluation` that of the second and all further ones.
+    `start` lasts until the first step is done. `steps` are those after the warm-up, without the wait for their batch:
+    `wait` in the first epoch and `later_wait` in the others, which differ where images are cached. `evaluation` covers all
+    held-out images, `later_evaluation` the second and later evaluations.
     """
 
     start: float
@@ -56,7 +56,7 @@ class Rehearsal:
     later_evaluation: float
 
     def training(self, recipe: Recipe, steps_per_epoch: int, step: float) -> float:
-        """Give the seconds of a whole training whose steps take `step` each."""
+        """Return the seconds of a whole training run whose steps take `step` each."""
         evaluations = -(-recipe.epochs // recipe.eval_every)  # the last epoch is always evaluated
         waits = steps_per_epoch * (self.wait + (recipe.epochs - 1) * self.later_wait)
         evaluating = self.evaluation + (evaluations - 1) * self.later_evaluation
@@ -74,8 +74,8 @@ def rehearse(
     threads: int,
     seconds: float = SECONDS,
 ) -> Rehearsal:
-    """Time the parts of a training on this machine. Raises what the training would raise in its first steps."""
-    forget()  # what an earlier rehearsal has drawn, a trial in a process of its own has to draw
+    """Time the parts of a training run on this machine. Raises the errors of its first steps."""
+    forget()  # clears cached images, since a trial in a new process has none
     with _threads(threads), tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         run = Run(spec, source, recipe, seed=seed, folder=Path(folder), device=device, workers=workers)
@@ -113,7 +113,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _batches(run: Run) -> Generator[tuple[Batch, float]]:
-    """Give the batches of one epoch after the other, with each step's learning rate in the first."""
+    """Yield batches of consecutive epochs, with the learning rates of the first epoch."""
     for epoch in itertools.count(1):
         loader = run.batches("train", epoch)
         for place, batch in enumerate(loader):
@@ -121,7 +121,7 @@ def _batches(run: Run) -> Generator[tuple[Batch, float]]:
 
 
 def _time_steps(run: Run, found: Iterator[tuple[Batch, float]], seconds: float) -> tuple[tuple[float, ...], float]:
-    """Time steps, and the mean wait for their batches."""
+    """Return the times of steps, and the mean wait for their batches."""
     steps: list[float] = []
     waits: list[float] = []
     began = ready = time.perf_counter()
@@ -138,7 +138,7 @@ def _time_steps(run: Run, found: Iterator[tuple[Batch, float]], seconds: float) 
 
 
 def _time_kept(run: Run, batches: int) -> float:
-    """Time the wait for batches whose images were drawn before."""
+    """Return the mean wait for batches of cached images."""
     loader = run.batches("train", 1)
     count = min(batches, len(loader))
     began = time.perf_counter()
@@ -148,8 +148,8 @@ def _time_kept(run: Run, batches: int) -> float:
 
 
 def _time_evaluations(run: Run) -> tuple[float, float]:
-    """Time some held-out batches and the evaluator, scaled to all images: for the first evaluation and for later ones."""
-    detections_D7, found_on, _ = _pass(run)  # warms up
+    """Return the seconds of the first and of later evaluations, scaled from some batches to all images."""
+    detections_D7, found_on, _ = _pass(run)  # warm-up
     forget()
     first = _pass(run)[2]
     later = _pass(run)[2] if run.source.kind == "shapes" else first
@@ -163,7 +163,7 @@ def _time_evaluations(run: Run) -> tuple[float, float]:
 
 
 def _pass(run: Run) -> tuple[np.ndarray[Any, Any], list[int], float]:
-    """Detect on some held-out batches; give the detections, the images, and the seconds that all batches would take."""
+    """Detect on some held-out batches. Return detections, image ids and the estimated seconds for all batches."""
     loader = run.batches("val", 0)
     found, image_ids, times = [], [], []
     ready = time.perf_counter()
@@ -174,7 +174,7 @@ def _pass(run: Run) -> tuple[np.ndarray[Any, Any], list[int], float]:
             now = time.perf_counter()
             times.append(now - ready)
             ready = now
-    # The first may have waited for processes that read to start.
+    # The first may have waited for the start of image readers.
     seconds = times[0] + (len(loader) - 1) * float(np.mean(times[1:] or times))
     return np.concatenate(found), image_ids, seconds
 
@@ -187,7 +187,7 @@ def _first_images(truth: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 def _repeated(detections_D7: np.ndarray[Any, Any], found_on: list[int], image_ids: list[int]) -> np.ndarray[Any, Any]:
-    """Give the images the detections that were found on a few, again and again: an evaluator's work is their number."""
+    """Repeat the detections of a few images for all, since the evaluator's time depends on their number."""
     parts = []
     for place, image_id in enumerate(image_ids):
         rows_D7 = detections_D7[detections_D7[:, 0] == found_on[place % len(found_on)]].copy()

@@ -1,4 +1,4 @@
-"""How large the files of one training run become, told from the shapes of its tensors. It trains and writes nothing."""
+"""The file sizes of one training run, computed from the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from scaling_lab.model import build
 from scaling_lab.training.freezing import freeze
 from scaling_lab.training.recipe import Recipe
 
-# What torch.save adds to a tensor's own bytes: they begin and end at multiples of 64 after a header of about 54; the
-# archive's directory and the pickle have an entry for each, in a state dict with its name and its module's. Measured on
-# EfficientDet-D0 and on the demonstration's detector, which has 274 tensors of 3 kB.
+# What torch.save adds to a tensor's bytes: alignment to 64 bytes and a header of about 54, and entries in the archive's
+# directory and the pickle, with its name and its module's. Measured on EfficientDet-D0 and on the demonstration's detector,
+# which has 274 tensors of 3 kB.
 _ALIGNED, _HEADER, _ENTRY, _NAMES = 64, 54, 210, 100
-# The states of the random generators and the metrics with an AP for each class; the spec and the classes' names.
+# Random states and metrics with class APs in a checkpoint; the spec and class names in the weights.
 _REST, _SPEC = 10_000, 3_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileSizes:
-    """Bytes of checkpoint.pt, which every epoch writes anew, and of weights.pt, which the last one adds."""
+    """Bytes of checkpoint.pt, rewritten every epoch, and of weights.pt, written after the last one."""
 
     checkpoint: int
     weights: int
 
     @property
     def trial(self) -> int:
-        """All that a trial leaves; pictures' detections and texts are small beside it."""
+        """The total of a trial; its other files are small."""
         return self.checkpoint + self.weights
 
 
 def file_sizes(spec: DetectorSpec, recipe: Recipe) -> FileSizes:
-    """Say how large the files of a training become, from a detector that holds no memory.
+    """Return the file sizes of a training run, from a detector without allocated memory.
 
-    A checkpoint has the weights, their average, and what the optimizer keeps of each weight that is trained.
+    A checkpoint has the weights, their average, and the optimizer's state of each trained weight.
     """
     with torch.device("meta"):
         detector = build(spec)
@@ -45,7 +45,7 @@ def file_sizes(spec: DetectorSpec, recipe: Recipe) -> FileSizes:
     state = detector.state_dict()
     weights = _saved(state.values()) + _NAMES * len(state)
     trained = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    if recipe.optimizer == "adamw":  # two moments, and a step count of one number
+    if recipe.optimizer == "adamw":  # two moments and a scalar step count
         kept = 2 * _saved(trained) + _saved(torch.empty(1, device="meta") for _ in trained)
     else:
         kept = _saved(trained) if recipe.momentum else 0

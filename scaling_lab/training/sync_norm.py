@@ -1,4 +1,4 @@
-"""Batch norm over the images of all workers. torch's own takes no tensor on a CPU, and drops timm's activations.
+"""Batch norm over the images of all workers. torch's own does not run on CPUs and drops timm's activations.
 
 Shapes: B this worker's images, C channels, R workers.
 """
@@ -15,7 +15,7 @@ from scaling_lab.training import group
 
 
 def synchronise_norms(model: nn.Module) -> None:
-    """Let the batch norms of a model see all workers' images while they train; names and numbers stay as they are."""
+    """Make a model's batch norms use all workers' images in training. Names and parameters do not change."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.forward = partial(_forward, module)  # type: ignore[method-assign]
@@ -28,7 +28,7 @@ def _forward(norm: Any, x_BCHW: Tensor) -> Any:
     norm.running_mean.lerp_(mean_C, norm.momentum)
     norm.running_var.lerp_(variance_C, norm.momentum)
     norm.num_batches_tracked.add_(1)
-    # timm's norms hold what follows them.
+    # timm's norms include the following dropout and activation.
     for follower in ("drop", "act"):
         if hasattr(norm, follower):
             output_BCHW = getattr(norm, follower)(output_BCHW)
@@ -36,7 +36,7 @@ def _forward(norm: Any, x_BCHW: Tensor) -> Any:
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalise; also give mean and unbiased variance. The gradients of weight and bias are this worker's share."""
+    """Normalises; also returns mean and unbiased variance. Gradients of weight and bias are this worker's share."""
 
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor, weight_C: Tensor, bias_C: Tensor, epsilon: float) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
-"""Several processes on this machine that train one detector: it starts them, joins them and passes on what ends them.
+"""Starts several processes on this machine that train one detector, joins them and propagates their errors.
 
-One process for each GPU, or, for a detector that is too small for several threads, one for each core. What they do
-together is group.py's, how they meet joining.py's; on a cluster others start the workers.
+One process for each GPU or, for a detector too small for several threads, one for each core. group.py has the collective
+operations, joining.py the rendezvous.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from scaling_lab.training.joining import join
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.train import nothing, train
 
-# Seconds for a worker to end after its work.
+# Seconds for a worker to exit after its work.
 _PATIENCE = 10.0
 
 
 def train_together(processes: int, *, device: str, **settings: Any) -> dict[str, Any]:
-    """Train as `train` does with these settings, this process being worker 0 of `processes`; with 1 it is alone.
+    """Call `train` with these settings in `processes` processes, this one being worker 0.
 
-    On GPUs each takes its own, from cuda:0. Raises UserError for more processes than GPUs or images in a batch, and what a
-    worker has raised.
+    On GPUs each takes its own, from cuda:0. Raises UserError for more processes than GPUs or images in a batch, and the
+    errors of workers.
     """
     if processes == 1:
         return train(device=device, **settings)
@@ -69,18 +69,18 @@ def train_together(processes: int, *, device: str, **settings: Any) -> dict[str,
 def _check(processes: int, device: str, recipe: Recipe) -> None:
     if recipe.batch_size < processes:
         raise UserError(
-            f"recipe.batch_size is {recipe.batch_size}; allowed is one image for each of {processes} processes"
+            f"recipe.batch_size is {recipe.batch_size}; allowed is at least one image for each of {processes} processes"
         )
     if device != "cpu" and (device != "cuda" or processes > torch.cuda.device_count()):
         raise UserError(
-            f"{processes} processes are to train on {device!r}; allowed are 'cpu', and 'cuda' with up to "
+            f"{processes} processes on device {device!r}; allowed are 'cpu', and 'cuda' with up to "
             f"{torch.cuda.device_count()} processes, one for each GPU"
         )
 
 
 @contextmanager
 def _joined(rank: int, processes: int, threads: int, meeting: str, device: str) -> Iterator[str]:
-    """Be one of the workers; give the own device."""
+    """Join the group as a worker; yield its device."""
     own = device if device == "cpu" else f"cuda:{rank}"
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -93,28 +93,28 @@ def _joined(rank: int, processes: int, threads: int, meeting: str, device: str) 
 
 
 def _work(rank: int, processes: int, threads: int, meeting: str, device: str, settings: dict[str, Any]) -> None:
-    """Be a worker other than 0; what it raises goes to a file, and it exits with 1."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # worker 0 ends all
+    """Run a worker other than 0. Its error is written to a file, and it exits with code 1."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # worker 0 ends all workers
     try:
         with _joined(rank, processes, threads, meeting, device) as own:
             train(device=own, **settings)
     except UserError as error:
         kind = "lost" if isinstance(error, LostReader) else "error"
         Path(meeting, f"{kind}-{rank}").write_text(str(error), encoding="utf-8")
-        os._exit(1)  # at once, for the others wait
+        os._exit(1)  # at once, since the others wait
     except BaseException:
         Path(meeting, f"trace-{rank}").write_text(traceback.format_exc(), encoding="utf-8")
         os._exit(1)
 
 
 def _raise_first(meeting: Path, error: Exception) -> None:
-    """Raise what a worker has written, a UserError before any other.
+    """Raise the error that a worker wrote, a UserError first.
 
-    As worker 0 has not left the group, no worker has failed for its end: what is there came first.
+    Worker 0 has not left the group, so no worker failed because of it: written errors came first.
     """
     for path in sorted(meeting.glob("error-*")):
         raise UserError(path.read_text(encoding="utf-8")) from None
     for path in sorted(meeting.glob("lost-*")):
         raise LostReader(path.read_text(encoding="utf-8")) from None
     for path in sorted(meeting.glob("trace-*")):
-        raise RuntimeError(f"worker {path.name.rpartition('-')[2]} has failed:\n{path.read_text()}") from error
+        raise RuntimeError(f"worker {path.name.rpartition('-')[2]} failed:\n{path.read_text()}") from error

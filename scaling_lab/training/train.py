@@ -1,6 +1,6 @@
 """The training loop of one detector, top to bottom: batches, losses, steps, evaluation, a checkpoint each epoch.
 
-It knows nothing of studies: it reports once an epoch through a function, and continues where its folder says it stopped.
+It reports each epoch to a function, and continues from the checkpoint in its folder.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.sync_norm import synchronise_norms
 
 Report = Callable[[dict[str, Any]], None]
-# Given after each step: epoch, step, steps (of the epoch), images (of the batch), seconds (since the epoch's start), waited
-# (those of them that were spent waiting for data), loss, lr.
+# Called after each step with epoch, step, steps (of the epoch), images (of the batch), seconds (since the epoch's start),
+# waited (the part of them spent waiting for data), loss, lr.
 Progress = Callable[[dict[str, float]], None]
 
-# What a checkpoint holds.
+# The entries of a checkpoint.
 _STATE = (
     *("epoch", "metrics", "too_large", "model", "average", "average_steps"),
     *("optimizer", "scaler", "random"),
 )
-# How many held-out images' detections are kept for the report's pictures.
+# Number of held-out images whose detections are stored for the report's pictures.
 SAMPLES = 8
 
 
@@ -61,14 +61,14 @@ def train(
     weights: Mapping[str, Tensor] | None = None,
     progress: Progress = lambda step: None,
 ) -> dict[str, Any]:
-    """Train the spec on the source and give the last epoch's metrics; `report` gets each epoch's, `progress` each step's.
+    """Train the spec on the source and return the last epoch's metrics.
 
-    `weights`, a detector's state dict, is what a run without a checkpoint starts from; with them recipe.pretrained is False.
-    `folder` receives checkpoint.pt each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder
-    with a checkpoint is continued from it, after its last report is told again. In a torch.distributed group each worker takes
-    its share of every batch, and worker 0 alone writes, reports and measures AP. Raises Diverged where the loss is not
-    finite, OutOfMemory where the device's memory does not suffice and the recipe does not allow to halve the parts
-    (never in a group).
+    `report` gets each epoch's metrics, `progress` each step's. `weights`, a detector's state dict, initialises a training
+    run without a checkpoint; recipe.pretrained must then be False. `folder` receives checkpoint.pt each epoch, and
+    weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from it, after its
+    last report is repeated. In a torch.distributed group, each worker takes its share of every batch, and only worker 0
+    writes, reports and measures AP. Raises UserError for settings that do not fit, Diverged for a non-finite loss, and
+    OutOfMemory where the recipe does not allow to halve the parts (never allowed in a group).
     """
 
     def start(too_large: Sequence[int] = ()) -> Run:
@@ -80,35 +80,35 @@ def train(
 
     if recipe.batch_size < group.size():
         raise UserError(
-            f"recipe.batch_size is {recipe.batch_size}; allowed is one image for each of {group.size()} workers"
+            f"recipe.batch_size is {recipe.batch_size}; allowed is at least one image for each of {group.size()} workers"
         )
     if spec.num_classes != len(source.category_ids):
         raise UserError(
-            f"the spec has num_classes={spec.num_classes}; allowed are {len(source.category_ids)}, the data's classes"
+            f"the spec has num_classes={spec.num_classes}; allowed is {len(source.category_ids)}, the data's number of classes"
         )
     if weights is not None and recipe.pretrained:
         raise UserError(
-            f"recipe.pretrained is {recipe.pretrained!r} and weights of the whole detector are given, which would replace the "
-            "backbone's; allowed is one of them"
+            f"recipe.pretrained is {recipe.pretrained!r}, but weights of the whole detector are given; allowed is one of the "
+            "two"
         )
     if group.rank() > 0:
         report = progress = nothing
     run = start()
-    if run.metrics:  # the stop may have come between the checkpoint and its report
+    if run.metrics:  # the interruption may have come between a checkpoint and its report
         report(run.metrics)
     while run.epoch < recipe.epochs:
         try:
             run.next_epoch()
         except torch.OutOfMemoryError as error:
             if not recipe.halve_batch or not run.can_halve:
-                hint = "" if recipe.halve_batch else "; recipe.halve_batch=True would go on with half as many"
+                hint = "" if recipe.halve_batch else "; recipe.halve_batch=True would continue with half as many"
                 message = out_of_memory.too_little(error, run.device, run.part_size, spec.image_size)
                 raise OutOfMemory(message + hint) from None
             too_large = [*run.too_large, run.part_size]
         else:
             report(run.metrics)
             continue
-        # Out of the except clause, whose error keeps what fills the memory.
+        # Outside the except clause, whose error keeps the memory allocated.
         del run
         out_of_memory.release()
         run = start(too_large)
@@ -116,7 +116,7 @@ def train(
 
 
 class Run:
-    """The state of one training run; `too_large` are the sizes of parts for which the memory has not sufficed."""
+    """The state of one training run. `too_large` are sizes of parts that ran out of memory."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Run:
         self.device, self.workers, self.too_large = torch.device(device), workers, list(too_large)
         torch.manual_seed(seed)
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
-        # A run that goes on has its weights from the checkpoint; the file or the network may be gone by then.
+        # A continued run takes its weights from the checkpoint; the original file or network may be gone.
         pretrained = False if self.checkpoint.exists() else recipe.pretrained
         self.model = build(spec, pretrained=pretrained, **options)
         if weights is not None:
@@ -160,44 +160,44 @@ class Run:
             self.load()
 
     def check_norms(self) -> None:
-        """Raise UserError where a batch norm would see a single value."""
+        """Raise UserError where a batch norm would see a single value a channel."""
         if self.is_single_value(self.accumulate):
             level, (height, width) = f"P{self.spec.topology.max_level}", self.spec.image_size
             raise UserError(
-                f"recipe.batch_size {self.recipe.batch_size} with accumulate {self.accumulate} brings single images into the "
-                f"network, where {level} of {height}x{width} px is one position, and a batch norm needs more than one value; "
-                f"allowed are at least 2 images at once, or images above {2**self.spec.topology.max_level} px"
+                f"recipe.batch_size {self.recipe.batch_size} with accumulate {self.accumulate} gives parts of one image. "
+                f"Its {level} of {height}x{width} px has a single position, too few for a batch norm; "
+                f"allowed are parts of at least 2 images, or images above {2**self.spec.topology.max_level} px"
             )
 
     def is_single_value(self, parts: int) -> bool:
-        """Say whether in one of so many parts a batch norm sees one image alone, at a level of one position."""
+        """Return whether one of `parts` parts has a single image with a single position at some level."""
         least = self.recipe.batch_size // group.size() // parts
         together = self.recipe.sync_norm and group.size() > 1
         return least <= 1 and max(self.spec.image_size) <= 2**self.spec.topology.max_level and not together
 
     @property
     def can_halve(self) -> bool:
-        """Whether parts half as large can be trained on."""
+        """Whether training can continue with parts half as large."""
         return group.size() == 1 and self.part_size > 1 and not self.is_single_value(2 * self.accumulate)
 
     @property
     def checkpoint(self) -> Path:
-        """The file that a stopped run continues from."""
+        """The file from which an interrupted run continues."""
         return self.folder / "checkpoint.pt"
 
     @property
     def accumulate(self) -> int:
-        """The parts that a batch is taken in: the recipe's number, doubled for each size that was too large."""
+        """The number of parts of a batch: the recipe's, doubled for each size that ran out of memory."""
         return min(self.recipe.accumulate << len(self.too_large), self.recipe.batch_size // group.size())
 
     @property
     def part_size(self) -> int:
-        """The most images that are in the network at once."""
+        """The most images in the network at once."""
         own_images = -(-self.recipe.batch_size // group.size())
         return -(-own_images // self.accumulate)
 
     def next_epoch(self) -> None:
-        """Train an epoch, measure AP where the recipe says so, and write the checkpoint."""
+        """Train an epoch, measure AP if due, and write the checkpoint."""
         epoch = self.epoch + 1
         self.metrics = self.train_epoch(epoch)
         if group.rank() == 0:
@@ -209,7 +209,7 @@ class Run:
         self.metrics = group.from_main(self.metrics)
 
     def train_epoch(self, epoch: int) -> dict[str, Any]:
-        """Take one pass over the training images; give its mean losses, rate and speed."""
+        """Train on all training images once. Return mean losses, learning rate and speed. Raises Diverged."""
         self.epoch = epoch
         set_training(self.model, self.recipe.freeze)
         loader = self.batches("train", epoch)
@@ -250,7 +250,7 @@ class Run:
         return metrics | ({"too_large": self.too_large} if self.too_large else {})
 
     def step(self, batch: Batch, rate: float) -> Losses:
-        """Take one optimizer step on a batch. Raises NotFinite before any weight is changed."""
+        """Take one optimizer step on a batch. Raises NotFinite before any weight changes."""
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -258,7 +258,7 @@ class Run:
         group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm))
-        # In fp16 the scaler passes over such a step and halves its factor; at 1 that factor is not to blame.
+        # In fp16 the scaler skips such a step and halves its factor, unless the factor is already 1.
         if not math.isfinite(norm) and self.scaler.get_scale() <= 1.0:
             raise NotFinite("the gradient", f"norm {norm}, loss {losses}")
         self.scaler.step(self.optimizer)
@@ -267,14 +267,14 @@ class Run:
         return losses
 
     def evaluate(self) -> dict[str, Any]:
-        """Give the averaged weights' AP on the held-out images."""
+        """Return COCO's numbers of the averaged weights on the held-out images."""
         detections_D7 = predict(self.average.model, self.source, self.batches("val", 0))
         if self.epoch == self.recipe.epochs:
             self.write_results(detections_D7)
         return average_precision(self.source.ground_truth("val"), detections_D7)
 
     def batches(self, split: str, epoch: int) -> Any:
-        """Give one pass over a split."""
+        """Return one pass over a split."""
         recipe = self.recipe
         loader = batches(
             self.source,
@@ -309,7 +309,7 @@ class Run:
         files.write_whole(self.folder / "detections.json", json.dumps(samples))
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         state = {
             "spec": self.spec.to_dict(),
             "class_names": list(self.source.class_names),
@@ -326,7 +326,7 @@ class Run:
         write_whole(self.checkpoint, state)
 
     def load(self) -> None:
-        """Continue from the checkpoint."""
+        """Continue from the checkpoint. Raises BadCheckpoint."""
         state = read_state(self.checkpoint, _STATE, self.device)
         try:
             self.take_over(state)
@@ -334,7 +334,7 @@ class Run:
             raise not_of_this(self.checkpoint, error) from None
 
     def take_over(self, state: Mapping[str, Any]) -> None:
-        """Take over what a checkpoint holds; any error that Python has for values of another form may come out of it."""
+        """Restore the state of a checkpoint. Values of another form may raise any error."""
         self.epoch, self.metrics = state["epoch"], state["metrics"]
         self.too_large = max(self.too_large, state["too_large"], key=len)
         self.model.load_state_dict(state["model"])
@@ -346,4 +346,4 @@ class Run:
 
 
 def nothing(_: Mapping[str, Any]) -> None:
-    """Tell no one."""
+    """Ignore a report."""

@@ -69,7 +69,7 @@ def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not
         ({"padding": "valid"}, "padding is 'valid'; allowed are same, symmetric"),
         ({"topology": "bifpn"}, "topology is 'bifpn'; allowed is a Topology"),
         ({"backbone": ""}, "backbone is ''; allowed is the name of a timm model"),
-        ({"anchors": Anchors(scale=(3.0, 4.0))}, "anchors.scale has 2 numbers, the topology 5 levels"),
+        ({"anchors": Anchors(scale=(3.0, 4.0))}, "anchors.scale has 2 numbers, but the topology 5 levels"),
         ({"backbone_options": {"x": object()}}, "backbone_options is .* allowed is a mapping of JSON values"),
         ({"backbone_options": {"x": math.nan}}, "backbone_options is .* allowed is a mapping of JSON values"),
         ({"backbone_options": [1]}, r"backbone_options is \[1\]; allowed is a mapping of JSON values"),
@@ -104,9 +104,7 @@ def test_a_dangling_node_is_refused_with_the_way_out() -> None:
 
 def test_a_level_computed_for_nothing_is_refused() -> None:
     topology = Topology(3, 4, (Node(3, (0,)), Node(4, (0,))))
-    with pytest.raises(
-        UserError, match="no node reads the input P4, so with repeats=3 that level is computed for nothing"
-    ):
+    with pytest.raises(UserError, match="no node reads the input P4, so with repeats=3 that level has no effect"):
         dataclasses.replace(D0, topology=topology)
     assert dataclasses.replace(D0, topology=topology, repeats=1).repeats == 1
 
@@ -142,9 +140,9 @@ def test_what_is_no_spec_in_json_is_named(text: str, message: str) -> None:
     [
         (b'{"backbone": ', "not JSON: Expecting value: line 1"),
         (b"\xff{}", r"is not UTF-8 \(byte 0 is 0xff\)"),
-        (b"[" * 100_000, "nested too deep"),
+        (b"[" * 100_000, "nested too deeply"),
         (with_("width", 10**400).encode(), r"width is 10000.*… \(401 characters\); allowed are .* from 1 to 1000000"),
-        (with_("width", float("nan")).encode(), "NaN is no number of JSON"),
+        (with_("width", float("nan")).encode(), "NaN is not a JSON number"),
         (
             with_("head_repeats", 10**9).encode(),
             "head_repeats is 1000000000; allowed are whole numbers from 0 to 10000",

@@ -76,8 +76,12 @@ def test_heads_without_convolutions_may_stay_so() -> None:
         (SMALL, {"flops": 1.0}, "budget 'flops' is unknown; allowed are gmacs, params_m, activations_m, memory_mb"),
         (SMALL, {"latency_ms": 1.0}, "budget 'latency_ms' is unknown"),
         (SMALL, {"gmacs": -1.0}, "budget 'gmacs' is -1.0"),
-        (SMALL, {"gmacs": 1e-6}, "costs as little as gmacs 1e-06; the least seen was gmacs"),
-        (SMALL.only("backbone"), {"gmacs": 1.0}, "what backbone add does not reach it: scale other dimensions as well"),
+        (SMALL, {"gmacs": 1e-6}, "is within gmacs 1e-06; the lowest found was gmacs"),
+        (
+            SMALL.only("backbone"),
+            {"gmacs": 1.0},
+            "scaling backbone does not reach the budget: scale other dimensions too",
+        ),
     ],
 )
 def test_what_no_detector_can_spend_is_refused(rule: CompoundScaling, budget: dict[str, float], said: str) -> None:

@@ -15,9 +15,9 @@ from scaling_lab import Coco, Halving, Recipe
 from scaling_lab.cli import main
 from scaling_lab.data.accuracies import AREAS, check_measurable, objects_for
 from scaling_lab.errors import UserError
+from scaling_lab.metrics import ACCURACIES
 from scaling_lab.study.plan.planner import make_plan
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.study import MEASURED
 from scaling_lab.training.evaluation import average_precision
 from tests.coco_files import write_coco
 from tests.study.engine import count, make_study
@@ -65,10 +65,10 @@ def test_the_evaluator_has_a_number_exactly_where_there_is_an_object(data: Coco)
         assert {name: bool(counts[name]) for name in AREAS} == {name: numbers[name] is not None for name in AREAS}
         found.add(tuple(bool(counts[name]) for name in AREAS))
     assert len(found) > 4
-    assert tuple(AREAS) == MEASURED
+    assert tuple(AREAS) == ACCURACIES
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", ACCURACIES)
 @pytest.mark.parametrize("sampler", ["grid", "tpe", "ehvi", "nsga2"])
 def test_no_study_starts_on_data_that_cannot_measure_its_objective(
     data: Coco, tmp_path: Path, name: str, sampler: str
@@ -90,8 +90,8 @@ def test_no_study_starts_on_data_that_cannot_measure_its_objective(
 @pytest.mark.parametrize(
     ("alter", "name", "words"),
     [
-        (nothing, "ap", "has no object in its 4 images; every AP needs one that is no crowd"),
-        (crowds, "ap50", "has no object in its 4 images, but {n} crowds; every AP needs one that is no crowd"),
+        (nothing, "ap", "has no object in its 4 images; every AP needs a non-crowd object"),
+        (crowds, "ap50", "has no object in its 4 images, but {n} crowds; every AP needs a non-crowd object"),
         (small, "ap_medium", "has no object of 32 x 32 to 96 x 96 px in its 4 images, but {m} other objects and 1 crowd; "
                              "allowed are ap, ap50, ap75, ap_small"),
     ],
@@ -109,20 +109,18 @@ def test_what_is_there_and_what_is_allowed_is_said(
 def test_a_study_without_a_measured_objective_needs_no_held_out_object(data: Coco, tmp_path: Path) -> None:
     study = make_study(data=change(data, nothing), objectives={"gmacs": "minimize"}, trials=1)
     assert make_plan(study, out=tmp_path / "run", measure=False, count=count).problems == (
-        "recipe.batch_size is 16; allowed is up to 4, the images to train on",
+        "recipe.batch_size is 16; allowed is up to 4, the number of training images",
     )
 
 
 def test_nothing_is_trained_on_no_object(data: Coco, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(data, crowds, "train")
     study = make_study(data=data, recipe=Recipe.short(epochs=1, batch_size=2))
-    with pytest.raises(
-        UserError, match=r"^nothing can be learned: the training split train2017 of .* has no object in"
-    ):
+    with pytest.raises(UserError, match=r"^nothing to train on: the training split train2017 of .* has no object in"):
         run_study(study, out=tmp_path / "run", executor="local", count=count, stream=None)
     options = ["--width", "16", "--image-size", "64", "--set", "batch_size=2", "--set", "epochs=1", "--workers", "0"]
     assert main(["train", "bifpn", "--data", f"coco:{data.folder}", "--out", str(tmp_path / "t"), *options]) == 2
-    assert "nothing can be learned" in capsys.readouterr().err
+    assert "nothing to train on" in capsys.readouterr().err
 
 
 def test_training_without_a_held_out_object_is_told_and_evaluating_so_is_refused(
@@ -132,6 +130,6 @@ def test_training_without_a_held_out_object_is_told_and_evaluating_so_is_refused
     options = ["--width", "16", "--image-size", "64", "--set", "batch_size=2", "--set", "epochs=1", "--workers", "0"]
     out, source = tmp_path / "t", f"coco:{data.folder}"
     assert main(["train", "bifpn", "--data", source, "--out", str(out), *options]) == 0
-    assert "no AP will be measured: the held-out split val2017 of " in capsys.readouterr().out
+    assert "AP will not be measured: the held-out split val2017 of " in capsys.readouterr().out
     assert main(["evaluate", "--weights", str(out / "weights.pt"), "--data", source]) == 2
     assert "there is nothing to measure: the held-out split" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def test_two_splits_are_found(tmp_path: Path, file: str, images: str, train: str
 )
 def test_one_file_is_divided_by_the_names_of_its_images(tmp_path: Path, file: str, images: str, prefix: str) -> None:
     write_export(tmp_path / file, tmp_path / images, count=10, prefix=prefix)
-    with pytest.raises(UserError, match=r"none held out; --data (.*),val_fraction=0\.2 holds out a fifth") as told:
+    with pytest.raises(UserError, match=r"no held-out ones; --data (.*),val_fraction=0\.2 holds out a fifth") as told:
         parse_source(str(tmp_path))
     advice = str(told.value).partition("--data ")[2].split()[0]
     source = parse_source(advice)
@@ -147,7 +147,7 @@ def test_captions_and_other_json_are_no_splits(tmp_path: Path) -> None:
 
 def test_splits_of_other_names_are_asked_for(tmp_path: Path) -> None:
     two_splits(tmp_path, "{}.json", "{}", "day", "night")
-    with pytest.raises(UserError, match=r"has the splits day, night, and none that begins with train; say which"):
+    with pytest.raises(UserError, match=r"has the splits day, night, but none that begins with train; name them"):
         parse_source(str(tmp_path))
     is_whole(parse_source(f"{tmp_path},train=day,val=night"))
 
@@ -162,7 +162,7 @@ def test_a_held_out_split_alone_is_enough_to_evaluate(tmp_path: Path) -> None:
 
 def test_labelmes_own_files_are_called_so(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"version": "5", "shapes": [], "imagePath": "a.jpg"}')
-    with pytest.raises(UserError, match="holds labelme's files, one JSON for each image"):
+    with pytest.raises(UserError, match="holds labelme files, one JSON for each image"):
         parse_source(str(tmp_path))
 
 
@@ -255,9 +255,9 @@ def renamed(root: Path, rename: Callable[[str], str], on_disk: Callable[[str], s
             r"4 file names are read with / for \: a\im000.png is train/a",
         ),
         (lambda name: f"{{}}/{name}", str, "from the data set's folder: train/im000.png is train/im000.png"),
-        (lambda name: f"/home/me/set/{name}", str, "without the folders before them: /home/me/set/im000.png is"),
-        (lambda name: f"C:\\me\\{name}", str, "without the folders before them"),
-        (lambda name: f"https://example.org/x/{name}?sig=1", str, "without the folders before them"),
+        (lambda name: f"/home/me/set/{name}", str, "without their leading folders: /home/me/set/im000.png is"),
+        (lambda name: f"C:\\me\\{name}", str, "without their leading folders"),
+        (lambda name: f"https://example.org/x/{name}?sig=1", str, "without their leading folders"),
         (str.upper, str, "in another letter case or spelling: IM000.PNG is train/im000.png"),
         (lambda name: f"e\u0301_{name}", lambda name: f"\u00e9_{name}", "in another letter case or spelling"),
         (lambda name: f"my%20{name}", lambda name: f"my {name}", "in another letter case or spelling"),
@@ -282,13 +282,15 @@ def test_a_name_that_means_one_file_is_read_so_and_said(
 def test_a_name_that_could_mean_two_files_is_not_guessed(tmp_path: Path) -> None:
     source = renamed(tmp_path, str.upper, str)
     write_picture(tmp_path / "train" / "Im001.png", 7)
-    with pytest.raises(UserError, match=r"IM001\.PNG does not exist.*train/Im001\.png and train/im001\.png would fit"):
+    with pytest.raises(
+        UserError, match=r"IM001\.PNG does not exist.*train/Im001\.png and train/im001\.png would match"
+    ):
         source.check_images("train")
 
 
 def test_two_names_do_not_get_one_file(tmp_path: Path) -> None:
     source = renamed(tmp_path, lambda name: f"{name[-5:-4]}/im000.png")
-    with pytest.raises(UserError, match=r"im000\.png would fit without the folders before them"):
+    with pytest.raises(UserError, match=r"im000\.png would match without their leading folders"):
         source.check_images("train")
 
 
@@ -297,7 +299,7 @@ def test_a_missing_image_is_not_taken_from_the_other_split(tmp_path: Path) -> No
     (tmp_path / "train" / "im002.png").unlink()
     write_picture(tmp_path / "val" / "im002.png", 7)
     with pytest.raises(
-        UserError, match=r"train/im002\.png does not exist.*; val/im002\.png would fit from another folder"
+        UserError, match=r"train/im002\.png does not exist.*; val/im002\.png would match from another folder"
     ):
         source.check_images("train")
 

@@ -67,7 +67,7 @@ def test_a_reader_that_is_lost_is_told_in_one_line(number: signal.Signals) -> No
 
     with pytest.raises(LostReader) as error:
         list(read_ahead(read, 8, shape=SHAPE, workers=2))
-    assert str(error.value).startswith(f"a process that reads images was ended by {number.name}")
+    assert str(error.value).startswith(f"an image reader was ended by {number.name}")
     assert "--workers 0" in str(error.value)
     assert "\n" not in str(error.value)
     assert not _children()
@@ -101,8 +101,8 @@ def test_signals_to_the_whole_group_are_not_the_readers() -> None:
     ("error", "wanted", "words"),
     [
         (UserError("image 3 is truncated"), UserError, "^image 3 is truncated$"),
-        (MemoryError(), MemoryError, "memory does not suffice to read images"),
-        (ZeroDivisionError("as asked for"), RuntimeError, "(?s)has failed:.*Traceback.*as asked for"),
+        (MemoryError(), MemoryError, "out of memory in an image reader"),
+        (ZeroDivisionError("as asked for"), RuntimeError, "(?s)failed:.*Traceback.*as asked for"),
     ],
 )
 def test_what_a_reader_raises_is_raised_here(error: Exception, wanted: type[Exception], words: str) -> None:
@@ -118,7 +118,7 @@ def test_memory_that_is_not_there_is_said_before_anything_is_read(monkeypatch: p
     needed = memory_size(SHAPE, workers=4, batches=50)
     assert needed == 9 * 2 * 3 * 4 * 3
     monkeypatch.setattr(readers, "free_memory", lambda: needed - 1)
-    with pytest.raises(MemoryError, match="9 batches that are read ahead take"):
+    with pytest.raises(MemoryError, match="9 read-ahead batches need"):
         next(read_ahead(_numbered, 50, shape=SHAPE, workers=4))
     assert not _children()
     monkeypatch.setattr(readers, "free_memory", lambda: needed)
@@ -134,7 +134,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
 list(read_ahead(_numbered, 50, shape=SHAPE, workers=12))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "LostReader: a process that reads images cannot be started: Too many open files" in run.stderr
+    assert "LostReader: an image reader cannot be started: Too many open files" in run.stderr
 
 
 _ABANDONED = """

@@ -71,9 +71,7 @@ def test_classes_crowds_and_boxes_outside_are_told(tmp_path: Path) -> None:
     assert found["category_ids"] == [0, 1]
     assert found["without_area"] == 1
     (line,) = found["outside"]
-    assert line.endswith(
-        "annotations[1] (id 1) reaches from (500, 0) to (520, 20), outside its image of 512 x 256 pixels"
-    )
+    assert line.endswith("annotations[1] (id 1) spans (500, 0) to (520, 20), outside its image of 512 x 256 pixels")
     assert sum(found["levels"].values()) == 2
 
 
@@ -108,11 +106,11 @@ def test_a_folder_is_told_by_its_content(tmp_path: Path) -> None:
     assert parse_source(voc.folder) == voc
     assert parse_source(f"voc:{voc.folder},cut_boxes").to_dict()["cut_boxes"] is True
     assert parse_source("shapes") == Shapes()
-    with pytest.raises(UserError, match=r"is a data set in no known format; .*; .*kit/VOC2007 is such a folder"):
+    with pytest.raises(UserError, match=r"is in no known data format; .*; .*kit/VOC2007 is such a folder"):
         parse_source(str(tmp_path / "kit"))
     with pytest.raises(
         UserError,
-        match="--data is 'nowhere', which is no folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
+        match="--data is 'nowhere', which is not a folder; allowed are shapes, a folder, coco:DIR, voc:DIR and yolo:DIR",
     ):
         parse_source("nowhere")
 

@@ -117,7 +117,7 @@ def test_classes_are_declared_or_found(source: Voc) -> None:
 def test_an_unknown_class_is_named(source: Voc) -> None:
     put(source, "000003", annotation(140, 110, voc_object("dog", 5, 5, 50, 50), voc_object("catt", 5, 5, 50, 50)))
     with pytest.raises(
-        UserError, match=r"000003\.xml: object 2 \(catt\) is of no known class \(did you mean 'cat'\?\)"
+        UserError, match=r"000003\.xml: object 2 \(catt\) has an unknown class \(did you mean 'cat'\?\)"
     ):
         source.entries("train")
 
@@ -151,7 +151,7 @@ def test_images_may_have_another_ending(source: Voc) -> None:
 
 def test_a_missing_image_is_named_or_skipped(source: Voc) -> None:
     (Path(source.folder) / "JPEGImages" / "000006.jpg").unlink()
-    with pytest.raises(UserError, match=r"000006\.jpg does not exist, but the annotations name it"):
+    with pytest.raises(UserError, match=r"000006\.jpg does not exist, but is in the annotations"):
         list(batches(source, "train", image_size=64, batch_size=5))
     loader = batches(dataclasses.replace(source, skip_broken=True), "train", image_size=64, batch_size=5)
     (batch,) = loader
@@ -185,7 +185,7 @@ BROKEN: list[tuple[str | bytes, str]] = [
         "a whole number above",
     ),
     ("<html/>", "holds a <html>; allowed is an <annotation>"),
-    ("<annotation/>", "lacks size/height; needed are width and height"),
+    ("<annotation/>", "lacks size/height; required are the image's width and height"),
     (annotation(0, 5), "has size/width '0'; allowed is a whole number above 0"),
     (annotation("5.5", 5), "has size/width '5.5'; allowed"),  # type: ignore[arg-type]
     (annotation(9, 9, "<object/>"), "object 1 has no name"),
@@ -199,7 +199,7 @@ BROKEN: list[tuple[str | bytes, str]] = [
     (annotation(9, 9, voc_object("dog", 1, 1, 3, 4, 2)), "object 1 (dog) has difficult '2'; allowed is 0 or 1"),
     (
         annotation(9, 9, voc_object("dog", 1, 1, 11, 4)),
-        "object 1 (dog) reaches from (0, 0) to (11, 4), outside its image of 9 x 9 pixels; allowed is up to 1 pixel",
+        "object 1 (dog) spans (0, 0) to (11, 4), outside its image of 9 x 9 pixels; allowed is up to 1 pixel",
     ),
 ]
 
@@ -230,9 +230,9 @@ def test_xml_with_a_doctype_is_refused(source: Voc, doctype: str, encoding: str)
 
 
 LISTS = [
-    ("", "is empty; allowed is one name of an image a line"),
-    ("000500\n000500\n", "line 2, holds '000500' again; allowed is once"),
-    ("000500 more\n", "line 1, is '000500 more'; allowed is the name of an image without its ending"),
+    ("", "is empty; allowed is one image name a line"),
+    ("000500\n000500\n", "line 2, repeats '000500'; allowed is once"),
+    ("000500 more\n", "line 1, is '000500 more'; allowed is an image's name without its ending"),
     ("../../etc/x\n", "line 1, is '../../etc/x'; allowed is the name"),
     ("000500\nnothing\n", "nothing.xml cannot be read: No such file"),
 ]
@@ -281,5 +281,5 @@ def test_images_that_exif_turns_lie_under_their_boxes(source: Voc) -> None:
     shown.transpose(Image.Transpose.ROTATE_90).save(path, quality=95, exif=exif)
     found = np.asarray(source.image("val", entry)).astype(int)
     assert np.abs(found - np.asarray(shown)).mean() < 3
-    with pytest.raises(UserError, match="as stored, the annotations say"):
+    with pytest.raises(UserError, match="as stored, but the annotations give"):
         dataclasses.replace(source, orientation="raw").image("val", entry)

@@ -37,7 +37,7 @@ def test_a_field_is_read_as_its_type_is_written(text: str) -> None:
         ("shapes,seed=1.5", "seed is '1.5'; allowed are whole numbers from 0"),
         ("shapes,seed", "seed is True; allowed are whole numbers from 0"),
         ("coco:x,train", "train is True; allowed is a name"),
-        ("coco", "--data is 'coco', which is no folder; allowed are shapes, a folder, coco:DIR"),
+        ("coco", "--data is 'coco', which is not a folder; allowed are shapes, a folder, coco:DIR"),
     ],
 )
 def test_what_cannot_be_read_is_named(text: str, said: str) -> None:

@@ -117,7 +117,7 @@ def test_cvats_obj_data_is_read_and_divided(tmp_path: Path) -> None:
     )
     (tmp_path / "obj.names").write_text("red\ngreen\n")
     (tmp_path / "train.txt").write_text("".join(f"data/obj_train_data/{path.name}\n" for path in paths))
-    with pytest.raises(UserError, match=r"none held out; --data .*val_fraction"):
+    with pytest.raises(UserError, match=r"no held-out ones; --data .*val_fraction"):
         parse_source(str(tmp_path))
     is_whole(parse_source(f"{tmp_path},val_fraction=0.25"), train=3, val=1)
 
@@ -145,8 +145,8 @@ def test_polygons_become_boxes_and_background_has_no_label(tmp_path: Path) -> No
     assert isinstance(source, Yolo)
     assert [len(entry.labels) for entry in source.entries("train")] == [2, 0, 0, 2]
     assert source.remarks() == [
-        "train: 1 images have no label file: they show no object",
-        "train: 2 boxes are those around polygons",
+        "train: 1 images have no label file and count as empty",
+        "train: 2 boxes are bounding boxes of polygons",
     ]
 
 
@@ -198,14 +198,14 @@ def test_the_digest_is_of_labels_and_names(tmp_path: Path) -> None:
 LINES = [
     ("0 0.5 0.5 0.1\n", "line 1, has 4 numbers; allowed are class, x, y, width, height"),
     ("0 0.5 0.5 0.1 0.1 0.9\n", "line 1, has 6 numbers"),
-    ("0 48 32 20 10\n", "line 1, has 48; allowed are fractions of the image's sides, 0 to 1, no pixels"),
+    ("0 48 32 20 10\n", "line 1, has 48; allowed are fractions of the image's sides from 0 to 1, not pixels"),
     ("\n2 0.5 0.5 0.1 0.1\n", "line 2, has the class 2; allowed are 0 to 1"),
     ("-1 0.5 0.5 0.1 0.1\n", "has the class -1"),
     ("0.5 0.5 0.5 0.1 0.1\n", "has the class 0.5"),
     ("red 0.5 0.5 0.1 0.1\n", "is 'red 0.5 0.5 0.1 0.1'; allowed are class"),
-    ("0 nan 0.5 0.1 0.1\n", "holds what is no finite number"),
-    ("0 0.5 0.5 -0.1 0.1\n", "has the size -0.1, 0.1; allowed is from 0"),
-    ("0 0.9 0.5 0.9 0.1\n", "class red reaches from (43.2, 28.8) to (129.6, 35.2), outside its image of 96 x 64"),
+    ("0 nan 0.5 0.1 0.1\n", "has a non-finite number"),
+    ("0 0.5 0.5 -0.1 0.1\n", "has the size -0.1, 0.1; allowed are sizes from 0"),
+    ("0 0.9 0.5 0.9 0.1\n", "class red spans (43.2, 28.8) to (129.6, 35.2), outside its image of 96 x 64"),
     ("\x00\x01\x02", r"is '\x00\x01\x02'; allowed"),
 ]
 
@@ -233,18 +233,18 @@ def test_a_class_written_as_a_float_is_taken(tmp_path: Path) -> None:
 BAD = [
     (
         "names: [red, green]\ntrain: images/train\nval: images/nothing\n",
-        "val is images/nothing, and no end of that path is in",
+        "val is images/nothing, but no end of that path exists in",
     ),
     ("train: images/train\nval: images/val\nnames: {0: red, 2: green}\n", "has names for 0, 2, …; allowed are 0, 1, 2"),
-    ("train: images/train\nval: images/val\nnc: 3\n" + NAMES_LIST, "has nc 3 and 2 names; both must say the same"),
+    ("train: images/train\nval: images/val\nnc: 3\n" + NAMES_LIST, "has nc 3 but 2 names; allowed are equal numbers"),
     ("train: images/train\nval: images/val\nnames: [red, red]\n", "has the name 'red' twice"),
     ("train: images/train\nval: images/val\n", "lacks names"),
-    ("train: 3\nval: images/val\n" + NAMES_LIST, "train is no text; allowed is a folder"),
+    ("train: 3\nval: images/val\n" + NAMES_LIST, "train is not text; allowed is a folder"),
     ("train: [", "is not YAML"),
     ("\x00\x01", "is not YAML"),
     ("- 1\n", "holds a list"),
     ("", "holds a NoneType"),
-    ("[" * 5000, "nested too deep"),
+    ("[" * 5000, "nested too deeply"),
     ("train: !!python/object/apply:os.getcwd []\n" + NAMES_LIST, "is not YAML: could not determine a constructor"),
 ]
 
@@ -263,11 +263,11 @@ def test_images_without_any_label_are_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "train" / "a.png", 0)
     write_picture(tmp_path / "images" / "val" / "b.png", 1)
     (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\n" + NAMES_LIST)
-    with pytest.raises(UserError, match=r"no image of train has a label file, such as .*labels"):
+    with pytest.raises(UserError, match=r"no image of train has a label file; expected is .*labels"):
         parse_source(str(tmp_path)).describe()
 
 
 def test_labels_without_names_of_classes_are_refused(tmp_path: Path) -> None:
     write_splits(tmp_path)
-    with pytest.raises(UserError, match=r"but no data\.yaml or classes\.txt, which names the classes; add one"):
+    with pytest.raises(UserError, match=r"but no data\.yaml or classes\.txt, with the class names; add one"):
         parse_source(str(tmp_path))

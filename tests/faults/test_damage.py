@@ -72,7 +72,7 @@ def test_a_damaged_ledger_is_one_line_in_every_verb(
     said |= set(make_plan(make_study(trials=2), out=out, measure=False, count=count).problems)
     assert all(str(out) in line for line in said)
     if damage not in ("gone", "empty"):
-        assert all("put a copy of it in its place, or run the study anew in another folder" in line for line in said)
+        assert all("restore a copy, or run the study again in another folder" in line for line in said)
     assert (ledger.read_bytes() if ledger.exists() else None) == before
 
 
@@ -145,7 +145,7 @@ def test_a_file_of_another_kind_is_named_with_what_to_do(pictured: Path, name: s
             with pytest.raises(UserError) as error:
                 read()
             assert str(error.value).startswith(f"{path} is damaged (")
-            assert str(error.value).endswith("); remove it, and the report leaves its pictures out")
+            assert str(error.value).endswith("); remove it, and the report omits its pictures")
     finally:
         path.write_bytes(whole)
 
@@ -189,7 +189,7 @@ def test_a_checkpoint_that_is_none_is_named_with_what_to_do(tmp_path: Path, dama
     with pytest.raises(BadCheckpoint) as error:
         read_state(path, ("epoch",), torch.device("cpu"))
     assert str(error.value).startswith(f"{path} is ")
-    assert str(error.value).endswith("; without this file training starts from the beginning")
+    assert str(error.value).endswith("; remove it to train from the start")
 
 
 def test_no_wrong_number_and_no_code_comes_out_of_a_checkpoint(tmp_path: Path) -> None:
@@ -198,15 +198,15 @@ def test_no_wrong_number_and_no_code_comes_out_of_a_checkpoint(tmp_path: Path) -
     content = bytearray(path.read_bytes())
     content[20000:20004] = bytes(4)  # one weight
     path.write_bytes(content)
-    with pytest.raises(BadCheckpoint, match="the check sum of archive/data/0 is wrong"):
+    with pytest.raises(BadCheckpoint, match="wrong checksum of archive/data/0"):
         read_state(path, ("epoch",), device)
     torch.save({"epoch": 1, "model": Executed(tmp_path / "executed")}, path)
-    with pytest.raises(BadCheckpoint, match="it is of another kind, or holds more than tensors and plain values"):
+    with pytest.raises(BadCheckpoint, match="allowed is a file of tensors and plain values"):
         read_state(path, ("epoch",), device)
     assert not (tmp_path / "executed").exists()
     for other, words in (([1], "it holds list"), ({"epoch": 1}, "it has no model")):
         torch.save(other, path)
-        with pytest.raises(BadCheckpoint, match=f"is no checkpoint of a training run .{words}"):
+        with pytest.raises(BadCheckpoint, match=f"is not a checkpoint of a training run .{words}"):
             read_state(path, ("epoch", "model"), device)
 
 
@@ -245,7 +245,7 @@ def test_a_trial_whose_checkpoint_is_damaged_fails_alone_and_is_trained_anew_whe
 
     stream = io.StringIO()
     run_study(study, out=out, retry_failed=True, **{**options, "stream": stream})
-    assert "1 failed trial to be run again" in stream.getvalue()
+    assert "1 failed trial will be rerun" in stream.getvalue()
     assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 2)] * 2
     assert rows(out)[1] == second
     assert (out / "trials" / "1.failed-1" / "checkpoint.pt").exists()

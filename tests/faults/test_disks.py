@@ -90,5 +90,5 @@ def _assert_said(out: Path, said: str) -> None:
     last = said.splitlines()[-1]
     assert last.startswith(str(out)), said
     assert "No space left on device" in last or "disk is full" in last
-    assert last.endswith("; what was finished is kept, the same command goes on")
+    assert last.endswith("; finished work is kept, and the same command continues")
     assert "Traceback" not in said

@@ -23,7 +23,7 @@ def test_threads_are_a_processors_alone() -> None:
         ({"threads": 0}, "threads is 0; allowed are whole numbers from 1"),
         ({"backend": "tensorrt"}, "backend is 'tensorrt'; allowed are eager, compile, cuda_graphs, onnxruntime"),
         ({"scope": "all"}, "scope is 'all'; allowed are network, end_to_end"),
-        ({"backend": "cuda_graphs"}, "cuda_graphs needs the device cuda, not cpu"),
+        ({"backend": "cuda_graphs"}, "cuda_graphs needs device cuda, not cpu"),
         ({"backend": "onnxruntime", "dtype": "fp16"}, "onnxruntime with fp16 on cpu is not measured"),
         ({"backend": "onnxruntime", "device": "mps"}, "onnxruntime with float32 on mps is not measured"),
         ({"bacth": 2}, "has no field 'bacth' .did you mean 'batch'"),

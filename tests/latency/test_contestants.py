@@ -81,7 +81,7 @@ def test_compiled_gives_what_eager_gives_and_stays_compiled_beyond_eight() -> No
 
 
 class _Stubborn(torch.nn.Module):
-    """A backbone that reads numbers off its features, which neither shapes alone nor an exporter can."""
+    """A backbone that reads numbers off its features, which neither run on shapes only nor an exporter can."""
 
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def _stubborn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_backbone_that_cannot_be_traced_is_told() -> None:
     spec = tiny()
     prepare(spec, Conditions())()  # it runs
-    with pytest.raises(UserError, match=r"resnet10t.*cannot run, batch 1, float32, onnxruntime"):
+    with pytest.raises(UserError, match=r"resnet10t.*cannot run \(batch 1, float32, onnxruntime"):
         prepare_or_tell(spec, Conditions(backend="onnxruntime"))
 
 
@@ -112,7 +112,7 @@ def test_a_backbone_that_does_not_run_on_shapes_cannot_be_counted() -> None:
 
     counting._backbone.cache_clear()
     try:
-        with pytest.raises(UserError, match=r"the backbone resnet10t cannot be counted at 72x72: .*shapes alone"):
+        with pytest.raises(UserError, match=r"the backbone resnet10t cannot be counted at 72x72: .*run on shapes only"):
             count(tiny(image_size=(72, 72)))
     finally:
         counting._backbone.cache_clear()
@@ -135,7 +135,7 @@ def test_a_shortage_of_memory_goes_through_or_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(contestants, "build", too_little)
     with pytest.raises(torch.OutOfMemoryError):
         prepare(tiny(), Conditions())
-    with pytest.raises(UserError, match=r"width 8, 64 px does not fit the memory of cpu: batch 1"):
+    with pytest.raises(UserError, match=r"width 8, 64 px does not fit in the memory of cpu: batch 1"):
         prepare_or_tell(tiny(), Conditions())
 
 

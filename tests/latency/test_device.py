@@ -62,7 +62,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     quiet.refuse_absent(Conditions())
     with pytest.raises(UserError, match=r"the device cuda:97 cannot be used: "):
         quiet.refuse_absent(Conditions(device="cuda:97"))
-    with pytest.raises(UserError, match=r"threads is 100000; this machine has \d+ cores"):
+    with pytest.raises(UserError, match=r"threads is 100000; allowed are 1 to \d+, the cores"):
         quiet.refuse_absent(Conditions(threads=100_000))
 
 

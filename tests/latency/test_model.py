@@ -72,7 +72,7 @@ def test_held_out_detectors_are_predicted(model: LatencyModel) -> None:
     assert model.quality["held_out"] == 20
     assert model.quality["median_error"] < 0.02
     assert model.quality["kendall_tau"] > 0.95
-    assert "on 20 others the median error is" in model.quality_words()
+    assert "on 20 held-out ones the median error is" in model.quality_words()
 
 
 def test_the_error_is_of_what_the_fit_has_not_seen() -> None:
@@ -110,12 +110,15 @@ def test_the_pieces_add_up(model: LatencyModel) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 128}, "width 128 is beyond what the latency model was fitted on .16 to 64"),
-        ({"head_repeats": 9}, "head_repeats 9 is beyond"),
-        ({"image_size": (320, 320)}, "image size 320x320 is beyond what the latency model was fitted on"),
-        ({"backbone": "resnet18", "backbone_options": {}}, "has not seen the backbone resnet18 .* it knows resnet10t"),
-        ({"activation": "relu"}, "has seen no detector with activation 'relu'"),
-        ({"topology": topologies.bifpn(3, 7, fusion="softmax")}, "has seen no node with softmax"),
+        ({"width": 128}, "width 128 is outside the latency model's range; allowed are 16 to 64"),
+        ({"head_repeats": 9}, "head_repeats 9 is outside"),
+        ({"image_size": (320, 320)}, "image size 320x320 is outside the latency model's range"),
+        (
+            {"backbone": "resnet18", "backbone_options": {}},
+            "was fitted without backbone resnet18 .* allowed are resnet10t",
+        ),
+        ({"activation": "relu"}, "was fitted without a detector with activation 'relu'"),
+        ({"topology": topologies.bifpn(3, 7, fusion="softmax")}, "was fitted without a node with softmax"),
     ],
 )
 def test_what_it_does_not_know_it_does_not_predict(model: LatencyModel, changes: dict[str, Any], words: str) -> None:
@@ -149,7 +152,7 @@ def test_all_that_was_measured_is_in_the_model() -> None:
 
 
 def test_too_few_are_refused() -> None:
-    with pytest.raises(UserError, match="needs 12 different detectors at least, not 11"):
+    with pytest.raises(UserError, match="needs at least 12 distinct detectors, not 11"):
         fit(measured(detectors(11)), Conditions())
 
 
@@ -166,7 +169,7 @@ def test_features_that_always_come_together_share_their_time() -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(
-        UserError, match=r"m\.json is no latency model; `scaling-lab measure SPACE --fit FILE` writes one"
+        UserError, match=r"m\.json is not a latency model; allowed is a file of `scaling-lab measure SPACE --fit FILE`"
     ):
         LatencyModel.load(tmp_path / "m.json")
     with pytest.raises(UserError, match=r"nowhere\.json cannot be read: No such file"):

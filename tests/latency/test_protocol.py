@@ -92,7 +92,7 @@ def test_a_whole_process_of_another_speed_does_not_count(script: Any) -> None:
     scripted = script(lambda process, block: (ANCHOR * (1.3 if process == 1 else 1.0),) * 2)
     said: list[str] = []
     (row,) = measure([tiny()], Conditions(), say=said.append)
-    assert said[-1] == "the anchor's median is 10.00 ms: 75% of all runs count, of 3 of 4 processes"
+    assert said[-1] == "the anchor's median is 10.00 ms: 75% of all runs are valid, in 3 of 4 processes"
     assert (len(scripted.jobs), row["processes"], row["median_ms"]) == (4, 3, 8.0)
 
 
@@ -107,7 +107,7 @@ def test_a_detector_that_has_enough_does_not_run_again(script: Any) -> None:
 def test_a_device_that_drifts_is_refused(script: Any) -> None:
     scripted = script(lambda process, block: (ANCHOR * (1.0 + 0.1 * (block % 5)),) * 2)
     with pytest.raises(
-        UserError, match=r"drifts: the anchor, 12\.00 ms, was off by up to 17%; of resnet10t.* processes count"
+        UserError, match=r"drifts: the anchor, 12\.00 ms, deviated by up to 17%\. resnet10t.* valid runs"
     ):
         list(measure([tiny()], Conditions()))
     assert len(scripted.jobs) == 9
@@ -133,7 +133,7 @@ def test_a_slow_drift_is_corrected_where_that_is_asked_for(script: Any) -> None:
 
 def test_a_sudden_drift_is_not_corrected(script: Any) -> None:
     scripted = script(lambda process, block: (ANCHOR, 1.05 * ANCHOR))
-    with pytest.raises(UserError, match=r"0 runs in 0 processes count, for which anchors agree within 3%"):
+    with pytest.raises(UserError, match=r"0 valid runs in 0 processes, with anchors that agree within 3%"):
         list(measure([tiny()], Conditions(), Protocol(correct=True)))
     assert len(scripted.jobs) == 9
 
@@ -158,13 +158,13 @@ def test_a_process_that_dies_late_costs_only_what_it_was_for(script: Any, monkey
 
     def dying(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if len(scripted.jobs) == 3:
-            raise UserError("a process that measures died")
+            raise UserError("a measuring process died")
         yield from scripted(job)
 
     monkeypatch.setattr(protocol, "run_worker", dying)
     rows = measure([tiny(), tiny(width=16)], Conditions())
     assert next(rows)["median_ms"] == 8.0
-    with pytest.raises(UserError, match="a process that measures died"):
+    with pytest.raises(UserError, match="a measuring process died"):
         next(rows)
 
 
@@ -173,7 +173,7 @@ def test_an_earlier_anchor_is_gone_on_with(script: Any) -> None:
     (row,) = measure([tiny()], Conditions(), anchor=(tiny(width=16), 10.1))
     assert (row["anchor"], row["anchor_ms"]) == (tiny(width=16).digest, 10.1)
     assert scripted.jobs[0]["anchor"] == tiny(width=16).to_dict()
-    with pytest.raises(UserError, match=r"drifts: the anchor, 12\.00 ms, was off by up to 17%"):
+    with pytest.raises(UserError, match=r"drifts: the anchor, 12\.00 ms, deviated by up to 17%"):
         list(measure([tiny()], Conditions(), anchor=(tiny(width=16), 12.0)))
 
 
@@ -182,7 +182,7 @@ def test_what_could_be_measured_comes_before_the_refusal(script: Any) -> None:
     script(lambda process, block: (ANCHOR, ANCHOR * (1.5 if block % 2 or process > 2 else 1.0)))
     rows = measure([tiny(), tiny(width=16)], Conditions())
     assert next(rows)["median_ms"] == 8.0
-    with pytest.raises(UserError, match=r"width 16.* 0 runs in 0 processes count.*1 of 2 detectors lack some"):
+    with pytest.raises(UserError, match=r"width 16.* 0 valid runs in 0 processes.*1 of 2 detectors lack some"):
         next(rows)
 
 
@@ -193,7 +193,7 @@ def test_a_later_group_has_to_find_the_device_as_it_was(script: Any, monkeypatch
     script(lambda process, block: (ANCHOR * (1.0 if process < 3 else 1.1),) * 2)
     rows = measure(specs, Conditions())
     assert next(rows)["median_ms"] == 8.0
-    with pytest.raises(UserError, match=r"the anchor, 10\.00 ms, was off by up to 10%"):
+    with pytest.raises(UserError, match=r"the anchor, 10\.00 ms, deviated by up to 10%"):
         next(rows)
 
 
@@ -203,7 +203,7 @@ def test_a_profile_is_shares_of_the_median(script: Any) -> None:
     assert sum(row["pieces_ms"]) == pytest.approx(row["median_ms"])
     assert row["pieces_ms"][-1] / row["pieces_ms"][0] == pytest.approx(9.0)  # the median over processes of 8, 9 and 10
     with pytest.raises(
-        UserError, match=r"a profile is of the network alone, eager; asked for batch 1, float32, compile"
+        UserError, match=r"a profile needs backend eager and scope network; got batch 1, float32, compile"
     ):
         list(measure([tiny()], Conditions(backend="compile"), with_profile=True))
 
@@ -235,7 +235,7 @@ def test_a_protocol_that_makes_no_sense_is_refused(fields: dict[str, Any], words
 
 
 def test_a_process_that_dies_is_told() -> None:
-    with pytest.raises(UserError, match=r"a process that measures died with exit code 1: KeyError: 'conditions'"):
+    with pytest.raises(UserError, match=r"a measuring process died with exit code 1: KeyError: 'conditions'"):
         list(run_worker({"specs": []}))
 
 

@@ -110,7 +110,7 @@ def _first(whole: dict[str, Tensor], number: int) -> dict[str, Tensor]:
     [
         (
             lambda whole: {"foo": torch.zeros(3)},
-            r"0 of \d+ tensors fit; .* looks like another .*: its tensors begin with foo",
+            r"0 of \d+ tensors fit; .* looks like another .*: its tensor names begin with foo",
         ),
         (lambda whole: {}, "holds no tensors; its keys are none"),
         (
@@ -130,15 +130,15 @@ def _first(whole: dict[str, Tensor], number: int) -> dict[str, Tensor]:
                 "classifier.weight": whole["classifier.weight"],
                 "classifier.bias": whole["classifier.bias"],
             },
-            r"0 of \d+ tensors fit; .*its tensors begin with classifier",
+            r"0 of \d+ tensors fit; .*its tensor names begin with classifier",
         ),
         (
             lambda whole: {"arch": "resnet10t", "state_dict": timm.create_model("resnet10t").state_dict()},
-            r"the file says that it is of resnet10t; it looks like another backbone's",
+            r"the file names the model resnet10t; it looks like another backbone",
         ),
         (
             lambda whole: timm.create_model("lcnet_100").state_dict(),
-            r"of another shape .*; it looks like another backbone's",
+            r"of another shape .*; it looks like another backbone",
         ),
         (lambda whole: {"a": whole, "b": _zeros(whole)}, "holds several sets of weights: a, b"),
     ],
@@ -157,7 +157,7 @@ def test_what_does_not_fit_is_named(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("broken.pth", "broken.pth is no file of tensors: it is broken"),
+        ("broken.pth", "broken.pth is not a file of tensors: it is damaged"),
         ("missing.pth", "missing.pth do not exist"),
         ("", "are a folder; allowed is a file"),
     ],
@@ -208,8 +208,10 @@ def test_timms_weights_are_read_from_the_cache_and_fit(whole: dict[str, Tensor],
 
 def test_weights_that_cannot_be_fetched_give_one_message(tmp_path: Path) -> None:
     (said,) = _build_offline("resnet10t", tmp_path).splitlines()
-    assert said.startswith("the pretrained weights of backbone 'resnet10t' cannot be had from timm/resnet10t.c3_in1k: ")
-    assert said.endswith(f"allowed is pretrained=FILE too, or the file in Hugging Face's cache, {tmp_path}")
+    assert said.startswith(
+        "the pretrained weights of backbone 'resnet10t' are not available from timm/resnet10t.c3_in1k: "
+    )
+    assert said.endswith(f"allowed are also pretrained=FILE, or the file in Hugging Face's cache, {tmp_path}")
 
 
 def test_a_backbone_of_which_timm_has_no_weights() -> None:

@@ -155,7 +155,7 @@ def test_averaged_weights_that_are_not_whole_are_left_and_that_is_said(
     loaded = load_with_notes(SPEC, tmp_path / "weights.pt")
     assert _same(loaded.detector, state)
     (note,) = loaded.notes
-    assert re.search(r"the averaged weights under 'ema' are \d+ of \d+ tensors; those at 'model' are taken", note)
+    assert re.search(r"the averaged weights under 'ema' have \d+ of \d+ tensors; those at 'model' are used", note)
 
 
 def test_two_sets_of_which_neither_is_averaged_are_refused(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_of_two_sets_under_usual_keys_the_one_that_is_taken_is_said(
     torch.save({"best": _zeros(state), "state_dict": state}, tmp_path / "weights.pt")
     loaded = load_with_notes(SPEC, tmp_path / "weights.pt")
     assert _same(loaded.detector, state)
-    assert loaded.notes == (f"{tmp_path}/weights.pt: the weights under 'state_dict' are taken, not those under 'best'",)
+    assert loaded.notes == (f"{tmp_path}/weights.pt: the weights under 'state_dict' are used, not those under 'best'",)
     torch.save({"best": state, "state_dict": state}, tmp_path / "weights.pt")
     assert load_with_notes(SPEC, tmp_path / "weights.pt").notes == ()
 
@@ -219,8 +219,8 @@ def _logits(detector: torch.nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (NAMES, "its classes are the data's, in the same order"),
-        (("elk", "cow", "owl", "cat", "dog"), "rows are taken by the classes' names"),
+        (NAMES, "its classes match the data's, in the same order"),
+        (("elk", "cow", "owl", "cat", "dog"), "rows are matched by class name"),
         (("owl", "cat"), "3 of the weights' 5 classes are not in the data ('dog', 'cow', 'elk')"),
     ],
 )
@@ -241,14 +241,14 @@ def test_the_class_layer_is_taken_by_name(
 @pytest.mark.parametrize(
     ("own", "wanted", "said"),
     [
-        (NAMES, ("cat", "dog", "cow", "owl", "Elk"), "anew, for the classes differ: .*'Elk' and 'elk' differ in case"),
+        (NAMES, ("cat", "dog", "cow", "owl", "Elk"), "since the classes differ: .*'Elk' and 'elk' differ only in case"),
         (
             NAMES,
             ("a", "b", "c", "d", "e"),
-            "anew, for the classes differ: in the data, but not in the weights: 'a', 'b'",
+            "since the classes differ: in the data, but not in the weights: 'a', 'b'",
         ),
-        (None, ("a", "b"), "it has 5 classes without names, the data have 2; the class layer starts anew"),
-        (("cat", "dog"), ("cat", "dog"), "its 2 class names are not used, for it has 5 classes"),
+        (None, ("a", "b"), "it has 5 classes without names, but the data have 2; the class layer is newly initialised"),
+        (("cat", "dog"), ("cat", "dog"), "its 2 class names are not used, since it has 5 classes"),
     ],
 )
 def test_a_class_layer_that_starts_anew_is_said(
@@ -269,7 +269,7 @@ def test_weights_without_names_keep_their_classes(state: dict[str, torch.Tensor]
     assert load_checkpoint(SPEC, tmp_path / "weights.pt").class_names is None
     loaded = load_with_notes(SPEC, tmp_path / "weights.pt", class_names=NAMES)
     assert _same(loaded.detector, state)
-    assert "it says no class names" in loaded.notes[0]
+    assert "it has no class names" in loaded.notes[0]
 
 
 def test_what_is_said_of_a_file_is_one_line_that_can_be_printed(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_what_is_said_of_a_file_is_one_line_that_can_be_printed(state: dict[str,
 def test_a_file_that_unpacks_to_far_more_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "weights.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02" + b"0" * (1 << 20))
-    with pytest.raises(UserError, match=r"weights.pt has [\d,]+ bytes and unpacks to 1,048,578"):
+    with pytest.raises(UserError, match=r"weights.pt has [\d,]+ bytes but unpacks to 1,048,578"):
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 
@@ -326,7 +326,7 @@ def test_the_file_or_its_name_says_the_spec(state: dict[str, torch.Tensor], tmp_
     torch.save(build(d0).state_dict(), tmp_path / "tf_efficientdet_d0_34-f153e0cf.pth")
     assert load_checkpoint(None, tmp_path / "tf_efficientdet_d0_34-f153e0cf.pth").spec == d0
     torch.save(state, tmp_path / "mine.pt")
-    with pytest.raises(UserError, match=r"mine.pt says neither .*; name the model, such as d0"):
+    with pytest.raises(UserError, match=r"mine.pt does not identify its model; name the model, such as d0"):
         load_checkpoint(None, tmp_path / "mine.pt")
 
 
@@ -354,7 +354,7 @@ def test_nothing_in_a_file_is_executed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write({"state": _Trap()}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"weights.pth is no file of tensors: it (holds|is broken)"):
+    with pytest.raises(UserError, match=r"weights.pth is not a file of tensors: it (holds|is damaged)"):
         load_checkpoint(SPEC, tmp_path / "weights.pth")
     assert not (tmp_path / "touched").exists()
 
@@ -419,7 +419,7 @@ def test_a_model_of_the_same_tensors_is_told_apart_by_the_files_name(tmp_path: P
     path = tmp_path / "tf_efficientdet_d0_ap-d0cdbd0a.pth"
     torch.save(build(effdet_spec("tf_efficientdet_d0_ap")).state_dict(), path)
     for name, field in (("tf_efficientdet_d0", "pixels"), ("d0", "anchors")):
-        with pytest.raises(UserError, match=rf"by its name \(tf_efficientdet_d0_ap\) that its {field} are"):
+        with pytest.raises(UserError, match=rf"gives {field} .* in its name \(tf_efficientdet_d0_ap\), but {name} has"):
             load_checkpoint(name, path)
     assert load_checkpoint("tf_efficientdet_d0_ap", path).spec.pixels.fill == "black"
 
@@ -471,9 +471,9 @@ def test_another_models_weights_do_not_fit(state: dict[str, torch.Tensor], tmp_p
     ("name", "content", "message"),
     [
         ("a.pth", None, "a.pth do not exist; allowed is a state dict from torch.save"),
-        ("a.pth", b"", "a.pth is no file of tensors: it is broken"),
-        ("a.pth", b"no weights at all", "a.pth is no file of tensors: it is broken"),
-        ("a.safetensors", b"no weights at all", "a.safetensors is no file of tensors: it is broken"),
+        ("a.pth", b"", "a.pth is not a file of tensors: it is damaged"),
+        ("a.pth", b"no weights at all", "a.pth is not a file of tensors: it is damaged"),
+        ("a.safetensors", b"no weights at all", "a.safetensors is not a file of tensors: it is damaged"),
     ],
 )
 def test_a_file_that_cannot_be_read(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
@@ -487,7 +487,7 @@ def test_a_cut_file(state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "weights.pt")
     whole = (tmp_path / "weights.pt").read_bytes()
     (tmp_path / "weights.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"weights.pt is no file of tensors: it is broken"):
+    with pytest.raises(UserError, match=r"weights.pt is not a file of tensors: it is damaged"):
         load_checkpoint(SPEC, tmp_path / "weights.pt")
 
 

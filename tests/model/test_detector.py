@@ -145,7 +145,7 @@ def test_any_timm_backbone(backbone: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone": "efficientnet_b99"}, "backbone 'efficientnet_b99' is unknown to timm .*; near it are "),
+        ({"backbone": "efficientnet_b99"}, "backbone 'efficientnet_b99' is unknown to timm .*; similar names are "),
         (
             {"backbone": "fasternet_t0", "backbone_options": {}, "topology": topologies.bifpn(1, 5)},
             r"'fasternet_t0' has no level P1; it has P2, P3, P4, P5",
@@ -153,7 +153,7 @@ def test_any_timm_backbone(backbone: str) -> None:
         ({"backbone": "vit_tiny_patch16_224", "backbone_options": {}}, "has no level P3; it has P4"),
         (
             {"backbone_options": {"no_such": 1}},
-            "timm cannot make features of backbone 'resnet10t' with {'no_such': 1}",
+            "timm cannot extract features of backbone 'resnet10t' with {'no_such': 1}",
         ),
     ],
 )

@@ -168,7 +168,7 @@ def test_post_processing_in_the_graph_gives_the_detections(kind: str, tmp_path: 
 
 def test_the_package_to_install_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(UserError, match=r"onnxscript must be installed: pip install onnxscript"):
+    with pytest.raises(UserError, match=r"onnxscript: pip install onnxscript"):
         export_onnx(build(BASE), tmp_path / "model.onnx")
 
 
@@ -181,9 +181,9 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="opset is 11; allowed are 18 to 23"):
         export_onnx(detector, tmp_path / "model.onnx", opset=11)
     layer = detection_layer(detector, (64, 64))
-    with pytest.raises(UserError, match="with post-processing has a fixed batch"):
+    with pytest.raises(UserError, match="with post-processing needs a fixed batch"):
         export_program(detector, tmp_path / "a.pt2", image_size=(64, 64), dynamic_batch=True, postprocessing=layer)
-    with pytest.raises(UserError, match="the post-processing is for images of 64x64, the file for 128x128"):
+    with pytest.raises(UserError, match="the post-processing is for images of 64x64, but the file is for 128x128"):
         export_onnx(detector, tmp_path / "model.onnx", postprocessing=layer)
 
 

@@ -118,7 +118,7 @@ def test_a_norm_whose_input_somebody_else_reads_stays() -> None:
 
 
 def test_what_is_prepared_is_not_prepared_again() -> None:
-    with pytest.raises(UserError, match="prepared for inference already"):
+    with pytest.raises(UserError, match="already prepared for inference"):
         for_inference(for_inference(build(SPEC)))
 
 

@@ -196,13 +196,13 @@ def test_any_studys_run_is_stored_and_checked_by_command(
 def test_names_that_are_no_runs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = ["--runs", str(tmp_path), "--results", str(tmp_path / "results")]
     assert main(["reproduce", "keep", "nonsense", *folders]) == 2
-    assert "'nonsense' is no run of the paper's questions, and no run in " in capsys.readouterr().err
+    assert "'nonsense' is neither a run of the paper's questions nor a folder in " in capsys.readouterr().err
     assert main(["reproduce", "check", "fusion-seeds", *folders]) == 2
     assert "holds no fusion-seeds; stored are none" in capsys.readouterr().err
     assert main(["reproduce", "keep", *folders]) == 2
     assert "has no run of the paper's questions" in capsys.readouterr().err
     assert main(["reproduce", "costs", "fusion-seeds"]) == 2
-    assert "takes no names of runs, and 'fusion-seeds' is given" in capsys.readouterr().err
+    assert "takes no run names; got 'fusion-seeds'" in capsys.readouterr().err
     assert main(["reproduce", "check", "--short"]) == 2
     assert "--short is for reproduce table" in capsys.readouterr().err
 

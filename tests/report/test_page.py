@@ -14,7 +14,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.report import Page, Section, write_report
 from scaling_lab.report.page.blocks import Code, Column, Details, Facts, Table, Text
 from scaling_lab.report.page.cells import cell_text
-from scaling_lab.report.page.html import render_page
+from scaling_lab.report.page.markup import render_page
 from scaling_lab.report.page.writer import write_page
 from scaling_lab.report.sections.conclusion_words import FAILURES
 from scaling_lab.runs.reader import FAILURE_KINDS

@@ -38,6 +38,7 @@ def covers(runs: list[list[float]], drawn: list[np.ndarray[Any, Any]], truths: l
     return low <= truths[0] - truths[1] <= high, float(middle - (truths[0] - truths[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "scatter", "shift"), [((50, 5), 0.0, 0.0), ((60, 12), 0.5, 0.0), ((40, 40), 1.0, 2.0)]
 )

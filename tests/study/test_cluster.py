@@ -137,6 +137,6 @@ def test_the_doctor_finds_what_is_wrong_with_a_node(tmp_path: Path) -> None:
     assert wrong.keys() == {"versions", "code", "storage", "gpus"}
     assert wrong["versions"] == f"optuna is 4.0.0, the driver's {version.removeprefix('Version: ')}"
     assert ", the driver's " in wrong["code"]
-    assert wrong["storage"] == "the driver's file is not there: the folder is another one"
-    assert wrong["gpus"] == "torch sees 0, Ray counts 1"
+    assert wrong["storage"] == "the driver's file is missing: this is a different folder"
+    assert wrong["gpus"] == "torch sees 0, Ray has 1"
     assert f"storage: mount one folder at {storage} on all nodes, writable" in done.stdout

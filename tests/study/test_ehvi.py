@@ -20,6 +20,8 @@ from scaling_lab.study.search.gaussian_process import GaussianProcess
 from scaling_lab.study.space.enumeration import Drawn
 from tests.study.engine import Replayed, count, make_study, rows, spec
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 # --- the process -----------------------------------------------------------------------------------------------------
 
 
@@ -73,10 +75,7 @@ def test_a_search_trains_no_architecture_twice_and_ends_when_it_has_had_all(tmp_
     said = searched(tmp_path, trials=500)
     digests = [row["architecture"] for row in rows(tmp_path)]
     assert len(digests) == len(set(digests)) == 20
-    assert (
-        f"all points that were drawn are known already or beyond the limits: the search ends with {len(digests)}"
-        in said
-    )
+    assert f"all sampled points are known already or beyond the limits: the search ends with {len(digests)}" in said
 
 
 def test_a_stopped_search_goes_on(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
     refused = some.rejections()["architecture"]  # those that have been drawn, each once
     assert len(set(refused)) == len(refused) == sum(each > limit for each in gmacs)
     said = searched(tmp_path / "none", trials=5, limits={"gmacs": gmacs[0] / 2})
-    assert f"no trial: the limits refuse all of 20 points; the least gmacs is {gmacs[0]:.3g}" in said
+    assert f"no trial: the limits reject all of 20 points; the least gmacs is {gmacs[0]:.3g}" in said
 
 
 def test_further_seeds_are_used_when_all_architectures_have_been_had(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_best_of_one_objective_get_every_fresh_seed(tmp_path: Path) -> None:
     assert desk.proposals.planned == 10
     assert not desk.proposals.waits
     assert len(desk.said) == 1
-    assert desk.said[0].startswith("finalists, with the fresh seeds 7, 8: ")
+    assert desk.said[0].startswith("finalists, retrained with fresh seeds 7, 8: ")
 
 
 def test_none_are_chosen_while_the_search_runs(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_the_baseline_is_trained_beside_them_though_a_limit_refuses_it(tmp_path:
 def test_seeds_that_the_run_has_used_are_not_fresh(tmp_path: Path) -> None:
     desk = Desk(tmp_path, seeds=(0, 7), finalists=Finalists(count=1, seeds=(8,)), **BY_AP)
     desk.run_all()
-    with pytest.raises(UserError, match=r"finalists\.seeds has 7, with which the search trains; allowed are fresh"):
+    with pytest.raises(UserError, match=r"finalists\.seeds has 7 in common with the search; allowed are fresh"):
         desk.restart(make_study(finalists=Finalists(count=1, seeds=(7,)), **BY_AP))
-    with pytest.raises(UserError, match="seeds has 8, with which this run's finalists were trained; allowed are"):
+    with pytest.raises(UserError, match="seeds has 8, which this run's finalists used; choose"):
         desk.restart(make_study(seeds=(8,), **BY_AP))
 
 
@@ -169,7 +169,7 @@ def test_both_executors_give_the_same(tmp_path: Path) -> None:
     changes = {"finalists": Finalists(count=2, seeds=(2, 1)), **BY_AP}
     for executor in ("local", "ray"):
         said = run(tmp_path / executor, executor=executor, **changes)
-        assert "finalists, with the fresh seeds 2, 1: " in said
+        assert "finalists, retrained with fresh seeds 2, 1: " in said
         assert said.splitlines()[-1] == "all 10 trials are done"
     found = rows(tmp_path / "local")
     assert sorted(rows(tmp_path / "ray"), key=str) == sorted(found, key=str)  # two at once end in either order

@@ -57,7 +57,7 @@ def timed(out: Path) -> list[str]:
     return (out.parent / "timed.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_what_is_too_slow_is_rejected_before_it_trains(tmp_path: Path, executor: str) -> None:
     """Three of the six are 32 wide. Seeds are outermost: those of a rejected architecture go with it."""
     out = tmp_path / "run"
@@ -108,7 +108,7 @@ def test_a_search_in_which_all_is_too_slow_ends(tmp_path: Path, monkeypatch: pyt
 
     said = run(tmp_path / "run", space=broad, sampler="random", trials=50, limits={"latency_ms": 1.0})
     assert "5 points in a row were known already or beyond the limits: the search ends with 0 trials of 50" in said
-    assert said.splitlines()[-1].startswith("no trial: the limits refuse all of 5 points; the least latency_ms is ")
+    assert said.splitlines()[-1].startswith("no trial: the limits reject all of 5 points; the least latency_ms is ")
     assert len(timed(tmp_path / "run")) == 5
 
 

@@ -101,7 +101,7 @@ def test_an_error_of_the_space_names_its_line_and_point(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, HEAD + STUDY)).study
     with pytest.raises(UserError, match=r"small\.py:4: width is 0.*\(in the search space, at width=0\)"):
         call_space(study.space, Trial())
-    with pytest.raises(UserError, match="gave a int; it must give a DetectorSpec"):
+    with pytest.raises(UserError, match="returned a int; allowed is a DetectorSpec"):
         call_space(lambda trial: 3, Trial())  # type: ignore[arg-type, return-value]
 
 
@@ -136,7 +136,7 @@ def space(trial):
             {"topology": "none", "fusion": "sum"},
             "does not suggest at topology='none'; allowed are topology, factor, slope, width",
         ),
-        ({"topology": "bifpn", "fusion": "sum"}, "the space has each of these values, but no point with all of them"),
+        ({"topology": "bifpn", "fusion": "sum"}, "the space has each of these values but no point with all of them"),
     ],
 )
 def test_a_baseline_outside_the_space_is_refused(tmp_path: Path, baseline: dict[str, Any], words: str) -> None:
@@ -195,5 +195,5 @@ def test_random_search_takes_over_the_number_of_a_grid(tmp_path: Path) -> None:
     chosen = choose(study, out=tmp_path, form=None, data=None, sampler="random").study
     assert (chosen.sampler, chosen.trials) == ("random", 2 * len(grid))
     limited = make_study(sampler="grid", trials=None, limits={"gmacs": 2.0})
-    with pytest.raises(UserError, match="give the study, or a form of it, trials=<number>"):
+    with pytest.raises(UserError, match="set trials=<number> in the study or a form"):
         choose(limited, out=tmp_path, form=None, data=None, sampler="random")

@@ -102,8 +102,8 @@ def test_a_search_passes_over_what_cannot_be_predicted(file: Path) -> None:
     run_study(study, out=file.parent / "run", executor="local", objective=Replayed(), stream=stream)
     table = Runs(file.parent / "run").table()
     assert sorted(table["param_width"]) == [16, 32, 48, 64]
-    assert stream.getvalue().count("points beyond the latency model are passed over, as this one: ") == 1
-    assert "is beyond what the latency model was fitted on (16 to 64)" in stream.getvalue()
+    assert stream.getvalue().count("points outside the latency model's domain are skipped, such as: ") == 1
+    assert "is outside the latency model's range; allowed are 16 to 64" in stream.getvalue()
 
 
 def test_what_is_wrong_is_told(file: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_told(file: Path) -> None:
         make_study(latency_model=3)
     with pytest.raises(UserError, match=r"nowhere\.json cannot be read: No such file"):
         run(file.parent / "nowhere.json")
-    with pytest.raises(UserError, match=r"width 128 is beyond what the latency model was fitted on"):
+    with pytest.raises(UserError, match=r"width 128 is outside the latency model's range"):
         run_wide(file)
 
 

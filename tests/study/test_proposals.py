@@ -121,6 +121,7 @@ def test_the_search_ends_where_limits_leave_nothing(tmp_path: Path, monkeypatch:
     assert len(desk.said) == 1
 
 
+@pytest.mark.usefixtures("few_draws")
 @pytest.mark.parametrize("sampler", ["random", "ehvi", "tpe", "nsga2", "nsga3"])
 def test_a_search_continues_after_a_restart_with_all_that_it_knew(tmp_path: Path, sampler: str) -> None:
     desk = Desk(tmp_path, space=wide, sampler=sampler, trials=20, seeds=tuple(range(20)), limits={"gmacs": 1.5})
@@ -177,7 +178,7 @@ def test_a_grid_may_grow_and_shrink_between_sessions(tmp_path: Path) -> None:
         return spec(topologies.none(3, 7), width=trial.suggest_int("width", 16, 48, step=16))
 
     desk.restart(make_study(space=wider))
-    assert desk.said == ["1 earlier trials are not in the search space any more; they stay in the ledger"]
+    assert desk.said == ["1 earlier trials are no longer in the search space; they stay in the ledger"]
     rows = desk.ledger.trials()
     assert [(row.params, row.state) for row in rows] == [
         ({"topology": "none", "width": 16}, "complete"),

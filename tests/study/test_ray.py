@@ -173,9 +173,9 @@ def test_what_fits() -> None:
     two = {"cpus_per_trial": 4, "workers_per_trial": 2}
     assert Resources(**two, gpus_per_trial=2).trials_at_once([node]) == 1
     assert Resources(**two).trials_at_once([node, {"CPU": 3.0}]) == 2  # one over both nodes
-    with pytest.raises(UserError, match="asks for 4 CPUs and 0 GPUs, but there is room for 1 worker of 2; lower"):
+    with pytest.raises(UserError, match="needs 4 CPUs and 0 GPUs, but only 1 of 2 workers fit; lower"):
         Resources(**two).trials_at_once([{"CPU": 3.0}])
-    with pytest.raises(UserError, match="asks for 16 CPUs and 0 GPUs, but the largest machine has 8 CPUs and 2 GPUs"):
+    with pytest.raises(UserError, match="needs 16 CPUs and 0 GPUs, but the largest machine has 8 CPUs and 2 GPUs"):
         Resources(cpus_per_trial=16).trials_at_once([node])
-    with pytest.raises(UserError, match="asks for 1 CPU and 1 GPU, but"):
+    with pytest.raises(UserError, match="needs 1 CPU and 1 GPU, but"):
         Resources(gpus_per_trial=1).trials_at_once([{"CPU": 3.0}])

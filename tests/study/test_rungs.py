@@ -229,12 +229,12 @@ def test_a_rule_that_makes_no_sense(settings: dict[str, Any], words: str) -> Non
         ),
         (
             {"stopping": Halving(min_epochs=1), "objectives": {"gmacs": "minimize"}},
-            "the objectives, gmacs, are known before a trial; it needs one of ap, ap50",
+            "the objectives, gmacs, are known before a trial; stopping needs one of ap, ap50",
         ),
         (
             {"stopping": Halving(min_epochs=1), "forms": {"smoke": {"recipe": Recipe.short(epochs=1)}}},
             "form 'smoke': stopping.min_epochs is 1; allowed are whole numbers below recipe.epochs, which is 1 "
-            "(stopping=None trains every trial to its end)",
+            "(stopping=None trains every trial to the end)",
         ),
     ],
 )

@@ -99,7 +99,7 @@ def test_failed_trials_are_run_again_when_asked_for(tmp_path: Path) -> None:
         "all 6 trials are done, 4 of them failed (2 diverged, 2 out of memory); --retry-failed runs those again\n"
     )
     said = run(out, retry_failed=True)
-    assert "4 failed trials to be run again\n" in said
+    assert "4 failed trials will be rerun\n" in said
     assert said.endswith("all 6 trials are done\n")
     after = Runs(out).table()
     assert list(after["state"]) == ["complete"] * 6
@@ -138,7 +138,7 @@ def test_a_run_says_what_it_is_and_how_to_stop_it(tmp_path: Path) -> None:
     lines = run(tmp_path / "run", trials=2).splitlines()
     assert lines[:5] == [
         "study:  run",
-        "data:   Shapes: 16 training and 8 held-out images made with seed 0",
+        "data:   Shapes: 16 training and 8 held-out images, seed 0",
         f"folder: {tmp_path / 'run'}",
         "trials: 2",
         "running in this process, one trial at a time; Ctrl-C stops cleanly, and the same command continues",
@@ -148,7 +148,7 @@ def test_a_run_says_what_it_is_and_how_to_stop_it(tmp_path: Path) -> None:
 
 def test_limits_that_admit_nothing_are_said_with_the_least_cost(tmp_path: Path) -> None:
     said = run(tmp_path / "run", never, limits={"gmacs": 0.001, "params_m": 1})
-    words = "no trial: the limits refuse all of 6 points; the least gmacs is 0.96, the limit 0.001, "
+    words = "no trial: the limits reject all of 6 points; the least gmacs is 0.96, the limit 0.001, "
     assert said.splitlines()[-1] == words + "the least params_m is 0.016, the limit 1"
 
 
@@ -157,7 +157,7 @@ def test_one_trial_is_not_many(tmp_path: Path) -> None:
         "the only trial failed; --retry-failed runs it again\n"
     )
     said = run(tmp_path / "run", trials=1, retry_failed=True)
-    assert "1 failed trial to be run again\n" in said
+    assert "1 failed trial will be rerun\n" in said
     assert said.endswith("the only trial is done\n")
 
 
@@ -178,7 +178,7 @@ def test_a_check_comes_before_the_training(tmp_path: Path) -> None:
         ({"executor": "ray", "cpus": 100_000}, "--cpus is 100000; allowed are 1 to "),
         ({"executor": "local", "cpus": 1}, "--cpus 1 is for Ray"),
         ({"executor": "local", "address": "auto"}, "--address auto is for Ray"),
-        ({"executor": "ray", "address": "auto", "cpus": 1}, "--cpus 1 is for a Ray on this machine"),
+        ({"executor": "ray", "address": "auto", "cpus": 1}, "--cpus 1 is for Ray on this machine"),
     ],
 )
 def test_choices_of_the_machine(tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -225,14 +225,17 @@ def test_trials_without_a_ledger_are_not_continued(tmp_path: Path) -> None:
     run(tmp_path / "run", trials=1)
     (tmp_path / "run" / "ledger.sqlite").unlink()
     with pytest.raises(
-        UserError, match=r"run is no run: it has no ledger\.sqlite, but optuna\.journal, .* and 1 more;"
+        UserError, match=r"run is not a run: it has optuna\.journal, .* and 1 more but no ledger\.sqlite;"
     ):
         run(tmp_path / "run", never)
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"is no run: it has no ledger\.sqlite, but notes\.txt; give --out a folder"):
+    with pytest.raises(
+        UserError,
+        match=r"is not a run: it has notes\.txt but no ledger\.sqlite; choose a new or empty folder with --out",
+    ):
         run(tmp_path, never)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -263,7 +266,7 @@ def test_a_study_without_a_file_needs_a_folder() -> None:
 
 
 def test_a_form_of_a_study_without_forms(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the study run has no forms, so there is no form 'x'"):
+    with pytest.raises(UserError, match="the study run has no form 'x'"):
         run_study(make_study(), out=tmp_path / "run", form="x")
 
 

@@ -39,7 +39,7 @@ class OutOfMemoryError(RuntimeError):
     [
         (Diverged("the loss is not finite"), "diverged", "the loss is not finite"),
         (UserError("image 3 is truncated"), "bad_input", "image 3 is truncated"),
-        (MemoryError(), "out_of_memory", "the machine's memory does not suffice"),
+        (MemoryError(), "out_of_memory", "the machine is out of memory"),
         (OutOfMemoryError("CUDA out of memory.\nTried to"), "out_of_memory", "CUDA out of memory."),
         (KeyError("x"), "error", "KeyError: 'x'"),
         (RuntimeError("a\nb"), "error", "RuntimeError: a"),

@@ -132,12 +132,12 @@ def test_a_class_is_a_category(tmp_path: Path) -> None:
     assert [file_category_id(number, source) for number in numbers] == list(range(1, 91))
     assert len(class_categories(8, Shapes())) == 8
     with pytest.raises(
-        UserError, match=r"the detector has 80 classes, the data have 3 .*; allowed are 3, .* at least 90"
+        UserError, match=r"the detector has 80 classes, but the data have 3 .*; allowed are 3, .* at least 90"
     ):
         class_categories(80, source)
     # Without gaps in the ids there is nothing that says that the classes are the ids.
     with pytest.raises(
-        UserError, match=r"the detector has 90 classes, the data have 8 .*; allowed are 8, one for each"
+        UserError, match=r"the detector has 90 classes, but the data have 8 .*; allowed are 8, one for each"
     ):
         class_categories(90, Shapes())
 
@@ -152,7 +152,7 @@ def test_classes_with_names_are_found_by_them(tmp_path: Path) -> None:
     # Names are the rule even where the numbers would fit.
     with pytest.raises(UserError, match=rf"in the data, but not in the weights: {first!r}; in the weights, .*: 'x'"):
         class_categories(3, source, ["x", second, third])
-    with pytest.raises(UserError, match=rf"{first!r} and ' {first.upper()}' differ in case, blanks or hyphens alone"):
+    with pytest.raises(UserError, match=rf"{first!r} and ' {first.upper()}' differ only in case, spaces or hyphens"):
         class_categories(3, source, [f" {first.upper()}", second, third])
     with pytest.raises(UserError, match=f"more than once in the weights: {first!r}"):
         class_categories(4, source, [first, second, third, first])

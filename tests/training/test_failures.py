@@ -139,7 +139,7 @@ def test_too_little_memory_names_the_size(tmp_path: Path, monkeypatch: pytest.Mo
     _Memory(monkeypatch, images=4)
     message = (
         r"^cpu has too little memory for 8 images of 64x64 px at once: CUDA out of memory. Tried to allocate 2 GiB.; "
-        r"recipe.halve_batch=True would go on with half as many$"
+        r"recipe.halve_batch=True would continue with half as many$"
     )
     with pytest.raises(OutOfMemory, match=message):
         train(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, report=_nothing)
@@ -197,7 +197,9 @@ def test_half_the_batch_goes_on_from_the_last_epoch(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("changes", [{"batch_size": 1}, {"batch_size": 2, "accumulate": 2}])
 def test_a_single_value_is_no_batch_for_a_norm(changes: dict[str, int], tmp_path: Path) -> None:
     recipe = Recipe.short(epochs=1, **changes)
-    with pytest.raises(UserError, match=r"batch_size \d with accumulate \d brings single images .* P7 of 64x64 px"):
+    with pytest.raises(
+        UserError, match=r"batch_size \d with accumulate \d gives parts of one image\. .*P7 of 64x64 px"
+    ):
         train(SPEC, DATA, recipe, seed=0, folder=tmp_path, report=_nothing)
     larger = dataclasses.replace(SPEC, image_size=(64, 160))
     run = Run(larger, DATA, recipe, seed=0, folder=tmp_path, device="cpu", workers=0)

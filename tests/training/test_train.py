@@ -181,7 +181,7 @@ def test_no_detections_at_all_is_an_ap_of_zero() -> None:
         ({"focal_alpha": 1.5}, "recipe.focal_alpha is 1.5; allowed are finite numbers from 0 to 1"),
         ({"match_threshold": -0.1}, "recipe.match_threshold is -0.1; allowed are finite numbers from 0 to 1"),
         ({"flip": "no"}, "recipe.flip is 'no'; allowed are True and False"),
-        ({"pretrained": 1}, "recipe.pretrained is 1; allowed are True, False and a file's path as text"),
+        ({"pretrained": 1}, "recipe.pretrained is 1; allowed are True, False and a file path as text"),
         ({"jitter": 1.0}, r"recipe.jitter is 1.0; allowed is \(low, high\)"),
         ({"jitter": ("a", "b")}, r"recipe.jitter is \('a', 'b'\); allowed is \(low, high\)"),
         ({"epoch": 3}, r"Recipe has no field 'epoch' \(did you mean 'epochs'\?\); allowed are epochs, batch_size"),

@@ -1,7 +1,7 @@
-"""The published feature-network topologies, each a function of the level range. Not a registry: any Topology is as good.
+"""The published feature-network topologies, each a function of the level range.
 
-Every function takes `fusion` (see FUSIONS) and uses "fast", the weighted fusion of arXiv:1911.09070, unless told; the
-papers of FPN and PANet use "sum". Only the NAS-FPN cell brings its own operations.
+Every function takes `fusion` (see FUSIONS), by default "fast", the weighted fusion of arXiv:1911.09070; the papers of FPN
+and PANet use "sum". Only the NAS-FPN cell has its own operations.
 """
 
 from scaling_lab.architecture.published import PUBLISHED

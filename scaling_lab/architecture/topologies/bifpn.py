@@ -7,7 +7,7 @@ from scaling_lab.architecture.topology import Topology
 
 
 def bifpn(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
-    """Go top-down, then bottom-up reading all of a level (arXiv:1911.09070, Figure 2(d); automl bifpn_config).
+    """Return a top-down, then a bottom-up path that reads all of a level (arXiv:1911.09070, Figure 2(d); bifpn_config).
 
     P7 ───┬─────── o
           ↓        ↑

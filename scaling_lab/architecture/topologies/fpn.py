@@ -1,4 +1,4 @@
-"""FPN: one top-down path. As drawn in EfficientDet's Figure 2(a), not with FPN's own lateral and output convolutions."""
+"""FPN: one top-down path, as in EfficientDet's Figure 2(a), without FPN's lateral and output convolutions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scaling_lab.architecture.topology import Topology
 
 
 def fpn(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
-    """Add to each level the next coarser one, from the top down (arXiv:1612.03144; arXiv:1911.09070, section 3.1).
+    """Return one top-down path, each level fused with the next coarser one (arXiv:1612.03144; arXiv:1911.09070, 3.1).
 
     P7 ── o
           ↓

@@ -1,7 +1,7 @@
-"""Fully-connected FPN: stages in which every node reads every level. Derived, for the paper gives no definition.
+"""Fully-connected FPN: stages in which every node reads every level. Derived, since the paper gives no definition.
 
-arXiv:1911.09070v7 has only its row in Table 5. Two stages fit the published cost: 1.24 times PANet's parameters, and 1.21
-times its multiply-adds by TensorFlow's count (1.18 by convolutions alone); one stage has 0.79 times the parameters.
+arXiv:1911.09070v7 has only its row in Table 5. Two stages match the published cost: 1.24 times PANet's parameters, and 1.21
+times its multiply-adds by TensorFlow's count (1.18 for convolutions only). One stage has 0.79 times the parameters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from scaling_lab.checks import check_whole
 
 
 def fully_connected(min_level: int = 3, max_level: int = 7, fusion: str = "fast", stages: int = 2) -> Topology:
-    """Let every node of a stage read all levels of the stage before (arXiv:1911.09070, Table 5).
+    """Return stages whose nodes read all levels of the previous stage (arXiv:1911.09070, Table 5).
 
     P7 ══╬══ o ══╬══ o
     P6 ══╬══ o ══╬══ o        ╬: every level to every level

@@ -1,7 +1,7 @@
-"""NAS-FPN: the cell that its search released. Only its wiring and operations: the convolutions are the spec's.
+"""NAS-FPN: the released cell of its search, with its wiring and operations; the spec sets the convolutions.
 
-Node list from tensorflow/models, official/vision/modeling/decoders/nasfpn.py (NASFPN_BLOCK_SPECS). Its rule that an output
-also adds every feature of its level that nothing has read is written out here as ordinary edges.
+Node list from tensorflow/models, official/vision/modeling/decoders/nasfpn.py (NASFPN_BLOCK_SPECS). There, an output also adds
+every unread feature of its level; here these are ordinary edges.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.topology import Topology, check_levels
 from scaling_lab.errors import UserError
 
-# (level, gate source or None, inputs): ids 0-4 are P3-P7. With a gate the first input gates the second, the coarser one
+# (level, gate source or None, inputs): ids 0-4 are P3-P7. With a gate, the first input gates the second, the coarser one is
 # first; further inputs are added.
 _CELL: tuple[tuple[int, bool, tuple[int, ...]], ...] = (
     (4, True, (3, 1)),  # 5: gp(P6, P4)
@@ -24,10 +24,10 @@ _CELL: tuple[tuple[int, bool, tuple[int, ...]], ...] = (
 
 
 def nas_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "sum", attention: str = "max") -> Topology:
-    """Wire the released seven-node cell, for five levels (arXiv:1904.07392).
+    """Return the released seven-node cell, for five levels (arXiv:1904.07392). Raises UserError for other levels.
 
-    `attention` "max" pools by maximum and gates by the coarser input (tensorflow/models); "avg" pools by average and
-    gates by the finer one (mmdetection, mmcv merge_cells). `fusion` is that of the nodes without attention.
+    `attention` "max" pools by maximum and gates by the coarser input (tensorflow/models); "avg" pools by average and gates
+    by the finer one (mmdetection, mmcv merge_cells). `fusion` applies to nodes without attention.
 
         P7 ─────────────────────┬── o ──┐
         P6 ── gate              │   ↑   ↓
@@ -37,9 +37,7 @@ def nas_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "sum", attenti
     """
     check_levels(min_level, max_level)
     if max_level - min_level != 4:
-        raise UserError(
-            f"nas_fpn is a cell of five levels; P{min_level} to P{max_level} are {max_level - min_level + 1}"
-        )
+        raise UserError(f"nas_fpn needs five levels; P{min_level} to P{max_level} are {max_level - min_level + 1}")
     if attention not in ("max", "avg"):
         raise UserError(f"attention {attention!r} is unknown; allowed are 'max' and 'avg'")
     nodes = []

@@ -1,4 +1,4 @@
-"""No feature network: one node for each level that reads its own level alone. The baseline, not a published network."""
+"""No feature network: one node for each level that reads only its own level; a baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scaling_lab.architecture.topology import Topology
 
 
 def none(min_level: int = 3, max_level: int = 7, fusion: str = "sum") -> Topology:
-    """Convolve every level by itself: no edge joins two levels.
+    """Return one node for each level, without edges between levels.
 
     P7 ── o
     P6 ── o

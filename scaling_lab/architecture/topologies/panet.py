@@ -1,4 +1,4 @@
-"""PANet: FPN's top-down path, then a bottom-up one. As in EfficientDet and effdet, without PANet's own pooling and heads."""
+"""PANet: a top-down, then a bottom-up path, as in EfficientDet and effdet, without PANet's pooling and heads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scaling_lab.architecture.topology import Topology
 
 
 def panet(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
-    """Go top-down, then bottom-up, each path with a node at every level (arXiv:1803.01534; effdet panfpn_config).
+    """Return a top-down, then a bottom-up path with nodes at every level (arXiv:1803.01534; effdet panfpn_config).
 
     P7 ── o ── o
           ↓    ↑

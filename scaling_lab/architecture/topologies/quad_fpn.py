@@ -1,4 +1,4 @@
-"""Quad-FPN: a top-down and bottom-up pair of paths beside a bottom-up and top-down pair, added at the end."""
+"""Quad-FPN: a top-down and bottom-up pair of paths in parallel with a bottom-up and top-down pair."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from scaling_lab.architecture.topology import Topology
 
 
 def quad_fpn(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
-    """Run two pairs of paths and add them level by level (google/automl efficientdet/tf2/fpn_configs.py, qufpn_config).
+    """Return two pairs of paths, fused level by level (google/automl efficientdet/tf2/fpn_configs.py, qufpn_config).
 
-    The final nodes fuse "fast" whatever the others do, as in the source.
+    The final nodes always fuse "fast", as in the source.
 
         BiFPN (down, then up) ──┐
                                 o   at every level

@@ -1,4 +1,4 @@
-"""Simplified PANet: PANet without the nodes that fuse nothing, the first of the paper's three steps to BiFPN."""
+"""Simplified PANet: PANet without single-input nodes, the first of the paper's three steps to BiFPN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scaling_lab.architecture.topology import Topology
 
 
 def simplified_panet(min_level: int = 3, max_level: int = 7, fusion: str = "fast") -> Topology:
-    """Leave out PANet's nodes with a single input (arXiv:1911.09070, section 3.2).
+    """Return PANet without its single-input nodes (arXiv:1911.09070, section 3.2).
 
     P7 ───┬─────── o
           ↓        ↑

@@ -1,6 +1,6 @@
 """What a page is made of, as plain data: text, tables, figures, pictures.
 
-All text is plain text; html.py's templates escape it. A figure is a table and the function that draws it, so that each can be
+All text is plain text; markup.py's templates escape it. A figure is a table and the function that draws it, so that each can be
 used alone, in a notebook too.
 """
 

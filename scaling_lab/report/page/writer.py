@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from scaling_lab.files import make_folder, write_bytes, write_whole
 from scaling_lab.report.page import blocks, svg, table_files
-from scaling_lab.report.page.html import render_page
+from scaling_lab.report.page.markup import render_page
 
 
 def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = False) -> Path:

@@ -67,7 +67,7 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
     return Section(title=title, blocks=(*blocks, _table(table, parameter, name, scale)))
 
 
-def answer(frontier: Frontier, parameter: str, *, scale: str = "phi") -> str:
+def answer(runs: Runs, frontier: Frontier, parameter: str, *, scale: str = "phi") -> str:
     """Answer in one sentence which value of a parameter has the highest mean AP, and how probable it is to be the best."""
     name = parameter.replace("_", " ")
     table = grid_table(frontier, parameter, scale=scale)

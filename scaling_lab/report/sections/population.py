@@ -64,7 +64,7 @@ def population(runs: Runs, frontier: Frontier, *, by: str | None = None) -> Sect
     return Section(title=TITLE, blocks=(*blocks, *importance_blocks(table)))
 
 
-def answer(frontier: Frontier) -> str:
+def answer(runs: Runs, frontier: Frontier) -> str:
     """Answer in one sentence which choice explains most of AP, cost taken out where that is known, or how AP is distributed."""
     table = population_table(frontier)
     if table.empty:

@@ -107,7 +107,7 @@ def _rejections(runs: Runs) -> list[Block]:
     return [Details(title=f"{plural(len(rejected), 'point')} of the space refused by limits", blocks=(table,))]
 
 
-def provenance(runs: Runs) -> Section:
+def provenance(runs: Runs, frontier: Frontier | None = None) -> Section:
     """Show what is needed to run it again: study file, command, versions, commit, seeds, data, devices, dates."""
     meta, sessions, trials = runs.meta, runs.sessions(), runs.table()
     protocols = sorted({str(value) for value in trials["protocol"]}) if len(trials) else []

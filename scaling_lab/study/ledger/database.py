@@ -1,6 +1,6 @@
-"""The one writer of a run's ledger: every change of a trial is one transaction. It decides nothing.
+"""The only writer of a run's ledger: every change of a trial is one transaction.
 
-Everything that a killed run needs to go on is in here; nothing else is asked about the past.
+The ledger holds everything that a killed run needs to continue.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from scaling_lab.study.ledger.transaction import Transaction
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A row of `architectures`, with the median of `latencies` on the study's device where that is known.
+    """A row of `architectures`, with its median latency on the study's device, if known.
 
-    `known` has the costs that are known before a trial, by name.
+    `known` maps the names of costs known before a trial to values.
     `parts` maps backbone, feature_network and heads to their params_m and gmacs.
     """
 
@@ -37,13 +37,13 @@ class Architecture:
 
     @property
     def costs(self) -> dict[str, float]:
-        """What limits and objectives may name, as far as it is known."""
+        """The known costs, by the names that limits and objectives use."""
         return dict(self.known) | ({} if self.latency_ms is None else {"latency_ms": self.latency_ms})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
-    """A row of `trials`, as far as the engine needs it."""
+    """A row of `trials`, with the columns that the engine needs."""
 
     id: int
     architecture: str
@@ -58,17 +58,17 @@ class TrialRow:
     failure_kind: str | None = None
 
 
-_LEAST_BYTES = 512  # of a database with anything in it; SQLite takes a file of one byte for an empty one
+_LEAST_BYTES = 512  # of a non-empty database; SQLite accepts a one-byte file as empty
 
 
 class Ledger:
-    """Open a ledger for writing, making it where there is none. Raises UserError where that is not possible."""
+    """A ledger open for writing, created if missing. Raises UserError where it cannot be opened."""
 
     def __init__(self, path: Path) -> None:
         try:
             if path.exists() and 0 < path.stat().st_size < _LEAST_BYTES:
                 raise sqlite3.DatabaseError("file is not a database")
-            # FULL: a transaction is on the disk when it is told, also where the machine loses power.
+            # FULL: a committed transaction survives a power loss.
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -84,23 +84,23 @@ class Ledger:
             raise UserError(f"{path} has schema version {version}; this program writes {SCHEMA_VERSION}")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     # --- the study and its sessions ----------------------------------------------------------------------------------
 
     def meta(self) -> dict[str, Any]:
-        """Give what the last session wrote about the study; empty in a new ledger."""
+        """Return what the last session wrote about the study; empty in a new ledger."""
         return {key: json.loads(value) for key, value in self._connection.execute("SELECT key, value FROM meta")}
 
     def write_meta(self, values: Mapping[str, Any]) -> None:
-        """Replace what is known about the study."""
+        """Store facts about the study, replacing earlier ones."""
         rows = [(key, _json(value)) for key, value in {"schema_version": SCHEMA_VERSION, **values}.items()]
         with self.transaction():
             self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def start_session(self, *, executor: str, provenance: Mapping[str, Any]) -> int:
-        """Note that a driver has started; give the session's id."""
+        """Record the start of a driver and return the session's id."""
         row = {
             "started": now(),
             "command": provenance["command"],
@@ -114,7 +114,7 @@ class Ledger:
             return _id(self._insert("sessions", row))
 
     def end_session(self, session: int) -> None:
-        """Note that the driver has ended by itself."""
+        """Record that the driver ended normally."""
         with self.transaction():
             self._connection.execute("UPDATE sessions SET ended = ? WHERE id = ?", (now(), session))
 
@@ -144,19 +144,19 @@ class Ledger:
         epochs: int,
         role: str = "search",
     ) -> int:
-        """Add a trial that is to run; give its id, which is never used again. It is no rejection any more."""
+        """Add a planned trial and return its id, which is never reused. Removes its architecture's rejections."""
         with self.transaction():
             self._connection.execute("DELETE FROM rejections WHERE architecture = ?", (architecture,))
             row = {"architecture": architecture, "protocol": protocol, "seed": seed, "params": _json(params)}
             return _id(self._insert("trials", row | {"epochs": epochs, "role": role, "state": "planned"}))
 
     def forget(self, trials: Iterable[int]) -> None:
-        """Remove trials that have no epoch yet: they are not wanted any more, or a limit has refused them."""
+        """Remove trials without an epoch that are no longer wanted or that a limit rejected."""
         with self.transaction():
             self._connection.executemany("DELETE FROM trials WHERE id = ? AND epochs_done = 0", [(t,) for t in trials])
 
     def reject(self, *, architecture: str, params: Mapping[str, Any], reason: str, costs: Mapping[str, float]) -> None:
-        """Note that a limit refused a point of the space."""
+        """Record that a limit rejected a point of the space."""
         with self.transaction():
             self._connection.execute(
                 "INSERT INTO rejections (architecture, params, reason, costs, time) VALUES (?, ?, ?, ?, ?) "
@@ -167,7 +167,7 @@ class Ledger:
     # --- a trial's life ----------------------------------------------------------------------------------------------
 
     def start_trial(self, trial: int, session: int) -> None:
-        """Note that a trial runs."""
+        """Record that a trial is running."""
         with self.transaction():
             self._connection.execute(
                 "UPDATE trials SET state = 'running', session = ?, started = coalesce(started, ?) WHERE id = ?",
@@ -175,7 +175,7 @@ class Ledger:
             )
 
     def add_epoch(self, trial: int, epoch: int, metrics: Mapping[str, Any], *, seconds: float) -> None:
-        """Note an epoch; one that is told again replaces what was told before."""
+        """Record an epoch; a repeated one replaces the earlier record."""
         with self.transaction():
             row = {"trial": trial, "epoch": epoch, "metrics": _json(metrics)}
             self._insert("epochs", row, how="INSERT OR REPLACE")
@@ -185,7 +185,7 @@ class Ledger:
             )
 
     def complete(self, trial: int, metrics: Mapping[str, Any], *, seconds: float, device: str | None) -> None:
-        """Note a trial's final metrics."""
+        """Record a trial's final metrics."""
         columns = ", ".join(f"{name} = ?" for name in ACCURACIES)
         with self.transaction():
             self._connection.execute(
@@ -197,7 +197,7 @@ class Ledger:
     def end_trial(
         self, trial: int, state: str, *, kind: str | None, message: str | None, seconds: float, device: str | None
     ) -> None:
-        """Note that a trial has ended without a result: stopped, or failed with a kind."""
+        """Record that a trial ended without a result: stopped, or failed with a kind."""
         with self.transaction():
             self._connection.execute(
                 "UPDATE trials SET state = ?, failure_kind = ?, failure_message = ?, ended = ?, seconds = ?, "
@@ -206,15 +206,15 @@ class Ledger:
             )
 
     def requeue_running(self) -> int:
-        """Set what runs back to planned, as its driver is gone; its epochs stay. Give how many there were."""
-        if self._connection.in_transaction:  # an interrupt may have come in the middle of one
+        """Set running trials of a dead driver back to planned, keeping their epochs. Return their number."""
+        if self._connection.in_transaction:  # left by an interrupt
             self._connection.rollback()
         with self.transaction():
             cursor = self._connection.execute("UPDATE trials SET state = 'planned' WHERE state = 'running'")
         return cursor.rowcount
 
     def requeue_failed(self, *, anew: Iterable[int]) -> None:
-        """Set what failed back to planned; the trials in `anew` lose their epochs, the others go on after them."""
+        """Set failed trials back to planned. Those in `anew` lose their epochs; the others continue from them."""
         trials = [(trial,) for trial in anew]
         with self.transaction():
             self._connection.executemany("DELETE FROM epochs WHERE trial = ?", trials)
@@ -227,14 +227,14 @@ class Ledger:
             )
 
     def add_latency(self, row: Mapping[str, Any]) -> None:
-        """Note a measured latency; `row` has the columns of `latencies`."""
+        """Record a measured latency; `row` has the columns of `latencies`."""
         with self.transaction():
             self._insert("latencies", {**row, "versions": _json(row["versions"])}, how="INSERT OR REPLACE")
 
     # --- reading back ------------------------------------------------------------------------------------------------
 
     def trials(self) -> list[TrialRow]:
-        """Give all trials, in the order in which they were planned."""
+        """Return all trials in the order of planning."""
         return [
             TrialRow(
                 id=row["id"],
@@ -253,7 +253,7 @@ class Ledger:
         ]
 
     def architectures(self) -> dict[str, Architecture]:
-        """Give all architectures, by digest."""
+        """Return all architectures by digest."""
         return {
             row["digest"]: Architecture(
                 digest=row["digest"],
@@ -265,13 +265,13 @@ class Ledger:
         }
 
     def spec_texts(self) -> dict[str, str]:
-        """Give all architectures' specs as they stand in their files, by digest."""
+        """Return the JSON text of all architectures' specs, by digest."""
         return {
             row["digest"]: row["spec"] for row in self._connection.execute("SELECT digest, spec FROM architectures")
         }
 
     def results_at(self, epochs: Iterable[int], *, protocol: str) -> list[tuple[int, int, dict[str, Any]]]:
-        """Give (trial, epoch, metrics) of all trials of a protocol's search that have reported these epochs."""
+        """Return (trial, epoch, metrics) for these epochs of all search trials of a protocol."""
         query = (
             "SELECT epochs.trial, epochs.epoch, epochs.metrics FROM epochs JOIN trials ON trials.id = epochs.trial "
             "WHERE trials.protocol = ? AND trials.role = 'search' AND epochs.epoch = ? ORDER BY epochs.trial"
@@ -280,16 +280,16 @@ class Ledger:
         return [(trial, epoch, json.loads(metrics)) for trial, epoch, metrics in rows]
 
     def rejections(self) -> list[tuple[dict[str, Any], dict[str, float]]]:
-        """Give (params, costs) of all that limits refused."""
+        """Return (params, costs) of all points that limits rejected."""
         rows = self._connection.execute("SELECT params, costs FROM rejections ORDER BY id")
         return [(json.loads(params), json.loads(costs)) for params, costs in rows]
 
     def refused(self) -> set[str]:
-        """Give the architectures that limits refused, by their digests."""
+        """Return the digests of the architectures that limits rejected."""
         return {row[0] for row in self._connection.execute("SELECT DISTINCT architecture FROM rejections")}
 
     def latencies(self, *, threads: int) -> dict[str, float]:
-        """Give the first median for one image, in ms, of each architecture that was timed with so many threads (0: a GPU)."""
+        """Return the first median latency of one image, in ms, by architecture, at `threads` CPU threads (0: a GPU)."""
         query = (
             "SELECT architecture, median_ms FROM latencies WHERE batch = 1 AND dtype = 'float32' AND backend = 'eager' "
             "AND scope = 'network' AND method = 'quick' AND threads = ? ORDER BY rowid DESC"
@@ -297,27 +297,27 @@ class Ledger:
         return {row["architecture"]: row["median_ms"] for row in self._connection.execute(query, (threads,))}
 
     def measured(self) -> set[tuple[str, str]]:
-        """Give (architecture, device) of all latencies that trials and their driver have measured."""
+        """Return (architecture, device) of all latencies measured by trials and their driver."""
         query = "SELECT architecture, device FROM latencies WHERE method = 'quick'"
         return {tuple(row) for row in self._connection.execute(query)}
 
     def _insert(self, table: str, row: Mapping[str, Any], *, how: str = "INSERT") -> sqlite3.Cursor:
-        """Insert a row by the names of its columns."""
+        """Insert a row by column names."""
         names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         return self._connection.execute(f"{how} INTO {table} ({names}) VALUES ({marks})", row)
 
     def transaction(self) -> Transaction:
-        """Group changes: all of them, or none, are in the ledger afterwards."""
+        """Group changes into one atomic transaction."""
         return Transaction(self._connection)
 
 
 def now() -> str:
-    """Give the time as ISO 8601 in UTC."""
+    """Return the time in UTC as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def finite(value: Any) -> Any:
-    """Give a value with every number that is not finite replaced by None, which is what JSON can say."""
+    """Return a value with non-finite numbers replaced by None, as JSON requires."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

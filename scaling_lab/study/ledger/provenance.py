@@ -1,4 +1,4 @@
-"""Where results come from: versions, commit, host and command, without importing what it names. It judges nothing."""
+"""The provenance of results: versions, commit, host and command, found without importing the packages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PACKAGE = Path(__file__).parents[2]
 
 
 def provenance() -> dict[str, Any]:
-    """Give command, versions, git_commit, git_dirty and host of this process; None where there is none."""
+    """Return command, versions, git_commit, git_dirty and host of this process; None where unknown."""
     commit, dirty = git_state(Path(__file__))
     return {
         "command": _plain(shlex.join([*_program(sys.argv[0]), *sys.argv[1:]])),
@@ -43,7 +43,7 @@ def provenance() -> dict[str, Any]:
 
 
 def _program(file: str) -> list[str]:
-    """Give what starts a program by its name: one on the path, or Python with a module of ours or a file."""
+    """Return the command that starts a program: a name on the path, or Python with a module or file."""
     path = Path(file)
     if path.name == "__main__.py" and path.is_relative_to(_PACKAGE):
         return ["python", "-m", ".".join((_PACKAGE.name, *path.relative_to(_PACKAGE).parts[:-1]))]
@@ -51,12 +51,12 @@ def _program(file: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Give text that a database takes: a file name's odd bytes are escaped."""
+    """Return text that SQLite accepts: undecodable bytes of file names are escaped."""
     return text.encode("utf-8", errors="backslashreplace").decode()
 
 
 def versions() -> dict[str, str]:
-    """Give the version of Python and of each installed package that may change a result."""
+    """Return the versions of Python and of each installed package that may change a result."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -67,8 +67,8 @@ def versions() -> dict[str, str]:
 
 
 def git_state(file: Path) -> tuple[str | None, bool | None]:
-    """Give the commit that a file belongs to, and whether tracked files differ from it."""
-    # A package installed into a virtual environment lies in somebody's repository without being part of it.
+    """Return the commit of a file's repository, and whether tracked files differ from it."""
+    # A package in a virtual environment may lie inside a repository without being tracked.
     if _git(file, "ls-files", "--error-unmatch", file.name) is None:
         return None, None
     commit = _git(file, "rev-parse", "HEAD")
@@ -77,7 +77,7 @@ def git_state(file: Path) -> tuple[str | None, bool | None]:
 
 
 def host() -> dict[str, Any]:
-    """Give the machine's name, system, processor, cores that may be used, memory and GPUs."""
+    """Return the machine's name, system, processor, usable cores, memory and GPUs."""
     return {
         "name": platform.node(),
         "system": platform.platform(),

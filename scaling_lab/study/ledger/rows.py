@@ -1,4 +1,4 @@
-"""The trials of a study as the ledger holds them, kept at hand and changed with it. It proposes nothing."""
+"""The trials of a study in memory, kept in step with the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
 
 
 class Rows:
-    """Trials by id, and by architecture and seed. `searched` counts those that are no finalist's."""
+    """Trials by id, and by architecture and seed. `searched` counts the trials of the search, without finalists."""
 
     def __init__(self, ledger: Ledger, *, protocol: str, epochs: int) -> None:
         self._ledger, self._protocol, self._epochs = ledger, protocol, epochs
@@ -31,19 +31,19 @@ class Rows:
         return self._rows[trial]
 
     def of(self, architecture: str) -> dict[int, TrialRow]:
-        """Give an architecture's trials by their seed."""
+        """Return an architecture's trials by seed."""
         return {seed: self._rows[trial] for seed, trial in self._by_architecture.get(architecture, {}).items()}
 
     def planned(self, *, is_search: bool) -> list[TrialRow]:
-        """Give what is planned, of the search or of finalists."""
+        """Return the planned trials of the search, or of finalists."""
         return [row for row in self if row.state == "planned" and (row.role == "search") == is_search]
 
     def is_searching(self) -> bool:
-        """Say whether a trial of the search has not ended."""
+        """Return whether a trial of the search has yet to end."""
         return any(row.role == "search" and row.state not in ENDED for row in self)
 
     def plan(self, architecture: Architecture, seed: int, params: dict[str, Any], *, role: str = "search") -> TrialRow:
-        """Add a trial."""
+        """Add a trial to the ledger and to these rows."""
         with self._ledger.transaction():
             self._ledger.add_architecture(architecture)
             trial = self._ledger.plan(
@@ -71,11 +71,11 @@ class Rows:
         return self._rows[trial]
 
     def end(self, trial: int, state: str, metrics: Mapping[str, Any]) -> None:
-        """Note how a trial has ended; in the ledger it stands already."""
+        """Record how a trial ended; the ledger has it already."""
         self._rows[trial] = dataclasses.replace(self._rows[trial], state=state, metrics=dict(metrics))
 
     def forget(self, trials: Iterable[int]) -> None:
-        """Remove trials that have no epoch yet."""
+        """Remove trials without an epoch."""
         gone = list(trials)
         self._ledger.forget(gone)
         for trial in gone:
@@ -84,6 +84,6 @@ class Rows:
             self.searched -= row.role == "search"
 
     def forget_all_but(self, wanted: set[tuple[str, int]], *, is_search: bool) -> None:
-        """Remove what is planned, has no epoch yet and is none of the wanted (architecture, seed)."""
+        """Remove planned trials without an epoch whose (architecture, seed) is not wanted."""
         planned = self.planned(is_search=is_search)
         self.forget(row.id for row in planned if not row.epochs_done and (row.architecture, row.seed) not in wanted)

@@ -1,4 +1,4 @@
-"""The held-out images that reports show, written once into a run's folder. It draws no boxes."""
+"""The held-out images that reports show, written once into a run's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAMPLES = 8
 
 
 def write_samples(source: Source, folder: RunFolder) -> None:
-    """Write the source's sample images as PNG, and their objects; nothing where they are written already."""
+    """Write the source's sample images as PNG and their objects, unless they exist."""
     if folder.ground_truth.exists():
         return
     from PIL import Image
@@ -36,4 +36,4 @@ def write_samples(source: Source, folder: RunFolder) -> None:
         ],
         "categories": [{**each, "id": categories[each["id"]]} for each in truth["categories"]],
     }
-    write_whole(folder.ground_truth, json.dumps(chosen))  # the last file: it says that all are there
+    write_whole(folder.ground_truth, json.dumps(chosen))  # written last: its presence means that all are complete

@@ -1,4 +1,4 @@
-"""A group of changes of a SQLite database that are there whole or not at all. It knows no table."""
+"""An atomic group of changes of a SQLite database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 
 
 class Transaction:
-    """One transaction; within another one, a part of it. An interrupt in the middle leaves nothing half-written."""
+    """One transaction, or part of an enclosing one. An interrupt rolls it back."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -1,1 +1,1 @@
-"""What a study will take before it runs: survey of its space, rehearsal of costs, forecast, checks of machines."""
+"""Planning a study: survey of its space, rehearsal of costs, forecast and checks of machines."""

@@ -1,4 +1,4 @@
-"""Whether a cluster, or this machine, is fit for a study: every node's facts against the driver's. It mends nothing."""
+"""Checks whether a cluster, or this machine, can run studies: every node's facts against the driver's."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from scaling_lab.study.plan.node_facts import Facts, gather
 from scaling_lab.study.run.processes import make_mark, watched
 from scaling_lab.study.run.ray_executor import Resources, check_address, check_reachable, connected
 
-# A node that imports torch from a slow shared disk takes minutes.
+# Importing torch from a slow shared disk can take minutes.
 _PATIENCE = 300.0
 _LEAST_FREE = 10**9
 # NVIDIA's advice for containers with several GPUs, which share memory through NCCL; Docker gives 64 MB.
 _LEAST_SHARED = 2**30
 
-# Where a node says at which ports its daemons listen.
+# Fields of a node's entry with the ports of its daemons.
 _PORTS = ("NodeManagerPort", "ObjectManagerPort", "MetricsExportPort", "RuntimeEnvAgentPort")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check of one node: `found` is what there is; where it is wrong, `advice` says what to do."""
+    """One check of one node: `found` describes the state; for a failed check, `advice` says what to do."""
 
     node: str
     check: str
@@ -37,19 +37,19 @@ class Check:
     advice: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "ok": self.advice is None}
 
 
 def check_up(*, address: str | None, storage: Path, nodes: int = 1) -> list[Check]:
-    """Check all nodes of the cluster at `address`, or of a Ray of our own on this machine, with their shared folder.
+    """Check all nodes of the cluster at `address`, or of a local Ray on this machine, and their shared folder.
 
-    Waits for as many `nodes` as there are to be. Raises UserError where the cluster does not answer, has too few nodes, or
-    this machine cannot write the folder.
+    Waits for `nodes` nodes. Raises UserError where the cluster does not answer, has too few nodes, or this machine cannot
+    write the folder.
     """
     check_whole("--nodes", nodes, least=1)
     if nodes > 1 and address is None:
-        raise UserError(f"--nodes is {nodes}; this machine is one: --address names a cluster")
+        raise UserError(f"--nodes is {nodes}; a single machine is 1; give a cluster with --address")
     deadline = time.monotonic() + _PATIENCE
     if address is not None:
         check_address(address)
@@ -60,7 +60,7 @@ def check_up(*, address: str | None, storage: Path, nodes: int = 1) -> list[Chec
             there = _living(ray)
             while len(there) < nodes:
                 if time.monotonic() > deadline:
-                    raise UserError(f"--nodes is {nodes}, but {len(there)} have come within {_PATIENCE:g} s")
+                    raise UserError(f"--nodes is {nodes}, but {len(there)} joined within {_PATIENCE:g} s")
                 time.sleep(0.5)
                 there = _living(ray)
             answers = _ask(ray, there, folder, token)
@@ -94,7 +94,7 @@ def _living(ray: Any) -> list[Mapping[str, Any]]:
 
 @contextmanager
 def _asked(storage: Path) -> Iterator[tuple[Path, str]]:
-    """Give a new folder in the storage with a file in it that all nodes are to see; remove it afterwards."""
+    """Make a temporary folder in the storage, with a file that all nodes should see."""
     token = secrets.token_hex(8)
     folder = storage.resolve() / f".doctor-{token}"
     try:
@@ -109,7 +109,7 @@ def _asked(storage: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _ask(ray: Any, nodes: list[Mapping[str, Any]], folder: Path, token: str) -> list[Facts | str]:
-    """Run a task on each node; give its facts, or what went wrong."""
+    """Run a task on each node and return its facts, or an error message."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     gcs = ray.get_runtime_context().gcs_address
@@ -130,7 +130,7 @@ def _ask(ray: Any, nodes: list[Mapping[str, Any]], folder: Path, token: str) -> 
             continue
         try:
             answers.append(ray.get(each))
-        except Exception as error:  # whatever a task may raise, the node's own import errors above all
+        except Exception as error:  # any error of the task, import errors on the node above all
             answers.append(str(error).strip().splitlines()[-1])
     return answers
 
@@ -150,43 +150,43 @@ def _judge(name: str, facts: Facts, own: Facts, node: Mapping[str, Any], folder:
     versions = ", ".join(f"{package} {version}" for package, version in facts.versions.items())
     storage = facts.storage
     if storage is None and not (folder / node["NodeID"]).is_file():
-        storage = "the node's file does not arrive here"
+        storage = "the node's file is not visible here"
     counted = int(node["Resources"].get("GPU", 0))
-    seen = f"torch sees {facts.gpus}, Ray counts {counted}"
+    seen = f"torch sees {facts.gpus}, Ray has {counted}"
     disk = f"{facts.free / 1e9:.3g} GB free"
     mode = "token" if facts.has_token else "disabled"
-    where = " and ".join(sorted({each.rpartition(":")[0] for each in facts.listening})) or "loopback alone"
+    where = " and ".join(sorted({each.rpartition(":")[0] for each in facts.listening})) or "loopback only"
     return [
         check("versions", ", ".join(others) or versions, bool(others), _INSTALL),
         check("code", _code(facts, own), facts.source != own.source, "install the driver's commit there"),
         check(
             "storage",
-            storage or f"{folder.parent} is read and written on both sides",
+            storage or f"{folder.parent} can be read and written on both sides",
             storage is not None,
             f"mount one folder at {folder.parent} on all nodes, writable, or give another --storage",
         ),
         _shared_memory(name, facts),
-        check("disk", disk, facts.free < _LEAST_FREE, f"make room on the disk of {folder.parent}"),
+        check("disk", disk, facts.free < _LEAST_FREE, f"free space on the disk of {folder.parent}"),
         check(
             "gpus",
             seen,
             facts.gpus != counted,
-            "start Ray there with as many --num-gpus, or install a driver and a torch that fit the GPUs",
+            "start Ray there with the same --num-gpus, or install a driver and torch that match the GPUs",
         ),
         check(
             "access",
             f"authentication {mode}, Ray listens at {where}",
             bool(facts.listening) and not facts.has_token,
-            "set RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN before ray start on every node: whoever reaches it runs code",
+            "set RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN before `ray start` on every node: an open port lets anyone run code",
         ),
     ]
 
 
 def _shared_memory(name: str, facts: Facts) -> Check:
-    """Look at /dev/shm. Image readers take nothing of it, and Ray's store, where it does not fit, lies on the disk."""
+    """Check /dev/shm. Image readers do not use it; a Ray store that does not fit goes to disk."""
     space, wanted = facts.shared_memory, _LEAST_SHARED if facts.gpus > 1 else 0
     found = "none" if space is None else f"{space.free / 1e6:,.0f} of {space.total / 1e6:,.0f} MB free in /dev/shm"
-    uses = f"{facts.gpus} GPUs want {wanted / 1e6:,.0f} MB" if wanted else "none is needed: images are read without it"
+    uses = f"{facts.gpus} GPUs need {wanted / 1e6:,.0f} MB" if wanted else "none needed: image readers do not use it"
     is_short = wanted > (0 if space is None else space.free)
     advice = "start the container with --shm-size=1g, or with ipc: host (in Kubernetes: a volume in memory at /dev/shm)"
     return Check(node=name, check="shared memory", found=f"{found}; {uses}", advice=advice if is_short else None)

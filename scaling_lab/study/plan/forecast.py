@@ -1,7 +1,4 @@
-"""How long trials will take: a few architectures are rehearsed, the others lie between them by their multiply-adds.
-
-Every number is an estimate. Values alone: what is said of them is the command line's.
-"""
+"""Estimates how long trials will take: a few architectures are timed, the others interpolated by multiply-adds."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.run.trial import Training, explain
 from scaling_lab.study.study import Study
 
-# The slowest and the fastest tenth of the measured steps are left out of an estimate's range.
+# An estimate's range excludes the slowest and the fastest tenth of the measured steps.
 _LOW, _HIGH = 10, 90
 
 
@@ -30,7 +27,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """An architecture that was rehearsed; seconds, of which `step` has no wait for data."""
+    """A timed architecture, in seconds; `step` excludes waiting for data."""
 
     which: str
     architecture: str
@@ -47,9 +44,9 @@ class Timed:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What the trials that are left will take: one of them, from the quickest to the slowest, and all, `at_once` together.
+    """Time of the remaining trials: of one, from the fastest to the slowest, and of all, `at_once` at a time.
 
-    `stopping` is None without early stopping, of which `total` knows nothing.
+    `stopping` is None without early stopping; `total` ignores early stopping.
     """
 
     device: str
@@ -64,9 +61,9 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """Seconds of all trials with early stopping: as its rule lets trials go on on the average, and if all end at the first rung.
+    """Seconds of all trials with early stopping: expected under its rule, and if every trial ends at the first rung.
 
-    What is expected holds for one objective (Halving.expected_epochs); with several it is more.
+    The expectation holds for one objective (Halving.expected_epochs); with several it is higher.
     """
 
     rungs: tuple[int, ...]
@@ -75,7 +72,7 @@ class Stopping:
 
 
 def picks(architectures: Iterable[Architecture], cost: str) -> dict[str, Architecture]:
-    """Give the cheapest, the median and the dearest architecture by a cost; fewer where costs are equal."""
+    """Return the architectures of lowest, median and highest cost; fewer where costs are equal."""
     ordered = sorted(architectures, key=lambda each: each.costs[cost])
     if not ordered:
         return {}
@@ -87,13 +84,13 @@ def picks(architectures: Iterable[Architecture], cost: str) -> dict[str, Archite
 
 
 def between(values: Mapping[str, float], known: Mapping[str, Architecture], cost: str, wanted: float) -> float:
-    """Interpolate a value that is known for the architectures of `picks`, by their cost."""
+    """Interpolate a value known for the architectures of `picks`, by cost."""
     points = sorted((known[which].costs[cost], value) for which, value in values.items())
     return float(np.interp(wanted, [x for x, _ in points], [y for _, y in points]))
 
 
 def makespan(seconds: Iterable[float], at_once: int) -> float:
-    """Give when the last of some trials ends, where each starts in their order as soon as one of `at_once` places is free."""
+    """Return the end of the last trial if trials start in order, each as one of `at_once` places is free."""
     free = [0.0] * at_once
     for each in seconds:
         heapq.heapreplace(free, free[0] + each)
@@ -103,7 +100,7 @@ def makespan(seconds: Iterable[float], at_once: int) -> float:
 def time_architectures(
     study: Study, training: Training, chosen: Mapping[str, Architecture], say: Callable[[str], None]
 ) -> tuple[tuple[Timed, ...], list[str]]:
-    """Rehearse architectures in this process; give what was measured, and what is wrong with those that do not train."""
+    """Time a few training steps of each architecture in this process. Return timings and error messages."""
     timed, wrong = [], []
     for which, architecture in chosen.items():
         say(f"measuring the {which} architecture: {architecture.spec.describe()}")
@@ -162,7 +159,7 @@ def forecast(
     at_once: int,
     device: str,
 ) -> Forecast:
-    """Extend what was measured to all trials that are left, in their order: the search's, and then the finalists'."""
+    """Extrapolate timings to all remaining trials in order: the search's, then the finalists'."""
     ordered = sorted(timed, key=lambda each: each.gmacs)
     costs = [each.gmacs for each in ordered]
     whole = [each.trial for each in ordered]
@@ -187,7 +184,7 @@ def forecast(
 
 
 def _stopping(study: Study, trials: int, all_of: Callable[..., float]) -> Stopping | None:
-    """Shorten the search's trials, each by the same share of its epochs."""
+    """Estimate the search with early stopping, all trials shortened by the same share of epochs."""
     if study.stopping is None:
         return None
     epochs = study.recipe.epochs

@@ -1,4 +1,4 @@
-"""What a node of a cluster says about itself, asked by a task that runs there. It judges nothing: checkup.py does."""
+"""The facts of a cluster node, gathered by a task on it. checkup.py judges them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LISTENS = "0A"
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """A node's facts. `storage` says what is wrong with the shared folder, `free` are bytes on its disk, and
-    `shared_memory` is what /dev/shm has.
+    """A node's facts.
 
-    `gpus` are those that torch sees; `listening` the addresses beyond loopback at which Ray listens.
+    `storage` is what is wrong with the shared folder, `free` the bytes on its disk, `shared_memory` the size of /dev/shm.
+    `gpus` are those that torch sees, `listening` the addresses beyond loopback at which Ray listens.
     """
 
     host: str
@@ -39,9 +39,9 @@ class Facts:
 
 
 def gather(folder: Path, *, asked: str, name: str, ports: Iterable[int]) -> Facts:
-    """Gather the facts of the node that this runs on. `folder` holds a file of that name that the driver has `asked`.
+    """Gather the facts of this node. `folder` holds a file `name` in which the driver wrote `asked`.
 
-    `ports` are those of Ray's daemons on this node; the ports of this process are looked at as well.
+    `ports` are those of Ray's daemons on this node; the ports of this process are checked too.
     """
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
@@ -62,7 +62,7 @@ def gather(folder: Path, *, asked: str, name: str, ports: Iterable[int]) -> Fact
 
 
 def source_digest() -> str:
-    """Give 12 hexadecimal digits of the package's Python files, whatever they were installed from."""
+    """Return a 12-digit hexadecimal digest of the package's Python files."""
     package = Path(__file__).parents[2]
     whole = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
@@ -76,7 +76,7 @@ def _try_storage(folder: Path, asked: str, name: str) -> str | None:
             return "the driver's file has other contents"
         (folder / name).write_text(name, encoding="utf-8")
     except FileNotFoundError:
-        return "the driver's file is not there: the folder is another one"
+        return "the driver's file is missing: this is a different folder"
     except OSError as error:
         return error.strerror or str(error)
     return None
@@ -93,7 +93,7 @@ def _gpus() -> int:
 
 
 def _beyond_loopback(ports: set[int]) -> set[str]:
-    """Give the addresses with which these ports, or sockets of this process, listen to other machines."""
+    """Return the non-loopback addresses at which these ports, or sockets of this process, listen."""
     own = _own_sockets()
     found = set()
     for table in ("tcp", "tcp6"):
@@ -111,18 +111,18 @@ def _beyond_loopback(ports: set[int]) -> set[str]:
 
 
 def _own_sockets() -> set[str]:
-    """Give the inodes of this process's sockets."""
+    """Return the inodes of this process's sockets."""
     links = []
     for entry in os.scandir("/proc/self/fd"):
         try:
             links.append(os.readlink(entry.path))
-        except OSError:  # the scan's own
+        except OSError:  # the scan's own descriptor
             continue
     return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
 def _is_loopback(address: str) -> bool:
-    """Read an address as /proc/net/tcp writes it: words of 4 bytes, the last byte first."""
+    """Parse an address of /proc/net/tcp: little-endian words of 4 bytes."""
     if len(address) == 8:
         return address.endswith("7F")
     return address == "0" * 24 + "01000000" or (address[:24] == "0" * 16 + "FFFF0000" and address.endswith("7F"))

@@ -1,7 +1,4 @@
-"""What a study will take, as plain values: its space, trials, time, disk, and what its seeds can show.
-
-planning.py finds it out, and the command line puts it into words.
-"""
+"""The plan of a study as plain values: space, trials, time, disk, and the differences that its seeds can detect."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from scaling_lab.study.plan.survey import Survey
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """What the run's folder holds of this study: trials by state, complete ones' mean seconds, and the pooled seed SD."""
+    """Earlier trials of this study in the run's folder: counts by state, mean seconds of complete ones, pooled seed SD."""
 
     states: Mapping[str, int]
     seconds: float | None
@@ -30,12 +27,12 @@ class Earlier:
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[Any, Any]]) -> Earlier:
-        """Sum up rows of trials that may be compared."""
+        """Summarise rows of comparable trials."""
         complete = [row for row in rows if row["state"] == "complete"]
         groups: dict[tuple[str, bool], list[float]] = {}
         for row in complete:
             if not math.isnan(row["ap"]):
-                # What chose a finalist is no fair sample of its results.
+                # Results that selected a finalist are biased, so they are left out.
                 groups.setdefault((row["architecture"], row["role"] == "search"), []).append(row["ap"])
         sd, degrees = pooled_sd(list(groups.values()))
         return cls(
@@ -48,10 +45,10 @@ class Earlier:
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """How much is to be trained in all, and how many trials are `left`; None where the data are not known.
+    """The amount of training in total, and the number of trials `left`; None where the data are unknown.
 
-    `trials` are the search's, `finalists` the most that these take beyond them; `left` and `images_seen` count both. `seeds`
-    is the least that an architecture gets; without a grid only those that are proposed again get more than one.
+    `trials` counts the search's trials, `finalists` the most trials beyond them; `left` and `images_seen` count both.
+    `seeds` is the least number of seeds of an architecture; without a grid, only re-proposed architectures get more.
     """
 
     trials: int
@@ -66,7 +63,7 @@ class Trials:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where trials are to run: what each machine has, and how many trials run at once; 0 where none fits."""
+    """The machines for the trials, and the number of concurrent trials; 0 where none fits."""
 
     where: str
     machines: tuple[Mapping[str, float], ...]
@@ -77,7 +74,7 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """Bytes: a trial's checkpoint and weights, from the smallest to the largest; what is left to write; what is free."""
+    """Bytes: a trial's checkpoint and weights, from the smallest to the largest; the bytes left to write, and the free bytes."""
 
     checkpoint: tuple[int, int]
     weights: tuple[int, int]
@@ -87,9 +84,9 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What the images that are read ahead take: bytes of a trial's memory for its `readers`, at the largest image size.
+    """Memory of read-ahead images, in bytes for a trial's `readers`, at the largest image size.
 
-    `free` are those of this machine; None where trials run elsewhere.
+    `free` is this machine's free memory; None where trials run elsewhere.
     """
 
     readers: int
@@ -101,9 +98,9 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Detectable:
-    """The smallest true difference between two architectures with `seeds` each that a t-test finds four times in five.
+    """The smallest true difference that a t-test of two architectures with `seeds` each detects with 80 % power.
 
-    In SDs of one result, and in AP where an earlier run tells the SD; None with one seed, which shows no difference.
+    In SDs of a single result, and in AP where an earlier run gives the SD; None with one seed.
     """
 
     seeds: int
@@ -112,7 +109,7 @@ class Detectable:
 
     @classmethod
     def of(cls, seeds: int, *, sd: float | None) -> Detectable:
-        """Compute it as reports do: 80 % power, 5 %, two-sided."""
+        """Compute it as in reports: 80 % power, 5 % significance level, two-sided."""
         if seeds < 2:
             return cls(seeds=seeds, sds=None, ap=None)
         sds = smallest_detectable(1.0, seeds, seeds)
@@ -121,7 +118,7 @@ class Detectable:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that is known before a run. `notes` say what is not, `problems` what will not work."""
+    """The plan of a run. `notes` lists what is unknown, `problems` what will fail."""
 
     study: str
     form: str | None
@@ -141,7 +138,7 @@ class Plan:
     problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return {name: _plain(value) for name, value in vars(self).items()}
 
 

@@ -1,6 +1,6 @@
-"""Finding out what a study will take, before anything is spent.
+"""Plans a study before it runs, by timing a few training steps of up to three architectures.
 
-It writes nothing into a run's folder, and no trial starts: up to three architectures are trained for a few steps.
+Nothing is written into the run's folder.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def make_plan(
 ) -> Plan:
     """Plan what `run_study` would do with the same study, form, sampler, data and folder.
 
-    Trials run on the cluster at `address`, on a machine with `cpus` and `gpus`, or on this one. `points` of a space
-    without a grid are drawn. `measure` trains up to three architectures for a few steps. Raises UserError for a study
-    that cannot be read; what else is wrong is in the plan.
+    Trials run on the cluster at `address`, on a machine with `cpus` and `gpus`, or on this one. A space without a grid
+    is surveyed by `points` samples. `measure` times a few training steps of up to three architectures. Raises UserError
+    for a study that cannot be read; other problems are in the plan.
     """
     points = POINTS if points is None else points
     _check_choices(address=address, cpus=cpus, gpus=gpus, points=points)
@@ -87,7 +87,7 @@ def make_plan(
 
 
 class _Planning:
-    """Collects the parts of a plan, and what is wrong with them."""
+    """Collects the parts of a plan, with notes and problems."""
 
     def __init__(self, job: Job, say: Callable[[str], None]) -> None:
         self.job, self.say = job, say
@@ -98,7 +98,7 @@ class _Planning:
         self.has_batch = False
 
     def look_at_data(self, *, was_told: bool) -> None:
-        """Find out whether the data are there, and give an epoch a step."""
+        """Check the data, and make sure that an epoch has a step."""
         source, batch_size = self.job.study.data, self.job.study.recipe.batch_size
         try:
             self.job = with_data(self.job, was_told=was_told)
@@ -112,21 +112,21 @@ class _Planning:
             self.problems.append(str(error))
         self.has_batch = source.length("train") >= batch_size
         if not self.has_batch:
-            allowed = f"allowed is up to {source.length('train')}, the images to train on"
+            allowed = f"allowed is up to {source.length('train')}, the number of training images"
             self.problems.append(f"recipe.batch_size is {batch_size}; {allowed}")
 
     def look_at_space(self, points: int, count: Count | None) -> None:
-        """Survey the space."""
+        """Survey the search space."""
         study = self.job.study
-        self.say("counting what the space has")
+        self.say("surveying the search space")
         num_classes = None if self.data is None else len(study.data.class_names)
         self.space: Survey = survey(study, num_classes=num_classes, points=points, count=count)
         if self.data is None:
-            self.notes.append("costs are of the space's own number of classes, for the data's is not known")
+            self.notes.append("costs use the space's own number of classes, since the data's is unknown")
         if study.stopping is not None:
-            self.notes.append("trials that are stopped early take less: images and disk are of trials that end")
+            self.notes.append("images and disk are upper limits: trials stopped early take less")
         if "latency_ms" in study.limits:
-            self.notes.append("what the limit of latency_ms rejects is not known before trials measure it")
+            self.notes.append("rejections by the limit on latency_ms are unknown until trials measure it")
         if not self.space.architectures:
             self.problems.append("the search space has no point")
         elif not self.space.within:
@@ -139,7 +139,7 @@ class _Planning:
             self.problems.append(f"{what} is within the limits: {', '.join(least)}")
 
     def places(self, *, address: str | None, cpus: int | None, gpus: int | None) -> Places:
-        """Find out what there is to run on, and whether a trial fits."""
+        """Return the machines to run on, and check that a trial fits. Raises UserError."""
         study = self.job.study
         at_once = 0
         machines: list[Mapping[str, float]] = []
@@ -152,7 +152,7 @@ class _Planning:
             )
             at_once = wanted.trials_at_once(machines)
         except UserError as error:
-            hint = "" if address else " (--cpus and --gpus plan for another machine, --address for a cluster)"
+            hint = "" if address else " (--cpus and --gpus plan for another machine, --address plans for a cluster)"
             self.problems.append(f"{error}{hint}")
         told = cpus is not None or gpus is not None
         return Places(
@@ -164,7 +164,7 @@ class _Planning:
         )
 
     def earlier(self) -> Earlier | None:
-        """Read what the run's folder holds already."""
+        """Summarise earlier trials in the run's folder."""
         folder = RunFolder(self.job.folder)
         try:
             check_folder(folder)
@@ -181,7 +181,7 @@ class _Planning:
         return Earlier.of(self.rows)
 
     def trials(self) -> tuple[list[Architecture], list[Architecture], Trials]:
-        """Give the architectures of the trials that are left, of the search and of finalists, and what there is in all."""
+        """Return the architectures of the remaining trials, of the search and of finalists, and the totals."""
         study, recipe = self.job.study, self.job.study.recipe
         rows = [row for row in self.rows if row["state"] in ENDED]
         ended = {(row["architecture"], row["seed"]) for row in rows if row["role"] == "search"}
@@ -212,21 +212,21 @@ class _Planning:
         )
 
     def _wanted(self) -> list[tuple[Architecture, int]]:
-        """Give the trials: of a grid exactly; of a search as many, of architectures as the space has them."""
+        """Return the (architecture, seed) of a grid's trials; of a search, as many trials with surveyed architectures."""
         study, within = self.job.study, self.space.within
         pairs = [(architecture, seed) for seed in study.seeds for architecture in within]
         if study.is_exhaustive or study.trials is None:
             return pairs[: study.trials]
         if self.space.is_exact and study.trials > len(pairs):
             self.notes.append(
-                f"the search ends with {len(pairs)} trials of {study.trials}: the space has no more architectures "
-                "within the limits, with every seed"
+                f"the search ends with {len(pairs)} trials of {study.trials}: the space has no more architectures within the "
+                "limits and every seed is used"
             )
             return pairs
         return list(itertools.islice(itertools.cycle(pairs), study.trials))
 
     def _finalists(self) -> list[Architecture]:
-        """Stand in for the finalists, which nobody knows: architectures from the cheapest to the dearest, for each seed."""
+        """Return stand-ins for the unknown finalists: architectures from lowest to highest cost, for each seed."""
         if self.job.study.finalists is None or not self.space.within:
             return []
         ordered = sorted(self.space.within, key=lambda each: each.known["gmacs"])
@@ -236,7 +236,7 @@ class _Planning:
         return [ordered[place] for place in (*places, *[len(ordered) // 2] * wanted.baseline)] * len(wanted.seeds)
 
     def disk(self, left: Sequence[Architecture], places: Places) -> Disk | None:
-        """Say what the trials that are left will write."""
+        """Estimate what the remaining trials will write."""
         if not self.space.within:
             return None
         from scaling_lab.training.sizes import file_sizes
@@ -247,7 +247,7 @@ class _Planning:
         checkpoints = [size.checkpoint for size in sizes.values()]
         weights = [size.weights for size in sizes.values()]
         total = sum(between(whole, known, "params_m", each.known["params_m"]) for each in left)
-        # A checkpoint is written beside the one before it.
+        # A checkpoint is written before the previous one is removed.
         total += min(len(left), max(1, places.at_once)) * max(checkpoints)
         free = _free_bytes(self.job.folder)
         if total > free:
@@ -262,7 +262,7 @@ class _Planning:
         )
 
     def reading(self, places: Places) -> Reading | None:
-        """Say what reading ahead takes; None where images are made, or are read in the training process itself."""
+        """Estimate the memory of read-ahead images; None where they are generated or read in the training process."""
         study, training = self.job.study, training_objective(self.job.study)
         readers = training.threads - 1
         if study.data.kind == "shapes" or not self.has_batch or not readers or not self.space.within:
@@ -282,15 +282,15 @@ class _Planning:
         )
         if found.free is not None and trial * at_once > found.free:
             self.problems.append(
-                f"the images that are read ahead take {trial * at_once / 1e9:.3g} GB of memory, which has "
-                f"{found.free / 1e9:.3g} GB free; lower cpus_per_trial, whose cores but one read images"
+                f"read-ahead images need {trial * at_once / 1e9:.3g} GB of memory, but only "
+                f"{found.free / 1e9:.3g} GB are free; lower cpus_per_trial (all its cores but one read images)"
             )
         return found
 
     def time(
         self, left: Sequence[Architecture], finals: Sequence[Architecture], places: Places, *, measure: bool
     ) -> Forecast | None:
-        """Measure what a trial takes here, and say what all will."""
+        """Time trials here and forecast the rest."""
         study = self.job.study
         reason = self._unmeasured([*left, *finals], measure)
         if reason is not None:
@@ -298,7 +298,7 @@ class _Planning:
             return None
         training = training_objective(study)
         if training.workers > 1:
-            self.notes.append(f"time is measured with one worker, a trial has {training.workers}: it takes less")
+            self.notes.append(f"time is measured with one worker; a trial has {training.workers} and takes less")
         timed, wrong = time_architectures(study, training, picks(self._candidates(left), "gmacs"), self.say)
         self.problems += wrong
         if not timed:
@@ -308,28 +308,28 @@ class _Planning:
         return found
 
     def _check_limit(self, found: Forecast) -> None:
-        """Compare a trial's time with the study's limit; here, which may be faster or slower than where it will run."""
+        """Compare a trial's time here with the study's limit; other machines may be faster or slower."""
         limit, slowest = self.job.study.trial_seconds, found.slowest
         if limit is not None and slowest.high > limit:
-            words = f"trial_seconds is {limit:g}, and the slowest trial takes {slowest.low:.0f} to {slowest.high:.0f} s here"
+            words = f"trial_seconds is {limit:g}, but the slowest trial takes {slowest.low:.0f} to {slowest.high:.0f} s here"
             (self.problems if slowest.low > limit else self.notes).append(words)
 
     def _candidates(self, left: Sequence[Architecture]) -> Sequence[Architecture]:
-        """Give what may be trained: of a grid the trials that are left are known."""
+        """Return the architectures that may be trained; for a grid those of the remaining trials."""
         return left if left and self.job.study.is_exhaustive else self.space.within
 
     def _unmeasured(self, left: Sequence[Architecture], measure: bool) -> str | None:
         if not measure:
             return "--no-measure"
         if self.data is None or not self.has_batch:
-            return "there are no data to train on"
+            return "the data are not available"
         if not self.space.within:
             return "there is no architecture to train"
         if not left:
             return "no trial is left"
         gpus = self.job.study.gpus_per_trial
         if gpus and not _own_gpus():
-            return f"gpus_per_trial is {gpus:g}, and torch sees no GPU on this machine"
+            return f"gpus_per_trial is {gpus:g}, but torch sees no GPU on this machine"
         return None
 
 
@@ -338,7 +338,9 @@ def _check_choices(*, address: str | None, cpus: int | None, gpus: int | None, p
         check_address(address)
     for name, value in (("cpus", cpus), ("gpus", gpus)):
         if value is not None and address is not None:
-            raise UserError(f"--{name} {value} is for one machine; the cluster at {address} has its own")
+            raise UserError(
+                f"--{name} {value} describes a single machine and cannot be combined with --address {address}"
+            )
     check_whole("--points", points, least=1)
     if cpus is not None:
         check_whole("--cpus", cpus, least=1)
@@ -347,7 +349,7 @@ def _check_choices(*, address: str | None, cpus: int | None, gpus: int | None, p
 
 
 def _machine(study: Study, cpus: int | None, gpus: int | None) -> dict[str, float]:
-    """Give what this machine has, or would have."""
+    """Return this machine's resources, or those given in their place."""
     if gpus is None:
         gpus = _own_gpus() if study.gpus_per_trial else 0
     return {"CPU": cores() if cpus is None else cpus, "GPU": gpus}
@@ -360,6 +362,6 @@ def _own_gpus() -> int:
 
 
 def _free_bytes(folder: Path) -> int:
-    """Give what is free on the disk on which a folder is, or would be."""
+    """Return the free bytes on the disk of an existing or planned folder."""
     path = folder.resolve()
     return shutil.disk_usage(next(each for each in (path, *path.parents) if each.exists())).free

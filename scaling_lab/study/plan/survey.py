@@ -1,4 +1,4 @@
-"""What a search space holds, counted before anything is run: points, architectures, costs, and what limits refuse."""
+"""Survey of a search space before a run: points, architectures, costs, and rejections by limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scaling_lab.study.space.enumeration import enumerate_space
 from scaling_lab.study.study import Space, Study
 from scaling_lab.user_files import is_ours
 
-# Counting one takes less than a millisecond, but for each new image size of a backbone a quarter of a second.
+# Counting an architecture takes under 1 ms, or 0.25 s for each new image size of a backbone.
 POINTS = 200
 
 Range = tuple[float, float]
@@ -27,10 +27,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """`points` of the space, all that it has where `is_exact`, else drawn at random; and their different architectures.
+    """`points` of the space, all of them where `is_exact`, else a random sample; and their distinct architectures.
 
-    `rejected` counts architectures by the limits that they break; `within` are the others, in the space's order. `ranges`
-    has the least and the most of each cost, of all and of those within. `pruned` draws the space has refused itself.
+    `rejected` counts architectures by the limits they break; `within` has the others in the space's order. `ranges` and
+    `ranges_within` have the least and the most of each cost. `pruned` counts samples that the space itself rejected.
     """
 
     points: int
@@ -43,14 +43,14 @@ class Survey:
     ranges_within: Mapping[str, Range]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: of the architectures their number."""
+        """Return plain JSON values, with the number of architectures."""
         return {**vars(self), "rejected": dict(self.rejected), "within": len(self.within)}
 
 
 def survey(study: Study, *, num_classes: int | None, points: int = POINTS, count: Count | None = None) -> Survey:
-    """Count a study's space: whole for a grid, and where it has no more than `points`; else that many random points.
+    """Survey a study's space: all of a grid, or of a space of at most `points` points; else that many random points.
 
-    Specs are counted for `num_classes`, or as the space gives them. Raises UserError where the space fails.
+    Specs are counted for `num_classes`, else as the space gives them. Raises UserError where the space fails.
     """
     pruned = 0
     whole: list[tuple[dict[str, Any], DetectorSpec]] | None = None
@@ -100,10 +100,10 @@ def _ranges(architectures: Iterable[Architecture]) -> dict[str, Range]:
 
 
 def _all_points(space: Space, *, most: int) -> list[tuple[dict[str, Any], DetectorSpec]] | None:
-    """Give all points of a space that has no more than `most`; None for another, and for one that fails."""
+    """Return all points of a space with at most `most`; None for a larger one or one that fails."""
     try:
         points = list(itertools.islice(enumerate_space(space), most + 1))
-    except UserError:  # a continuous parameter; what else is wrong with the space, the random points meet again
+    except UserError:  # a continuous parameter; other errors recur at the random points
         return None
     return points if len(points) <= most else None
 

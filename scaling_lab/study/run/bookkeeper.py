@@ -1,6 +1,6 @@
-"""What happens to trials, noted in one place and order: the ledger, then Optuna, then the screen. It runs no trial.
+"""Records what happens to trials, in one place and order: in the ledger, then in Optuna, then on the screen.
 
-Executors differ in where a trial runs; all of them tell the same story here, so that their ledgers are the same.
+All executors report here, so their ledgers are the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scaling_lab.study.search.rungs import Judge
 
 
 class Bookkeeper:
-    """Give trials out and note what becomes of them."""
+    """Hands out trials and records what happens to them."""
 
     def __init__(
         self, *, folder: RunFolder, ledger: Ledger, proposals: Proposals, progress: Progress, session: int
@@ -36,7 +36,7 @@ class Bookkeeper:
             self._judge.note(trial, epoch, metrics)
 
     def next(self) -> Proposal | None:
-        """Give the next trial to run, or None."""
+        """Return the next trial to run, or None."""
         proposal = self._proposals.next()
         self.progress.planned = self._proposals.planned
         if proposal is not None:
@@ -45,17 +45,17 @@ class Bookkeeper:
 
     @property
     def waits(self) -> bool:
-        """Whether there may be a next trial once those that run have ended, though there is none now."""
+        """Whether a next trial may appear once the running ones have ended."""
         return self._proposals.waits
 
     def started(self, proposal: Proposal) -> None:
-        """Note that a trial runs, or runs again where its worker was lost."""
+        """Record that a trial is running, or running again after its worker was lost."""
         self._running.setdefault(proposal.trial, _Running(proposal)).begin()
         self._ledger.start_trial(proposal.trial, self._session)
         self.progress.started(proposal)
 
     def timed(self, trial: int, latency: Mapping[str, Any]) -> bool:
-        """Note a trial's latency, a row of `latencies`; give whether it may train. If not, it is no trial any more."""
+        """Record a trial's latency, a row of `latencies`. Return whether it may train; otherwise it is removed."""
         reason = self._proposals.timed(trial, latency)
         if reason is not None:
             del self._running[trial]
@@ -63,24 +63,24 @@ class Bookkeeper:
         return reason is None
 
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> bool:
-        """Note an epoch; give whether the trial is to go on."""
+        """Record an epoch and return whether the trial continues."""
         running, epoch = self._running[trial], metrics["epoch"]
         self._ledger.add_epoch(trial, epoch, metrics, seconds=running.seconds)
         self.progress.reported(trial, metrics)
         is_retold, running.epoch = epoch < running.epoch, max(epoch, running.epoch)
-        if not self._proposals.is_searched(trial):  # a finalist's result that was stopped early would not be a fair one
+        if not self._proposals.is_searched(trial):  # stopping finalists early would bias their results
             return True
-        # A trial that has later epochs went on from here; one that has none may have been killed before it was stopped.
+        # A trial with later epochs passed this rung; one without may have been killed before it was stopped.
         return not self._judge.note(trial, epoch, metrics) or is_retold or self._judge.goes_on(trial, epoch)
 
     def ended(self, trial: int, outcome: Outcome) -> None:
-        """Note how a trial has ended. One that lacks an objective's value has failed.
+        """Record how a trial ended. One without a value of an objective has failed.
 
-        Raises UserError where it could not write: it is no failure, and goes on once there is room.
+        Raises UserError where it could not write to disk; the trial then continues once there is space.
         """
         if outcome.kind == DISK_FULL:
             raise UserError(
-                f"{self.folder.trial(trial)}: {outcome.message}; what was finished is kept, the same command goes on"
+                f"{self.folder.trial(trial)}: {outcome.message}; finished work is kept, and the same command continues"
             )
         outcome = self._checked(trial, outcome)
         seconds = self._running.pop(trial).seconds
@@ -99,21 +99,21 @@ class Bookkeeper:
         self.progress.ended(trial, outcome)
 
     def lost(self, trial: int, reason: str | None = None) -> None:
-        """Note that a trial's worker was lost, maybe before it started, and that it will be started again."""
+        """Record that a trial's worker was lost, perhaps before its start, and that the trial restarts."""
         if trial in self._running:
             self._running[trial].pause()
-        what = f"trial {trial:>3} has lost its worker" + (f" ({reason})" if reason else "")
-        self.progress.say(f"{what}; it is started again from its last checkpoint")
+        what = f"trial {trial:>3} lost its worker" + (f" ({reason})" if reason else "")
+        self.progress.say(f"{what}; restarting from its last checkpoint")
 
     def overdue(self) -> list[int]:
-        """Give the trials that are past their time."""
+        """Return the trials past their time limit."""
         limit = self._proposals.study.trial_seconds
         if limit is None:
             return []
         return [trial for trial, running in self._running.items() if running.since > limit + GRACE]
 
     def tick(self) -> None:
-        """Give the screen its turn; to be called several times a second where that is possible."""
+        """Refresh the screen; call it several times a second if possible."""
         self.progress.tick()
 
     def _checked(self, trial: int, outcome: Outcome) -> Outcome:
@@ -136,18 +136,18 @@ class Bookkeeper:
 
 
 class _Running:
-    """A trial's seconds over all its sessions, and the last epoch that the ledger has of it."""
+    """A trial's seconds over all its sessions, and its last epoch in the ledger."""
 
     def __init__(self, proposal: Proposal) -> None:
         self._start = time.monotonic() - proposal.seconds
         self.epoch = proposal.epochs_done
 
     def begin(self) -> None:
-        """Note a start, the first or after a lost worker."""
+        """Record a start, the first or after a lost worker."""
         self._begun = time.monotonic()
 
     def pause(self) -> None:
-        """Note that it waits for its next start."""
+        """Record that it waits for its next start."""
         self._begun = math.inf
 
     @property

@@ -1,7 +1,4 @@
-"""What one call is to run: a study with its form, its data and its folder, and whether they fit what the folder holds.
-
-It starts nothing, and writes nothing but empty folders.
-"""
+"""What one call is to run: a study with its form, data and folder, checked against what the folder holds."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from scaling_lab.study.study import Study, protocol_digest
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A study with all that was chosen for it, before anything is written; no digest before its data were looked at."""
+    """A study with all choices made, before anything is written. The digest is None until the data are read."""
 
     study: Study
     name: str
@@ -38,11 +35,11 @@ class Job:
 
     @property
     def protocol(self) -> str:
-        """The digest of data and recipe: APs of one protocol may be compared."""
+        """The digest of data and recipe. APs of the same protocol are comparable."""
         return protocol_digest(self.data_digest, self.study.recipe)
 
     def meta(self) -> dict[str, Any]:
-        """Give what the ledger keeps about the study."""
+        """Return what the ledger stores about the study. Raises UserError."""
         return {
             **self.study.to_dict(),
             "study": self.name,
@@ -57,7 +54,7 @@ class Job:
         }
 
     def _latency_model_digest(self) -> str | None:
-        """Give 12 hexadecimal digits of the latency model's file."""
+        """Return a 12-digit hexadecimal digest of the latency model's file. Raises UserError."""
         if self.study.latency_model is None:
             return None
         try:
@@ -74,7 +71,7 @@ def prepare(
     data: str | None,
     sampler: str | None = None,
 ) -> Job:
-    """Read the study, choose its form and data, and look at the data. Raises UserError for what is wrong with them."""
+    """Read the study, choose its form and data, and check the data. Raises UserError for errors in them."""
     return with_data(choose(study, out=out, form=form, data=data, sampler=sampler), was_told=data is not None)
 
 
@@ -86,16 +83,16 @@ def choose(
     data: str | None,
     sampler: str | None = None,
 ) -> Job:
-    """Read the study, and choose its form, sampler and data, whether or not these are there."""
+    """Read the study and choose its form, sampler and data, without reading the data. Raises UserError."""
     if isinstance(study, (str, Path)):
         study = load_study(study)
     if isinstance(study, Study):
         if out is None:
-            raise UserError("a Study that comes from no file has no name; give the run's folder with out=")
+            raise UserError("a Study not loaded from a file has no name; give the run's folder with out=")
         check_baselines(study)
         study = StudyFile(study=study, name=Path(out).name, path=Path(), source="")
     if form is not None and not study.study.forms:
-        raise UserError(f"the study {study.name} has no forms, so there is no form {form!r}")
+        raise UserError(f"the study {study.name} has no form {form!r}: it has no forms")
     chosen = study.study.form(form)
     if data is not None:
         chosen = dataclasses.replace(chosen, data=data_source(data, chosen))
@@ -113,34 +110,34 @@ def choose(
 
 
 def _with_sampler(study: Study, sampler: str) -> Study:
-    """Give the study with another sampler, and in place of a whole grid with as many trials as the grid has."""
+    """Return the study with another sampler; a grid becomes a search with as many trials. Raises UserError."""
     if study.trials is not None or sampler not in SAMPLERS or SAMPLERS[sampler].is_exhaustive:
         return dataclasses.replace(study, sampler=sampler)
-    advice = f"for the sampler {sampler!r} give the study, or a form of it, trials=<number>"
+    advice = f"for sampler {sampler!r} set trials=<number> in the study or a form"
     if study.limits:
-        raise UserError(f"how many points of the grid are within the limits is not known before; {advice}")
+        raise UserError(f"the number of grid points within the limits is unknown; {advice}")
     try:
         points = {spec.digest for _, spec in enumerate_space(study.space)}
     except TooMany as error:
-        raise UserError(f"the grid has no number of trials to take over: {error}; {advice}") from None
+        raise UserError(f"the grid gives no number of trials: {error}; {advice}") from None
     return dataclasses.replace(study, sampler=sampler, trials=max(1, len(points) * len(study.seeds)))
 
 
 def with_data(job: Job, *, was_told: bool) -> Job:
-    """Look at the data of a job; `was_told`: the user has named them in this call. Raises UserError where they fail."""
+    """Read the data of a job; `was_told`: the user named them in this call. Raises UserError where they fail."""
     source = job.study.data
     try:
         digest = source.digest()
         source.check_images("train", "val")
     except UserError as error:
         if not was_told and source.kind != "shapes":
-            raise UserError(f"{error}; --data {source.kind}:DIR says where the data are") from None
+            raise UserError(f"{error}; give their folder with --data {source.kind}:DIR") from None
         raise
     return dataclasses.replace(job, data_digest=digest)
 
 
 def check_objectives(study: Study) -> None:
-    """Raise UserError where the data have no object for an objective, or none to learn from: it is known before training."""
+    """Raise UserError where the data have no object for an objective, or none to train on."""
     from scaling_lab.data.accuracies import check_measurable, check_trainable
 
     check_trainable(study.data)
@@ -148,7 +145,7 @@ def check_objectives(study: Study) -> None:
 
 
 def make_folder(path: Path) -> RunFolder:
-    """Make a run's folder. Raises UserError where it cannot be written or holds something else."""
+    """Make a run's folder. Raises UserError where it cannot be written or holds other files."""
     folder = RunFolder(path)
     try:
         check_folder(folder)
@@ -162,17 +159,17 @@ def make_folder(path: Path) -> RunFolder:
 
 
 def check_folder(folder: RunFolder) -> None:
-    """Raise UserError for a folder that holds something else than a run."""
+    """Raise UserError for a folder that holds other files than a run's."""
     strange = _strange(folder)
     if strange:
         raise UserError(
-            f"{folder.path} is no run: it has no {folder.ledger.name}, but {some_of(strange)}; "
-            "give --out a folder that is new or empty"
+            f"{folder.path} is not a run: it has {some_of(strange)} but no {folder.ledger.name}; "
+            "choose a new or empty folder with --out"
         )
 
 
 def _strange(folder: RunFolder) -> list[str]:
-    """Name what a folder without a ledger holds beyond what a driver makes first and may have left, killed."""
+    """Return names in a folder without a ledger, other than the files that a killed driver may leave."""
     if not folder.path.is_dir() or folder.has_ledger:
         return []
     first = (folder.specs, folder.trials, folder.samples)
@@ -185,7 +182,7 @@ def _strange(folder: RunFolder) -> list[str]:
 
 
 def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) -> None:
-    """Refuse to mix trials whose APs may not be compared, or predictions of different latency models."""
+    """Raise UserError where the folder's trials have another protocol or latency model."""
     if not before:
         return
     now = job.meta()
@@ -193,7 +190,7 @@ def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) 
         raise UserError(
             f"{folder.path} holds trials with the latency model {before['latency_model']} "
             f"({before['latency_model_digest']}); now it is {now['latency_model']} ({now['latency_model_digest']}). "
-            f"Give another folder with --out, or remove {folder.path}"
+            f"Choose another folder with --out, or remove {folder.path}"
         )
     if before["protocol"] == job.protocol:
         return
@@ -207,5 +204,5 @@ def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) 
         changes = ["the data's files have changed"]
     raise UserError(
         f"{folder.path} holds trials of another protocol: {'; '.join(changes)}. "
-        f"Give another folder with --out, or remove {folder.path}"
+        f"Choose another folder with --out, or remove {folder.path}"
     )

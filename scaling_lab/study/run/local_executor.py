@@ -1,7 +1,7 @@
-"""Trials one after the other in this very process: for debugging, and for machines without Ray. It imports no ray.
+"""Runs trials one after another in this process, for debugging and for machines without Ray.
 
-A trial past its time is ended by an exception in the middle of it. That reaches every loop of Python's, but no call of C
-code that does not come back: Ray's workers can be killed, this process cannot. Nor can it outlive what kills it.
+A trial past its time limit is ended by an exception, which reaches Python loops but not a C call that hangs. Unlike
+Ray's workers, this process cannot be killed, and it does not survive a crash of a trial.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def run_locally(
     gpus_per_trial: float = 0,
     trial_seconds: float | None = None,
 ) -> None:
-    """Run all that the bookkeeper proposes; `measure` gives latencies where they are wanted.
+    """Run all that the bookkeeper proposes; `measure` measures latencies where they are needed.
 
-    KeyboardInterrupt passes, in the middle of a trial.
+    Raises UserError where trials cannot run here. KeyboardInterrupt passes through, even in the middle of a trial.
     """
     if gpus_per_trial > 0:
         _check_gpu(gpus_per_trial)
@@ -67,7 +67,7 @@ def _run(
 
     def run() -> Outcome:
         bookkeeper.started(proposal)
-        bookkeeper.tick()  # nothing else is said before the first epoch has ended
+        bookkeeper.tick()  # the only output before the end of the first epoch
         return run_trial(
             objective,
             spec=proposal.spec,
@@ -94,5 +94,5 @@ def _check_gpu(gpus_per_trial: float) -> None:
     if not torch.cuda.is_available():
         raise UserError(
             f"gpus_per_trial is {gpus_per_trial:g}, but torch sees no GPU on this machine; "
-            "set gpus_per_trial=0 in the study, or install a driver and a torch that fit the GPU"
+            "set gpus_per_trial=0 in the study, or install a driver and torch that match the GPU"
         )

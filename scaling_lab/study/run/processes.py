@@ -1,7 +1,7 @@
-"""Ending the processes that a run has started, and no others: they carry the run's mark in their environment.
+"""Ends the processes that a run started, found by the run's mark in their environment.
 
-Ray's own stop leaves agents behind where the driver was killed, and goes by name; this goes by process id alone. It
-also runs as a watchdog, `python processes.py MARK`, that ends them when its driver is gone.
+Ray's own stop leaves agents behind when the driver was killed, and selects by name; this selects by process id. As a
+program, `python processes.py MARK`, it is a watchdog that ends the processes when its driver is gone.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from pathlib import Path
 
 MARK = "SCALING_LAB_RUN"
 
-# Ray's sockets lie 67 characters deeper, and a socket's path may have 107.
+# A socket's path may have 107 characters, and Ray adds 67.
 _LONGEST_FOLDER = 40
 
 
 def make_mark() -> str:
-    """Give a mark that no other run has."""
+    """Return a unique mark for a run."""
     return secrets.token_hex(6)
 
 
 def is_mark(value: object) -> bool:
-    """Say whether a value read from a file can be a mark: it becomes part of a folder's name that is removed."""
+    """Return whether a value read from a file is a valid mark, since it names a folder to remove."""
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{12}", value) is not None
 
 
 def temporary_folder(mark: str) -> Path:
-    """Name the folder for a run's sockets and logs, which lives as long as its processes."""
+    """Return the folder of a run's sockets and logs, which lives as long as its processes."""
     folder = Path(tempfile.gettempdir()) / f"scaling_lab_{mark}"
     return folder if len(str(folder)) <= _LONGEST_FOLDER else Path("/tmp") / folder.name
 
 
 def marked(mark: str) -> list[int]:
-    """Give the ids of all other living processes with this mark; none where the system does not tell."""
+    """Return the ids of all other living processes with this mark; none on systems without /proc."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        # A process may have ended meanwhile, or be another user's.
+        # A process may have ended, or belong to another user.
         with contextlib.suppress(OSError):
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
@@ -55,7 +55,7 @@ def marked(mark: str) -> list[int]:
 
 
 def clean_up(mark: str, *, patience: float = 5.0) -> list[int]:
-    """End what is left of a run: wait, then SIGKILL; remove its temporary folder. Give the ids of those killed."""
+    """End a run's processes: wait, then SIGKILL; remove its temporary folder. Return the killed ids."""
     deadline = time.monotonic() + patience
     while (left := marked(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -66,13 +66,13 @@ def clean_up(mark: str, *, patience: float = 5.0) -> list[int]:
                 os.kill(pid, signal.SIGKILL)
         killed.update(left)
         time.sleep(0.05)
-        left = marked(mark)  # some may have started others while they were being ended
+        left = marked(mark)  # they may have started others in the meantime
     _remove(temporary_folder(mark))
     return sorted(killed)
 
 
 def _remove(folder: Path, *, patience: float = 5.0) -> None:
-    """Remove a folder, again where something was written into it or removed beside: its driver may still be ending."""
+    """Remove a folder, and retry while an ending driver still changes it."""
     deadline = time.monotonic() + patience
     while folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -83,10 +83,10 @@ def _remove(folder: Path, *, patience: float = 5.0) -> None:
 
 @contextmanager
 def watched(mark: str) -> Iterator[None]:
-    """Mark all processes that are started within, and see to it that they end, even if this process is killed."""
-    # As a file it imports nothing else of ours and starts in 30 ms; -P keeps this folder off its path.
+    """Mark all processes started within, and end them at exit, even if this process is killed."""
+    # Run as a file, it imports no package code and starts in 30 ms; -P keeps this folder off its path.
     command = [sys.executable, "-P", __file__, mark]
-    # Its own session: Ctrl-C in a terminal goes to every process of the driver's.
+    # Its own session, since Ctrl-C in a terminal reaches every process of the driver's session.
     watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
     os.environ[MARK] = mark
     try:
@@ -98,7 +98,7 @@ def watched(mark: str) -> Iterator[None]:
 
 
 def _watch(mark: str) -> None:
-    sys.stdin.read()  # ends when the driver closes its end, or is gone
+    sys.stdin.read()  # returns when the driver closes the pipe or dies
     clean_up(mark, patience=0)
 
 

@@ -1,7 +1,7 @@
-"""What people see while a study runs: what each trial does, and how long it will take. It changes nothing.
+"""The progress display of a running study: what each trial does, and the time left.
 
-On a terminal, what runs stands below the lines of ended trials and is updated in place; elsewhere it is printed anew
-every few seconds.
+On a terminal, running trials are shown below the ended ones and updated in place; elsewhere they are printed every few
+seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Running:
 
 
 class Progress:
-    """Write to `stream`; None writes nothing.
+    """The progress of all trials, written to `stream`; None writes nothing.
 
     `planned`, `states` (complete, stopped, failed) and the failures' `kinds` count the trials of the whole study.
     """
@@ -57,30 +57,30 @@ class Progress:
         self._table = stream is not None and stream.isatty()
         self._drawn = 0
         self._next = 0.0
-        # Of all ended epochs of this session: how many, and how long they took on the whole.
+        # Number and total seconds of this session's ended epochs.
         self._epochs, self._seconds = 0, 0.0
         self._epochs_per_trial = 0
 
     def started(self, proposal: Proposal) -> None:
-        """Note a trial; one that is started again, for its worker was lost, tells its epochs again."""
+        """Record a start. A trial restarted after losing its worker reports its epochs again."""
         self._epochs_per_trial = proposal.epochs
         before = self._running.get(proposal.trial)
         done = proposal.epochs_done if before is None else before.epochs_done
         self._running[proposal.trial] = _Running(proposal, self._clock(), done)
 
     def reported(self, trial: int, metrics: Mapping[str, Any]) -> None:
-        """Note an epoch."""
+        """Record an epoch."""
         running = self._running[trial]
         if metrics["epoch"] > running.epochs_done:
             self._epochs += 1
             elapsed = self._clock() - running.started
-            # Epochs that were told again after a resume took no time.
+            # Epochs reported again after a resume took no time.
             self._seconds += elapsed - running.metrics.get("elapsed", 0.0)
             running.metrics = {**running.metrics, **metrics, "elapsed": elapsed}
         self.tick()
 
     def ended(self, trial: int, outcome: Outcome) -> None:
-        """Say how a trial has ended."""
+        """Print how a trial ended."""
         running = self._running.pop(trial)
         self._states[outcome.state] += 1
         running.metrics.update(outcome.metrics)
@@ -92,7 +92,7 @@ class Progress:
         self._draw()
 
     def refused(self, trial: int, reason: str) -> None:
-        """Say that a limit has refused a trial before it trained."""
+        """Print that a limit rejected a trial before training."""
         running = self._running.pop(trial)
         self._erase()
         self._write(self._line(running, "rejected", left=""))
@@ -100,18 +100,18 @@ class Progress:
         self._draw()
 
     def say(self, text: str) -> None:
-        """Write a line between the others."""
+        """Print a line above the running trials."""
         self._erase()
         self._write(text)
 
     def tick(self) -> None:
-        """Write anew what is running, if it is time."""
+        """Print the running trials again, if it is time."""
         if self._running and self._clock() >= self._next:
             self._erase()
             self._draw(always=True)
 
     def close(self) -> None:
-        """Leave the screen tidy."""
+        """Erase the running trials from the screen."""
         self._erase()
 
     # --- the time left -----------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Progress:
         work = [self._trial_left(running, per_epoch) for running in self._running.values()]
         waiting = max(0, self.planned - sum(self._states.values()) - len(self._running))
         whole = sum(work) + waiting * self._epochs_per_trial * per_epoch
-        # Not less than the longest that runs, however many run beside it.
+        # At least the time of the longest running trial.
         return float(max([*work, whole / self.concurrency]))
 
     def _trial_left(self, running: _Running, per_epoch: float) -> float:
@@ -143,7 +143,7 @@ class Progress:
         lines = []
         for running in self._running.values():
             seconds = 0.0 if per_epoch is None else self._trial_left(running, per_epoch)
-            # The last epoch also evaluates, so a trial may outlast its estimate; of the rest nothing is known.
+            # The last epoch includes an evaluation, so a trial may outlast its estimate; then the rest is unknown.
             left = f"{duration(seconds)} left" if seconds >= 0.5 else ""
             lines.append(self._line(running, "running", left=left))
         lines.append(self.summary())
@@ -154,7 +154,7 @@ class Progress:
         self._next = self._clock() + (TABLE_EVERY if self._table else LINES_EVERY)
 
     def summary(self) -> str:
-        """Say in one line how far the study is."""
+        """Return the study's progress as one line."""
         ended = sum(self._states.values())
         counts = ", ".join(f"{count} {state}" for state, count in self._states.items() if count and state != "complete")
         counts += f": {by_kind(self._kinds)}" if self._kinds else ""
@@ -165,7 +165,7 @@ class Progress:
 
     def _line(self, running: _Running, state: str, *, left: str) -> str:
         proposal, metrics = running.proposal, running.metrics
-        # What the trials share comes last.
+        # The values that trials share come last.
         backbone, _, words = proposal.spec.describe().partition(", ")
         parts = [
             f"trial {proposal.trial:>3} {state:<8}",
@@ -191,7 +191,7 @@ class Progress:
 
 
 def by_kind(kinds: Mapping[str, int]) -> str:
-    """Say how many failures there are of each kind: 2 diverged, 1 time limit."""
+    """Format failures by kind: 2 diverged, 1 time limit."""
     return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in sorted(kinds.items()))
 
 

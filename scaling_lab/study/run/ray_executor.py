@@ -1,6 +1,6 @@
-"""Trials on Ray, on this machine or a cluster: start it, see that trials fit, stop it. What runs on it is tune_loop's.
+"""Runs trials on Ray, on this machine or a cluster: starts it, checks that trials fit, stops it. tune_loop.py runs them.
 
-Nothing of Ray's is ever read back: after a stop it is started anew and asked for what the ledger lacks.
+Ray's state is never read back: a continued run starts Ray anew with the trials that the ledger lacks.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.processes import make_mark, temporary_folder, watched
 from scaling_lab.study.run.trial import MeasureLatency, Objective
 
-# Set before ray is imported, which reads some of them then.
+# Set before the import of ray, which reads some of them.
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # its header is printed at every verbosity
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's future default; without it a warning is printed
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths to data keep their meaning
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # keeps relative paths to data valid
     "RAY_USAGE_STATS_ENABLED": "0",
-    "SPT_NOENV": "1",  # or the titles that Ray gives its processes overwrite the mark in their environment
+    "SPT_NOENV": "1",  # else Ray's process titles overwrite the mark in the environment
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the ledger is what is kept
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # the ledger replaces it
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",  # checked before the start
 }
-# A Ray of our own listens on loopback alone, and asks for a token that is nowhere but in its processes' environment.
+# A local Ray listens on loopback only, with a token that exists only in its processes' environment.
 _OWN_RAY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _TOKEN = secrets.token_hex(32)
 
-# Nothing large goes through Ray's object store; Ray takes at least 75 MB, and by default 30 % of the memory.
+# Nothing large goes through Ray's object store. Its least size is 75 MB, its default 30 % of memory.
 _OBJECT_STORE = 100 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a trial gets, for all its workers, and what there is: `cpus` of this machine (None: all), or a cluster's."""
+    """The resources of a trial, over all its workers, and those available: `cpus` here (None: all), or a cluster's."""
 
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
@@ -57,37 +57,37 @@ class Resources:
 
     @property
     def worker(self) -> dict[str, float]:
-        """Give what one worker gets, in Ray's words."""
+        """Return the resources of one worker, under Ray's names."""
         share = 1 / self.workers_per_trial
         return {"CPU": self.cpus_per_trial * share, "GPU": self.gpus_per_trial * share}
 
     def trials_at_once(self, nodes: list[Mapping[str, float]]) -> int:
-        """Give how many trials fit the nodes. Raises UserError where none does."""
+        """Return the number of trials that fit the nodes. Raises UserError where none fits."""
         workers = sum(self._fit(node) for node in nodes)
         count = workers // self.workers_per_trial
         if count == 0:
             largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
             there = f"the largest machine has {_words(largest.get('CPU', 0), largest.get('GPU', 0))}"
             if workers:
-                there = f"there is room for {workers} worker{'' if workers == 1 else 's'} of {self.workers_per_trial}"
+                there = f"only {workers} of {self.workers_per_trial} workers fit"
             raise UserError(
-                f"a trial asks for {_words(self.cpus_per_trial, self.gpus_per_trial)}, but {there}; "
+                f"a trial needs {_words(self.cpus_per_trial, self.gpus_per_trial)}, but {there}; "
                 "lower cpus_per_trial or gpus_per_trial in the study"
             )
         return count
 
     def _fit(self, node: Mapping[str, float]) -> int:
-        """Give how many workers fit a node."""
+        """Return the number of workers that fit a node."""
         cpus, gpus = self.worker.values()
         fits = node.get("CPU", 0) / cpus
         if gpus:
-            # A GPU is shared by whole workers: two of 0.6 do not fit one, three of 0.3 do.
+            # A worker never spans GPUs: two of 0.6 do not fit on one, three of 0.3 do.
             fits = min(fits, node.get("GPU", 0) * int(1 / gpus + 1e-9))
         return int(fits + 1e-9)
 
 
 def cores() -> int:
-    """Give how many cores this process may use: its affinity, or a container's quota where that is less."""
+    """Return the number of cores this process may use: its affinity, or a container's smaller quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):  # no quota
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
@@ -96,18 +96,16 @@ def cores() -> int:
 
 
 def check_choices(*, executor: str, address: str | None, cpus: int | None) -> None:
-    """Refuse what would have no effect, and cores that this machine has not. Raises UserError."""
+    """Raise UserError for options without effect, and for more cores than the machine has."""
     if address is not None:
         check_address(address)
     for name, value in (("address", address), ("cpus", cpus)):
         if value is not None and executor == "local":
-            raise UserError(
-                f"--{name} {value} is for Ray; the local executor runs one trial at a time, in this process"
-            )
+            raise UserError(f"--{name} {value} needs Ray; the local executor runs one trial at a time in this process")
     if cpus is not None and address is not None:
-        raise UserError(f"--cpus {cpus} is for a Ray on this machine; the cluster at {address} has cores of its own")
+        raise UserError(f"--cpus {cpus} is for Ray on this machine; it cannot be combined with --address {address}")
     if cpus is not None and not 1 <= cpus <= cores():
-        raise UserError(f"--cpus is {cpus}; allowed are 1 to {cores()}, the cores that this machine lets us use")
+        raise UserError(f"--cpus is {cpus}; allowed are 1 to {cores()}, the usable cores of this machine")
 
 
 def _words(cpus: float, gpus: float) -> str:
@@ -124,16 +122,16 @@ def run_with_ray(
     mark: str,
     is_interrupted: Callable[[], bool],
 ) -> None:
-    """Run all that the bookkeeper proposes, as many at once as fit. `mark` names the processes that are started.
+    """Run all that the bookkeeper proposes, as many trials at once as fit. `mark` marks the started processes.
 
-    Raises KeyboardInterrupt soon after `is_interrupted` says so, and UserError where no trial fits.
+    Raises KeyboardInterrupt soon after `is_interrupted` returns true, and UserError where no trial fits.
     """
     if resources.address is not None:
         check_reachable(resources.address)
     with watched(mark), connected(resources, mark) as ray:
         at_once = resources.trials_at_once(_machines(ray))
         bookkeeper.progress.concurrency = at_once
-        # Trials of a cluster need a folder that all machines see.
+        # Trials on a cluster need a folder that all machines share.
         storage = bookkeeper.folder.path / "ray" if resources.address else temporary_folder(mark) / "tune"
 
         from scaling_lab.study.run.tune_loop import run_on_tune
@@ -156,7 +154,7 @@ def run_with_ray(
 
 
 def cluster_machines(address: str) -> list[Mapping[str, float]]:
-    """Give what each machine of a cluster has; nothing is started there. Raises UserError where none answers."""
+    """Return the resources of each machine of a running cluster. Raises UserError where it does not answer."""
     check_reachable(address)
     with connected(Resources(address=address), make_mark()) as ray:
         return _machines(ray)
@@ -167,7 +165,7 @@ def _machines(ray: Any) -> list[Mapping[str, float]]:
 
 
 def check_address(address: str, name: str = "--address") -> None:
-    """Raise UserError for what is no address of a cluster that this machine is part of."""
+    """Raise UserError for an invalid address of a cluster."""
     host, _, port = address.rpartition(":")
     is_port = port.isascii() and port.isdigit() and 0 < int(port) < 2**16
     if address != "auto" and not (host and is_port and "/" not in address):
@@ -178,12 +176,12 @@ def check_address(address: str, name: str = "--address") -> None:
 
 
 def check_reachable(address: str) -> None:
-    """Say at once what Ray would say after minutes."""
+    """Raise UserError at once where Ray would wait for minutes."""
     check_address(address)
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS", address)
         check_address(address, "RAY_ADDRESS")
-    if address == "auto":  # of a Ray that was started on this machine
+    if address == "auto":  # the address of a Ray started on this machine
         return
     host, _, port = address.rpartition(":")
     try:
@@ -194,7 +192,7 @@ def check_reachable(address: str) -> None:
 
 @contextmanager
 def connected(resources: Resources, mark: str) -> Iterator[Any]:
-    """Connect to the cluster, or start a Ray of our own; stop it, or leave it, at the end."""
+    """Connect to the cluster, or start a local Ray; disconnect or stop it at the end. Raises UserError."""
     os.environ.update(_ENVIRONMENT)
     if resources.address is None:
         os.environ.update(_OWN_RAY, RAY_AUTH_TOKEN=_TOKEN)
@@ -202,10 +200,10 @@ def connected(resources: Resources, mark: str) -> Iterator[Any]:
     from ray._private import worker
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
-    # Where somebody imported ray before, it has the authentication of then, and our own cluster would refuse us.
+    # If ray was imported earlier, it cached the earlier authentication, and the local cluster would reject us.
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-    # What a lost worker has to say goes to Ray's logs; what became of its trial, to the ledger and the screen.
+    # Output of a lost worker goes to Ray's logs; the state of its trial to the ledger and the screen.
     worker.print_to_stdstream = lambda *_, **__: None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if resources.address is None:
@@ -218,20 +216,20 @@ def connected(resources: Resources, mark: str) -> Iterator[Any]:
     try:
         with handlers_kept(), _shared_imports():
             ray.init(address=resources.address or "local", **options)
-    except Exception as error:  # Ray raises just that where the machine is too busy for its start
+    except Exception as error:  # Ray raises this type where a busy machine delays its start
         where = f"the cluster at {resources.address}" if resources.address else "Ray"
         raise UserError(f"{where} cannot be reached or started: {str(error).strip().partition(chr(10))[0]}") from None
     try:
         yield ray
     finally:
-        # Interrupted, what is left of it would run as Python ends, and make its folder again.
+        # Left over after an interrupt, it would run at Python's exit and recreate its folder.
         with undisturbed() if resources.address is None else nullcontext():
             ray.shutdown()
 
 
 @contextmanager
 def _shared_imports() -> Iterator[None]:
-    """Have workers import from where this process does, be it a study's folder or a test's."""
+    """Yield workers the import path of this process, such as a study's folder."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:

@@ -1,6 +1,6 @@
-"""Running a study from start to end: the folder, the ledger, the executor, and a clean stop. It trains nothing itself.
+"""Runs a study from start to end: the folder, the ledger, the executor, and a clean stop.
 
-The same call continues a run that was stopped or killed: the ledger says what is done, and only the rest is run.
+The same call continues a run that was stopped or killed: only what the ledger lacks is run.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from scaling_lab.text import plural
 
 EXECUTORS = ("ray", "local")
 
-# Failures of the machine, or of a limit: such a trial goes on from its checkpoint, with its time anew. After the others
-# its code or data will have been mended, or its training would fail again: it starts anew.
+# Failures of the machine, or by a limit: the trial continues from its checkpoint, with its full time. After the other
+# kinds, code or data must have been fixed, so the trial starts over.
 MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
 
 
@@ -60,13 +60,13 @@ def run_study(
     check: Callable[[Path], None] | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
-    """Run what a study lacks, and give the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
+    """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
 
-    `data`, "shapes" or "coco:DIR", and `sampler` stand in for the study's own; `address` is a Ray cluster's, `cpus` how many of
-    this machine's to use; `retry_failed` runs failed trials again; `objective`, `count` and `latency` stand in for training,
-    counting and timing; `measure_latency` times at the end what is complete and was not timed before; `check` is called with
-    the folder before anything is trained. Raises UserError for what a user can mend. KeyboardInterrupt, on Ctrl-C or
-    SIGTERM, comes after a clean stop: the same call continues.
+    `data` ("shapes" or "coco:DIR") and `sampler` replace the study's own. `address` is a Ray cluster's, `cpus` the number
+    of this machine's cores to use. `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace
+    training, counting and timing. `measure_latency` times complete trials that lack a latency at the end. `check` is
+    called with the folder before any training. Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises
+    KeyboardInterrupt after a clean stop; the same call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
@@ -84,12 +84,12 @@ def run_study(
                 run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
-    except BrokenPipeError:  # nobody reads what we say
+    except BrokenPipeError:  # the reader of our output is gone
         raise
-    except sqlite3.IntegrityError:  # a mistake of our own
+    except sqlite3.IntegrityError:  # a bug
         raise
     except (sqlite3.DatabaseError, OSError, WriteError) as error:
-        raise UserError(f"{folder.path}: {error}; what was finished is kept, the same command goes on") from error
+        raise UserError(f"{folder.path}: {error}; finished work is kept, and the same command continues") from error
     finally:
         lock.release()
     return folder.path
@@ -103,14 +103,14 @@ class _Run:
         self.mark = make_mark()
         self.stream = stream
         self.progress: Progress | None = None
-        if is_mark(lock.previous.get("mark")):  # the last driver did not end by itself
+        if is_mark(lock.previous.get("mark")):  # the last driver was killed
             clean_up(lock.previous["mark"], patience=0)
         lock.write({"mark": self.mark})
         self.ledger = Ledger(folder.ledger)
         self.session: int | None = None
 
     def say(self, text: str) -> None:
-        """Write a line for people."""
+        """Print a line of progress."""
         if self.progress is not None:
             self.progress.say(text)
         elif self.stream is not None:
@@ -118,7 +118,7 @@ class _Run:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Leave a ledger that can be continued, however the session ends."""
+        """Leave a ledger that can be continued, whatever ends the session."""
         try:
             yield
         except KeyboardInterrupt:
@@ -136,7 +136,7 @@ class _Run:
                 self.ledger.close()
 
     def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
-        """Write down what is to be run; give whether there is anything."""
+        """Record the study, and return whether there is anything to run. Raises UserError."""
         job = self.job
         check_same_protocol(self.ledger.meta(), job, self.folder)
         self.say(f"study:  {job.name}" + (f" (form {job.form})" if job.form else ""))
@@ -171,7 +171,7 @@ class _Run:
         return True
 
     def execute(self, objective: Objective, measure: MeasureLatency, *, address: str | None, cpus: int | None) -> None:
-        """Run all trials that are to be run."""
+        """Run all planned trials."""
         assert self.session is not None
         study = self.job.study
         rows = self.ledger.trials()
@@ -254,7 +254,7 @@ class _Run:
         self.say(words)
 
     def _nothing(self) -> str:
-        """Say why a study has no trial."""
+        """Return why a study has no trial."""
         refused = [costs for _, costs in self.ledger.rejections()]
         if not refused:
             return "no trial: the search space has no point"
@@ -263,7 +263,7 @@ class _Run:
             for name, limit in self.job.study.limits.items()
             if (known := [costs[name] for costs in refused if name in costs])
         ]
-        return f"no trial: the limits refuse all of {plural(len(refused), 'point')}; {', '.join(least)}"
+        return f"no trial: the limits reject all of {plural(len(refused), 'point')}; {', '.join(least)}"
 
     def _where(self, address: str | None, cpus: int | None) -> str:
         if self.executor == "local":
@@ -279,10 +279,10 @@ class _Run:
             _set_aside(self.folder.trial(trial))
         self.ledger.requeue_failed(anew=anew)
         if failed:
-            self.say(f"{plural(len(failed), 'failed trial')} to be run again")
+            self.say(f"{plural(len(failed), 'failed trial')} will be rerun")
 
     def _restore_specs(self) -> None:
-        """Write the files of specs that were lost or damaged anew: the ledger has all of them."""
+        """Restore missing or damaged spec files from the ledger."""
         for digest, text in self.ledger.spec_texts().items():
             path = self.folder.specs / f"{digest}.json"
             if not path.is_file() or path.read_bytes() != text.encode():
@@ -312,14 +312,14 @@ def _kinds(rows: Iterable[TrialRow]) -> Counter[str]:
 
 
 def _set_aside(folder: Path) -> None:
-    """Keep what a failed trial left, its error.txt above all, in a folder beside its own."""
+    """Move a failed trial's files, error.txt above all, to a folder beside its own."""
     if folder.exists():
         names = (folder.with_name(f"{folder.name}.failed-{number}") for number in count_from(1))
         folder.rename(next(name for name in names if not name.exists()))
 
 
 def training_objective(study: Study) -> Training:
-    """Give the objective that trains as a study says."""
+    """Return the objective that trains as the study specifies."""
     return Training(
         data=study.data.to_dict(),
         recipe=study.recipe.to_dict(),
@@ -330,7 +330,7 @@ def training_objective(study: Study) -> Training:
 
 
 def trial_latency(study: Study) -> Latency:
-    """Give what times detectors as a study's trials run: on their device, with their threads."""
+    """Return the latency measurement on the device and threads of a study's trials."""
     return Latency(device=_device(study), threads=_threads(study))
 
 

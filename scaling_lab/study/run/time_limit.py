@@ -1,6 +1,6 @@
-"""The time that a trial may take: writing down where it hangs, and raising in the middle of it. It kills no process.
+"""The time limit of a trial: records where it hangs, and raises an exception in it.
 
-Ray's workers are killed by the driver, which has the clock; they write down what they do when the time is up.
+The driver keeps the time and kills Ray's workers; workers record their stacks when the time is up.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Between the time's end and the kill a worker writes down what it does.
+# Time for a worker to record its stacks before it is killed.
 GRACE = 1.0
-# An exception in a destructor or in careless code is lost; it is raised again after so many seconds.
+# An exception in a destructor or a broad handler is lost, so it is raised again after this many seconds.
 _AGAIN = 5.0
 
 
 class TimeUp(BaseException):
-    """Raised in the middle of a trial whose time is up: no clause for errors catches it."""
+    """Raised in a trial whose time is up. Handlers of Exception do not catch it."""
 
 
 def past(seconds: float) -> str:
-    """Say that a trial is past its limit."""
+    """Return the message of a trial past its limit."""
     return f"not done after {seconds:g} s, the study's trial_seconds"
 
 
 @contextmanager
 def traced(folder: Path, seconds: float | None) -> Iterator[None]:
-    """Write what all threads do into error.txt when the time is up, be they in C code; else leave no such file."""
+    """Write all threads' stacks to error.txt when the time is up, even in C code; else leave no file."""
     if seconds is None:
         yield
         return
@@ -44,7 +44,7 @@ def traced(folder: Path, seconds: float | None) -> Iterator[None]:
 
 @contextmanager
 def raising(seconds: float | None) -> Iterator[None]:
-    """Raise TimeUp in the main thread when the time is up; a call of C code that does not come back, it cannot end."""
+    """Raise TimeUp in the main thread when the time is up. A hanging C call is not interrupted."""
     if seconds is None:
         yield
         return
@@ -63,7 +63,7 @@ def raising(seconds: float | None) -> Iterator[None]:
 
 @contextmanager
 def not_now() -> Iterator[None]:
-    """Put TimeUp off to the end: what is written meanwhile is written whole."""
+    """Defer TimeUp until the block ends, so that files are written completely."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
     try:
         yield

@@ -1,6 +1,6 @@
-"""One trial where it runs: call the objective, pass its reports on, and make an outcome of however it ends.
+"""Runs one trial in its process: calls the objective, passes on its reports, and turns any end into an outcome.
 
-It raises nothing, writes into the trial's folder alone, and knows no ledger, no Optuna and no ray.
+It raises no errors and writes only into the trial's folder.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from scaling_lab.training.recipe import Recipe
 
 Report = Callable[[dict[str, Any]], None]
 
-# No trial's fault, and every further one would fail so: it ends the session, and the trial is to go on.
+# Not caused by the trial, and any further trial would fail too: it ends the session; the trial can continue.
 DISK_FULL = "disk_full"
 
-# A trial that has lost its worker, or a process that reads its images, is started again so many times by itself.
+# How often a trial is restarted after losing its worker or a process that reads its images.
 LOST_WORKER_RETRIES = 2
 
-# Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and gives the final
-# metrics. A folder with a checkpoint.pt is to be continued from it. On Ray, where a trial takes several workers, it is called
-# in each, in a torch.distributed group, and worker 0 alone is to report and to write.
+# Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and returns the final
+# metrics. A folder with a checkpoint.pt is continued from it. On Ray, a trial with several workers calls it in each, in a
+# torch.distributed group; only worker 0 reports and writes.
 Objective = Callable[[DetectorSpec, int, Path, Report], Mapping[str, Any]]
 
 
-# Given specs: gives a row of the ledger's `latencies` for each.
+# Given specs: returns a row of the ledger's `latencies` for each.
 MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a trial ended. `state` is complete, stopped, failed, or refused by a limit before it trained.
+    """How a trial ended. `state` is complete, stopped, failed, or refused by a limit before training.
 
     A failure has one of the ledger's kinds, or DISK_FULL.
     """
@@ -59,15 +59,15 @@ class Outcome:
     device: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The objective that trains: scaling_lab.training.train on a data source and a recipe, both as plain values.
+    """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
-    It takes `workers`, each with so many `threads`: it starts them on this machine, unless it is called in each of them.
+    It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
     """
 
     data: dict[str, Any]
@@ -100,24 +100,24 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Times detectors on one image: scaling_lab.latency.quick on a device, with a CPU's threads."""
+    """Measures latency on one image: scaling_lab.latency.quick on a device, with a number of CPU threads."""
 
     device: str = "cpu"
     threads: int = 1
 
     def __call__(self, specs: list[DetectorSpec]) -> Iterable[Mapping[str, Any]]:
-        """Give a row for each."""
+        """Return a row for each spec."""
         from scaling_lab.latency.quick import measure_latency
 
         return measure_latency(specs, device=self.device, threads=self.threads)
 
 
 class Stopped(BaseException):
-    """Raised out of a report to end a trial early. It is no error, so that what handles errors lets it pass."""
+    """Raised by a report to end a trial early. Not an Exception, so that error handlers let it pass."""
 
 
 class Refused(Stopped):
-    """Raised before a trial trains, where a limit refuses it."""
+    """Raised before training where a limit rejects the trial."""
 
 
 def run_trial(
@@ -130,11 +130,10 @@ def run_trial(
     before: Callable[[], None] | None = None,
     limit: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> Outcome:
-    """Run one trial to its end, within what `limit` gives for its folder.
+    """Run one trial to its end, within the context that `limit` gives for its folder.
 
-    `before` is called first, and may raise Stopped or Refused.
-
-    An error is not raised; its traceback goes to error.txt in the trial's folder.
+    `before` is called first, and may raise Stopped or Refused. Errors are not raised: the traceback goes to error.txt in
+    the trial's folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,7 +142,7 @@ def run_trial(
                 before()
             metrics = objective(spec, seed, folder, _Reports(folder, report))
         if not isinstance(metrics, Mapping):
-            raise TypeError(f"the objective gave {type(metrics).__name__}, not a dict of metrics")
+            raise TypeError(f"the objective returned {type(metrics).__name__}, not a dict of metrics")
         _check_finite(metrics, "at the end")
         return Outcome(state="complete", metrics=metrics, device=device_name())
     except Refused:
@@ -159,7 +158,7 @@ def run_trial(
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """Give an error's kind and one line about it."""
+    """Return an error's kind and a one-line message."""
     if isinstance(error, Failure):
         return error.kind, str(error)
     first = str(error).strip().partition("\n")[0]
@@ -172,13 +171,13 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, TimeUp):
         return "time_limit", str(error)
     if _is_of_memory(error):
-        return "out_of_memory", first or "the machine's memory does not suffice"
+        return "out_of_memory", first or "the machine is out of memory"
     return "error", f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _is_of_memory(error: BaseException) -> bool:
-    """Say whether memory did not suffice: Python's, a GPU's, or what torch asked of the system, which has no class."""
-    # torch.OutOfMemoryError, by name: torch is not imported for this.
+    """Return whether an error is out-of-memory: of Python, a GPU, or torch's allocator, whose error has no class."""
+    # torch.OutOfMemoryError, by name, to avoid importing torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
@@ -187,7 +186,7 @@ def _is_of_memory(error: BaseException) -> bool:
 
 
 def _is_of_disk(error: BaseException) -> bool:
-    """Say whether a disk could not take what was written; torch's writer keeps no number of the system's error."""
+    """Return whether a write to disk failed; torch's writer drops the system's error number."""
     if isinstance(error, WriteError):
         return error.is_of_disk
     if isinstance(error, OSError):
@@ -196,7 +195,7 @@ def _is_of_disk(error: BaseException) -> bool:
 
 
 class _Reports:
-    """Pass reports on, and keep them in the folder: what a killed driver did not write down is told again."""
+    """Passes on reports and stores them in the folder, to repeat those that a killed driver did not record."""
 
     def __init__(self, folder: Path, report: Report) -> None:
         self._path, self._report = folder / "epochs.jsonl", report
@@ -215,9 +214,9 @@ class _Reports:
     def _repeat(self, line: str) -> None:
         try:
             metrics = json.loads(line)
-        except json.JSONDecodeError:  # cut short by the kill; its epoch is trained again or was not the last
+        except json.JSONDecodeError:  # truncated by a kill; its epoch is trained again
             return
-        if isinstance(metrics, dict) and is_whole(metrics.get("epoch")):  # any other line was damaged
+        if isinstance(metrics, dict) and is_whole(metrics.get("epoch")):  # otherwise the line is damaged
             self._report(metrics)
 
 
@@ -231,12 +230,12 @@ def _write_traceback(folder: Path, error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     try:
         (folder / "error.txt").write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError:  # a full disk may be what failed the trial; its kind and message go to the ledger all the same
+    except OSError:  # the disk may be full; kind and message still go to the ledger
         return
 
 
 def _release_memory() -> None:
-    """The next trial may run in this process: leave it the whole GPU."""
+    """Free GPU memory for the next trial in this process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         gc.collect()
@@ -244,7 +243,7 @@ def _release_memory() -> None:
 
 
 def device_name() -> str:
-    """Name the device that trained: the GPU where torch has used one, else the processor."""
+    """Return the name of the training device: the GPU if torch used one, else the processor."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return str(torch.cuda.get_device_name())

@@ -1,9 +1,9 @@
-"""One trial that several workers train: actors in the trial's own placement group, which are gone before it ends.
+"""One trial on several workers, which are actors in the trial's own placement group.
 
     tune.report  <-  run_with_workers, in Tune's own actor  <-  worker 0: run_trial(objective)
-                                                            <-  worker 1 ...: the same, told to be silent
+                                                            <-  worker 1 ...: the same, without reports
 
-The head trains nothing, so that it sees at once what ends a worker, while the others wait for that one, on GPUs for ever.
+The head trains nothing, so it notices a lost worker at once, while the other workers would wait for it forever on GPUs.
 Importing this imports ray.
 """
 
@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.study.run.trial import Objective, Outcome, Stopped, device_name, run_trial
 
-# Run, wait for the next report, and be told to go on, at once.
+# Threads for run, next_report and go_on.
 _CALLS_AT_ONCE = 3
 
 
@@ -36,15 +36,15 @@ def run_with_workers(
     report: Callable[[dict[str, Any], str], None],
     **options: Any,
 ) -> Outcome:
-    """Run one trial to its end as `run_trial` does, in a worker for each bundle of the trial's placement group.
+    """Run one trial to its end, like `run_trial`, in a worker for each bundle of the trial's placement group.
 
-    `report` gets worker 0's device, too; `options` are `run_trial`'s further ones.
-    Raises Ray's error where a worker is lost: Tune then starts the trial again.
+    `report` also gets worker 0's device; `options` are further options of `run_trial`. Raises Ray's error where a worker
+    is lost; Tune then restarts the trial.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for meeting in folder.glob("meeting-*"):  # of a head that was killed
+    for meeting in folder.glob("meeting-*"):  # left by a killed head
         meeting.unlink()
-    # A new name each time: workers of an earlier start may not have ended.
+    # A new name each time, since workers of an earlier start may still run.
     meeting = folder / f"meeting-{secrets.token_hex(4)}"
     workers = _start()
     try:
@@ -77,7 +77,7 @@ def _start() -> list[Any]:
 
 
 def _follow(main: Any, runs: list[Any], report: Callable[[dict[str, Any], str], None]) -> Outcome:
-    """Pass worker 0's reports on until all have ended, or one has failed; give worker 0's outcome, or that failure."""
+    """Pass on worker 0's reports until all end or one fails. Return worker 0's outcome, or the failure."""
     of_main, left = runs[0], list(runs)
     outcomes: dict[Any, Outcome] = {}
     told = main.next_report.remote()
@@ -96,7 +96,7 @@ def _follow(main: Any, runs: list[Any], report: Callable[[dict[str, Any], str], 
 
 
 def _say_nothing(_: dict[str, Any]) -> None:
-    """Be the report of a worker that is not to report."""
+    """The report of workers other than worker 0."""
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,20 @@ class _Member:
 
 @ray.remote(max_restarts=0)
 class _Worker:
-    """A worker. It never leaves its group: the others would fail for that, before the head has heard why."""
+    """A worker. It never leaves its group, since the others would fail before the head knows why."""
 
     def __init__(self) -> None:
         self._reports: queue.SimpleQueue[tuple[dict[str, Any], str]] = queue.SimpleQueue()
         self._may_go_on = threading.Semaphore(0)
 
     def place(self) -> tuple[str, str]:
-        """Give the node, and its address."""
+        """Return the node's id and address."""
         return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
     def run(
         self, objective: Objective, member: _Member, *, spec: DetectorSpec, seed: int, folder: Path, **options: Any
     ) -> Outcome:
-        """Run the objective. Only worker 0 reports; what the others have to say of an error goes to folders of their own."""
+        """Run the objective. Only worker 0 reports; other workers write errors to their own folders."""
         from scaling_lab.training.joining import join
 
         has_gpu = bool(ray.get_gpu_ids())
@@ -145,9 +145,9 @@ class _Worker:
         self._may_go_on.acquire()
 
     def next_report(self) -> tuple[dict[str, Any], str]:
-        """Wait for worker 0's next report; it goes no further until `go_on`."""
+        """Wait for worker 0's next report. Worker 0 then waits for `go_on`."""
         return self._reports.get()
 
     def go_on(self) -> None:
-        """Let worker 0 go on after its report."""
+        """Let worker 0 continue after its report."""
         self._may_go_on.release()

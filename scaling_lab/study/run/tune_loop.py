@@ -1,10 +1,10 @@
-"""Ray Tune's loop between the bookkeeper and the workers, on a Ray that runs already. It keeps no state of its own.
+"""Ray Tune's loop between the bookkeeper and the workers, on a running Ray.
 
     bookkeeper.next   ->  _Proposed  ->  Tune  ->  a worker: run_trial(objective)
     bookkeeper.ended  <-  _Events    <-  Tune  <-  tune.report
-                          _Decisions ->  Tune  ->  whoever is to stop
+                          _Decisions ->  Tune  ->  the trials to stop
 
-Importing this imports ray; ray_executor.py does so when the environment is set.
+Importing this imports ray; ray_executor.py does so once the environment is set.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from scaling_lab.study.run.trial import (
 )
 from scaling_lab.study.search.proposal import Proposal
 
-# A worker that is stopped has so long to put its trial away. Tune's own two seconds are short for a trial that ends its
-# loaders' processes, and the next trial, which waits for the worker, would be lost without a word.
+# Time for a stopped worker to close its trial. Tune's own two seconds are too short for a trial that ends its loader
+# processes. The next trial, which waits for the worker, would be lost silently.
 _SECONDS_TO_END = 600
 
-# Tune keeps every trial that it has had, 50 kB each, and looks through all of them again and again. So one run of Tune has
-# no more trials than this, or than so many for each that runs at once: at its end all wait for the last.
+# Tune keeps every trial, 50 kB each, and scans them all repeatedly. So one run of Tune has at most this many trials, or
+# this many for each concurrent one; at its end all wait for the last.
 _MOST_TRIALS, _TRIALS_A_PLACE = 1000, 20
-# After an error on a GPU every later call may fail, and memory may stay taken. Our own code raises the other kinds.
+# After an error on a GPU, later calls may fail and memory may stay allocated. Our own code raises the other kinds.
 DAMAGING = ("error", "out_of_memory")
 
 
@@ -66,18 +66,16 @@ def run_on_tune(
     storage: Path,
     is_interrupted: Callable[[], bool],
 ) -> None:
-    """Run all that the bookkeeper proposes, `at_once` trials at a time, each by `workers` with the CPU and GPU of `worker`,
-    and none for longer than `trial_seconds`.
+    """Run all that the bookkeeper proposes, `at_once` trials at a time, none for longer than `trial_seconds`.
 
-    `measure` gives latencies where they are wanted.
-
-    A cluster knows trainables by their `name`, whoever uses it. Raises KeyboardInterrupt once `is_interrupted`, with
-    trials still running: Ray is to be stopped then.
+    Each trial has `workers` workers with the CPU and GPU of `worker`. `measure` measures latencies where they are
+    needed. On a shared cluster, trainables are distinguished by `name`. Raises KeyboardInterrupt once
+    `is_interrupted`, with trials still running; Ray must then be stopped.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL + 1)
-    # Several workers have a head without resources before them, and go with their trial: the group that they are in cannot
-    # be left by one that is killed in the middle of a step.
+    # Several workers have a head without resources before them, and end with their trial: a worker killed in the middle
+    # of a step cannot leave its group.
     bundles = [dict(worker)] if workers == 1 else [{}, *([dict(worker)] * workers)]
     trainable = tune.with_resources(
         _make_trainable(objective, measure, name, workers), tune.PlacementGroupFactory(bundles)
@@ -111,13 +109,13 @@ def run_on_tune(
         if first is None:
             return
         del tuner
-        gc.collect()  # Tune's objects know each other
+        gc.collect()  # Tune's objects have reference cycles
 
 
 def _make_trainable(
     objective: Objective, measure: MeasureLatency, name: str, workers: int
 ) -> Callable[[dict[str, Any]], None]:
-    """Wrap the objective for a worker, which runs further trials unless one has failed and may have damaged it."""
+    """Wrap the objective for a worker, which is reused unless a failure may have damaged it."""
 
     def trial(config: dict[str, Any]) -> None:
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(_SECONDS_TO_END)
@@ -147,14 +145,14 @@ def _make_trainable(
             limit=partial(traced, seconds=config["seconds"]),
         )
         if outcome.state == "stopped":
-            # Tune asked for it and waits for this thread to end; another report would wait for Tune, and for ever.
+            # Tune asked for the stop and waits for this thread; another report would wait for Tune, a deadlock.
             raise SystemExit(0)
         if outcome.kind == "lost_worker":
-            raise LostReader(outcome.message)  # as if this worker were lost: Tune starts the trial again
-        # As text: Tune keeps statistics of every number that it is told.
+            raise LostReader(outcome.message)  # treated as a lost worker: Tune restarts the trial
+        # As text, since Tune keeps statistics of every reported number.
         tune.report({"event": json.dumps({"outcome": outcome.to_dict()})})
         if outcome.kind in DAMAGING:
-            raise RuntimeError(f"this worker is not used again: {outcome.message}")
+            raise RuntimeError(f"this worker is not reused: {outcome.message}")
 
     trial.__name__ = name
     return trial
@@ -169,9 +167,9 @@ def _runner(workers: int) -> Callable[..., Outcome]:
 
 
 class _Proposed(Searcher):  # type: ignore[misc]
-    """Give Tune the bookkeeper's proposals, none before there is room for it: the sampler then knows all results.
+    """Passes the bookkeeper's proposals to Tune, each only when there is room, so that the sampler knows all results.
 
-    When it has given as many as one run of Tune is to have, `left_over` is the `first` of the next run.
+    After the most trials for one run of Tune, `left_over` is the `first` of the next run.
     """
 
     def __init__(self, bookkeeper: Bookkeeper, at_once: int, seconds: float | None, *, first: Proposal | None) -> None:
@@ -205,27 +203,27 @@ class _Proposed(Searcher):  # type: ignore[misc]
         }
 
     def ended(self, trial: int, outcome: Outcome) -> None:
-        """Make room for the next."""
+        """Make room for the next trial."""
         del self.running[trial]
         self.trials.pop(trial, None)
         self._bookkeeper.ended(trial, outcome)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Do nothing: the events have said it."""
+        """Do nothing; the events have reported it."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Do nothing: the ledger has it."""
+        """Do nothing; the ledger has the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Refuse: the ledger is what is read back."""
+        """Not supported; the state is in the ledger."""
         raise NotImplementedError
 
     def __reduce__(self) -> Any:
-        return str, ()  # Tune pickles it for a restore that never comes
+        return str, ()  # Tune pickles it for a restore that is never used
 
 
 class _Decisions(FIFOScheduler):  # type: ignore[misc]
-    """Tell the bookkeeper what Tune hears from its workers, and Tune who is to stop: only a scheduler is asked for that."""
+    """Passes workers' reports to the bookkeeper, and stops to Tune, which asks only a scheduler for them."""
 
     def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed) -> None:
         super().__init__()
@@ -234,7 +232,7 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         event = json.loads(result["event"])
         with _leaving():
-            if trial.config["trial"] not in self._proposed.running:  # its time was up before this was heard
+            if trial.config["trial"] not in self._proposed.running:  # its time was up before this report arrived
                 return str(TrialScheduler.CONTINUE)
             if "outcome" in event:
                 return self._end(trial, Outcome(**event["outcome"]))
@@ -253,7 +251,7 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP)
 
     def _end(self, trial: Trial, outcome: Outcome) -> str:
-        trial.max_failures = 0  # a worker that ends itself is not lost
+        trial.max_failures = 0  # a worker that ends itself does not count as lost
         self._proposed.ended(trial.config["trial"], outcome)
         return str(TrialScheduler.CONTINUE)
 
@@ -262,7 +260,7 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
 
 
 class _Events(tune.Callback):  # type: ignore[misc]
-    """Tell the bookkeeper which workers start and which are lost, and give it its turns."""
+    """Tells the bookkeeper which workers start and which are lost, and lets it refresh the screen."""
 
     def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed, is_interrupted: Callable[[], bool]) -> None:
         self._bookkeeper, self._proposed, self._is_interrupted = bookkeeper, proposed, is_interrupted
@@ -276,7 +274,7 @@ class _Events(tune.Callback):  # type: ignore[misc]
                 self._kill(number)
 
     def _kill(self, number: int) -> None:
-        """End a trial past its time with its worker, which may be anywhere in C code."""
+        """Kill the worker of a trial past its time, which may hang in C code."""
         trial = self._proposed.trials[number]
         trial.max_failures = 0
         message = past(trial.config["seconds"])
@@ -306,31 +304,31 @@ class _Events(tune.Callback):  # type: ignore[misc]
 
 
 def _lost(trial: Trial) -> Outcome:
-    """Say how a trial ends whose worker was lost time and again; Ray knows of those that it has killed itself."""
+    """Return the outcome of a trial that repeatedly lost its worker. Ray reports workers it killed itself."""
     times = f"its worker was lost {LOST_WORKER_RETRIES + 1} times"
     last = _last_failure(trial)
     if "low on memory" in last:
-        message = f"{times}, the last time because the machine had too little memory left"
+        message = f"{times}, the last time because the machine was low on memory"
         return Outcome(state="failed", kind="out_of_memory", message=message)
     reason = _lost_reader(last)
-    message = f"{times}, the last time because {reason}" if reason else f"{times}; was it killed for its memory?"
+    message = f"{times}, the last time because {reason}" if reason else f"{times}, perhaps killed for lack of memory"
     return Outcome(state="failed", kind="lost_worker", message=message)
 
 
 def _last_failure(trial: Trial) -> str:
-    """Give what Ray has written about a trial's last failure."""
+    """Return Ray's text on a trial's last failure."""
     return Path(trial.error_file).read_text(encoding="utf-8").rpartition("Failure #")[2]
 
 
 def _lost_reader(failure: str) -> str | None:
-    """Give the message of a lost reader, where that is what a failure was."""
+    """Return the message of a lost image reader, or None for another failure."""
     return (
         failure.rpartition(f"{LostReader.__name__}: ")[2].partition("\n")[0] if LostReader.__name__ in failure else None
     )
 
 
 class _Leave(BaseException):
-    """Carries an error out of Tune's loop past its handlers, which would wait ten minutes for running trials."""
+    """Carries an error out of Tune's loop, past handlers that would wait ten minutes for running trials."""
 
     def __init__(self, cause: BaseException) -> None:
         self.cause = cause

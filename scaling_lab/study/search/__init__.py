@@ -1,1 +1,1 @@
-"""Which trial is next: strategies, limits, the selection of finalists, early stopping."""
+"""Chooses the next trial: strategies, limits, selection of finalists and early stopping."""

@@ -1,6 +1,6 @@
-"""Points of a space within its limits, drawn before anybody asks for one: what a sampler chooses from that knows their costs.
+"""Samples points of a space within its limits, for samplers that choose by cost.
 
-Drawn at random, and near points that are given. For a small space that becomes all of it.
+Points are sampled at random and near given points. For a small space this reaches all of it.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ from scaling_lab.study.space.enumeration import Drawn, Suggestions
 from scaling_lab.study.study import Space
 
 Params = Mapping[str, Any]
-# Gives the architecture of a point, or None where a limit refuses it.
+# Returns the architecture of a point, or None where a limit rejects it.
 Measure = Callable[[DetectorSpec, Params], Architecture | None]
 
 MOST = 4000
 AT_FIRST, LATER = 1000, 64
-# Where every point has another image size, counting takes a quarter of a second each: then fewer are drawn, in seconds.
+# Counting takes 0.25 s where every point has a new image size; then the sample is smaller, limited in seconds.
 LONGEST_AT_FIRST, LONGEST_LATER = 30.0, 3.0
-# How likely a parameter of a near point is drawn anew: one of them, or more where there are few.
+# Probability that a parameter of a near point is resampled; at least about one parameter is.
 LEAST_CHANCE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A point that may be trained: one of those that make this architecture."""
+    """A point that may be trained, one of those with this architecture."""
 
     params: dict[str, Any]
     architecture: Architecture
 
 
 class Candidates:
-    """The candidates by their architectures' digests, the oldest first. `draw` adds some."""
+    """The candidates by architecture digest, oldest first. `draw` adds some."""
 
     def __init__(self, space: Space, measure: Measure, *, seed: int) -> None:
         self._space, self._measure = space, measure
         self._chance = random.Random(seed)
         self._found: dict[str, Candidate] = {}
         self._failure: UserError | None = None
-        self.logs: set[str] = set()  # parameters whose ratios matter
+        self.logs: set[str] = set()  # parameters on a log scale
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self._found.values())
 
     def draw(self, near: Sequence[Params]) -> None:
-        """Draw at random, and as many near the points given. Raises UserError where the space fails at every point."""
+        """Sample at random, and as many near the given points. Raises UserError where the space fails at every point."""
         number, longest = (LATER, LONGEST_LATER) if self._found else (AT_FIRST, LONGEST_AT_FIRST)
         ends = time.monotonic() + longest
         for _ in range(number):
@@ -73,7 +73,7 @@ class Candidates:
             architecture = self._measure(call_space(self._space, trial), trial.params)
         except TrialPruned:
             return
-        except UserError as error:  # a point that will never be trained is no reason to stop
+        except UserError as error:  # a failing candidate does not end the search
             self._failure = error
             return
         self.logs |= trial.logs
@@ -82,7 +82,7 @@ class Candidates:
 
 
 class _Near(Drawn):
-    """Suggests what `params` has, but for some that are drawn anew."""
+    """Suggests the values of `params`, with some resampled."""
 
     def __init__(self, chance: random.Random, params: Params) -> None:
         super().__init__(chance)

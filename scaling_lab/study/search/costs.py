@@ -1,4 +1,4 @@
-"""What the architectures of a study cost, and how far they lie beyond its limits. It trains nothing."""
+"""The costs of a study's architectures, and by how much they exceed its limits."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ if TYPE_CHECKING:
     from scaling_lab.study.study import Study
 
 Count = Callable[[DetectorSpec], "Cost"]
-# Given a spec and its cost: gives milliseconds.
+# Given a spec and its cost: returns milliseconds.
 Predict = Callable[[DetectorSpec, "Cost"], float]
 
 
 class Unpredictable(UserError):
-    """A spec lies beyond what the latency model knows: a search passes it over."""
+    """A spec outside the domain of the latency model, which a search skips."""
 
 
 class Costs:
-    """Count with `count`, and predict with `predict`, what is not in `known`.
+    """Counts with `count`, and predicts with `predict`, the costs of architectures that are not in `known`.
 
-    The specs get the data's number of classes first, where that is known.
-
-    A latency is not counted but told; a limit of one holds for architectures of which it is known.
+    Specs first get the data's number of classes, if known. Latencies are measured elsewhere and set by `time`; a limit on
+    them applies to architectures with a known latency.
     """
 
     def __init__(
@@ -49,21 +48,21 @@ class Costs:
         return self._known[digest]
 
     def keep(self, architecture: Architecture) -> None:
-        """Remember an architecture; the many that a limit refuses are not kept."""
+        """Keep an architecture; those that a limit rejects are not kept."""
         self._known.setdefault(architecture.digest, architecture)
 
     def time(self, digest: str, latency_ms: float) -> Architecture:
-        """Note an architecture's latency, unless it is known; give the architecture."""
+        """Set an architecture's latency, unless known, and return the architecture."""
         if self._known[digest].latency_ms is None:
             self._known[digest] = dataclasses.replace(self._known[digest], latency_ms=latency_ms)
         return self._known[digest]
 
     def as_trained(self, spec: DetectorSpec) -> DetectorSpec:
-        """Give a spec of the space for the data's classes."""
+        """Return a spec of the space with the data's number of classes."""
         return spec if self._num_classes is None else dataclasses.replace(spec, num_classes=self._num_classes)
 
     def measure(self, spec: DetectorSpec) -> Architecture:
-        """Give the architecture of a spec of the space."""
+        """Return the architecture of a spec of the space."""
         spec = self.as_trained(spec)
         if spec.digest in self._known:
             return self._known[spec.digest]
@@ -82,11 +81,11 @@ class Costs:
             raise Unpredictable(str(error)) from None
 
     def excess(self, costs: Mapping[str, float]) -> dict[str, float]:
-        """Give by how much costs lie above each limit; negative numbers are within."""
+        """Return the excess of costs over each limit; negative values are within it."""
         return {name: costs[name] - limit for name, limit in self._limits.items() if name in costs}
 
     def refusal(self, costs: Mapping[str, float]) -> str | None:
-        """Say which limits costs break, or give None where they break none."""
+        """Return which limits the costs exceed, or None."""
         broken = [name for name, value in self.excess(costs).items() if value > 0]
         return (
             ", ".join(f"{name} {costs[name]:.4g} is above the limit {self._limits[name]:.4g}" for name in broken)
@@ -95,7 +94,7 @@ class Costs:
 
 
 def predictor(study: Study) -> Predict | None:
-    """Give what predicts latencies for a study, or None. Raises UserError for a file that is no latency model."""
+    """Return a study's latency predictor, or None. Raises UserError for a file that is no latency model."""
     if study.latency_model is None:
         return None
     from scaling_lab.latency.model import LatencyModel

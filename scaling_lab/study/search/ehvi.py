@@ -1,7 +1,7 @@
-"""Sampler "ehvi": train what promises most hypervolume, by what it costs, which is known, and what it may reach, which is not.
+"""Sampler "ehvi": trains the candidate with the most expected hypervolume improvement.
 
-A Gaussian process learns the one measured objective from a point's parameters and its architecture's costs. Optuna's samplers
-have to learn the costs as well, for they hear of them after a trial.
+Costs are known before a trial. A Gaussian process models the one trained objective from a point's parameters and its
+architecture's costs. Optuna's samplers, which learn of costs only after a trial, must model the costs too.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from scaling_lab.study.search.candidates import Candidate, Candidates, Params
 from scaling_lab.study.search.gaussian_process import GaussianProcess
 from scaling_lab.study.search.strategy import END, Desk, Strategy
 
-# So many trials are drawn at random first, as Optuna's samplers do.
+# Number of random trials at the start, as in Optuna's samplers.
 STARTUP, LEAST_COMPLETE = 10, 3
-# A process of more points takes minutes; the best and the latest are modelled.
+# Fitting more points takes minutes; the best and the latest are modelled.
 MOST_MODELLED = 400
-# So many draws without a new architecture say that there is none.
+# After this many samples without a new architecture, the space counts as exhausted.
 MOST_DRAWS = 20
 _COSTS = tuple(name for name in COUNTED if METRICS[name].is_main)
 
 
 class Ehvi(Strategy):
-    """Choose the candidate with the most expected hypervolume improvement."""
+    """Chooses the candidate with the most expected hypervolume improvement."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk)
@@ -49,11 +49,11 @@ class Ehvi(Strategy):
         self._process: GaussianProcess | None = None
 
     def refuse(self, digest: str) -> None:
-        """Note an architecture that a limit refused after it had been chosen."""
+        """Drop an architecture that a limit rejected after it was chosen."""
         self._refused.add(digest)
 
     def choose(self, rows: Iterable[TrialRow]) -> Params | str:
-        """Give the point to train next; END where no architecture is left that the search has not had."""
+        """Return the next point to train; END where no new architecture is left."""
         rows = [row for row in rows if row.role == "search"]
         complete = [row for row in rows if row.state == "complete" and row.metrics.get(self._measured) is not None]
         stopped = [row for row in rows if row.state == "stopped"]
@@ -73,7 +73,7 @@ class Ehvi(Strategy):
         return fresh[int(gains.argmax())].params
 
     def _fresh(self, rows: Sequence[TrialRow], *, near: Sequence[Params]) -> list[Candidate]:
-        """Draw until there is an architecture that the search has not had; else give those with a seed that is left."""
+        """Return candidates of new architectures; if there are none, those with an unused seed."""
         had = Counter(row.architecture for row in rows)
         allowed: list[Candidate] = []
         for _ in range(MOST_DRAWS):
@@ -84,26 +84,26 @@ class Ehvi(Strategy):
                 return fresh
         return [each for each in allowed if had[each.architecture.digest] < len(self._study.seeds)]
 
-    # --- what is known ---
+    # --- known values ---
 
     def _value(self, row: TrialRow) -> float:
         sign = 1.0 if self._study.objectives[self._measured] == "maximize" else -1.0
         return sign * float(row.metrics[self._measured])
 
     def _costs(self, architecture: Architecture) -> list[float]:
-        """Give the objectives that are known, so that less is better."""
+        """Return the known objectives, signed so that smaller is better."""
         signs = {"minimize": 1.0, "maximize": -1.0}
         return [signs[self._study.objectives[name]] * architecture.costs[name] for name in self._counted]
 
     def _best(self, complete: Sequence[TrialRow]) -> list[TrialRow]:
-        """Give the trials that no other dominates, the largest value first."""
+        """Return the non-dominated trials, the largest value first."""
         if not complete:
             return []
         points = [[-self._value(row), *self._costs(self._architecture(row.architecture))] for row in complete]
         front = [complete[place] for place in first_front(np.array(points))]
         return sorted(front, key=self._value, reverse=True)
 
-    # --- what may be gained ---
+    # --- expected improvement ---
 
     def _gains(
         self,
@@ -119,11 +119,11 @@ class Ehvi(Strategy):
         points_ND, groups_D = encoded([*points, *candidates], logs=self._candidates.logs)
         ended_ND, running_ND, fresh_ND = torch.split(points_ND, [len(ended), len(running), len(fresh)])
         values = [self._value(row) for row in complete]
-        # What was stopped was worse than others at the same epoch; how it would have ended nobody knows.
+        # Stopped trials were worse than others at the same epoch; their final value is unknown.
         values_N = torch.tensor([*values, *[min(values)] * len(stopped)], dtype=torch.float64)
         self._process = process = GaussianProcess(ended_ND, values_N, groups_D, start=self._start(groups_D))
         mean_M, deviation_M = process(fresh_ND)
-        # What runs is taken for what it is expected to reach, or several at once would be alike.
+        # Running trials count with their expected value, or concurrent proposals would be alike.
         known_N = torch.cat([values_N, process(running_ND)[0]])
         costs_NC, costs_MC = (
             np.array([self._costs(each) for each in group], dtype=float).reshape(len(group), -1)
@@ -140,17 +140,17 @@ class Ehvi(Strategy):
         )
 
     def _start(self, groups_D: Tensor) -> GaussianProcess | None:
-        """Give the last process, where it has as many groups."""
+        """Return the last process if its number of groups is the same."""
         same = self._process is not None and len(self._process.settings) == int(groups_D.max()) + 2
         return self._process if same else None
 
 
 def encoded(points: Sequence[tuple[Params, Architecture]], *, logs: Collection[str] = ()) -> tuple[Tensor, Tensor]:
-    """Give points (N, D) in the unit cube, and the group (D,) of each dimension: one for each parameter and each cost.
+    """Return points (N, D) in the unit cube, and the group (D,) of each dimension: one for each parameter and each cost.
 
-    Numbers, also those of a categorical parameter, are scaled by their range; those of `logs` by that of their logarithms.
-    Of other values each has a dimension, 0 or the root of a half, so that two different ones are 1 apart. A parameter that
-    a point has not is half way, or none of them.
+    Numbers, also those of a categorical parameter, are scaled by their range; those in `logs` by the range of their
+    logarithms. Other values are one-hot with entries 0 and sqrt(1/2), so that two different ones have distance 1. A
+    missing parameter is 0.5, or all zeros.
     """
     names = sorted({name for params, _ in points for name in params})
     columns = [_encoded([params.get(name) for params, _ in points], log=name in logs) for name in names]

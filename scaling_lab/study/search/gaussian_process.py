@@ -1,7 +1,7 @@
-"""A Gaussian process over points in a unit cube, with a length for each group of dimensions. It knows no architectures.
+"""A Gaussian process over points in the unit cube, with one length scale for each group of dimensions.
 
-The kernel is a squared exponential with white noise. Lengths and noise are those of the highest posterior density; the
-lengths' prior (log-normal, the wider the more dimensions there are) keeps many dimensions from being fitted by few points.
+The kernel is a squared exponential plus white noise. Length scales and noise are maximum a posteriori estimates. The
+log-normal prior on length scales, wider in more dimensions, keeps few points from fitting many dimensions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _STEPS = 60
 
 
 class GaussianProcess:
-    """Fitted to points (N, D) and values (N,) in float64; `groups_D` numbers the groups that share a length, from 0.
+    """Fitted to points (N, D) and values (N,) in float64; `groups_D` numbers the groups that share a length scale, from 0.
 
-    `start` is another one of as many groups, to begin from. Shapes: N, M points, D dimensions, G groups.
+    `start` is a process with as many groups, to start the fit from. Shapes: N, M points, D dimensions, G groups.
     """
 
     def __init__(
@@ -30,15 +30,15 @@ class GaussianProcess:
         groups = int(groups_D.max()) + 1
         self._prior = math.log(
             0.5 * groups**0.5
-        )  # of log lengths: distances grow with the root of the number of groups
-        # Log lengths (G,), then log noise.
+        )  # prior mean of log length scales: distances grow with the square root of the number of groups
+        # Log length scales (G,), then log noise.
         first = torch.tensor([self._prior] * groups + [math.log(0.1)], dtype=torch.float64)
         self.settings: Tensor = self._fitted(first if start is None else start.settings)
         with torch.no_grad():
             self._factor_NN, self._weights_N, self._variance = self._solved(self.settings)
 
     def __call__(self, points_MD: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the mean and the standard deviation (M,) of values at points, with what the noise adds."""
+        """Return the mean and the standard deviation, both (M,), of values at points (M, D), including noise."""
         lengths_D, noise = self.settings[:-1][self._groups_D].exp(), self.settings[-1].exp()
         across_MN = _kernel(points_MD / lengths_D, self._points_ND / lengths_D)
         mean_M = across_MN @ self._weights_N
@@ -47,18 +47,18 @@ class GaussianProcess:
         return mean_M * self._scale + self._mean, variance_M.sqrt() * self._scale
 
     def _solved(self, settings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the covariance's Cholesky factor (N, N), the weights (N,) of the points, and the best variance for both."""
+        """Return the Cholesky factor (N, N) of the covariance, the points' weights (N,), and the best variance."""
         scaled_ND = self._points_ND / settings[:-1][self._groups_D].exp()
         noise = settings[-1].exp() + 1e-6
         covariance_NN = _kernel(scaled_ND, scaled_ND) + noise * torch.eye(len(scaled_ND), dtype=torch.float64)
         factor_NN = torch.linalg.cholesky(covariance_NN)
         weights_N = torch.cholesky_solve(self._values_N[:, None], factor_NN)[:, 0]
-        # Of the variance too there is a prior: as if one more point had been at 1.
+        # A prior on the variance, equivalent to one more point at 1.
         variance = (self._values_N @ weights_N + 1) / (len(weights_N) + 1)
         return factor_NN, weights_N, variance
 
     def _loss(self, settings: Tensor) -> Tensor:
-        """Give the negative log posterior density of lengths and noise."""
+        """Return the negative log posterior density of length scales and noise."""
         factor_NN, _, variance = self._solved(settings)
         count = len(self._values_N)
         likelihood = 0.5 * (count + 1) * variance.log() + factor_NN.diagonal().log().sum()
@@ -78,7 +78,7 @@ class GaussianProcess:
 
         try:
             optimizer.step(closure)  # type: ignore[no-untyped-call]
-        except RuntimeError:  # a step too far; where the search stood before is kept
+        except RuntimeError:  # the step diverged; the previous settings are kept
             return start
         found = settings.detach()
         return found if bool(found.isfinite().all()) else start

@@ -11,12 +11,12 @@ from scaling_lab.study.space.enumeration import enumerate_space
 
 
 class Grid(Strategy):
-    """Train the whole space."""
+    """Trains every point of the space with every seed."""
 
     def points(self) -> Iterable[tuple[Params, DetectorSpec]]:
-        """Give all points."""
+        """Return all points of the space."""
         return enumerate_space(self.desk.study.space)
 
     def choose(self, rows: Iterable[TrialRow]) -> str:
-        """All is planned already."""
+        """Return END: all points are planned from the start."""
         return END

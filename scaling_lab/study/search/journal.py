@@ -1,7 +1,7 @@
-"""Optuna's trials as a file for optuna-dashboard. Nothing is read back: the sampler's own are in memory.
+"""Writes Optuna's trials to a file for optuna-dashboard. The file is never read back.
 
-Optuna's journal takes a line, a lock and a wait for the disk for every parameter and attribute of a trial. Here a trial is
-one line when it starts and one when it ends, or one in all where it never ran.
+Optuna's own journal writes a line, takes a lock and waits for the disk for each parameter and attribute. Here a trial is
+one line at its start and one at its end, or one in total if it never ran.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-_CONSTRAINT = "constraints:"  # before a constraint's name in Optuna's own attributes
-# Of the line of a trial that is new.
+_CONSTRAINT = "constraints:"  # prefix of a constraint's name in Optuna's attributes
+# Journal operation that creates a trial.
 _HELD = ("params", "distributions", "user_attrs", "system_attrs")
 
 
 class Journal:
-    """Write a study's trials to `path`, which is made anew."""
+    """Writes a study's trials to a new file at `path`."""
 
     def __init__(self, path: Path, study: optuna.Study) -> None:
         for old in (path, path.with_name(path.name + ".lock")):
@@ -33,11 +33,11 @@ class Journal:
         written.set_metric_names(study.metric_names or [])
         for name, value in study.user_attrs.items():
             written.set_user_attr(name, value)
-        # For each trial that runs: its id in the file, and what of it may change and stands there.
+        # For each running trial: its id in the file, and the written values that may change.
         self._running: dict[int, tuple[int, dict[str, Any]]] = {}
 
     def write(self, number: int, trial: FrozenTrial) -> None:
-        """Write how a trial stands; `number` is the study's for it."""
+        """Write the state of a trial; `number` is its number in the study."""
         known = self._running.pop(number, None)
         attributes = _listed(trial.system_attrs)
         if known is None:
@@ -55,16 +55,16 @@ class Journal:
 
 
 def _listed(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the named constraints of Optuna 5 into the list that they were before: optuna-dashboard 0.21 reads no other."""
+    """Convert named constraints of Optuna 5 to the older list, the only form that optuna-dashboard 0.21 reads."""
     named = [value for name, value in attributes.items() if name.startswith(_CONSTRAINT)]
     others = {name: value for name, value in attributes.items() if not name.startswith(_CONSTRAINT)}
     return others | ({"constraints": named} if named else {})
 
 
 class _Backend(JournalFileBackend):
-    """Optuna keeps in memory what it reads back: here only that there are such trials, for the study has the rest."""
+    """A backend that reads back only the existence of trials, since Optuna keeps in memory what it reads."""
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Give the lines from a number on, trials without what they hold."""
+        """Yield the lines from a number on, with trials stripped of their contents."""
         for log in super().read_logs(log_number_from):
             yield {name: {} if name in _HELD else value for name, value in log.items()}

@@ -20,7 +20,7 @@ class Tpe(Strategy):
     """Tree-structured Parzen estimator (Bergstra et al. 2011)."""
 
     def optuna_sampler(self) -> BaseSampler:
-        """Model conditional spaces jointly by parts; running trials count as bad, or workers would get the same point."""
+        """Return TPE, multivariate and grouped; running trials count as bad, so that workers get different points."""
         with unwarned():
             return TPESampler(multivariate=True, group=True, constant_liar=True, seed=self.desk.seed)
 
@@ -29,7 +29,7 @@ class Nsga2(Strategy):
     """NSGA-II (Deb et al. 2002)."""
 
     def optuna_sampler(self) -> BaseSampler:
-        """Give a population of a fifth of the trials."""
+        """Return NSGA-II with the population of `population_size`."""
         return NSGAIISampler(population_size=population_size(self.desk.study.trials), seed=self.desk.seed)
 
 
@@ -37,23 +37,23 @@ class Nsga3(Strategy):
     """NSGA-III (Deb and Jain 2014)."""
 
     def optuna_sampler(self) -> BaseSampler:
-        """Give a population of a fifth of the trials."""
+        """Return NSGA-III with the population of `population_size`."""
         with unwarned():
             return NSGAIIISampler(population_size=population_size(self.desk.study.trials), seed=self.desk.seed)
 
 
 class Gp(Strategy):
-    """Optuna's Gaussian process; parameters that only some points have are drawn at random."""
+    """Optuna's Gaussian process; conditional parameters are sampled at random."""
 
     learns_from_refusals = False
 
     def optuna_sampler(self) -> BaseSampler:
-        """Give the sampler."""
+        """Return Optuna's GPSampler."""
         return GPSampler(seed=self.desk.seed, warn_independent_sampling=False)
 
 
 def population_size(trials: int | None) -> int:
-    """Give the size of a population: at least five generations, where Optuna's 50 would be random search in a study of 50."""
+    """Return the population size for at least five generations. Optuna's default of 50 is random search for 50 trials."""
     return max(8, min(50, (trials or 50) // 5))
 
 

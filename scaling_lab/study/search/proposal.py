@@ -1,4 +1,4 @@
-"""What an executor is given: one trial, as a plain value. Which trial is next, proposals.py says."""
+"""One trial to run, as a plain value for an executor. proposals.py chooses it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from scaling_lab.architecture.spec import DetectorSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A trial that is in the ledger and waits to be run. `epochs_done` are in its folder's checkpoint already.
+    """A trial of the ledger that is ready to run. `epochs_done` epochs are in its folder's checkpoint.
 
-    `is_timed` says that it is to measure its latency before it trains.
+    `is_timed`: it measures its latency before it trains.
     """
 
     trial: int

@@ -1,10 +1,10 @@
-"""Which trial is next: points of the space within the limits, none of them twice. It starts no trial and needs no ray.
+"""Chooses the next trial: distinct points of the space within the limits.
 
-    a strategy (strategy.py) gives all points at once, or one whenever a trial is wanted, or has Optuna draw it
-    finalists are chosen and planned when all trials of the search have ended
+    a strategy (strategy.py) gives all points at once, or one whenever a trial is wanted, or lets Optuna sample it
+    finalists are selected and planned when all trials of the search have ended
 
-A point is one of: beyond a limit (recorded as a rejection, told to Optuna as infeasible), known with all seeds (told
-what it gave), known with some seeds (its next seed is a trial), or new (the first seed is a trial).
+A point is one of: beyond a limit (recorded as a rejection, infeasible to Optuna), known with all seeds (Optuna gets the
+known result), known with some seeds (its next seed is a trial), or new (its first seed is a trial).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from scaling_lab.study.space.study_file import MOST_NAMED
 from scaling_lab.study.study import Study
 from scaling_lab.user_files import is_ours
 
-# So many points in a row without a new trial mean that the space has no more, or that finding one takes for ever.
+# After this many points in a row without a new trial, the space counts as exhausted.
 MOST_FUTILE = 200
 
 _TOLD = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class Proposals:
-    """Propose the trials of a study, and pass on to Optuna how they ended. Raises UserError where the space fails."""
+    """Proposes the trials of a study, and tells Optuna how they ended. Raises UserError where the space fails."""
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class Proposals:
         )
         for digest, latency in (latencies or {}).items():
             self._costs.time(digest, latency)
-        self._too_slow = 0  # so many trials in a row had a latency above its limit
+        self._too_slow = 0  # number of consecutive trials with a latency above its limit
         self._rows = Rows(ledger, protocol=protocol, epochs=study.recipe.epochs)
         self._finalists_are_chosen = study.finalists is None
         self._check_fresh()
         self._asked: dict[int, Asked] = {}
         self._refused = ledger.refused()
-        # Another seed in each session, or a continued search would propose again what it proposed at first.
+        # Another seed in each session, or a continued search would repeat its first proposals.
         seed = (study.seeds[0] + 1_000_003 * len(self._rows)) % 2**32
         self._strategy = make_strategy(
             Desk(
@@ -91,7 +91,7 @@ class Proposals:
 
     @property
     def planned(self) -> int:
-        """How many trials there are to be in the end, as far as is known now."""
+        """The final number of trials, as far as known."""
         searched, finals = self._rows.searched, len(self._rows) - self._rows.searched
         if self.study.trials is not None and not self.study.is_exhaustive and not self._exhausted:
             searched = max(self.study.trials, searched)
@@ -101,7 +101,7 @@ class Proposals:
 
     @property
     def waits(self) -> bool:
-        """Whether finalists are to be chosen: where `next` gives None, when the trials that run have ended."""
+        """Whether finalists are still to be selected, once the running trials have ended and `next` returns None."""
         return not self._finalists_are_chosen
 
     @property
@@ -110,15 +110,15 @@ class Proposals:
         return self._sampling
 
     def architecture(self, trial: int) -> Architecture:
-        """Give a trial's architecture."""
+        """Return a trial's architecture."""
         return self._costs[self._rows[trial].architecture]
 
     def is_searched(self, trial: int) -> bool:
-        """Say whether a trial is one of the search, and no finalist's."""
+        """Return whether a trial belongs to the search, not to a finalist."""
         return self._rows[trial].role == "search"
 
     def next(self) -> Proposal | None:
-        """Give the next trial, or None where the study has enough or nothing new can be found, for now if it `waits`."""
+        """Return the next trial, or None where the study is complete or exhausted (for now, if it `waits`)."""
         proposal = self._waiting.popleft() if self._waiting else self._search()
         if proposal is None and self.waits and not self._rows.is_searching():
             self._plan_finalists()
@@ -130,16 +130,16 @@ class Proposals:
         return proposal
 
     def put_back(self, proposal: Proposal) -> None:
-        """Have a proposal given out again as the next."""
+        """Return a proposal to the head of the queue."""
         self._waiting.appendleft(proposal)
 
     def values(self, trial: int, metrics: Mapping[str, Any]) -> list[Any]:
-        """Give the objectives' values of a trial; None where there is none."""
+        """Return the objectives' values of a trial; None where missing."""
         known = {**metrics, **self.architecture(trial).costs}
         return [known.get(name) for name in self.study.objectives]
 
     def result(self, trial: int, state: str, metrics: Mapping[str, Any]) -> None:
-        """Note how a trial has ended, and tell Optuna."""
+        """Record how a trial ended, and tell Optuna."""
         self._rows.end(trial, state, metrics)
         asked = self._asked.pop(trial, None)
         if asked is None:
@@ -152,9 +152,9 @@ class Proposals:
             self._sampling.fail(asked)
 
     def timed(self, trial: int, latency: Mapping[str, Any]) -> str | None:
-        """Note the latency of a trial's architecture, a row of `latencies`; give why a limit refuses the trial, if one does.
+        """Record the latency of a trial's architecture, a row of `latencies`. Return why a limit rejects it, or None.
 
-        It is a rejection then, and no trial any more; nor are those of the same architecture that wait.
+        A rejected trial and planned trials of the same architecture are removed.
         """
         row = self._rows[trial]
         if self._costs[row.architecture].latency_ms is None:
@@ -164,7 +164,7 @@ class Proposals:
             self._sampling.constrain(
                 self._asked[trial], self._costs.excess({"latency_ms": architecture.costs["latency_ms"]})
             )
-        # A limit that came later loses no epoch, and the baseline is trained whatever it costs.
+        # A limit that was added later discards no epochs, and the baseline is trained at any cost.
         reason = self._costs.refusal(architecture.costs) if row.role == "search" and row.epochs_done == 0 else None
         if reason is None:
             self._too_slow = 0
@@ -182,7 +182,7 @@ class Proposals:
             self._sampling.prune(self._asked.pop(trial))
         return reason
 
-    # --- asking ------------------------------------------------------------------------------------------------------
+    # --- search ------------------------------------------------------------------------------------------------------
 
     def _search(self) -> Proposal | None:
         if self.study.is_exhaustive or self.study.trials is None:
@@ -209,7 +209,7 @@ class Proposals:
                 return proposal
         if not self._exhausted:
             self._exhausted = True
-            points = f"{MOST_FUTILE} points in a row were" if is_drawn else "all points that were drawn are"
+            points = f"{MOST_FUTILE} points in a row were" if is_drawn else "all sampled points are"
             self._say(
                 f"{points} known already or beyond the limits: "
                 f"the search ends with {self._rows.searched} trials of {self.study.trials}"
@@ -217,7 +217,7 @@ class Proposals:
         return None
 
     def _within_limits(self, spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture | None:
-        """Count a point; give its architecture, or note that a limit refuses it."""
+        """Count a point. Return its architecture, or record that a limit rejects it."""
         architecture = self._measure(spec, params)
         if self._costs.refusal(architecture.costs) is None:
             return architecture
@@ -227,12 +227,12 @@ class Proposals:
         return None
 
     def _pass_over(self, asked: Asked, error: Unpredictable) -> None:
-        """Leave out a point of which no latency can be predicted; say so once."""
+        """Skip a point whose latency cannot be predicted; print the first one."""
         self._sampling.describe(asked, rejected=str(error))
         self._sampling.prune(asked)
         if not self._has_passed_over:
             self._has_passed_over = True
-            self._say(f"points beyond the latency model are passed over, as this one: {error}")
+            self._say(f"points outside the latency model's domain are skipped, such as: {error}")
 
     def _judge(self, asked: Asked) -> Proposal | None:
         architecture = self._measure(asked.spec, asked.params)
@@ -256,7 +256,7 @@ class Proposals:
         return self._proposal(row)
 
     def _measure(self, spec: DetectorSpec, params: Mapping[str, Any]) -> Architecture:
-        """Count what a point costs. Raises UserError with study, file and point where its detector cannot be built."""
+        """Count a point's costs. Raises UserError with study, file and point where the detector cannot be built."""
         try:
             return self._costs.measure(spec)
         except Exception as error:
@@ -274,7 +274,7 @@ class Proposals:
         return reason is not None
 
     def _tell_known(self, asked: Asked, architecture: Architecture, rows: list[TrialRow]) -> None:
-        """A point whose every seed is taken: a free look-up, where one has ended. One that was stopped has no value."""
+        """Tell Optuna the known result of a point whose seeds are all used. A stopped trial has no value."""
         self._sampling.describe(asked, known_trials=[row.id for row in rows])
         self._sampling.constrain(asked, self._costs.excess(architecture.costs))
         for row in rows:
@@ -287,7 +287,7 @@ class Proposals:
             self._sampling.fail(asked)
 
     def _tell_started(self, row: TrialRow) -> None:
-        """A trial of the grid or of an earlier session runs: Optuna hears of it, if its space still has the point."""
+        """Tell Optuna of a running trial of a grid or earlier session, if the space still has the point."""
         if self._replay(row) is not None:
             self._attach(self._sampling.ask(row.params), row)
 
@@ -312,7 +312,7 @@ class Proposals:
         return self._rows.plan(architecture, seed, params, role=role)
 
     def _plan_all(self, chosen: Iterable[tuple[Mapping[str, Any], DetectorSpec]]) -> None:
-        """Plan what the ledger has not, seeds outermost; forget what was planned and is no point any more."""
+        """Plan missing trials, seeds outermost; remove planned trials whose point is gone."""
         points: dict[str, tuple[Architecture, dict[str, Any]]] = {}
         for params, spec in chosen:
             architecture = self._measure(spec, params)
@@ -344,7 +344,7 @@ class Proposals:
     # --- finalists ---------------------------------------------------------------------------------------------------
 
     def _check_fresh(self) -> None:
-        """Refuse finalists' seeds that the search has used in this run, and the other way round."""
+        """Raise UserError where finalists and search share a seed in this run."""
         if self.study.finalists is not None:
             trained = (row for row in self._rows if row.state != "planned" or row.epochs_done)
             self.study.finalists.check_fresh(row.seed for row in trained if row.role == "search")
@@ -352,12 +352,12 @@ class Proposals:
         used = [seed for seed in self.study.seeds if seed in finals]
         if used:
             raise UserError(
-                f"seeds has {', '.join(map(str, used))}, with which this run's finalists were trained; "
-                "allowed are others, or another --out"
+                f"seeds has {', '.join(map(str, used))}, which this run's finalists used; "
+                "choose other seeds or another --out"
             )
 
     def _plan_finalists(self) -> None:
-        """Choose the finalists and plan what they lack; forget what was planned for those that are none any more."""
+        """Select the finalists and plan their missing trials; remove planned trials of former finalists."""
         finalists = self.study.finalists
         assert finalists is not None
         self._finalists_are_chosen = True
@@ -374,10 +374,10 @@ class Proposals:
         if self._waiting:
             names = "; ".join(self._costs[each.architecture].spec.describe() for each in chosen[:MOST_NAMED])
             more = f" and {len(chosen) - MOST_NAMED} more" if len(chosen) > MOST_NAMED else ""
-            self._say(f"finalists, with the fresh seeds {', '.join(map(str, finalists.seeds))}: {names}{more}")
+            self._say(f"finalists, retrained with fresh seeds {', '.join(map(str, finalists.seeds))}: {names}{more}")
 
     def _baseline(self, others: set[str]) -> list[Finalist]:
-        """Give the study's baseline, if it is none of the others."""
+        """Return the study's baseline, if it is not among the others."""
         params, spec = baseline_point(self.study)
         architecture = self._measure(spec, params)
         self._costs.keep(architecture)
@@ -387,7 +387,7 @@ class Proposals:
     # --- earlier sessions --------------------------------------------------------------------------------------------
 
     def _tell_the_past(self) -> None:
-        """Tell a new Optuna study all that earlier sessions found out."""
+        """Tell a new Optuna study the results of earlier sessions."""
         for params, costs in self._ledger.rejections():
             known = replay(self.study.space, params)
             reason = self._costs.refusal(costs)
@@ -399,7 +399,7 @@ class Proposals:
         ended = [row for row in self._rows if row.state in _TOLD]
         forgotten = len(ended) - sum(self._tell_ended(row) for row in ended)
         if forgotten:
-            self._say(f"{forgotten} earlier trials are not in the search space any more; they stay in the ledger")
+            self._say(f"{forgotten} earlier trials are no longer in the search space; they stay in the ledger")
 
     def _tell_ended(self, row: TrialRow) -> bool:
         distributions = self._replay(row)

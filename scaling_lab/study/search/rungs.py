@@ -1,6 +1,6 @@
-"""Who goes on at a rung of successive halving, and who is stopped; the rule's words are in halving.py. It stops nothing.
+"""Applies successive halving (halving.py): which trials continue at a rung, and which are stopped.
 
-It keeps nothing of its own: what it knows are the ledger's epochs, read at the start and then told one by one.
+Its state is that of the ledger's epochs, read at the start and then updated one by one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scaling_lab.study.study import Study
 
 
 class Judge:
-    """Judge the trials of a study; without Study.stopping all go on. `values` gives the objectives of a trial's metrics."""
+    """Judges the trials of a study; without Study.stopping all continue. `values` maps metrics to objectives."""
 
     def __init__(self, study: Study, values: Callable[[int, Mapping[str, Any]], list[Any]]) -> None:
         self._values = values
@@ -29,9 +29,9 @@ class Judge:
         return tuple(self._rungs)
 
     def note(self, trial: int, epoch: int, metrics: Mapping[str, Any]) -> bool:
-        """Note a result; give whether it is one of a rung.
+        """Record a result and return whether it belongs to a rung.
 
-        One that lacks an objective's value is none: its trial will fail at its end for that.
+        One without a value of an objective does not; its trial will fail at the end.
         """
         if epoch not in self._rungs:
             return False
@@ -42,12 +42,12 @@ class Judge:
         return True
 
     def goes_on(self, trial: int, epoch: int) -> bool:
-        """Judge a trial by its result at a rung."""
+        """Return whether a trial continues after its result at a rung."""
         return self._rungs[epoch].goes_on(trial)
 
 
 class Rung:
-    """The results at one rung: points of which smaller is better in every objective, one for each trial."""
+    """The results at one rung, a point for each trial. All objectives are minimised."""
 
     def __init__(self, factor: int) -> None:
         self._factor = factor
@@ -55,7 +55,7 @@ class Rung:
         self._fronts = Fronts()
 
     def note(self, trial: int, point: Sequence[float]) -> None:
-        """Add a trial's result, or replace it where it was told before."""
+        """Add or replace a trial's result."""
         new, before = tuple(point), self._points.get(trial)
         if new == before:
             return
@@ -68,11 +68,11 @@ class Rung:
             self._fronts.add(each)
 
     def front(self, trial: int) -> int:
-        """Give the front that a trial's result is of."""
+        """Return the index of the front of a trial's result."""
         return self._fronts.find(self._points[trial])
 
     def goes_on(self, trial: int) -> bool:
-        """Say whether a trial's result is among the best 1/factor."""
+        """Return whether a trial's result is among the best 1/factor."""
         count, front = len(self._points), self.front(trial)
         if count < self._factor or front == 0:
             return True
@@ -80,7 +80,7 @@ class Rung:
         return before < most and before + self._lonelier(trial, front) < most
 
     def _lonelier(self, trial: int, front: int) -> int:
-        """Count those of a trial's front that come before it."""
+        """Count the members of a trial's front that rank before it."""
         points = self._fronts[front]
         crowding = crowding_distances(points)
         return int((crowding > crowding[(points == self._points[trial]).all(axis=1)][0]).sum())

@@ -1,6 +1,6 @@
-"""Optuna's side of a study: what it is asked and what it is told. It knows no ledger, no limits and no seeds.
+"""Optuna's side of a study: asking for points and telling results.
 
-Optuna's study is in memory, made anew at each start from what the ledger says; journal.py has it in a file, for people.
+Optuna's study is in memory, rebuilt at each start from the ledger; journal.py writes it to a file for display.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from scaling_lab.study.study import Space
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A point that Optuna proposed and waits to hear about."""
+    """A point that Optuna proposed, whose result is pending."""
 
     trial: optuna.Trial
     params: dict[str, Any]
@@ -38,7 +38,7 @@ class Asked:
 
 
 class Sampling:
-    """Ask and tell one Optuna study, which samples as the strategy says."""
+    """Asks and tells one Optuna study, which uses the strategy's sampler."""
 
     def __init__(self, strategy: Strategy, *, journal: Path | None, name: str) -> None:
         study = strategy.desk.study
@@ -60,13 +60,13 @@ class Sampling:
 
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
-        """What Optuna knows."""
+        """Optuna's trials."""
         return self._study.get_trials(deepcopy=False)
 
     def ask(self, params: Mapping[str, Any] | None = None, *, is_retry: bool = False) -> Asked:
-        """Ask for a point, or have Optuna note that it proposed `params`. optuna.TrialPruned of the space passes.
+        """Ask for a point, or record `params` as Optuna's proposal. optuna.TrialPruned of the space passes through.
 
-        `is_retry` says that the last point brought no trial: refused by a limit, or known.
+        `is_retry`: the last point gave no trial, being known or rejected by a limit.
         """
         if params is not None:
             self._study.enqueue_trial(dict(params))
@@ -81,7 +81,7 @@ class Sampling:
 
     @contextmanager
     def _by_chance(self, is_needless: bool) -> Iterator[None]:
-        """Let chance draw where a model is not needed, or has learned nothing of a refused point and would repeat it."""
+        """Sample at random where no model is needed, or where it would repeat a rejected point."""
         if is_needless and not self._strategy.learns_from_refusals:
             self._study.sampler = self._chance
         try:
@@ -90,17 +90,17 @@ class Sampling:
             self._study.sampler = self._sampler
 
     def describe(self, asked: Asked, **attributes: Any) -> None:
-        """Attach what people want to see beside a trial in optuna-dashboard."""
+        """Attach attributes that optuna-dashboard shows with a trial."""
         for name, value in attributes.items():
             asked.trial.set_user_attr(name, value)
 
     def constrain(self, asked: Asked, excess: Mapping[str, float]) -> None:
-        """Tell by how much a point lies above each limit, before it is told how it ended."""
+        """Tell a point's excess over each limit, before its result."""
         for name, value in excess.items():
             asked.trial.set_constraint(name, value)
 
     def started(self, asked: Asked) -> None:
-        """Have people see that a trial runs."""
+        """Show a trial as running in optuna-dashboard."""
         if self._journal is not None:
             running = create_trial(
                 state=TrialState.RUNNING,
@@ -116,11 +116,11 @@ class Sampling:
         self._tell(asked.trial, values=list(values))
 
     def prune(self, asked: Asked) -> None:
-        """Tell that a limit refused a point, or that its trial was stopped: there is no value of full fidelity."""
+        """Tell that a limit rejected a point or that its trial was stopped, without a value at full fidelity."""
         self._tell(asked.trial, state=TrialState.PRUNED)
 
     def fail(self, asked: Asked) -> None:
-        """Tell that a trial has no result."""
+        """Tell that a trial failed."""
         self._tell(asked.trial, state=TrialState.FAIL)
 
     def remember(
@@ -133,10 +133,10 @@ class Sampling:
         excess: Mapping[str, float],
         **attributes: Any,
     ) -> None:
-        """Tell of a point of an earlier session."""
+        """Tell a point of an earlier session."""
         system = {}
         if state is TrialState.COMPLETE and isinstance(self._sampler, (NSGAIISampler, NSGAIIISampler)):
-            # Without its generation a trial is no parent to any other.
+            # Without its generation, a trial is never a parent.
             system = {self._sampler._get_generation_key(): self._remembered // self._population}
             self._remembered += 1
         trial = create_trial(
@@ -161,7 +161,7 @@ class Sampling:
 
 
 def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[str, BaseDistribution]] | None:
-    """Give the spec and the distributions of a known point, or None where the space has it no more."""
+    """Return the spec and the distributions of a known point, or None where the space no longer has it."""
     trial = FixedTrial(dict(params))
     try:
         with warnings.catch_warnings(record=True) as warned:
@@ -169,7 +169,7 @@ def replay(space: Space, params: Mapping[str, Any]) -> tuple[DetectorSpec, dict[
             spec = call_space(space, trial)
     except (UserError, optuna.TrialPruned):
         return None
-    # A number out of its range is only a warning to Optuna; a choice that is gone raises.
+    # Optuna only warns for a number out of range, but raises for a removed choice.
     out_of_range = any("out of the range" in str(warning.message) for warning in warned)
     same = set(trial.distributions) == set(params) and not out_of_range
     return (spec, trial.distributions) if same else None

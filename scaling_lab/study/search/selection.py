@@ -1,4 +1,4 @@
-"""A search's finalists, found from the ledger's rows alone; the rule's words are in finalists.py. It plans nothing."""
+"""Selects a search's finalists from the ledger's rows, by the rule of finalists.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Values = Callable[[int, Mapping[str, Any]], list[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """An architecture that is to be trained with fresh seeds, as a finalist or as the baseline."""
+    """An architecture to retrain with fresh seeds, as a finalist or as the baseline."""
 
     architecture: str
     params: dict[str, Any]
@@ -26,7 +26,7 @@ class Finalist:
 
 
 def choose_finalists(study: Study, rows: Iterable[TrialRow], values: Values) -> list[Finalist]:
-    """Give the study's finalists, the best first; `values` gives the objectives of a trial's metrics."""
+    """Return the study's finalists, best first; `values` maps a trial's metrics to objectives."""
     assert study.finalists is not None
     groups: dict[str, list[list[float]]] = {}
     params: dict[str, dict[str, Any]] = {}
@@ -36,7 +36,7 @@ def choose_finalists(study: Study, rows: Iterable[TrialRow], values: Values) -> 
             params.setdefault(row.architecture, row.params)
     if not groups:
         return []
-    # Smaller is better from here on.
+    # From here on, smaller is better.
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in study.objectives.values()]
     points = np.array([np.mean(group, axis=0) for group in groups.values()]) * signs
     digests = [list(groups)[place] for place in itertools.islice(_ranked(points), study.finalists.count)]
@@ -44,7 +44,7 @@ def choose_finalists(study: Study, rows: Iterable[TrialRow], values: Values) -> 
 
 
 def _ranked(points: Points) -> Iterator[int]:
-    """Give the places of points, front after front, in each those with the most distant neighbours first."""
+    """Yield the indices of points, front by front, each by decreasing crowding distance."""
     left = np.arange(len(points))
     while len(left):
         front = left[first_front(points[left])]

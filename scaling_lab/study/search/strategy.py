@@ -1,7 +1,7 @@
 """A strategy: how a sampler chooses the points of a search. One file each; study/samplers.py lists them.
 
-proposals.py asks: first `points`, for what is planned at once, then `choose`, whenever a trial is wanted. Where `choose` gives
-ASK, Optuna's study draws the point with the strategy's `optuna_sampler`; whatever is chosen, Optuna's study hears of it.
+proposals.py first calls `points`, for points that are planned at once, then `choose`, whenever a trial is wanted. If
+`choose` returns ASK, Optuna samples the point with the strategy's `optuna_sampler`. Optuna's study hears of every choice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.study.study import Study
 
 Params = Mapping[str, Any]
-# What `choose` gives where Optuna is to draw, and where the search has come to its end.
+# Results of `choose`: Optuna samples the point, or the search has ended.
 ASK, END = "ask", "end"
 
 
@@ -27,8 +27,8 @@ ASK, END = "ask", "end"
 class Desk:
     """What a strategy works with.
 
-    `within_limits` counts a point and gives its architecture, or None where a limit refuses it; the refusal is in the ledger.
-    `architecture` gives that of a digest of the ledger. `seed` is another one in each session.
+    `within_limits` counts a point and returns its architecture, or None where a limit rejects it, which is then recorded.
+    `architecture` maps a digest to the ledger's architecture. `seed` differs between sessions.
     """
 
     study: Study
@@ -38,32 +38,32 @@ class Desk:
 
 
 class Strategy:
-    """Choose points at random; the others change what they do otherwise."""
+    """Random search; the other strategies override its methods."""
 
-    # Whether the sampler learns from points that a limit refused; else chance draws after a refusal, or it would repeat them.
+    # Whether the sampler learns from rejected points; otherwise the point after a rejection is random.
     learns_from_refusals = True
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
     def optuna_sampler(self) -> BaseSampler:
-        """Give the sampler of Optuna's study."""
+        """Return the sampler of Optuna's study."""
         return RandomSampler(seed=self.desk.seed)
 
     def points(self) -> Iterable[tuple[Params, DetectorSpec]] | None:
-        """Give all points of the space where they are planned at once; None where they are chosen one by one."""
+        """Return all points of the space where they are planned at once; None where they are chosen one by one."""
         return None
 
     def choose(self, rows: Iterable[TrialRow]) -> Params | str:
-        """Give the point to train next, or ASK, or END where nothing is left that the search has not had."""
+        """Return the next point to train, or ASK, or END where nothing new is left."""
         return ASK
 
     def refuse(self, digest: str) -> None:
-        """Note an architecture that a limit refused after it had been chosen."""
+        """Drop an architecture that a limit rejected after it was chosen."""
 
 
 def make_strategy(desk: Desk) -> Strategy:
-    """Make the strategy of a study's sampler."""
+    """Return the strategy of a study's sampler."""
     module, _, name = SAMPLERS[desk.study.sampler].home.partition(":")
     made: Strategy = getattr(importlib.import_module(module), name)(desk)
     return made

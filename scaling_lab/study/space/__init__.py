@@ -1,1 +1,1 @@
-"""A study's search space: calling it, enumerating it, its baseline, candidates drawn from it."""
+"""A study's search space: calling and enumerating it, its baseline, and candidates sampled from it."""

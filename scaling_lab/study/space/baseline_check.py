@@ -1,4 +1,4 @@
-"""Whether a study's baseline is a point of its space, found out before anything is trained. It compares no results."""
+"""Checks that a study's baseline is a point of its space, before any training."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from scaling_lab.study.space.call import call_space
 from scaling_lab.study.space.enumeration import Suggestions
 from scaling_lab.study.study import Study
 
-# Enough to come upon every branch of a conditional space that is not very rare; the baseline itself is mostly the first.
+# Enough samples to reach all but rare branches of a conditional space; the first one is usually the baseline.
 MOST_DRAWN = 2000
 MOST_NAMED = 20
 
 
 def check_baselines(study: Study) -> None:
-    """Check a study's baseline, and each that a form sets, in the space beside which it is written.
+    """Check the baseline of a study, and of each form that sets one, in the space that applies to it.
 
-    A form that sets another space alone may leave the baseline out: reports then say so. Raises UserError with the
-    parameters or values there are.
+    A form that sets another space only may lack the baseline; reports then say so. Raises UserError with the parameters or
+    values that exist.
     """
     check_baseline(study)
     for name, changes in study.forms.items():
@@ -39,7 +39,7 @@ def check_baselines(study: Study) -> None:
 def check_baseline(study: Study) -> None:
     """Raise UserError where no point of the space has all of the baseline's values.
 
-    A space that fails is not judged: the trial that fails says more.
+    A space that fails passes the check; the failing trial gives more detail.
     """
     with contextlib.suppress(_SpaceFails):
         if study.baseline:
@@ -47,9 +47,9 @@ def check_baseline(study: Study) -> None:
 
 
 def baseline_point(study: Study) -> tuple[dict[str, Any], DetectorSpec]:
-    """Draw points of the space until one has all of the baseline's values; the same one each time.
+    """Sample points of the space until one has all of the baseline's values; the result is deterministic.
 
-    Raises UserError where none has, and where the space fails.
+    Raises UserError where no point matches, and where the space fails.
     """
     draw = _Draw(study.baseline or {})
     for _ in range(MOST_DRAWN):
@@ -66,11 +66,11 @@ def baseline_point(study: Study) -> tuple[dict[str, Any], DetectorSpec]:
 
 
 class _SpaceFails(UserError):
-    """The space itself has failed."""
+    """The search space itself failed."""
 
 
 class _Draw(Suggestions):
-    """Suggests the baseline's values, and anything for the other parameters; prunes where a value is not allowed."""
+    """Suggests the baseline's values, and random ones for other parameters; prunes where a value is not allowed."""
 
     def __init__(self, baseline: Mapping[str, Any]) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class _Draw(Suggestions):
         self._looked_up: dict[str, tuple[Sequence[Any], list[Any]]] = {}
 
     def why(self) -> str:
-        """Say why no point has been the baseline."""
+        """Return why no point matched the baseline."""
         for refusal in self._refusals.values():
             return refusal
         for name in self._baseline:
@@ -88,9 +88,7 @@ class _Draw(Suggestions):
                 found = f"baseline has {name!r}{near(name, self._names)}, which the space does not suggest"
                 others = _point({other: value for other, value in self._baseline.items() if other != name})
                 return f"{found}{' at ' + others if others else ''}; allowed are {', '.join(self._names)}"
-        return (
-            f"baseline is {_point(self._baseline)}; the space has each of these values, but no point with all of them"
-        )
+        return f"baseline is {_point(self._baseline)}; the space has each of these values but no point with all of them"
 
     def _choose(self, name: str, choices: Sequence[Any]) -> Any:
         self._names[name] = None
@@ -113,7 +111,7 @@ class _Draw(Suggestions):
         raise self._refusal(name, f"; allowed are numbers from {low} to {high}")
 
     def _matches(self, name: str, choices: Sequence[Any]) -> list[Any]:
-        """Give the choices that reports take for the baseline's value; looked up once, for there may be a million."""
+        """Return the choices that match the baseline's value in reports. Cached, since there may be a million."""
         if name not in self._looked_up or self._looked_up[name][0] != choices:
             value = self._baseline[name]
             found = [choice for choice in choices if choice == value or str(choice) == str(value)]

@@ -1,4 +1,4 @@
-"""All points of a finite search space, found by running it again and again. It knows no sampler and no ledger."""
+"""Enumerates the points of a finite search space by calling it repeatedly."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from scaling_lab.study.space.call import call_space
 from scaling_lab.study.study import Space
 
 MOST_POINTS = 100_000
-# So many random points have to say each that there are so many times more, before a space is refused unseen.
+# Number of random points that must all estimate a far larger space before it is refused without enumeration.
 PROBES, CERTAIN = 16, 100
 
 
 class TooMany(UserError):
-    """A space has too many points to list: they can be drawn."""
+    """A space has too many points to list; they can be sampled."""
 
 
 def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
-    """Give (params, spec) of every point, depth first in the order in which the space suggests.
+    """Yield (params, spec) of every point, depth first in the order in which the space suggests.
 
-    A parameter that is suggested only under a condition is a branch of its own, so conditional spaces have no point
-    twice. Points for which the space raises optuna.TrialPruned are left out. Raises UserError for a continuous
-    parameter, and beyond MOST_POINTS; at once where a few random points say that there are far more.
+    A parameter suggested only under a condition is a branch of its own, so conditional spaces repeat no point. Points for
+    which the space raises optuna.TrialPruned are skipped. Raises UserError for a continuous parameter and above
+    MOST_POINTS, at once where a few random points estimate far more.
     """
     least = min(_size(space, random.Random(probe)) for probe in range(PROBES))
     if least > CERTAIN * MOST_POINTS:
-        raise TooMany(f"the space has about {least:.1g} points; a list or a grid has {MOST_POINTS} at most")
+        raise TooMany(f"the space has about {least:.1g} points; at most {MOST_POINTS} can be listed or run as a grid")
     path: list[int] = []
     for _ in range(MOST_POINTS):
         trial = _Replay(path)
@@ -43,11 +43,11 @@ def enumerate_space(space: Space) -> Iterator[tuple[dict[str, Any], DetectorSpec
         path = trial.next_path()
         if not path:
             return
-    raise TooMany(f"the space has more than {MOST_POINTS} points; a list or a grid has {MOST_POINTS} at most")
+    raise TooMany(f"the space has more than {MOST_POINTS} points; at most {MOST_POINTS} can be listed or run as a grid")
 
 
 def _size(space: Space, chance: random.Random) -> float:
-    """Estimate the number of points by one of them: as if all choices had as many values as those on its way.
+    """Estimate the number of points from one random path: the product of its numbers of choices.
 
     Source: Knuth (1975), Estimating the efficiency of backtrack programs, Mathematics of Computation 29.
     """
@@ -58,7 +58,7 @@ def _size(space: Space, chance: random.Random) -> float:
 
 
 def random_points(space: Space, number: int, *, seed: int) -> Iterator[tuple[dict[str, Any], DetectorSpec]]:
-    """Draw points and give (params, spec) of each; those for which the space raises optuna.TrialPruned are left out."""
+    """Yield (params, spec) of random points, without those for which the space raises optuna.TrialPruned."""
     chance = random.Random(seed)
     for _ in range(number):
         with contextlib.suppress(TrialPruned):
@@ -71,11 +71,11 @@ def _point(space: Space, trial: Suggestions) -> tuple[dict[str, Any], DetectorSp
 
 
 class Suggestions(ABC):
-    """Stands in for an optuna trial, to look at a space without searching it: makes each suggestion a choice of few."""
+    """Stands in for an Optuna trial, to explore a space without a search: every suggestion becomes a choice."""
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
-        self.logs: set[str] = set()  # parameters whose ratios matter, not their differences
+        self.logs: set[str] = set()  # parameters on a log scale
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Choose one of several values."""
@@ -93,7 +93,7 @@ class Suggestions(ABC):
             if name not in self.params:
                 self.params[name] = self._choose_between(name, low, high)
             return self.params[name]
-        # Rounded as 0.1 + 2 * 0.1 is not 0.3; a step has fewer than 10 digits.
+        # Rounded because 0.1 + 2 * 0.1 is not 0.3; a step has fewer than 10 digits.
         return self._value(name, [round(low + i * step, 10) for i in range(int((high - low) / step + 1e-9) + 1)])
 
     def _note(self, name: str, log: bool) -> None:
@@ -117,12 +117,12 @@ class Suggestions(ABC):
 def _continuous(name: str, low: float, high: float) -> TooMany:
     return TooMany(
         f"a grid needs finitely many points, but {name!r} is continuous ({low} to {high}); "
-        "give it a step, suggest_categorical, or the study another sampler"
+        "give it a step, use suggest_categorical, or choose another sampler"
     )
 
 
 class Drawn(Suggestions):
-    """Suggests what `chance` draws: every value as likely as any other, or every ratio where a parameter is logarithmic."""
+    """Suggests random values, uniform or log-uniform."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Drawn(Suggestions):
 
 
 class _Probe(Drawn):
-    """Multiplies the numbers of values that there were to choose from."""
+    """Multiplies the numbers of choices along a random path."""
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__(chance)
@@ -157,7 +157,7 @@ class _Probe(Drawn):
 
 
 class _Replay(Suggestions):
-    """Suggests what `path` says, and the first choice beyond its end."""
+    """Suggests the choices of `path`, and the first choice beyond its end."""
 
     def __init__(self, path: Sequence[int]) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class _Replay(Suggestions):
         raise _continuous(name, low, high)
 
     def next_path(self) -> list[int]:
-        """Give the path of the next point, or an empty one after the last."""
+        """Return the path of the next point, or an empty one after the last."""
         for depth in reversed(range(len(self._sizes))):
             if self._path[depth] + 1 < self._sizes[depth]:
                 return [*self._path[:depth], self._path[depth] + 1]

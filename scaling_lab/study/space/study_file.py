@@ -1,4 +1,4 @@
-"""Study files: finding them, what they must hold, and asking their spaces. It runs no study."""
+"""Study files: finding and loading them, and calling their spaces."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from scaling_lab.data import Source
 
 
-# An error message names no more files than these.
+# The most files that an error message names.
 MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFile:
-    """A study with the file that it comes from."""
+    """A study and its file."""
 
     study: Study
     name: str
@@ -32,7 +32,7 @@ class StudyFile:
 
 
 def load_study(path: str | Path) -> StudyFile:
-    """Import a study file. Raises UserError with file and line for whatever is wrong in it, also for its baseline."""
+    """Import a study file. Raises UserError with file and line for errors in it, its baseline included."""
     path = Path(path)
     _check_is_file(path)
     try:
@@ -53,7 +53,7 @@ def load_study(path: str | Path) -> StudyFile:
 
 
 def data_source(words: str, study: Study) -> Source:
-    """Read a data source from words: "shapes", or "coco:DIR". Shapes keep the study's own settings where it has any."""
+    """Parse a data source such as "shapes" or "coco:DIR". Shapes keep the study's own settings, if any. Raises UserError."""
     from scaling_lab.data import parse_source
 
     source = parse_source(words)
@@ -61,11 +61,11 @@ def data_source(words: str, study: Study) -> Source:
 
 
 def _check_is_file(path: Path) -> None:
-    """Raise UserError where there is no study file, with some that are there."""
+    """Raise UserError where there is no study file, naming some that exist."""
     if path.is_file():
         return
     is_folder = path.is_dir()
-    what = f"{path} is a folder; give a study's file" if is_folder else f"there is no study file {path}"
+    what = f"{path} is a folder; give a study file" if is_folder else f"there is no study file {path}"
     found = _studies(path if is_folder else path.parent) or _studies(Path("studies"))
     stems = {Path(each).stem: each for each in found}
     closest = None if is_folder else nearest(path.stem, stems)
@@ -80,6 +80,6 @@ def _studies(folder: Path) -> list[str]:
 
 
 def some_of(names: list[str]) -> str:
-    """Name a few files, and count the others."""
+    """Name a few files and count the others."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
