@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaling_lab.checks import check_whole
+from scaling_lab.checks import check_number, check_whole
 from scaling_lab.cli.console import text_table
 from scaling_lab.cli.loaded_weights import load_and_say
-from scaling_lab.cli.parsing import add_verb, usable_device
+from scaling_lab.cli.parsing import add_feature_options, add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json, write_whole
@@ -68,6 +68,7 @@ def add_verbs(verbs: Any) -> None:
         default=1,
         help="data-parallel processes, one for each GPU or core, which share the batch (1)",
     )
+    add_feature_options(train, "<run>/features")
     add_changes(train)
 
 
@@ -78,9 +79,11 @@ def _train(options: argparse.Namespace) -> int:
 
     from scaling_lab.data import parse_source
     from scaling_lab.data.accuracies import check_trainable
+    from scaling_lab.features.build import FeatureFolder
 
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
+    check_number("--features-gb", options.features_gb, above=0)
     source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
@@ -95,7 +98,7 @@ def _train(options: argparse.Namespace) -> int:
     settings = {
         "spec": spec.to_dict(),
         "data": {**source.to_dict(), "digest": source.digest()},
-        "recipe": recipe.to_dict(),
+        "recipe": recipe.protocol(),
         "seed": options.seed,
         "weights": None if options.weights is None else str(options.weights),
     }
@@ -103,9 +106,10 @@ def _train(options: argparse.Namespace) -> int:
     make_folder(folder)
     with only_writer(folder / LOCK):
         keep_settings(folder, settings)
+        features = FeatureFolder(root=options.features or folder / "features", limit_gb=options.features_gb)
         run = {
             "spec": spec, "source": source, "recipe": recipe, "seed": options.seed, "folder": folder, "device": device,
-            "workers": workers, "weights": weights,
+            "workers": workers, "weights": weights, "features": features,
         }  # fmt: skip
         return _run(options, run)
 
@@ -131,7 +135,7 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
         with TrainingLog(folder, stream, epochs) as log:
             try:
                 with interruptible(log.say, at_once=True):
-                    metrics = train_together(options.processes, report=log.epoch, progress=log.step, **run)
+                    metrics = train_together(options.processes, report=log.epoch, progress=log.step, say=log.say, **run)
             except KeyboardInterrupt:
                 log.say(f"stopped: {_kept(folder, log.epochs_done, epochs)}")
                 return 130

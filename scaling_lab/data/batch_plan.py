@@ -30,8 +30,8 @@ class Example:
 class BatchPlan:
     """The images of one pass over a split, their order and placement; `len` is the number of batches.
 
-    With `views`, a training image has that many fixed placements, the same for every seed; each epoch shows the next one, in
-    an order that the seed decides. `view` shows one of them throughout.
+    With `views`, a training image has that many fixed placements, the same for every seed. Each epoch shows the next one, in
+    an order that the seed decides. `view` shows one of them in every epoch.
 
     `skipped` fills during reading, if the source's `skip_broken` is set: the error of each skipped training image, by its
     file. The next readable image of the split takes its place.

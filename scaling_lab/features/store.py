@@ -1,11 +1,8 @@
 """The folder of stored features: one subfolder a key, bounded in size, the least recently used removed first.
 
-<root>/<digest>/key.json          the key, readable
-<root>/<digest>/<place>.raw       a level's features, appended: rows of (h, w, C)
-<root>/<digest>/images.raw        the image read for each index, int32; another than the index where that one is broken
-<root>/<digest>/skipped.json      the errors of broken images, by file
-<root>/<digest>/complete.json     shapes, dtype and rows; only there if all rows are
-<root>/<digest>.lock              held while the subfolder is written
+A subfolder `<root>/<digest of the key>` holds key.json, a file of raw values for each level (rows of h, w, C), and images.raw:
+the index of the image read for each index, which differs where an image is broken. skipped.json has the errors of broken
+images. complete.json, written last, has shapes, type and rows. `<digest>.lock` is held while the subfolder is written.
 """
 
 from __future__ import annotations

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import Fields, check_choice, check_flag, check_items, check_number, check_whole, is_number
 from scaling_lab.errors import UserError
+from scaling_lab.pretrained import content_digest
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bf16", "fp16")
+# Fields that came later, with the value at which a recipe trains as it did without them.
+_AS_BEFORE = {"colour": 0.0, "frozen_epochs": 0, "backbone_lr": 1.0, "views": 0}
 FREEZES = ("none", "backbone", "backbone_norms")
 
 
@@ -20,15 +24,16 @@ class Recipe(Fields):
     """The settings of one training run. `paper()` and `short()` are recipes with a reason behind every number.
 
     `lr` is the peak, reached from 0 after `warmup_epochs`, then a cosine to 0; it belongs to `batch_size` and is not
-    scaled. `momentum` is SGD's, or AdamW's first beta; `beta2` is its second. Weight decay applies to convolution kernels
-    only. `ema_decay` is approached as (1 + n) / (10 + n) over the first steps n. `jitter` is the range of the random scale,
-    relative to the image fitted into the input. `pretrained` is False, True (download timm's weights) or the path of a file
-    with all of the backbone's weights. `freeze` freezes the backbone, or only its batch norms; `frozen_epochs` freezes the
-    backbone in that many first epochs. `backbone_lr` is the backbone's learning rate relative to `lr`. `colour` is the
-    strength of random changes of brightness, contrast and saturation.
+    scaled. `backbone_lr` is the backbone's rate relative to it. `momentum` is SGD's, or AdamW's first beta; `beta2` is its
+    second. Weight decay applies to convolution kernels only. `ema_decay` is approached as (1 + n) / (10 + n) over the first
+    steps n. `jitter` is the range of the random scale, relative to the image fitted into the input. `colour` is the strength
+    of random changes of brightness, contrast and saturation.
 
-    `views` is the number of augmentations of each training image while the backbone is frozen, fixed for all seeds, so that
-    the features of a frozen backbone can be computed once; 0 draws a new augmentation in each epoch.
+    `pretrained` is False, True (download timm's weights) or a path: a file with all of the backbone's weights, or a folder
+    with a file for each backbone, named as timm names it. `freeze` freezes the backbone, or only its batch norms;
+    `frozen_epochs` freezes the backbone in that many first epochs. `views` is the number of augmentations of each training
+    image while the backbone is frozen. They are the same for all seeds, so that features can be stored. 0 draws a new
+    augmentation in each epoch.
 
     `batch_size` is what the optimizer sees. The device gets it in `accumulate` consecutive parts, with the same gradient
     except for batch norms, which see one part. `halve_batch` lets a training run that is out of memory continue from its
@@ -77,7 +82,7 @@ class Recipe(Fields):
         for name in ("epochs", "batch_size", "accumulate", "eval_every"):
             check_whole(f"recipe.{name}", getattr(self, name), least=1)
         for name in ("frozen_epochs", "views"):
-            check_whole(f"recipe.{name}", getattr(self, name))
+            check_whole(f"recipe.{name}", getattr(self, name), least=0)
         if self.frozen_epochs and (self.freeze == "backbone" or self.frozen_epochs >= self.epochs):
             allowed = "0 where freeze is 'backbone'" if self.freeze == "backbone" else f"0 to {self.epochs - 1}"
             raise UserError(f"recipe.frozen_epochs is {self.frozen_epochs}; allowed are {allowed}, fewer than epochs")
@@ -152,6 +157,17 @@ class Recipe(Fields):
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {**dataclasses.asdict(self), "jitter": list(self.jitter)}
+
+    def protocol(self) -> dict[str, Any]:
+        """Return plain JSON values that are equal for recipes whose training runs compare.
+
+        Weights of a file or a folder count by their content, not their path. Fields at the value that says "as before they
+        existed" are left out. Raises UserError for weights that are not there.
+        """
+        values = {name: value for name, value in self.to_dict().items() if value != _AS_BEFORE.get(name)}
+        if isinstance(self.pretrained, str):
+            values["pretrained"] = content_digest(Path(self.pretrained))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:

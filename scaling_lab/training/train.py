@@ -75,7 +75,7 @@ def train(
     initialises a training run without a checkpoint; recipe.pretrained must then be False. `folder` receives checkpoint.pt
     each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from
     it, after its last report is repeated. With `features`, epochs with a frozen backbone and recipe.views train on features
-    stored there, which are computed first where they are missing; the result is the same without.
+    stored there. Missing ones are computed first. The result is the same without.
 
     In a torch.distributed group, each worker takes its share of every batch, and only worker 0 writes, reports and measures
     AP. Raises UserError for settings that do not fit, Diverged for a non-finite loss, and OutOfMemory where the recipe does
