@@ -48,9 +48,11 @@ def test_a_contestant_is_the_built_detector_with_the_same_weights_each_time() ->
         assert_alike(outputs, expected(images_for(spec, conditions)), 1e-4)
 
 
-@pytest.mark.parametrize(("scope", "batch"), [("network", 1), ("end_to_end", 2)])
-def test_onnx_runtime_gives_what_torch_gives(scope: str, batch: int) -> None:
-    spec = tiny()
+@pytest.mark.parametrize(
+    ("head", "scope", "batch"), [("anchors", "network", 1), ("anchors", "end_to_end", 2), ("points", "end_to_end", 2)]
+)
+def test_onnx_runtime_gives_what_torch_gives(head: str, scope: str, batch: int) -> None:
+    spec = tiny(head=head)
     theirs = prepare(spec, Conditions(backend="onnxruntime", scope=scope, batch=batch))()
     assert_alike(theirs, prepare(spec, Conditions(scope=scope, batch=batch))(), 1e-4)
 
