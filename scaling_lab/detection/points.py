@@ -7,8 +7,8 @@ sampling (FCOS) and ATSS because it has no size by level that would have to fit 
 quality of the box instead of 1 (quality focal loss, arXiv:2006.04388, equation 2), so there is no centre-ness branch.
 
 Two things differ from TOOD. The object's nearest position may always be positive, since a box smaller than a stride may hold
-none. The loss is divided by the number of objects, which is known before the forward pass, so a batch in parts has the same
-gradient; TOOD divides by the sum of the targets.
+none. The loss is divided by the number of objects instead of the sum of the targets. That number is
+known before the forward pass, so a batch in parts has the same gradient.
 
 Shapes: B batch, N slots for objects in an image (unused ones have label -1), A positions of an image (as in anchors.py), K
 classes, k candidates of an object, P positives. A position's cell is a box (x0, y0, x1, y1) of one stride a side around it.
