@@ -46,6 +46,7 @@ class Trial:
     backbone: str = "resnet10t"
     failure: tuple[str, str] = ("diverged", "the loss is nan in epoch 2")
     image_size: int = 128
+    head: str = "anchors"
     early: Mapping[int, float] = field(default_factory=dict)  # AP at epochs, in place of a curve towards `ap`
 
 
@@ -93,6 +94,7 @@ def spec_of(trial: Trial) -> DetectorSpec:
     return DetectorSpec(
         backbone=trial.backbone, topology=topology, width=trial.width, repeats=2, head_repeats=1,
         image_size=(trial.image_size, trial.image_size), num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
+        head=trial.head,
     )  # fmt: skip
 
 
