@@ -11,6 +11,7 @@ import pytest
 
 from scaling_lab.errors import UserError
 from scaling_lab.report import Frontier
+from scaling_lab.report.analysis import best_networks
 from scaling_lab.report.analysis.baseline import find_baseline
 from scaling_lab.report.page.blocks import Bullets, Details, Figure, Table, Text
 from scaling_lab.report.sections import ablation, conclusion_words, overview
@@ -29,7 +30,7 @@ def test_one_seed_each_claims_nothing(tmp_path: Path) -> None:
     runs, frontier = opened(tmp_path, topology_trials((0,)))
     section = ablation.ablation(runs, frontier)
     assert isinstance(section.blocks[0], Text)
-    assert section.blocks[0].text.endswith("with one seed on a side no difference can be claimed.")
+    assert section.blocks[0].tone == "warning"
     assert not any(isinstance(block, Bullets) for block in section.blocks)  # once is enough
     table = next(block for block in section.blocks if isinstance(block, Table))
     assert [column.label for column in table.columns] == [
@@ -39,24 +40,19 @@ def test_one_seed_each_claims_nothing(tmp_path: Path) -> None:
 
 def test_one_seed_each_is_said_once_at_the_top(tmp_path: Path) -> None:
     runs, frontier = opened(tmp_path, topology_trials((0,)))
-    warnings = [b for b in overview.conclusions(runs, frontier).blocks if isinstance(b, Text) and b.tone == "warning"]
-    assert len(warnings) == 1
-    assert warnings[0].text.startswith(
-        "Here it cannot be said whether any architecture is better than another: one seed each"
-    )
-    assert not any("better" in text for _, text in conclusion_words.conclusions(runs, frontier, runs.table()))
+    (bullets,) = overview.limits(runs, frontier).blocks
+    assert isinstance(bullets, Bullets)
+    assert [lead for lead, _ in bullets.items if lead == "One seed each."] == ["One seed each."]
+    assert overview.answer(runs, frontier).endswith("without repeated seeds its lead cannot be tested.")
 
 
 def test_sentences_of_three_seeds(tmp_path: Path) -> None:
     trials = with_aps(panet=(47.0, 47.2, 46.8), bifpn=(47.3, 47.6, 47.0), none=(31.0, 31.3, 30.7))
     runs, frontier = opened(tmp_path, trials)
     found = sentences(runs, frontier)
-    assert found["BiFPN"] == (
-        "BiFPN against PANet: +0.3 AP [−0.3, +0.9], 3 seeds: not distinguishable; "
-        "about 14 seeds a side would be needed if this difference is real."
-    )
+    assert found["BiFPN"] == "BiFPN against PANet: +0.3 AP [−0.3, +0.9], 3 seeds: not significant (corrected p 0.233)."
     assert found["Unconnected levels"].startswith("Unconnected levels against PANet: −16.0 AP [−16.6, −15.4]")
-    assert found["Unconnected levels"].endswith("3 seeds, at 27 % fewer GMACs: distinguishable.")
+    assert found["Unconnected levels"].endswith("3 seeds, at 27 % fewer GMACs: significant.")
 
 
 def test_correction_is_said_where_it_decides(tmp_path: Path) -> None:
@@ -64,9 +60,9 @@ def test_correction_is_said_where_it_decides(tmp_path: Path) -> None:
         panet=(47.0, 48.0, 46.0), bifpn=(50.0, 51.0, 49.0), fpn=(47.1, 48.1, 46.1), nas_fpn=(47.2, 48.2, 46.2)
     )
     runs, frontier = opened(tmp_path, trials)
-    assert (
-        "not distinguishable once corrected for being one of several comparisons" in sentences(runs, frontier)["BiFPN"]
-    )
+    said = sentences(runs, frontier)["BiFPN"]
+    assert "[+0." in said
+    assert "not significant (corrected p 0.0" in said
 
 
 def test_few_seeds_against_more_are_said_to_cover_less(tmp_path: Path) -> None:
@@ -75,9 +71,9 @@ def test_few_seeds_against_more_are_said_to_cover_less(tmp_path: Path) -> None:
         return next(block for block in blocks if isinstance(block, Figure)).caption
 
     three, five = (47.0, 47.2, 46.8), (44.0, 44.2, 43.8, 44.1, 43.9)
-    assert caption(tmp_path / "unequal", panet=five, bifpn=three).endswith("in about nine of ten.")
-    assert "nine of ten" not in caption(tmp_path / "equal", panet=three, bifpn=three)
-    assert "nine of ten" not in caption(tmp_path / "single", panet=five, bifpn=five, fpn=(40.0,))
+    assert caption(tmp_path / "unequal", panet=five, bifpn=three).endswith("their coverage is about 90 %.")
+    assert "coverage" not in caption(tmp_path / "equal", panet=three, bifpn=three)
+    assert "coverage" not in caption(tmp_path / "single", panet=five, bifpn=five, fpn=(40.0,))
 
 
 def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_path: Path) -> None:
@@ -91,19 +87,19 @@ def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_pat
     _, frontier = opened(tmp_path, with_aps(**aps))
     p = hypotheses.welch(aps["bifpn"], aps["fpn"]).p
     assert 3 * p < 0.05 < 6 * p
-    _, text = conclusion_words.told_apart(frontier)
-    assert text.startswith("BiFPN is not distinguishable from ")
-    assert text.endswith("Holm's correction for all 6 pairs that might have been compared).")
+    assert best_networks.below_and_beside_best(frontier)[0] == []
+    assert dict(conclusion_words.told_apart(frontier))["Test:"].endswith("Holm-corrected for 6 pairs.")
 
 
 def test_one_repeated_architecture_has_none_to_be_told_apart_from(tmp_path: Path) -> None:
     _, frontier = opened(tmp_path, with_aps(panet=(47.0, 48.0), bifpn=(50.0,), fpn=(44.0,)))
-    assert conclusion_words.told_apart(frontier)[1].startswith("PANet alone has more than one seed")
+    ((_, text),) = conclusion_words.told_apart(frontier)
+    assert text == "PANet alone has repeated seeds. 2 architectures with 1 seed not tested."
 
 
 def test_one_side_with_one_seed(tmp_path: Path) -> None:
     runs, frontier = opened(tmp_path, with_aps(panet=(47.0, 48.0), bifpn=(50.0,), fpn=(44.0, 45.0)))
-    assert sentences(runs, frontier)["BiFPN"].endswith("+2.5 AP, 1 and 2 seeds: no claim.")
+    assert sentences(runs, frontier)["BiFPN"].endswith("+2.5 AP, 1 and 2 seeds: not tested.")
 
 
 @pytest.mark.parametrize(
@@ -161,16 +157,13 @@ def test_a_comparison_in_several_factors_at_another_cost_says_both(tmp_path: Pat
     trials += [Trial(topology="bifpn", width=48, seed=seed, ap=ap) for seed, ap in enumerate((53.0, 53.4, 52.6))]
     runs, frontier = opened(tmp_path, trials, baseline={"topology": "panet", "width": 32})
     found = sentences(runs, frontier)
-    assert found["BiFPN, width 48"].endswith(
-        "3 seeds, at 88 % more GMACs: distinguishable. It differs in topology and width."
-    )
-    assert found["FPN, width 32"].endswith("3 seeds, at 14 % fewer GMACs: distinguishable.")
+    assert found["BiFPN, width 48"].endswith("3 seeds, at 88 % more GMACs: significant.")
+    assert found["FPN"].endswith("3 seeds, at 14 % fewer GMACs: significant.")
     note = ablation.ablation(runs, frontier).blocks[1]
     assert isinstance(note, Text)
     assert note.text == (
-        "0 of 2 comparisons are at matched cost (within 5 % of the GMACs of PANet, width 32); elsewhere a part of the "
-        "difference may be the cost's. 1 of 2 comparisons differs from PANet, width 32 in more than one factor; such a "
-        "difference cannot be put down to one of them."
+        "0 of 2 comparisons at matched cost (within 5 % of the GMACs of PANet). "
+        "1 differ in more than one factor, so their difference has no single cause."
     )
 
 
@@ -179,8 +172,7 @@ def test_one_factor_alone_is_said_once_and_needs_no_column(tmp_path: Path) -> No
     section = ablation.ablation(runs, frontier)
     assert isinstance(section.blocks[1], Text)
     assert section.blocks[1].text == (
-        "The comparison is at matched cost (within 5 % of the GMACs of PANet). All else is equal: it differs from PANet in "
-        "one factor, topology."
+        "1 of 1 comparison at matched cost (within 5 % of the GMACs of PANet). The only factor that differs is topology."
     )
     table = next(block for block in section.blocks if isinstance(block, Table))
     assert "Differs in" not in [column.label for column in table.columns]

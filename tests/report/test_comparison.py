@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from scaling_lab.report.analysis.repeats import offsets, same_seeds
 from scaling_lab.report.figures.style import NARROW, WIDE
 from scaling_lab.report.page.blocks import Bullets, Details, Figure, Table, Text
 from scaling_lab.report.page.writer import tables_of
-from scaling_lab.report.sections import comparison_fronts, comparison_sections
+from scaling_lab.report.sections import comparison_fronts, comparison_sections, comparison_words
 from scaling_lab.report.sections.provenance import provenance
 from scaling_lab.report.writing import load_report
 from scaling_lab.runs.reader import Runs
@@ -58,9 +59,9 @@ def trained(
 
 
 def words_of(comparison: Comparison) -> str:
-    """All sentences of the conclusions."""
-    found = []
-    for block in comparison_sections.conclusions(comparison).blocks:
+    """The answer, and all sentences of limits and fronts."""
+    found = [comparison_sections.answer(comparison)]
+    for block in (*comparison_sections.limits(comparison).blocks, *comparison_fronts.fronts(comparison).blocks):
         found += [block.text] if isinstance(block, Text) else []
         found += [f"{lead} {text}" for lead, text in block.items] if isinstance(block, Bullets) else []
     return "\n".join(found)
@@ -104,16 +105,14 @@ def test_a_real_difference_is_claimed_and_none_is_not(make: Make) -> None:
     assert (apart["verdict"], apart["lead_verdict"]) == ("distinguishable", "distinguishable")
     assert apart["lead_low"] < -4.0 < apart["lead_high"] < 0
     text = words_of(found)
-    assert "the front of base is 4." in text or "the front of base is 3." in text
-    assert "lower on average than that of better" in text
-    assert ": more than the seeds leave to chance" in text
-    assert ": not distinguishable" in text
+    assert re.search(r"The front of base is [34]\.\d AP on average below that of better, significant", text)
+    assert ", not significant (95 % CI " in text
 
 
 def test_fronts_that_are_alike_are_neither_higher_nor_lower(make: Make) -> None:
     text = words_of(compare(*(make(name, trials) for name, trials in zip("ab", CASES["all equal"], strict=True))))
-    assert "the front of a is on average as high as that of b [+0.0, +0.0]" in text
-    assert "the front of a dominates as much (AP times halvings of cost)" in text
+    assert "The front of a is on average as high as that of b, not significant (95 % CI +0.0 to +0.0)" in text
+    assert "the front of a dominates as much as that of b" in text
     assert "0.0 AP" not in text
 
 
@@ -124,9 +123,8 @@ def test_intervals_of_one_seed_are_none_and_nothing_is_claimed(make: Make) -> No
     assert math.isnan(volumes.loc["single", "median"])
     assert set(found.band()["run"]) == {"many"}
     text = words_of(found)
-    assert "cannot be said of single: one seed for each architecture" in text
-    assert text.count("single trainings, no claim that it would be so again") == 1
-    assert "more than the seeds leave to chance" not in text
+    assert "One seed each: single; differences between fronts cannot be tested." in text
+    assert ", significant" not in text
     assert found.best_by_cost()["chance"].isna().all()
 
 
@@ -184,9 +182,10 @@ def test_a_shift_of_all_architectures_is_seen_though_none_alone_is(make: Make) -
     interval = reference.confidence_interval(0.95)
     assert (row["low"], row["high"]) == (pytest.approx(interval.low), pytest.approx(interval.high))
     assert row["verdict"] == "distinguishable"
-    text = words_of(found)
-    assert "18 differences with one seed on a side: no claim." in text
-    assert "something beside the architecture differs, be it the seeds, the device, a library or the code" in text
+    (bullets,) = (block for block in comparison_sections.same_architectures(found).blocks if isinstance(block, Bullets))
+    text = " ".join(text for _, text in bullets.items)
+    assert "18 with one seed on a side not tested" in text
+    assert ", significant: seeds, device, library or code differ." in text
 
 
 @pytest.mark.slow
@@ -232,7 +231,7 @@ def test_equal_seeds_with_equal_aps_are_no_repeats(make: Make) -> None:
     assert set(found.repeats["verdict"]) == {"the same trainings"}
     assert found.repeats["p"].isna().all()
     assert same_seeds(found.trials)[["trainings", "identical"]].to_numpy().tolist() == [[18, 18]]
-    assert "so they are the same trainings and no independent repeats" in words_of(found)
+    assert comparison_words.same_seed_sentences(found)[0].endswith("equal APs, so they are no independent repeats.")
     assert found.pooled[1] == 12 + 12  # each training once
 
 
@@ -242,9 +241,7 @@ def test_a_copied_run_shows_that_it_is_one(make: Make, tmp_path: Path) -> None:
     found = compare(first, Runs(tmp_path / "copy"))
     assert found.copies == 18
     assert found.repeats.empty
-    assert "18 trials of a later run started and ended when the same trial of an earlier one did: copied" in words_of(
-        found
-    )
+    assert "Copies: 18 trials of a later run" in words_of(found)
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -258,9 +255,8 @@ def test_a_search_and_its_random_baseline_read_as_such(make: Make) -> None:
     assert page.question == x.meta["question"]
     found = compare(x, random)
     text = words_of(found)
-    assert "x (sampler ehvi, 54 of 54 trials complete, 18 architectures, 3 seeds each)" in text
-    assert "Which sampler is better cannot be told from one search of each" in text
-    assert "Budgets differ. x 54 trials, 324 epochs in all and x-random 36 trials, 216 epochs in all." in text
+    assert "Samplers: one search of each" in text
+    assert "Budgets differ: x 54 trials, 324 epochs; x-random" in text.replace(" and x-random", "; x-random")
     differs = comparison_sections.differences(found).set_index("what")
     assert list(differs.loc["Sampler"]) == ["ehvi", "random"]
     assert "Trained on" not in differs.index
@@ -290,10 +286,9 @@ def test_a_run_that_is_not_comparable_is_named_and_not_shown(make: Make) -> None
     found = compare(a, c, b)
     assert [side.name for side in found.sides] == ["a", "b"]
     assert set(found.points()["run"]) == {"a", "b"}
-    warnings = [block.text for block in comparison_sections.conclusions(found).blocks if isinstance(block, Text)]
+    warnings = [block.text for block in comparison_sections.limits(found).blocks if isinstance(block, Text)]
     assert warnings[0] == (
-        "c is not compared, and none of its numbers is shown: against a it has another recipe: epochs 36 against 6, "
-        "lr 0.01 against 0.004."
+        "c is not compared; against a it has another recipe: epochs 36 against 6, lr 0.01 against 0.004."
     )
     with pytest.raises(UserError, match=r"nothing can be compared with a; c: another recipe"):
         compare(a, c)
@@ -318,7 +313,7 @@ def test_every_case_gives_a_page(case: str, make: Make, tmp_path: Path) -> None:
     page = write_report([one.path, two.path], COMPARISON, tmp_path / "out", compact=True)
     shown = page.read_text()
     assert EVIL not in shown
-    assert "Nothing to compare yet." in shown or "Highest AP." in shown
+    assert "no AP to compare" in shown or "Highest AP in" in shown
 
 
 def test_the_same_runs_give_the_same_bytes_and_tables_of_their_own(make: Make, tmp_path: Path) -> None:

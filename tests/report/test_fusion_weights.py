@@ -110,7 +110,7 @@ def test_what_is_trained_is_what_is_read(tmp_path: Path) -> None:
     assert len(table[table["epoch"] == 2]) == sum(len(values) for values in expected.values())
     assert "fusion_weights" not in run.epochs()
     assert run.metrics(1)["fusion_weights"] == expected
-    assert "the weights moved by 0.0" in said(section_of(run))
+    assert "Mean change from equal shares: 0.0" in said(section_of(run))
 
 
 def test_trials_are_chosen(runs: Runs) -> None:
@@ -127,13 +127,15 @@ def test_fast_and_softmax_are_drawn_together_with_their_difference(runs: Runs) -
     assert set(figure.table["fusion"]) == {"fast", "softmax"}
     words = said(section)
     assert (
-        "Largest difference between fast and softmax at the end: 0.10, in cell 1, P4 (node 7), input P4 in: "
-        "fast 0.61 ± 0.01, softmax 0.71 ± 0.01 (± SD over seeds)." in words
+        "Largest difference, fast against softmax: 0.10, cell 1, node 7 (P4), input P4 in: "
+        "0.61 ± 0.01 against 0.71 ± 0.01 (± SD over seeds)." in words
     )
     # Of the 19 inputs of 8 nodes two differ: by 0.1 on average between the two, by (1 + 1 + 2) / 3 hundredths between seeds.
     edges = len(figure.table[["node", "input"]].drop_duplicates())
-    assert f"differ by {0.2 / edges:.3f} in a weight, two seeds of one of them by {2 * 0.04 / 3 / edges:.3f}." in words
-    assert "most in cell 1, P4 (node 7), input P4 in: to 0.71." in words
+    assert (
+        f"{0.2 / edges:.3f} between fast and softmax, {2 * 0.04 / 3 / edges:.3f} between seeds of one fusion." in words
+    )
+    assert "largest in cell 1, node 7 (P4), input P4 in, to 0.71." in words
 
 
 def test_a_weight_that_one_side_lacks_moves_no_other(runs: Runs) -> None:
@@ -149,8 +151,8 @@ def test_a_weight_that_one_side_lacks_moves_no_other(runs: Runs) -> None:
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     words = said(section_of(run_of(tmp_path, kinds("fast", "softmax"), seeds=(0,))))
-    assert "fast 0.60, softmax 0.70; one seed on a side, so no spread." in words
-    assert "two seeds" not in words
+    assert "input P4 in: 0.60 against 0.70." in words
+    assert "between seeds" not in words
 
 
 def test_the_best_alone_has_its_own_figure(tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_the_best_alone_has_its_own_figure(tmp_path: Path) -> None:
     found = figures(section)
     assert list(found) == ["fusion_weights", "fusion_weights_fast_and_softmax"]
     assert set(found["fusion_weights"].table["fusion"]) == {"unbounded"}
-    assert "From 1, at which training starts" in said(section)
+    assert "Mean change from 1:" in said(section)
 
 
 def test_channel_kinds_are_a_pair_too(tmp_path: Path) -> None:

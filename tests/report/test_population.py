@@ -128,11 +128,14 @@ def test_what_differs_is_told_and_what_does_not_is_not(runs: Runs) -> None:
     section = population.population(runs, compute_frontier(runs))
     words = said(section)
     assert "BiFPN against FPN: +" in words
-    assert "GMACs: distinguishable (p < 0.001)" in words
+    assert "at matched cost, significant (p < 0.001)" in words
     assert "BiFPN against PANet: +" in words
     pair = next(line for line in words.splitlines() if {"FPN", "PANet"} <= set(line.replace(":", " ").split()[:3]))
-    assert ": not distinguishable (p " in pair
-    assert "Explains AP once cost is taken out: topology " in words
+    assert ", not significant (p " in pair
+    assert "Explains AP at equal cost: topology " in words
+    assert population.answer(compute_frontier(runs)).startswith(
+        "Topology explains most of the AP variance that cost leaves: "
+    )
     figures = {block.name: block for block in section.blocks if isinstance(block, Figure)}
     assert list(figures) == ["distribution_of_ap_by_topology", "importance"]
     edf = figures["distribution_of_ap_by_topology"].table
@@ -175,7 +178,7 @@ def test_many_values_are_told_in_one_sentence(tmp_path: Path) -> None:
     assert " of 6 pairs" not in words  # six are told one by one
     names = (*names, "nas_fpn")
     words = said(section_of(tmp_path / "more", trials(names, count=12), sampler="random"))
-    assert " of 10 pairs of values of topology can be told apart at matched cost; most, BiFPN against " in words
+    assert " of 10 pairs of values of topology differ significantly at matched cost; most, BiFPN against " in words
 
 
 def test_values_at_other_costs_are_not_compared(tmp_path: Path) -> None:
@@ -184,14 +187,14 @@ def test_values_at_other_costs_are_not_compared(tmp_path: Path) -> None:
     assert "No two values of topology have 5 architectures or more at shared costs" in said(section_of(tmp_path, some))
     some += [Trial(topology="bifpn", width=width, ap=31.0 + width / 10) for width in range(14, 26)]
     words = said(section_of(tmp_path / "three", some))
-    assert "Not drawn, for too few at costs that the other values of topology have: PANet." in words
-    assert "not compared, for fewer than 5 of one have costs that the other has too." in words
+    assert "Too few at shared costs: PANet." in words
+    assert "not compared, fewer than 5 of one at shared costs." in words
 
 
 def test_what_biases_the_population_is_told(tmp_path: Path) -> None:
     some = [*trials(count=10), Trial(topology="none", state="stopped"), Trial(topology="none", seed=1, state="failed")]
     words = said(section_of(tmp_path, some, sampler="tpe"))
-    assert "The tpe sampler chose these architectures" in words
+    assert "The tpe sampler chose by earlier results" in words
     assert "Trials without a final AP are missing (1 stopped and 1 failed)" in words
     assert "sampler chose" not in said(section_of(tmp_path / "grid", some))
 
@@ -202,10 +205,10 @@ def test_what_biases_the_population_is_told(tmp_path: Path) -> None:
         ([], "No architecture has a complete trial."),
         ([Trial(topology="fpn", state="failed")], "No architecture has a complete trial."),
         ([Trial(topology="fpn", ap=40.0)], "1 architecture, with AP 40.0: no population."),
-        (topology_trials(), "No choice of the space has 2 to 6 values"),
+        (topology_trials(), "No choice has 2 to 6 values"),
         (topology_trials(), "Which choice matters is not computed from 6 architectures"),
         ([dataclasses.replace(each, ap=0.0) for each in trials(count=10)], "all have the same AP"),
-        ([dataclasses.replace(each, ap=0.0) for each in trials(count=10)], "not distinguishable (p 1.000)"),
+        ([dataclasses.replace(each, ap=0.0) for each in trials(count=10)], "not significant (p 1.000)"),
     ],
 )
 def test_nothing_to_compare_is_told(tmp_path: Path, some: list[Trial], expected: str) -> None:
@@ -220,7 +223,7 @@ def test_spaces_are_compared_where_they_share_a_protocol(runs: Runs, tmp_path: P
     section = population.compare_spaces(both)
     assert "fpn: 40 architectures; bifpn: 40 architectures." in said(section)
     assert "bifpn against fpn: +" in said(section)
-    assert "GMACs: distinguishable" in said(section)
+    assert "at matched cost, significant (p " in said(section)
     assert isinstance(section.blocks[2], Figure)
     other = [dataclasses.replace(each, protocol="bbbb") for each in trials(("fpn",))]
     run = Runs(write_run(tmp_path / "other", Fixture(trials=other, samples=0)))
@@ -229,7 +232,7 @@ def test_spaces_are_compared_where_they_share_a_protocol(runs: Runs, tmp_path: P
     assert "Fewer than two runs" in said(population.compare_spaces({"fpn": both["fpn"]}))
     again = population.compare_spaces({"one": both["fpn"], "same": both["fpn"]})
     assert "40 architectures of several spaces count in each." in said(again)
-    assert ": not distinguishable (p 1.000)" in said(again)
+    assert ", not significant (p 1.000)" in said(again)
 
 
 def test_values_are_written_as_they_were_chosen() -> None:

@@ -16,7 +16,7 @@ import scipy.stats
 from scaling_lab.report import compute_frontier
 from scaling_lab.report.analysis import proxy_judgement
 from scaling_lab.report.analysis.predictors import Ceilings, Predictor
-from scaling_lab.report.page.blocks import Block, Bullets, Figure, Section, Table, Text
+from scaling_lab.report.page.blocks import Bullets, Figure, Section, Table, Text
 from scaling_lab.report.page.writer import figures_of, tables_of, write_page
 from scaling_lab.report.sections import proxy, proxy_words
 from scaling_lab.runs.reader import Runs
@@ -63,9 +63,11 @@ def only(section: Section, kind: type) -> Any:
     return block
 
 
-def said(blocks: tuple[Block, ...]) -> dict[str, str]:
-    (bullets,) = (block for block in blocks if isinstance(block, Bullets))
-    return dict(bullets.items)
+def said(found: proxy_judgement.Proxy) -> dict[str, str]:
+    """Give all bullets of the limits and of the evidence, and the answer."""
+    blocks = (*proxy.limits(found).blocks, *proxy.evidence(found).blocks)
+    bullets = {lead: text for block in blocks if isinstance(block, Bullets) for lead, text in block.items}
+    return {"answer": proxy.answer(found), **bullets}
 
 
 # --- pairing ---------------------------------------------------------------------------------------------------------
@@ -80,9 +82,8 @@ def test_architectures_are_paired_by_digest(two: tuple[Runs, Runs]) -> None:
     for which, runs in zip(("cheap", "dear"), two, strict=True):
         means = runs.table().groupby("architecture")["ap"].mean()
         assert table[f"{which}_ap_mean"].tolist() == pytest.approx(means[table["architecture"]].tolist())
-    assert "by the digest of their specs; 1 architecture of the cheap one has no partner and is left out." in (
-        found.pairs.in_words()
-    )
+    assert found.pairs.how() == "by the digest of their specs"
+    assert dict(proxy_words.limits(found))["Left out:"] == "1 only under the proxy."
 
 
 def test_another_image_size_is_paired_by_the_point_of_the_space(tmp_path: Path) -> None:
@@ -92,8 +93,8 @@ def test_another_image_size_is_paired_by_the_point_of_the_space(tmp_path: Path) 
     assert found.pairs.by_point
     assert len(found.pairs.table) == len(POINTS)
     assert found.pairs.table["cheap_ap_mean"].tolist() == found.pairs.table["dear_ap_mean"].tolist()
-    assert "by their point of the search space" in found.pairs.in_words()
-    assert "none is left out" in found.pairs.in_words()
+    assert found.pairs.how() == "by their point of the search space"
+    assert "Left out:" not in dict(proxy_words.limits(found))
     assert found.judged["cheap_ap_mean"].tau.value == 1.0
 
 
@@ -124,24 +125,22 @@ def test_statistics_are_those_of_the_means(two: tuple[Runs, Runs]) -> None:
 
 def test_a_proxy_of_the_same_truth_beats_size(two: tuple[Runs, Runs]) -> None:
     """The truth has nothing to do with GMACs here."""
-    found = said(proxy.conclusions(proxy_judgement.compute_proxy(*two)).blocks)
-    assert "The cheap protocol is better by" in found["Against “more GMACs”."]
-    assert "Two repeats of the cheap one agree with" in found["Against a repeat of the dear protocol."]
-    assert "times as long" in found["At what cost?"]
-    assert found["Choosing by it,"].count(" by ") == 4
+    found = said(proxy_judgement.compute_proxy(*two))
+    assert "the proxy is significantly better, by" in found["Ranked by more GMACs:"]
+    assert "Repeat of the proxy:" in found
+    assert "times as long" in found["Cost of a trial:"]
+    assert len([lead for lead in found if lead.startswith("AP lost by")]) == 4
 
 
 def test_a_proxy_that_knows_size_alone_is_told_from_nothing(tmp_path: Path) -> None:
-    """AP follows GMACs without noise under the dear protocol, and with noise of its own under the cheap one."""
+    """AP follows GMACs without noise under the full protocol, and with noise of its own under the proxy."""
     cheap = runs_of(tmp_path, "cheap", made(2.0, seed=3, size=2.0))
     dear = runs_of(tmp_path, "dear", made(0.1, seed=4, size=2.0, protocol="bbbb", epochs=8))
     found = proxy_judgement.compute_proxy(cheap, dear)
     assert found.judged["gmacs"].tau.value > 0.95
     assert found.judged["cheap_ap_mean"].tau.low > 0
     assert abs(found.judged["cheap_ap_mean"].partial.value) < found.judged["cheap_ap_mean"].tau.value
-    sentences = said(proxy.conclusions(found).blocks)
-    assert "The cheap protocol is worse than that by" in sentences["Against “more GMACs”."]
-    assert "it is not worth its cost" in sentences["Against “more GMACs”."]
+    assert "the proxy is significantly worse, by" in said(found)["Ranked by more GMACs:"]
 
 
 def test_one_seed_has_ranks_and_no_ceiling(tmp_path: Path) -> None:
@@ -149,10 +148,7 @@ def test_one_seed_has_ranks_and_no_ceiling(tmp_path: Path) -> None:
     dear = runs_of(tmp_path, "dear", made(1.0, seeds=1, seed=2, protocol="bbbb", epochs=8))
     found = proxy_judgement.compute_proxy(cheap, dear)
     assert math.isnan(found.ceilings.dear)
-    assert (
-        "nobody can say what a repeat"
-        in said(proxy.conclusions(found).blocks)["Against a repeat of the dear protocol."]
-    )
+    assert said(found)["Repeat of the full protocol:"].startswith("one seed each")
     assert found.judged["cheap_ap_mean"].tau.low > 0.3
     assert "Hollow marks have one seed" in only(proxy.evidence(found), Figure).caption
 
@@ -193,33 +189,33 @@ def judged(tau: Ranked, **more: Any) -> Predictor:
 @pytest.mark.parametrize(
     ("tau", "ceilings", "expected"),
     [
+        (0.5, (0.8, 0.9), ["tau-b 0.90; the proxy is below that.", "tau-b 0.80; more proxy seeds would help."]),
+        (0.5, (0.95, 0.9), ["tau-b 0.90; the proxy is below that.", "tau-b 0.95."]),
+        (math.nan, (0.95, 0.9), ["tau-b 0.90; the proxy has no interval to compare.", "tau-b 0.95."]),
+        (0.85, (0.95, 0.9), ["tau-b 0.90; the proxy is not significantly below that.", "tau-b 0.95."]),
+        (0.95, (math.nan, 0.9), ["tau-b 0.90; the proxy ranks as well."]),
         (
             0.5,
-            (0.8, 0.9),
-            "The cheap protocol is below that. Two repeats of the cheap one agree with 0.80: part of what",
+            (0.9, 0.05),
+            ["tau-b 0.05, so it does not rank these architectures and cannot judge a proxy; add seeds."],
         ),
-        (0.5, (0.95, 0.9), "The cheap protocol is below that. Two repeats of the cheap one agree with 0.95."),
-        (math.nan, (0.95, 0.9), "below that; without an interval nobody can tell whether by chance."),
-        (0.85, (0.95, 0.9), "below that, but not by more than the choice of architectures explains."),
-        (0.95, (math.nan, 0.9), "The cheap protocol ranks as well as a repeat would."),
-        (0.5, (0.9, 0.05), "the dear protocol itself does not tell these architectures apart"),
-        (0.5, (0.9, math.nan), "With one seed for each architecture"),
+        (0.5, (0.9, math.nan), ["one seed each, so its agreement with itself is unknown."]),
     ],
 )
-def test_tau_is_read_against_a_repeat(tau: float, ceilings: tuple[float, float], expected: str) -> None:
+def test_tau_is_read_against_a_repeat(tau: float, ceilings: tuple[float, float], expected: list[str]) -> None:
     few = Ranked(value=0.5, low=math.nan, high=math.nan)
     found = proxy_words.against_repeat(
         judged(few if math.isnan(tau) else value(tau)), Ceilings(cheap=ceilings[0], dear=ceilings[1])
     )
-    assert expected in found[1]
+    assert [text for _, text in found] == expected
 
 
 @pytest.mark.parametrize(
     ("ahead", "expected"),
     [
-        (value(0.2), "The cheap protocol is better by 0.20 [0.10, 0.30]."),
-        (value(-0.2), "The cheap protocol is worse than that by 0.20 [0.10, 0.30]: it is not worth its cost."),
-        (value(0.05), "The cheap protocol is not distinguishable from it (difference 0.05 [−0.05, 0.15])."),
+        (value(0.2), "the proxy is significantly better, by 0.20 [0.10, 0.30]."),
+        (value(-0.2), "the proxy is significantly worse, by 0.20 [0.10, 0.30], and not worth its cost."),
+        (value(0.05), "the proxy does not differ significantly (0.05 [−0.05, 0.15])."),
     ],
 )
 def test_tau_is_read_against_size(ahead: Ranked, expected: str) -> None:
@@ -236,49 +232,41 @@ FEW = made(1.0, points=POINTS[:3])
 @pytest.mark.parametrize(
     ("cheap", "dear", "expected"),
     [
-        ([], [], "and none are in both"),
-        (FEW, made(1.0, protocol="bbbb"), "and 3 are in both"),
-        (FEW, made(1.0, points=POINTS[:1], protocol="bbbb"), "and 1 is in both"),
-        (
-            [Trial(topology="fpn", state="failed")],
-            FEW,
-            "the cheap one has 0 architectures with a complete trial, the dear one 3",
-        ),
+        ([], [], "here 0 of 0 (proxy) and 0 (full) are paired."),
+        (FEW, made(1.0, protocol="bbbb"), "here 3 of 3 (proxy) and 24 (full) are paired."),
+        (FEW, made(1.0, points=POINTS[:1], protocol="bbbb"), "here 1 of 3 (proxy) and 1 (full) are paired."),
+        ([Trial(topology="fpn", state="failed")], FEW, "here 0 of 0 (proxy) and 3 (full) are paired."),
     ],
 )
 def test_too_few_architectures_have_words_and_no_numbers(
     tmp_path: Path, cheap: list[Trial], dear: list[Trial], expected: str
 ) -> None:
-    found = proxy.proxy(runs_of(tmp_path, "cheap", cheap), runs_of(tmp_path, "dear", dear))
-    assert isinstance(found.blocks[0], Text)
-    assert "A rank correlation needs 4 architectures" in found.blocks[0].text
-    assert expected in found.blocks[0].text
-    assert not any(isinstance(block, Bullets) for block in found.blocks)
+    found = proxy_judgement.compute_proxy(runs_of(tmp_path, "cheap", cheap), runs_of(tmp_path, "dear", dear))
+    assert proxy.answer(found).startswith("A rank correlation needs 4 architectures")
+    assert proxy.answer(found).endswith(expected)
+    assert set(said(found)) == {"answer"}
 
 
 def test_few_architectures_have_no_interval_and_no_claim(tmp_path: Path) -> None:
     """Four pairs have correlations, and none of them an interval."""
     few = [runs_of(tmp_path, name, made(0.5, points=POINTS[:4], seed=seed, **more)) for name, seed, more in (
         ("cheap", 1, {}), ("dear", 2, {"protocol": "bbbb", "epochs": 8}))]  # fmt: skip
-    section = proxy.proxy(*few)
-    sentences = said(section.blocks)
-    assert "Without an interval nothing can be claimed" in sentences["Does the cheap protocol rank as the dear one?"]
-    assert "without an interval: nothing can be claimed" in sentences["Against “more GMACs”."]
-    assert "distinguishable" not in sentences["Against “more GMACs”."]
-    assert "without an interval: nothing can be claimed" in sentences["At equal GMACs"]
-    assert "nobody can tell whether by chance" in sentences["Against a repeat of the dear protocol."]
-    agreement = next(block for block in section.blocks if isinstance(block, Table))
+    found = proxy_judgement.compute_proxy(*few)
+    sentences = said(found)
+    assert "95 % CI" not in sentences["answer"]
+    assert sentences["Ranked by more GMACs:"].endswith("without an interval.")
+    assert sentences["At equal GMACs:"].endswith("without an interval.")
+    assert sentences["Repeat of the full protocol:"].endswith("the proxy has no interval to compare.")
+    agreement = next(block for block in proxy.evidence(found).blocks if isinstance(block, Table))
     assert not any("[" in text for text in agreement.frame["tau_text"])
 
 
 def test_a_regret_is_given_no_interval_in_words(two: tuple[Runs, Runs]) -> None:
-    section = proxy.proxy(*two)
-    assert "the middle 95 % over resampled architectures" in said(section.blocks)["Choosing by it,"]
+    section = proxy.evidence(proxy_judgement.compute_proxy(*two))
     agreement, regret, _ = (block for block in section.blocks if isinstance(block, Table))
     assert "95 % jackknife intervals over architectures" in agreement.caption
-    assert "that of the difference covers 95 to 98 %" in agreement.caption
-    assert "the middle 95 % over 1,000 sets of resampled architectures" in regret.caption
-    assert "It is no 95 % interval" in regret.caption
+    assert "covers 95 to 98 %" in agreement.caption
+    assert "middle 95 % over 1,000 resamples of the architectures, which is no 95 % interval" in regret.caption
 
 
 @pytest.mark.parametrize(("count", "said_"), [(4, False), (8, True), (49, True), (50, False)])
@@ -290,27 +278,28 @@ def test_it_is_said_where_the_difference_is_not_quite_covered(count: int, said_:
 def test_equal_values_rank_nothing(tmp_path: Path) -> None:
     same = [Trial(topology=topology, width=width, seed=seed, ap=20.0) for topology, width in POINTS for seed in (0, 1)]
     dear = runs_of(tmp_path, "dear", made(1.0, protocol="bbbb", epochs=8))
-    found = proxy.proxy(runs_of(tmp_path, "cheap", same), dear)
-    assert "Nobody can tell" in said(found.blocks)["Does the cheap protocol rank as the dear one?"]
-    (_, predictors, *_) = [block for block in found.blocks if isinstance(block, (Figure, Table))]
+    found = proxy_judgement.compute_proxy(runs_of(tmp_path, "cheap", same), dear)
+    assert said(found)["answer"].endswith("so nothing can be ranked.")
+    (_, predictors, *_) = [block for block in proxy.evidence(found).blocks if isinstance(block, (Figure, Table))]
     assert isinstance(predictors, Table)
     assert predictors.frame["tau_text"].iloc[0] == "–"
 
 
 def test_the_same_run_twice_and_the_same_protocol_are_no_proxy(tmp_path: Path, two: tuple[Runs, Runs]) -> None:
-    (text, *rest) = proxy.proxy(two[0], two[0]).blocks
-    assert isinstance(text, Text)
-    assert "agrees with itself" in text.text
-    assert not any(isinstance(block, Bullets) for block in rest)
+    same = proxy_judgement.compute_proxy(two[0], two[0])
+    assert proxy.answer(same) == "Both are the same run, so there is nothing to compare."
+    assert set(said(same)) == {"answer"}
     again = runs_of(tmp_path, "again", made(3.0, seed=5, epochs=2))
-    (warning, *_) = proxy.proxy(two[0], again).blocks
+    assert "this is a repeat, not a test of a proxy" in warning_of(two[0], again)
+    swapped = warning_of(two[1], two[0])
+    assert re.search(r"A trial took \d+ s as proxy and \d+ s in full: are the runs in the wrong order\?", swapped)
+
+
+def warning_of(cheap: Runs, dear: Runs) -> str:
+    (warning, *_) = proxy.limits(proxy_judgement.compute_proxy(cheap, dear)).blocks
     assert isinstance(warning, Text)
-    assert "this is a repeat, and no test of a proxy" in warning.text
-    (warning, *_) = proxy.proxy(two[1], two[0]).blocks
-    assert isinstance(warning, Text)
-    assert re.search(
-        r"The cheap protocol took \d+ s a trial, the dear one \d+ s: are they the wrong way round\?", warning.text
-    )
+    assert warning.tone == "warning"
+    return warning.text
 
 
 def test_what_is_odd_is_said_above_too_few_architectures(tmp_path: Path) -> None:
@@ -319,12 +308,12 @@ def test_what_is_odd_is_said_above_too_few_architectures(tmp_path: Path) -> None
     alike = runs_of(tmp_path, "alike", few, data=data)
     assert proxy_judgement.compute_proxy(alike, dear).warning == ""
     other = runs_of(tmp_path, "other", few, data={**data, "train_images": 900}, data_digest="0123456789abcdef")
-    warning, why_not = proxy.conclusions(proxy_judgement.compute_proxy(other, dear)).blocks
-    assert isinstance(warning, Text)
-    assert isinstance(why_not, Text)
-    assert "The images of the two differ (digest of the data 0123456789ab, 5f2c9d0e1a7b)" in warning.text
-    assert re.search(r"trains on [\d,]+ images .*: are they the wrong way round\?", warning.text)
-    assert "and 2 are in both, paired by the digest of their specs" in why_not.text
+    warning = warning_of(other, dear)
+    assert "different images (digests 0123456789ab, 5f2c9d0e1a7b)" in warning
+    assert re.search(r"trains on [\d,]+ images .*: are the runs in the wrong order\?", warning)
+    assert proxy.answer(proxy_judgement.compute_proxy(other, dear)).endswith(
+        "here 2 of 2 (proxy) and 2 (full) are paired."
+    )
 
 
 # --- one run, and the page -------------------------------------------------------------------------------------------
@@ -361,7 +350,7 @@ def test_the_report_is_one_page_and_always_the_same(two: tuple[Runs, Runs], tmp_
     assert first == second
     assert b"Proxy audit" in first
     frame = pd.read_csv(tmp_path / "a" / "tables" / "proxy_predictors.csv")
-    assert frame["predictor"].tolist()[:3] == ["the cheap protocol", "more parameters", "more GMACs"]
+    assert frame["predictor"].tolist()[:3] == ["the proxy", "more parameters", "more GMACs"]
 
 
 def test_the_report_of_empty_runs_is_a_page(tmp_path: Path) -> None:

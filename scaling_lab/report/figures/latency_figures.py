@@ -63,7 +63,7 @@ def rank_figure(correlations: pd.DataFrame, width: float = WIDE) -> Figure:
     narrow = width <= NARROW
     groups = list(dict.fromkeys(correlations["among"]))
     names = [METRICS[cost].axis for cost in COUNTED]
-    figure, (axes,) = new_figure(width, 0.9 + (0.26 if narrow else 0.22) * len(groups) * len(names))
+    figure, (axes,) = new_figure(width, 0.9 + (0.26 if narrow else 0.16) * len(groups) * len(names))
     axes.grid(visible=False, axis="y")
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_xlabel("Kendall's tau-b with the measured latency")

@@ -14,7 +14,7 @@ from scaling_lab.report.tables import records
 from scaling_lab.text import listed, plural
 
 LEAST_ARCHITECTURES = 20
-MOST_BARS = 12
+MOST_BARS = 8
 
 
 def importance_of(table: pd.DataFrame) -> Importance | None:

@@ -84,9 +84,9 @@ def _significance(frontier: Frontier) -> str:
     below, same = below_and_beside_best(frontier)
     others = len(below) + len(same)
     if not below:
-        whom = "any other architecture" if others > 1 else same[0]
+        whom = "any other" if others > 1 else same[0]
         return f"but does not differ significantly from {whom}"
-    whom = f"{len(below)} of {others} others" if same else "every other architecture" if others > 1 else below[0]
+    whom = f"{len(below)} of {others} others" if same else "every other" if others > 1 else below[0]
     return f"and differs significantly from {whom}"
 
 

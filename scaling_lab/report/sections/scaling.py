@@ -14,6 +14,7 @@ import pandas as pd
 from scaling_lab.report.analysis.scaling_points import NEXT, family_points, law_curve
 from scaling_lab.report.figures.scaling_figure import draw_scaling
 from scaling_lab.report.page.blocks import Block, Bullets, Column, Figure, Section, Table, Text
+from scaling_lab.report.sections import conclusion_words
 from scaling_lab.report.tables import records
 from scaling_lab.stats import hypotheses
 from scaling_lab.stats.scaling_law import LEAST, Law, band, fit_law, fit_line, left_out, misfit_p
@@ -110,18 +111,11 @@ def _preferred(law: float, line: float) -> str:
 
 
 def answer(runs: Runs, frontier: Frontier, *, family: str | None = None) -> str:
-    """Answer in one sentence which family of scaling predicts the highest AP for its next model."""
+    """Answer in one sentence which family's law predicts the highest AP for its next model, or which architecture has it."""
     laws = _laws(frontier, family_points(frontier, family))
     growing = [law for law in laws if law["grows"] and law["repeated"]]
-    if not laws:
-        return (
-            f"No family has {LEAST} architectures of different cost with complete trials, so no scaling law is fitted."
-        )
     if not growing:
-        why = "AP does not grow with cost" if laws[0]["repeated"] else "without repeated seeds none can be tested"
-        return (
-            f"{'The scaling law' if len(laws) == 1 else f'Each of {len(laws)} scaling laws'} predicts nothing: {why}."
-        )
+        return conclusion_words.answer(frontier, runs.table())
     best = max(growing, key=lambda law: float(law["next"]["ap_law"]))
     name = "Scaling" if len(laws) == 1 else f"Scaling {best['family']}"
     after = best["next"]
