@@ -274,10 +274,10 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        raise UserError("not readable JSON: it is nested too deeply") from None
+        raise UserError("not JSON: it is nested too deeply") from None
     except ValueError as error:
         if "integer string conversion" in str(error):
-            raise UserError("not readable JSON: a number has thousands of digits") from None
+            raise UserError("not JSON: a number has thousands of digits") from None
         raise UserError(f"not JSON: {error}") from None
 
 

@@ -40,23 +40,15 @@ NAMES = (
 )
 STUDIES = [ROOT / "studies" / f"{name}.py" for name in NAMES]
 
-# A report of its own, for what becomes of the tiny study's trials.
-REPORT = """
-from scaling_lab.report import Page
-def report(runs):
-    return Page(title="Tiny", question=runs.meta["question"], sections=())
-"""
-
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run the tiny study, with changes of its fields, in a project's folder of its own."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "tiny.py").write_text(REPORT)
+    write_tiny(tmp_path)
 
     def run(*arguments: str, changes: str = "") -> int:
-        write_tiny(tmp_path, f"'report': 'reports/tiny.py', {changes}")
+        write_tiny(tmp_path, changes)
         return main(["run", "studies/tiny.py", "--executor", "local", *arguments])
 
     return run

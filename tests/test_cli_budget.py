@@ -145,7 +145,7 @@ def test_what_a_point_has_not_is_last_either_way(capsys: Any) -> None:
         (["reports/frontier.py"], "has neither a function `space` nor a STUDY"),
         (
             ["search_spaces/width_factor.py", "--limit", "gmacs"],
-            "--limit is 'gmacs'; allowed is one of gmacs, params_m",
+            "--limit is 'gmacs'; allowed are gmacs, params_m",
         ),
         (["search_spaces/width_factor.py", "--sort", "speed"], "--sort is 'speed'; allowed are architecture, gmacs"),
         (["search_spaces/width_factor.py", "--sample", "0"], "--sample is 0; allowed are 1 and above"),

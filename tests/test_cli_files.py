@@ -300,7 +300,7 @@ def test_an_output_that_is_full_closed_or_left_is_no_traceback() -> None:
     deaf = _shell("LAB show nothing 2>&-")
     assert (deaf.returncode, deaf.stderr) == (2, "")
     left = _shell("LAB reproduce table | head -c 1; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED="1")
-    assert (left.returncode in (0, 141), left.stdout, left.stderr) == (True, "|", "")
+    assert (left.returncode in (0, 141), left.stdout, left.stderr) == (True, "#", "")
 
 
 def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_a_run_without_results_is_told(tmp_path: Path, capsys: Any) -> None:
         (["--threads", "100000"], "threads is 100000; allowed are 1 to"),
         (["--backend", "cuda_graphs"], "cuda_graphs needs device cuda"),
         (["--batch", "0"], "batch is 0"),
-        (["--backend", "onnxruntime", "--dtype", "bf16"], "onnxruntime with bf16 on cpu is not measured"),
+        (["--backend", "onnxruntime", "--dtype", "bf16"], "onnxruntime with bf16 on cpu is not supported"),
         (["--runs", "1"], "runs is 1"),
         (["--batch", "1000000"], "needs at least"),
         (["--batch", "1", "1000000"], "needs at least"),

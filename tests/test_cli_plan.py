@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -90,7 +89,6 @@ def test_a_plan_with_finalists_and_early_stopping(
 
 
 def test_a_plan_after_a_part_was_run(planned: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(ROOT / "reports", "reports", ignore=shutil.ignore_patterns("results"))
     assert planned("--executor", "local", changes="'trials': 4", verb="run") == 0
     capsys.readouterr()
     assert planned("--no-measure") == 0

@@ -477,7 +477,7 @@ def test_pretrained_weights_beside_those_of_the_whole_detector_are_refused(
 ) -> None:
     arguments = ["--weights", trained, "--set", "pretrained=b.pth", "--set", "epochs=1", "--out", "both"]
     assert _train(*arguments) == 2
-    assert "recipe.pretrained is 'b.pth' but weights of the whole detector are given" in capsys.readouterr().err
+    assert "recipe.pretrained is 'b.pth', but weights of the whole detector are given" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,7 +88,7 @@ def test_all_runs_are_shown_without_one_being_named(
     run(Path("runs/b"), objectives={"ap": "maximize"}, stopping=Halving(min_epochs=1, factor=3))
     assert main(["status"]) == 0
     shown = capsys.readouterr().out
-    assert "2 of 5 trials complete, 3 failed (1 diverged, 2 error), 1 point beyond the limits\n" in shown
+    assert "2 of 5 trials complete, 3 failed (1 diverged, 2 error), 1 point rejected by limits\n" in shown
     assert "4 of 6 trials complete, 2 stopped\n" in shown
     assert shown.count("  driver    none\n") == 2
     assert main(["status", "runs/a", "--json"]) == 0

@@ -32,7 +32,7 @@ def add_verb(
 def image_size(text: str) -> tuple[int, int]:
     """Read "512" or "480x640" as (height, width), for argparse. The least is 32 px, the stride of most backbones."""
     if not re.fullmatch("[0-9]{1,5}(x[0-9]{1,5})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed is a number of pixels, such as 512, or HEIGHTxWIDTH")
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed are a number of pixels, such as 512, and HEIGHTxWIDTH")
     height, _, width = text.partition("x")
     size = (int(height), int(width or height))
     if min(size) < 32:

@@ -90,7 +90,7 @@ def _groups(specs: Sequence[DetectorSpec], conditions: Conditions) -> list[list[
         if sum(needed) > free:
             raise UserError(
                 f"{spec.describe()} needs at least {sum(needed) / 1e9:.3g} GB ({conditions.words()}): {needed[0] / 1e9:.3g} of "
-                f"weights and {needed[1] / 1e9:.3g} of activations; but {conditions.device} has {free / 1e9:.3g} GB free"
+                f"weights and {needed[1] / 1e9:.3g} of activations, but {conditions.device} has {free / 1e9:.3g} GB free"
             )
         if not groups or weights + sum(needed) > free / 2:
             groups.append([])

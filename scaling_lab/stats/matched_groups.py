@@ -23,7 +23,7 @@ PERMUTATIONS, SEED = 999, 0
 # only in cost differ significantly at 5 % in 5 of 100 cases; in up to 9 for the smallest where AP saturates
 # (tests/stats/test_matched_groups.py).
 EACH_BIN, MOST_BINS = 4, 40
-LEAST_LEFT = 5  # in a bin, of each group
+LEAST_LEFT = 5  # architectures with a match, of each group
 
 Array = NDArray[Any]
 

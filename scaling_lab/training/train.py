@@ -164,8 +164,8 @@ class Run:
         if self.is_single_value(self.accumulate):
             level, (height, width) = f"P{self.spec.topology.max_level}", self.spec.image_size
             raise UserError(
-                f"recipe.batch_size {self.recipe.batch_size} with accumulate {self.accumulate} gives parts of one image. "
-                f"Its {level} of {height}x{width} px has a single position, too few for a batch norm; "
+                f"recipe.batch_size {self.recipe.batch_size} with accumulate {self.accumulate} gives parts of one image; "
+                f"at {height}x{width} px its {level} has a single position, too few for a batch norm; "
                 f"allowed are parts of at least 2 images, or images above {2**self.spec.topology.max_level} px"
             )
 

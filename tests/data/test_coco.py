@@ -137,7 +137,7 @@ BROKEN: list[tuple[Callable[[Content], object], str]] = [
     (lambda c: c["images"].clear(), "'images' is empty; allowed is one or more"),
     (
         lambda c: c["images"][2].pop("width"),
-        "images[2] (id 1014) lacks 'width'; needed are id, file_name, width, height",
+        "images[2] (id 1014) lacks 'width'; required are id, file_name, width, height",
     ),
     (lambda c: c["images"][1].update(height=0), "images[1] (id 1007) has height 0; allowed is a whole number above 0"),
     (lambda c: c["images"][1].update(id=1000), "images holds the id 1000 twice; allowed is once"),
@@ -168,10 +168,10 @@ BROKEN: list[tuple[Callable[[Content], object], str]] = [
     ),
     (lambda c: c["annotations"][0].update(bbox=[1, 2, 10**400, 4]), "allowed is four finite numbers"),
     (lambda c: c["annotations"][0].update(bbox=["1", 2, 3, 4]), "has bbox ['1', 2, 3, 4]; allowed is four finite"),
-    (lambda c: c["annotations"][0].pop("bbox"), "annotations[0] (id 0) lacks 'bbox'; needed are image_id, category_id"),
+    (lambda c: c["annotations"][0].pop("bbox"), "annotations[0] (id 0) lacks 'bbox'; required are image_id, category_id"),
     (
         lambda c: c["annotations"][0].pop("category_id"),
-        "annotations[0] (id 0) lacks 'category_id'; needed are image_id",
+        "annotations[0] (id 0) lacks 'category_id'; required are image_id",
     ),
     (lambda c: [c["annotations"][0].pop(key) for key in ("id", "bbox")], "annotations[0] lacks 'bbox'"),
     (
@@ -330,7 +330,7 @@ def test_a_broken_file_is_named(source: Coco, text: str, message: str) -> None:
 
 
 def test_missing_folders_and_files_are_named(source: Coco, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one with annotations/"):
+    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is a folder with annotations/"):
         Coco(folder=str(tmp_path / "none")).digest()
     with pytest.raises(
         UserError, match=r"instances_train2014\.json does not exist; allowed is a folder in COCO's layout"

@@ -116,7 +116,7 @@ def test_roboflows_first_class_is_left_out_where_no_object_is_of_it(tmp_path: Pa
     assert source.file_category_ids == (1, 2)
     assert [label for entry in source.entries("train") for label in entry.labels] == [0, 1] * 4
     (line,) = source.remarks()
-    assert line.startswith("the class 'lights' is left out")
+    assert line.startswith("class 'lights' is left out")
 
     path = tmp_path / "valid" / "_annotations.coco.json"
     content = json.loads(path.read_text())

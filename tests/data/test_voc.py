@@ -189,12 +189,12 @@ BROKEN: list[tuple[str | bytes, str]] = [
     (annotation(0, 5), "has size/width '0'; allowed is a whole number above 0"),
     (annotation("5.5", 5), "has size/width '5.5'; allowed"),  # type: ignore[arg-type]
     (annotation(9, 9, "<object/>"), "object 1 has no name"),
-    (annotation(9, 9, "<object><name>dog</name></object>"), "object 1 (dog) lacks bndbox/xmin; needed are xmin, ymin"),
+    (annotation(9, 9, "<object><name>dog</name></object>"), "object 1 (dog) lacks bndbox/xmin; required are xmin, ymin"),
     (annotation(9, 9, voc_object("dog", 1, "a", 3, 4)), "object 1 (dog) has ymin 'a'; allowed is a finite number"),
     (annotation(9, 9, voc_object("dog", "nan", 1, 3, 4)), "object 1 (dog) has xmin 'nan'; allowed is a finite number"),
     (
         annotation(9, 9, voc_object("dog", 1, 1, 3, 4), voc_object("cat", 5, 1, 4, 4)),
-        "object 2 (cat) has xmin 5 and xmax 4; allowed is xmin up to xmax",
+        "object 2 (cat) has xmin 5 and xmax 4; allowed is xmin <= xmax",
     ),
     (annotation(9, 9, voc_object("dog", 1, 1, 3, 4, 2)), "object 1 (dog) has difficult '2'; allowed is 0 or 1"),
     (
@@ -233,7 +233,7 @@ LISTS = [
     ("", "is empty; allowed is one image name a line"),
     ("000500\n000500\n", "line 2, repeats '000500'; allowed is once"),
     ("000500 more\n", "line 1, is '000500 more'; allowed is an image's name without its ending"),
-    ("../../etc/x\n", "line 1, is '../../etc/x'; allowed is the name"),
+    ("../../etc/x\n", "line 1, is '../../etc/x'; allowed is an image's name"),
     ("000500\nnothing\n", "nothing.xml cannot be read: No such file"),
 ]
 
@@ -246,7 +246,7 @@ def test_broken_lists_are_named(source: Voc, text: str, message: str) -> None:
 
 
 def test_missing_folders_and_fields_are_named(source: Voc, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is one with Annotations/"):
+    with pytest.raises(UserError, match=r"the folder .*none does not exist; allowed is a folder with Annotations/"):
         Voc(folder=str(tmp_path / "none")).digest()
     with pytest.raises(UserError, match=r"test\.txt does not exist; .*\(there are train, val\)"):
         dataclasses.replace(source, val="test").length("val")

@@ -269,5 +269,5 @@ def test_images_without_any_label_are_refused(tmp_path: Path) -> None:
 
 def test_labels_without_names_of_classes_are_refused(tmp_path: Path) -> None:
     write_splits(tmp_path)
-    with pytest.raises(UserError, match=r"but no data\.yaml or classes\.txt, with the class names; add one"):
+    with pytest.raises(UserError, match=r"but no data\.yaml or classes\.txt with the class names; add one"):
         parse_source(str(tmp_path))

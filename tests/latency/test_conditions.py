@@ -24,8 +24,8 @@ def test_threads_are_a_processors_alone() -> None:
         ({"backend": "tensorrt"}, "backend is 'tensorrt'; allowed are eager, compile, cuda_graphs, onnxruntime"),
         ({"scope": "all"}, "scope is 'all'; allowed are network, end_to_end"),
         ({"backend": "cuda_graphs"}, "cuda_graphs needs device cuda, not cpu"),
-        ({"backend": "onnxruntime", "dtype": "fp16"}, "onnxruntime with fp16 on cpu is not measured"),
-        ({"backend": "onnxruntime", "device": "mps"}, "onnxruntime with float32 on mps is not measured"),
+        ({"backend": "onnxruntime", "dtype": "fp16"}, "onnxruntime with fp16 on cpu is not supported"),
+        ({"backend": "onnxruntime", "device": "mps"}, "onnxruntime with float32 on mps is not supported"),
         ({"bacth": 2}, "has no field 'bacth' .did you mean 'batch'"),
     ],
 )

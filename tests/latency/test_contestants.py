@@ -70,7 +70,7 @@ def test_post_processing_gives_boxes_of_fixed_sizes() -> None:
     assert counts.shape == (2,)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_gives_what_eager_gives_and_stays_compiled_beyond_eight() -> None:
     """Each for its own size: of ten of several sizes none is compiled for any size."""
     specs = [tiny(width=8 + 4 * step, image_size=(64 + 32 * (step % 3),) * 2) for step in range(10)]

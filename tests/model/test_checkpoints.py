@@ -40,11 +40,16 @@ _SCORES: dict[str, Any] = collections.defaultdict(list, loss=[1.0], rates=np.one
         ("tf_efficientdet_lite0", None),  # sum, relu6
         ("efficientdet_d0", ODD_SIZE),  # symmetric padding, no idle bias
         ("efficientdet_q0", ODD_SIZE),  # quad-FPN, norms level first
-        ("cspresdext50pan", ODD_SIZE),  # PANet, leaky ReLU, no separable convolutions
-        ("cspdarkdet53m", ODD_SIZE),  # bilinear resampling, another activation in the heads, other taps
-        ("efficientdet_w0", ODD_SIZE),  # features from within a block
-        ("mobiledetv3_large", ODD_SIZE),
-        ("tf_efficientdet_d7x", (129, 193)),  # P3 to P8
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (
+                ("cspresdext50pan", ODD_SIZE),  # PANet, leaky ReLU, no separable convolutions
+                ("cspdarkdet53m", ODD_SIZE),  # bilinear resampling, another activation in the heads, other taps
+                ("efficientdet_w0", ODD_SIZE),  # features from within a block
+                ("mobiledetv3_large", ODD_SIZE),
+                ("tf_efficientdet_d7x", (129, 193)),  # P3 to P8
+            )
+        ),
     ],
 )
 def test_effdets_weights_give_effdets_outputs_and_detections(name: str, size: tuple[int, int] | None) -> None:

@@ -98,9 +98,15 @@ def _largest_difference(detector: Detector, images: Tensor, outputs: dict[str, n
     ("topology", "size", "padding"),
     [
         pytest.param(ALL_FUSIONS, (97, 131), "symmetric", id="all fusions"),
-        pytest.param(topologies.panet(3, 7), (107, 33), "same", id="levels of one pixel, sizes rounded down"),
+        pytest.param(
+            topologies.panet(3, 7),
+            (107, 33),
+            "same",
+            id="levels of one pixel, sizes rounded down",
+            marks=pytest.mark.slow,
+        ),
         # From 28 rows to 114 the pixel that is nearest depends on how a runtime rounds.
-        pytest.param(JUMP, (456, 64), "same", id="a jump that does not divide"),
+        pytest.param(JUMP, (456, 64), "same", id="a jump that does not divide", marks=pytest.mark.slow),
     ],
 )
 def test_onnx_runtime_gives_torchs_outputs(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaling_lab.study.search import ehvi
-from scaling_lab.study.space import candidates
+from scaling_lab.study.search import candidates, ehvi
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ def test_half_the_batch_goes_on_from_the_last_epoch(tmp_path: Path, monkeypatch:
 def test_a_single_value_is_no_batch_for_a_norm(changes: dict[str, int], tmp_path: Path) -> None:
     recipe = Recipe.short(epochs=1, **changes)
     with pytest.raises(
-        UserError, match=r"batch_size \d with accumulate \d gives parts of one image\. .*P7 of 64x64 px"
+        UserError, match=r"batch_size \d with accumulate \d gives parts of one image; at 64x64 px its P7"
     ):
         train(SPEC, DATA, recipe, seed=0, folder=tmp_path, report=_nothing)
     larger = dataclasses.replace(SPEC, image_size=(64, 160))

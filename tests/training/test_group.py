@@ -156,4 +156,4 @@ def test_where_one_worker_diverges_all_end(workers: list[dict[str, Any]]) -> Non
 
 
 def test_each_worker_needs_an_image(workers: list[dict[str, Any]]) -> None:
-    assert workers[0]["too_few"] == "recipe.batch_size is 1; allowed is one image for each of 2 workers"
+    assert workers[0]["too_few"] == "recipe.batch_size is 1; allowed is at least one image for each of 2 workers"

@@ -28,7 +28,7 @@ MOST = 4000
 AT_FIRST, LATER = 1000, 64
 # Counting takes 0.25 s where every point has a new image size; then the sample is smaller, limited in seconds.
 LONGEST_AT_FIRST, LONGEST_LATER = 30.0, 3.0
-# Probability that a parameter of a near point is resampled; at least about one parameter is.
+# The least probability that a parameter of a near point is resampled; with fewer than ten parameters, one is on average.
 LEAST_CHANCE = 0.1
 
 
