@@ -263,6 +263,7 @@ def test_the_figures_show_what_is_in_their_tables(runs: Runs, width: float) -> N
     assert [text.get_text() for text in axes.get_yticklabels()] == shown["choice"].tolist()[::-1]
 
 
+@pytest.mark.slow
 def test_the_report_is_written(runs: Runs, run: Path, tmp_path: Path) -> None:
     report = Path(__file__).parents[2] / "reports" / "population.py"
     page = write_report(runs.path, report, tmp_path / "one", compact=True).read_text()
