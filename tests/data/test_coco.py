@@ -168,7 +168,10 @@ BROKEN: list[tuple[Callable[[Content], object], str]] = [
     ),
     (lambda c: c["annotations"][0].update(bbox=[1, 2, 10**400, 4]), "allowed is four finite numbers"),
     (lambda c: c["annotations"][0].update(bbox=["1", 2, 3, 4]), "has bbox ['1', 2, 3, 4]; allowed is four finite"),
-    (lambda c: c["annotations"][0].pop("bbox"), "annotations[0] (id 0) lacks 'bbox'; required are image_id, category_id"),
+    (
+        lambda c: c["annotations"][0].pop("bbox"),
+        "annotations[0] (id 0) lacks 'bbox'; required are image_id, category_id",
+    ),
     (
         lambda c: c["annotations"][0].pop("category_id"),
         "annotations[0] (id 0) lacks 'category_id'; required are image_id",

@@ -189,7 +189,10 @@ BROKEN: list[tuple[str | bytes, str]] = [
     (annotation(0, 5), "has size/width '0'; allowed is a whole number above 0"),
     (annotation("5.5", 5), "has size/width '5.5'; allowed"),  # type: ignore[arg-type]
     (annotation(9, 9, "<object/>"), "object 1 has no name"),
-    (annotation(9, 9, "<object><name>dog</name></object>"), "object 1 (dog) lacks bndbox/xmin; required are xmin, ymin"),
+    (
+        annotation(9, 9, "<object><name>dog</name></object>"),
+        "object 1 (dog) lacks bndbox/xmin; required are xmin, ymin",
+    ),
     (annotation(9, 9, voc_object("dog", 1, "a", 3, 4)), "object 1 (dog) has ymin 'a'; allowed is a finite number"),
     (annotation(9, 9, voc_object("dog", "nan", 1, 3, 4)), "object 1 (dog) has xmin 'nan'; allowed is a finite number"),
     (

@@ -211,7 +211,9 @@ def test_a_profile_is_shares_of_the_median(script: Any) -> None:
 def test_what_cannot_fit_is_told_before_anything_runs(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted = script(lambda process, block: (ANCHOR, ANCHOR))
     monkeypatch.setattr(protocol, "free_memory", lambda device: 2e6)
-    with pytest.raises(UserError, match=r"width 8, 64 px needs at least \S+ GB \(batch 4096, .* cpu has 0\.002 GB free"):
+    with pytest.raises(
+        UserError, match=r"width 8, 64 px needs at least \S+ GB \(batch 4096, .* cpu has 0\.002 GB free"
+    ):
         list(measure([tiny()], Conditions(batch=4096)))
     assert not scripted.jobs
 
