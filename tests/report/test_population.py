@@ -133,7 +133,7 @@ def test_what_differs_is_told_and_what_does_not_is_not(runs: Runs) -> None:
     pair = next(line for line in words.splitlines() if {"FPN", "PANet"} <= set(line.replace(":", " ").split()[:3]))
     assert ", not significant (p " in pair
     assert "Explains AP at equal cost: topology " in words
-    assert population.answer(compute_frontier(runs)).startswith(
+    assert population.answer(runs, compute_frontier(runs)).startswith(
         "Topology explains most of the AP variance that cost leaves: "
     )
     figures = {block.name: block for block in section.blocks if isinstance(block, Figure)}
