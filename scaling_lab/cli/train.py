@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scaling_lab.checks import check_whole
 from scaling_lab.cli.console import text_table
@@ -22,6 +22,8 @@ from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json,
 from scaling_lab.runs.lock import only_writer
 
 if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
+    from scaling_lab.data import Source
     from scaling_lab.training import Recipe
 
 MOST_WORKERS = 16
@@ -58,6 +60,12 @@ def add_verbs(verbs: Any) -> None:
         type=Path,
         help="initial weights (.pth, .pt, .safetensors); classes match by name, else the class layer is new",
     )
+    train.add_argument(
+        "--anchors",
+        choices=["default", "fit"],
+        default="default",
+        help="fit: anchors that fit the training boxes, as `data --fit-anchors` proposes; default: the detector's own (default)",
+    )
     train.add_argument("--seed", type=int, default=0, help="seed of initial weights and image order (0)")
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
     train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU if available)")
@@ -85,6 +93,8 @@ def _train(options: argparse.Namespace) -> int:
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
     check_trainable(source)
+    if options.anchors == "fit":
+        spec = _with_fitted_anchors(spec, source, sys.stderr if options.json else sys.stdout)
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
@@ -108,6 +118,18 @@ def _train(options: argparse.Namespace) -> int:
             "workers": workers, "weights": weights,
         }  # fmt: skip
         return _run(options, run)
+
+
+def _with_fitted_anchors(spec: DetectorSpec, source: Source, stream: TextIO) -> DetectorSpec:
+    """Return the spec with anchors fitted to the training boxes, and print what was chosen."""
+    import dataclasses
+
+    from scaling_lab.cli.fitted_anchors import words
+    from scaling_lab.data.anchor_fitting import compared
+
+    own, fitted = compared(source, spec)
+    print("\n".join(words(own, fitted)), file=stream)
+    return dataclasses.replace(spec, anchors=fitted.anchors)
 
 
 def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
