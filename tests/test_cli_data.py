@@ -185,7 +185,7 @@ def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
         (["coco:set,val=test"], "instances_test.json does not exist"),
         (["set", "--image-size", "0", "--fit-anchors"], "--image-size is 0; allowed are whole numbers from 1"),
         (["set", "--detector", "d1"], "--detector is d1, which is used by --fit-anchors alone; add --fit-anchors"),
-        (["set", "--fit-anchors", "--detector", "d11"], "'d11' is neither a detector nor a topology"),
+        (["set", "--fit-anchors", "--detector", "d11"], "detector 'd11' is unknown (did you mean 'd1'?)"),
     ],
 )
 def test_bad_arguments_are_one_line(
@@ -266,5 +266,5 @@ def test_anchors_for_no_objects_are_one_line(coco: Coco, capsys: pytest.CaptureF
     path = coco.annotation_file("train")
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
     assert main(["data", "set", "--no-sheet", "--fit-anchors"]) == 2
-    error = "scaling-lab: error: anchors cannot be fitted: train2017 has no objects; at least one is needed\n"
+    error = "scaling-lab: anchors cannot be fitted: train2017 has no objects; at least one is needed\n"
     assert capsys.readouterr().err.endswith(error)

@@ -129,6 +129,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
 
 
+@pytest.mark.filterwarnings("ignore:.create_unbacked_symint:FutureWarning")  # torchvision's, in export
 def test_fitted_anchors_are_the_runs_from_its_settings_to_its_export(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
