@@ -64,7 +64,7 @@ def add_verbs(verbs: Any) -> None:
         "--anchors",
         choices=["default", "fit"],
         default="default",
-        help="fit: anchors that fit the training boxes, as `data --fit-anchors` proposes; default: the detector's own (default)",
+        help="the detector's own (default), or fit: those that `data --fit-anchors` proposes for its image size",
     )
     train.add_argument("--seed", type=int, default=0, help="seed of initial weights and image order (0)")
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
