@@ -144,7 +144,7 @@ def test_a_space_is_measured_and_modelled(tmp_path: Path, capsys: Any) -> None:
     assert "predicted_latency_ms" in table.read_text().splitlines()[0]
     assert main(["report", str(out)]) == 0
     page = tmp_path / "l_report" / "latency.html"
-    assert "Do multiply-adds, parameters or activations tell" in page.read_text()
+    assert "Do multiply-adds, parameters or activations predict" in page.read_text()
 
 
 @here
