@@ -308,7 +308,8 @@ CASES: dict[str, tuple[list[Trial], list[Trial]]] = {
 
 
 @pytest.mark.parametrize(
-    "case", [each if each in ("no trial in one", "nan") else pytest.param(each, marks=pytest.mark.slow) for each in CASES]
+    "case",
+    [each if each in ("no trial in one", "nan") else pytest.param(each, marks=pytest.mark.slow) for each in CASES],
 )
 def test_every_case_gives_a_page(case: str, make: Make, tmp_path: Path) -> None:
     one, two = (make(name, trials, question=EVIL) for name, trials in zip("ab", CASES[case], strict=True))
