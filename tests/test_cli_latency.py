@@ -118,6 +118,7 @@ def test_two_runs_with_one_detector_both_hear_of_it(tmp_path: Path) -> None:
 
 
 @here
+@pytest.mark.slow
 def test_a_space_is_measured_and_modelled(tmp_path: Path, capsys: Any) -> None:
     space, out, model = tmp_path / "space.py", tmp_path / "l.csv", tmp_path / "model.json"
     space.write_text(SPACE)

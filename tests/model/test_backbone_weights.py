@@ -215,5 +215,7 @@ def test_weights_that_cannot_be_fetched_give_one_message(tmp_path: Path) -> None
 
 
 def test_a_backbone_of_which_timm_has_no_weights() -> None:
-    with pytest.raises(UserError, match=f"timm has no pretrained weights of backbone '{NAME}'; allowed is a file"):
+    with pytest.raises(
+        UserError, match=f"timm has no pretrained weights of backbone '{NAME}'; allowed is a weights file"
+    ):
         build(SPEC, pretrained=True)

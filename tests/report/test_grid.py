@@ -49,7 +49,7 @@ def test_the_best_value_is_a_distribution(tmp_path: Path) -> None:
     assert f"here its probability of being the best is {chances[24]:.2f}." in said
     frontier = compute_frontier(Runs(tmp_path / "run"))
     answer = f"Width 32 has the highest mean AP, 40.1; the probability that it is the best value is {chances[32]:.2f}."
-    assert grid.answer(frontier, "width") == answer
+    assert grid.answer(Runs(tmp_path / "run"), frontier, "width") == answer
     (table,) = (block for block in found.blocks if isinstance(block, Table))
     assert table.frame["value"].tolist() == [16, 24, 32]
     assert table.frame["n"].tolist() == [3, 3, 3]

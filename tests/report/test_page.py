@@ -122,6 +122,7 @@ def test_what_can_be_concluded_is_said(elements: Elements) -> None:
     assert "AP by object size:" in elements.text
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
     again = write_report(tmp_path / "run", ABLATION)

@@ -133,7 +133,7 @@ def test_what_differs_is_told_and_what_does_not_is_not(runs: Runs) -> None:
     pair = next(line for line in words.splitlines() if {"FPN", "PANet"} <= set(line.replace(":", " ").split()[:3]))
     assert ", not significant (p " in pair
     assert "Explains AP at equal cost: topology " in words
-    assert population.answer(compute_frontier(runs)).startswith(
+    assert population.answer(runs, compute_frontier(runs)).startswith(
         "Topology explains most of the AP variance that cost leaves: "
     )
     figures = {block.name: block for block in section.blocks if isinstance(block, Figure)}
@@ -263,6 +263,7 @@ def test_the_figures_show_what_is_in_their_tables(runs: Runs, width: float) -> N
     assert [text.get_text() for text in axes.get_yticklabels()] == shown["choice"].tolist()[::-1]
 
 
+@pytest.mark.slow
 def test_the_report_is_written(runs: Runs, run: Path, tmp_path: Path) -> None:
     report = Path(__file__).parents[2] / "reports" / "population.py"
     page = write_report(runs.path, report, tmp_path / "one", compact=True).read_text()

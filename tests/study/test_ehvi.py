@@ -166,6 +166,7 @@ class _Worth:
 
 @pytest.mark.parametrize("sampler", ["ehvi", "random"])
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.slow
 def test_it_finds_the_best_of_either_direction(sampler: str, direction: str, tmp_path: Path) -> None:
     found = 0
     for seed in range(3):
@@ -185,6 +186,7 @@ def test_it_finds_the_best_of_either_direction(sampler: str, direction: str, tmp
     assert (found == 3) == (sampler == "ehvi")
 
 
+@pytest.mark.slow
 def test_what_is_stopped_again_and_again_is_left_alone(tmp_path: Path) -> None:
     """Of the space's points those without a feature network are worse at every epoch, and stopped."""
     study = make_study(

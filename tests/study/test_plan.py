@@ -201,8 +201,14 @@ def test_a_cluster_that_does_not_answer_is_a_problem(tmp_path: Path) -> None:
         ({"cpus": 0}, "--cpus is 0; allowed are whole numbers from 1"),
         ({"gpus": -1}, "--gpus is -1; allowed are whole numbers from 0"),
         ({"points": 0}, "--points is 0; allowed are whole numbers from 1"),
-        ({"address": "auto", "cpus": 1}, "--cpus 1 describes a single machine"),
-        ({"address": "auto", "gpus": 0}, "--gpus 0 describes a single machine"),
+        (
+            {"address": "auto", "cpus": 1},
+            "--cpus 1 describes a single machine and cannot be combined with --address auto",
+        ),
+        (
+            {"address": "auto", "gpus": 0},
+            "--gpus 0 describes a single machine and cannot be combined with --address auto",
+        ),
     ],
 )
 def test_choices_that_make_no_sense(tmp_path: Path, options: dict[str, Any], words: str) -> None:

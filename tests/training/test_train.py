@@ -73,6 +73,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert reports == [first]
 
 
+@pytest.mark.slow
 def test_training_finds_objects_that_an_untrained_network_does_not(tmp_path: Path) -> None:
     data = Shapes(train_images=64, val_images=8)
     spec = dataclasses.replace(SPEC, image_size=(96, 96))

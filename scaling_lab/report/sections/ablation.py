@@ -191,7 +191,7 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
                 key="needed",
                 label="Seeds needed",
                 digits=0,
-                help="a side, to detect the difference seen with 80 % power",
+                help="a side, for 80 % power in one uncorrected test",
             ),
         ]
     columns += [
