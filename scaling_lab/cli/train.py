@@ -24,6 +24,8 @@ from scaling_lab.runs.lock import only_writer
 if TYPE_CHECKING:
     from scaling_lab.training import Recipe
 
+# Names of Recipe's constructors.
+RECIPES = ("short", "finetune", "paper")
 MOST_WORKERS = 16
 SETTINGS, LOCK = "run.json", "train.lock"
 _SHOWN = 3
@@ -45,7 +47,11 @@ def add_verbs(verbs: Any) -> None:
     train.add_argument(
         "--data", required=True, help="shapes, or a folder, with fields after commas; sets the number of classes"
     )
-    train.add_argument("--recipe", choices=["short", "paper"], default="short", help="the recipe to start from (short)")
+    train.add_argument(
+        "--recipe",
+        choices=[*RECIPES],
+        help="the recipe to start from (finetune with --weights or pretrained, else short)",
+    )
     train.add_argument(
         "--set",
         action="append",
@@ -84,7 +90,8 @@ def _train(options: argparse.Namespace) -> int:
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
     check_number("--features-gb", options.features_gb, above=0)
-    source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
+    source = parse_source(options.data)
+    recipe = read_recipe(options.recipe, options.set, has_weights=options.weights is not None)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
     check_trainable(source)
@@ -126,6 +133,8 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
     words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
     words += [f"{folder}, {run['device']}"]
+    if source.kind != "shapes" and run["weights"] is None and not run["recipe"].pretrained:
+        words += ["training from random weights; on few photographs --set pretrained=… reaches more AP in less time"]
     if not objects_for(source)["ap"]:
         words += [f"AP will not be measured: {held_out_words(source)}"]
     elif note := uncounted_objects(source):
@@ -166,8 +175,11 @@ def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[st
     print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
 
 
-def read_recipe(name: str, changes: list[str]) -> Recipe:
-    """Return the named recipe with changes "field=value". Raises UserError for a text without "=" or a wrong value."""
+def read_recipe(name: str | None, changes: list[str], *, has_weights: bool = False) -> Recipe:
+    """Return the named recipe with changes "field=value"; without a name finetune where there are weights, else short.
+
+    Raises UserError for a text without "=" or a wrong value.
+    """
     from scaling_lab.training import Recipe
 
     values: dict[str, Any] = {}
@@ -178,7 +190,10 @@ def read_recipe(name: str, changes: list[str]) -> Recipe:
         values[field.strip().removeprefix("recipe.")] = _value(
             text.strip()
         )  # error messages name fields with this prefix
-    return Recipe.paper(**values) if name == "paper" else Recipe.short(**values)
+    if name is None:
+        name = "finetune" if has_weights or values.get("pretrained", False) is not False else "short"
+    recipe: Recipe = getattr(Recipe, name)(**values)
+    return recipe
 
 
 def _value(text: str) -> Any:
