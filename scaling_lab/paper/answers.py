@@ -347,22 +347,22 @@ def _search(runs: Mapping[str, Runs]) -> Findings | None:
 
 def _proxies(runs: Mapping[str, Runs]) -> Findings | None:
     full = runs.get("topology_ablation-seeds")
-    cheap = [run for run in runs.values() if run is not full]
-    if full is None or not cheap:
+    proxies = [run for run in runs.values() if run is not full]
+    if full is None or not proxies:
         return None
-    judged = [proxy_judgement.compute_proxy(run, full) for run in cheap]
+    judged = [proxy_judgement.compute_proxy(run, full) for run in proxies]
     taus = {
-        protocol(run): found.judged["cheap_ap_mean"].tau
-        for run, found in zip(cheap, judged, strict=True)
+        protocol(run): found.judged["proxy_ap_mean"].tau
+        for run, found in zip(proxies, judged, strict=True)
         if found.judged
     }
     if not taus:
         return None
     best = max(taus, key=lambda name: taus[name].value)
-    frontier = judged[0].dear
+    frontier = judged[0].full
     pairs = [
         _pairs(protocol(run), each)
-        for run, each in [*zip(cheap, (found.cheap for found in judged), strict=True), (full, frontier)]
+        for run, each in [*zip(proxies, (found.proxy for found in judged), strict=True), (full, frontier)]
     ]
     others = [f"{name} {proxy_words.ranked(tau)}" for name, tau in taus.items() if name != best]
     return Findings(
@@ -390,7 +390,7 @@ def _reference_taus(found: proxy_judgement.Proxy) -> list[str]:
         return []
     size = proxy_words.ranked(found.judged["params_m"].tau)
     return [
-        f"Two repeats of the full protocol would agree by tau-b {number(found.ceilings.dear, 1)}.",
+        f"Two repeats of the full protocol would agree by tau-b {number(found.ceilings.full, 1)}.",
         f"Ranking by parameters alone has tau-b {size}.",
     ]
 

@@ -84,7 +84,7 @@ def test_volumes_are_measured_to_one_point_and_by_hand(make: Make) -> None:
     (row,) = found.volume_differences.to_dict("records")
     assert row["value"] == pytest.approx(area - 44.0)
     assert math.isnan(row["lead_value"])  # there is no range of costs that both cover
-    assert row["verdict"] == "no claim"
+    assert row["verdict"] == "not tested"
 
 
 def test_the_lead_is_the_mean_distance_where_both_have_architectures(make: Make) -> None:
@@ -101,8 +101,8 @@ def test_a_real_difference_is_claimed_and_none_is_not(make: Make) -> None:
     same, better = make("same", trained(2)), make("better", trained(3, shift=4.0))
     found = compare(base, same, better)
     alike, apart = found.volume_differences.to_dict("records")
-    assert (alike["verdict"], alike["lead_verdict"]) == ("not distinguishable", "not distinguishable")
-    assert (apart["verdict"], apart["lead_verdict"]) == ("distinguishable", "distinguishable")
+    assert (alike["verdict"], alike["lead_verdict"]) == ("not significant", "not significant")
+    assert (apart["verdict"], apart["lead_verdict"]) == ("significant", "significant")
     assert apart["lead_low"] < -4.0 < apart["lead_high"] < 0
     text = words_of(found)
     assert re.search(r"The front of base is [34]\.\d AP on average below that of better, significant", text)
@@ -176,12 +176,12 @@ def test_a_shift_of_all_architectures_is_seen_though_none_alone_is(make: Make) -
     """One seed each: no architecture can be claimed to differ, but over 18 of them a shift of 1.5 AP shows."""
     a, b = trained(1, seeds=(0,)), trained(2, seeds=(1,), shift=1.5)
     found = compare(make("a", a), make("b", b))
-    assert set(found.repeats["verdict"]) == {"no claim"}
+    assert set(found.repeats["verdict"]) == {"not tested"}
     (row,) = offsets(found.repeats).to_dict("records")
     reference = stats.ttest_rel([trial.ap for trial in a], [trial.ap for trial in b])
     interval = reference.confidence_interval(0.95)
     assert (row["low"], row["high"]) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    assert row["verdict"] == "distinguishable"
+    assert row["verdict"] == "significant"
     (bullets,) = (block for block in comparison_sections.same_architectures(found).blocks if isinstance(block, Bullets))
     text = " ".join(text for _, text in bullets.items)
     assert "18 with one seed on a side not tested" in text
@@ -203,9 +203,9 @@ def test_chance_alone_is_claimed_as_rarely_as_it_should_be(make: Make) -> None:
             sides.append(dataclasses.replace(side, frontier=summarised(trials, base)))
         found = dataclasses.replace(base, sides=tuple(sides))
         (row,) = found.volume_differences.to_dict("records")
-        claims["lead_verdict"] += row["lead_verdict"] == "distinguishable"
-        claims["verdict"] += row["verdict"] == "distinguishable"
-        claims["repeats"] += (found.repeats["verdict"] == "distinguishable").any()
+        claims["lead_verdict"] += row["lead_verdict"] == "significant"
+        claims["verdict"] += row["verdict"] == "significant"
+        claims["repeats"] += (found.repeats["verdict"] == "significant").any()
     assert all(count <= 10 for count in claims.values()), claims  # 80 times 5 % is 4; beyond 10 one time in 500
 
 

@@ -119,7 +119,7 @@ def report(SIGNATURE):
 """
 
 
-@pytest.mark.parametrize("signature", ["*runs", "cheap, dear", "runs, *more", "cheap, dear, third=None, *, name='x'"])
+@pytest.mark.parametrize("signature", ["*runs", "proxy, full", "runs, *more", "proxy, full, third=None, *, name='x'"])
 def test_a_report_on_several_runs(signature: str, empty: Path, other: Path, tmp_path: Path) -> None:
     file = tmp_path / "pair.py"
     file.write_text(PAIR.replace("SIGNATURE", signature))
@@ -131,9 +131,9 @@ def test_a_report_on_several_runs(signature: str, empty: Path, other: Path, tmp_
     [
         ("runs", 2, r"takes 1 run, not 2: its function is report\(runs\); allowed for several is report\(\*runs\)"),
         (
-            "cheap, dear",
+            "proxy, full",
             1,
-            r"takes 2 runs, not 1: its function is report\(cheap, dear\); allowed for one is report\(runs\)",
+            r"takes 2 runs, not 1: its function is report\(proxy, full\); allowed for one is report\(runs\)",
         ),
         ("a, b=None", 3, r"takes 1 to 2 runs, not 3"),
         ("a, b, *rest", 1, r"takes 2 or more runs, not 1: its function is report\(a, b, \*rest\)"),

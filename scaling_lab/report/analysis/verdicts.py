@@ -8,10 +8,10 @@ from scaling_lab.stats.hypotheses import LEVEL
 
 
 def verdict(p: float) -> str:
-    """Give "distinguishable" for p below LEVEL, "not distinguishable" for the rest, "no claim" for nan."""
-    return "no claim" if math.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"
+    """Give "significant" for p below LEVEL, "not significant" for the rest, "not tested" for nan."""
+    return "not tested" if math.isnan(p) else "significant" if p < LEVEL else "not significant"
 
 
 def interval_verdict(low: float, high: float) -> str:
     """Give the same words for a difference's interval: whether it excludes 0."""
-    return "no claim" if math.isnan(low) else "distinguishable" if low > 0 or high < 0 else "not distinguishable"
+    return "not tested" if math.isnan(low) else "significant" if low > 0 or high < 0 else "not significant"

@@ -100,10 +100,10 @@ def sentence(row: dict[str, Any], baseline: str) -> str:
     seeds = plural(n, "seed") if n == n_base else f"{n} and {plural(n_base, 'seed')}"
     beginning = f"{row['label']} against {baseline}: {signed(row['difference'])} AP"
     cost = "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
-    if row["verdict"] == "no claim":
+    if row["verdict"] == "not tested":
         return f"{beginning}, {seeds}{cost}: not tested."
     text = f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}{cost}: "
-    if row["verdict"] == "distinguishable":
+    if row["verdict"] == "significant":
         return f"{text}significant."
     return f"{text}not significant (corrected p {p_value(row['p_holm'])})."
 
@@ -138,9 +138,9 @@ def fairness(differences: pd.DataFrame, baseline: str) -> Text:
 
 
 def _verdict(differences: pd.DataFrame) -> Text:
-    if (differences["verdict"] == "no claim").all():
+    if (differences["verdict"] == "not tested").all():
         return Text(text="With one seed on a side no difference can be tested.", tone="warning")
-    told = int((differences["verdict"] == "distinguishable").sum())
+    told = int((differences["verdict"] == "significant").sum())
     return Text(
         text=f"{told} of {plural(len(differences), 'difference')} to the baseline significant (Welch, Holm-corrected)."
     )

@@ -104,7 +104,7 @@ def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
         ceiling = ranks.noise_ceiling(ours, [frontier.sd / math.sqrt(count) for count in table["n"]])
         text += f"; two repeats of this run would agree by {number(ceiling, 2)}" if not math.isnan(ceiling) else ""
     else:
-        text += f" over {n} feature networks, without an interval, with one seed each: no claim"
+        text += f" over {n} feature networks, without an interval: one seed each, not tested"
     if n <= MOST_EXACT:
         p = ranks.permutation_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"

@@ -32,7 +32,7 @@ def answer(comparison: Comparison) -> str:
         lead, text = volume_difference(differences[0])[0]
         return f"{lead} {text}"
     volumes = comparison.volumes.sort_values("value", ascending=False, kind="stable")
-    best, told = volumes.iloc[0], sum(row["verdict"] == "distinguishable" for row in differences)
+    best, told = volumes.iloc[0], sum(row["verdict"] == "significant" for row in differences)
     return (
         f"{best['run']} has the largest of {len(volumes)} hypervolumes, {best['value']:.1f}; "
         f"{told or 'none'} of {plural(len(differences), 'difference')} to {differences[0]['first']} "
@@ -91,16 +91,15 @@ def volume_difference(row: dict[str, Any]) -> tuple[Bullet, ...]:
 
 
 def _amount(row: dict[str, Any], prefix: str, above: str, below: str, equal: str) -> str:
-    claimed = row[f"{prefix}verdict"] != "no claim"
+    claimed = row[f"{prefix}verdict"] != "not tested"
     value = row[f"{prefix}median"] if claimed else row[f"{prefix}value"]
     return equal if _is_nothing(value) else f"{abs(value):.1f} {above if value > 0 else below}"
 
 
 def _claim(row: dict[str, Any], prefix: str) -> str:
-    if row[f"{prefix}verdict"] == "no claim":
+    if row[f"{prefix}verdict"] == "not tested":
         return "; with one seed each this cannot be tested"
-    verdict = "significant" if row[f"{prefix}verdict"] == "distinguishable" else "not significant"
-    return f", {verdict} (95 % CI {signed(row[f'{prefix}low'])} to {signed(row[f'{prefix}high'])})"
+    return f", {row[f'{prefix}verdict']} (95 % CI {signed(row[f'{prefix}low'])} to {signed(row[f'{prefix}high'])})"
 
 
 def _is_nothing(value: float) -> bool:
@@ -115,10 +114,10 @@ def agreement(table: pd.DataFrame) -> str:
     text = f"{plural(table['architecture'].nunique(), 'architecture')} in more than one run"
     tested = table[table["p"].notna()]
     if len(tested):
-        apart = tested.loc[tested["verdict"] == "distinguishable", "label"]
+        apart = tested.loc[tested["verdict"] == "significant", "label"]
         names = f" ({listed(list(dict.fromkeys(apart)), most=3)})" if len(apart) else ""
         text += f"; {len(apart)} of {plural(len(tested), 'difference')} significant{names}, Welch, Holm-corrected"
-    unclear = int((table["verdict"] == "no claim").sum())
+    unclear = int((table["verdict"] == "not tested").sum())
     return f"{text}{f'; {unclear} with one seed on a side not tested' if unclear else ''}."
 
 
@@ -156,7 +155,7 @@ def offset_sentences(table: pd.DataFrame) -> list[str]:
         text = (
             f"{row['first']} minus {row['other']} over {plural(int(row['architectures']), 'architecture')}: {shift}, "
         )
-        if row["verdict"] == "distinguishable":
+        if row["verdict"] == "significant":
             text += "significant: seeds, device, library or code differ."
         else:
             text += "not significant."

@@ -144,10 +144,10 @@ def _sentence(row: dict[str, Any], low: float, high: float) -> str:
     beginning = f"{row['pair']}: {signed(row['difference'])} AP"
     if math.isnan(row["p"]):
         return f"{beginning}, {seeds}: not tested."
-    significant = "significant" if verdicts.verdict(row["p_holm"]) == "distinguishable" else "not significant"
+    verdict = verdicts.verdict(row["p_holm"])
     inside = [row["low"] <= each <= row["high"] for each in (low, high)]
     where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
-    return f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {significant}; the paper's lie {where}."
+    return f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {verdict}; the paper's lie {where}."
 
 
 def _difference_columns(frame: pd.DataFrame, label: str = "ΔAP") -> list[Column]:

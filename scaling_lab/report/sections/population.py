@@ -115,8 +115,7 @@ def sentence(row: Mapping[str, Any]) -> str:
     if np.isnan(row["p"]):
         return f"not compared, fewer than {LEAST_LEFT} of one at shared costs."
     interval = "" if np.isnan(row["low"]) else f" {signed_interval(row['low'], row['high'])}"
-    verdict = "significant" if row["verdict"] == "distinguishable" else "not significant"
-    return f"{signed(row['difference'])} AP{interval} at matched cost, {verdict} (p {p_value(row['p_holm'])})."
+    return f"{signed(row['difference'])} AP{interval} at matched cost, {row['verdict']} (p {p_value(row['p_holm'])})."
 
 
 def _population(table: pd.DataFrame) -> str:
@@ -201,7 +200,7 @@ def _verdict(found: Distributions, several: str) -> Block:
         return Bullets(
             items=tuple((f"{row['first']} against {row['second']}:", sentence(row)) for row in records(pairs))
         )
-    told = pairs[pairs["verdict"] == "distinguishable"]
+    told = pairs[pairs["verdict"] == "significant"]
     text = f"{len(told)} of {plural(len(pairs), 'pair')} of {several} differ significantly at matched cost"
     widest = records(told.sort_values("difference", ascending=False, kind="stable"))[:1]
     return Text(

@@ -61,7 +61,7 @@ def within(runs: Runs, frontier: Frontier) -> Section:
     found = within_proxy(frontier)
     if found is None:
         return Section(title=WITHIN, blocks=())
-    names = Text(text=f"Proxy: {found.cheap_name}. Full protocol: {found.dear_name}.", tone="note")
+    names = Text(text=f"Proxy: {found.proxy_name}. Full protocol: {found.full_name}.", tone="note")
     more = (*limits(found).blocks, *evidence(found, prefix="proxy_within").blocks)
     return Section(title=WITHIN, blocks=(Text(text=answer(found)), names, *more))
 
@@ -72,14 +72,14 @@ def within(runs: Runs, frontier: Frontier) -> Section:
 def costs(found: Proxy) -> tuple[tuple[str, str], ...]:
     """Say what a trial of each protocol costs, by epochs and by recorded seconds."""
     table = found.pairs.table
-    cheap, dear = float(table["cheap_seconds"].mean()), float(table["dear_seconds"].mean())
+    proxy, full = float(table["proxy_seconds"].mean()), float(table["full_seconds"].mean())
     each = [f"{plural(_epochs(side), 'epoch')}, {significant(seconds)} s" for side, seconds in
-            ((found.cheap, cheap), (found.dear, dear))]  # fmt: skip
+            ((found.proxy, proxy), (found.full, full))]  # fmt: skip
     times = ""
-    if cheap > 0 and dear > 0:
-        times = f" ({significant(dear / cheap, 2)} times as long)" if dear >= cheap else " (no longer)"
+    if proxy > 0 and full > 0:
+        times = f" ({significant(full / proxy, 2)} times as long)" if full >= proxy else " (no longer)"
     said = [("Cost of a trial:", f"{each[0]} as proxy; {each[1]} in full{times}.")]
-    devices = [sorted({str(name) for name in side.trials["device"].dropna()}) for side in (found.cheap, found.dear)]
+    devices = [sorted({str(name) for name in side.trials["device"].dropna()}) for side in (found.proxy, found.full)]
     if devices[0] != devices[1]:
         said.append(("Devices differ:", f"{listed(devices[0], most=2)}; {listed(devices[1], most=2)}."))
     return tuple(said)
@@ -87,7 +87,7 @@ def costs(found: Proxy) -> tuple[tuple[str, str], ...]:
 
 def _figure(found: Proxy, prefix: str) -> Figure:
     table = found.pairs.table
-    single = (table[["cheap_n", "dear_n"]].min(axis=1) == 1).any()
+    single = (table[["proxy_n", "full_n"]].min(axis=1) == 1).any()
     marks = "; bars are 95 % t-intervals."
     marks += " Hollow marks have one seed under one protocol." if single else ""
     marks = f"; intervals of more than {MOST_BARS} are not drawn." if len(table) > MOST_BARS else marks
@@ -118,7 +118,7 @@ def _row(predictor: Predictor) -> dict[str, Any]:
 def _agreement_table(found: Proxy, prefix: str) -> Table:
     """Give a row for each predictor, and one for a repeat of the full protocol, with its rank correlations."""
     rows, count = [_row(each) for each in found.judged.values()], len(found.pairs.table)
-    ceiling = found.ceilings.dear
+    ceiling = found.ceilings.full
     repeat = {"predictor": "a repeat of the full protocol", "tau": ceiling}
     repeat |= {f"{name}_text": "–" for name in ("tau", "spearman", "partial", "ahead")}
     rows.append(repeat if math.isnan(ceiling) else repeat | {"tau_text": f"{ceiling:.2f}"})
@@ -155,7 +155,7 @@ def _regret_table(found: Proxy, prefix: str) -> Table:
 
 def _protocol_table(found: Proxy, prefix: str) -> Table:
     rows = []
-    for which, name, each in (("proxy", found.cheap_name, found.cheap), ("full", found.dear_name, found.dear)):
+    for which, name, each in (("proxy", found.proxy_name, found.proxy), ("full", found.full_name, found.full)):
         table = each.architectures
         rows.append(
             {"protocol": which, "name": name, "epochs": _epochs(each), "seconds": float(each.trials["seconds"].mean())}
