@@ -129,7 +129,7 @@ def _width_factor(runs: Mapping[str, Runs]) -> Findings | None:
 
 
 def _means_over_phi(frontier: Frontier, table: pd.DataFrame) -> dict[float, list[float]]:
-    """Give for each factor the mean AP over phi of every seed that has a trial at each phi."""
+    """Return for each factor the mean AP over phi of every seed that has a trial at each phi."""
     seeds = frontier.trials.groupby(["param_width_factor", "seed"])["ap"].agg(["mean", "count"])
     whole = seeds.loc[seeds["count"] == table["scale"].nunique(), "mean"]
     factors = sorted(set(table["value"].astype(float)))
@@ -137,7 +137,7 @@ def _means_over_phi(frontier: Frontier, table: pd.DataFrame) -> dict[float, list
 
 
 def _widest(table: pd.DataFrame, factor: str) -> list[float]:
-    """Give the APs of the factor's architecture whose seeds range most."""
+    """Return the APs of the factor's architecture whose seeds range most."""
     return max(table.loc[table["value"] == float(factor), "aps"], key=lambda aps: max(aps) - min(aps))
 
 
@@ -186,7 +186,7 @@ def _feature_networks(runs: Mapping[str, Runs]) -> Findings | None:
 
 
 def _agreement(run: Runs, frontier: Frontier) -> str:
-    """Give Kendall's tau-b with the paper's ranking, its credible interval and the exact p."""
+    """Return Kendall's tau-b with the paper's ranking, its credible interval and the exact p."""
     baseline, _ = find_baseline(run, frontier)
     table = paper_order.published_table(frontier, baseline, run.specs())
     tau, drawn = paper_order.agreement_with_paper(frontier, table)
@@ -212,7 +212,7 @@ def _fusion(runs: Mapping[str, Runs]) -> Findings | None:
 
 
 def _fusion_speed(path: Path) -> str:
-    """Give softmax's time over fast fusion's, as benchmarks/fusion_speed.py measured it; "" without its file."""
+    """Return softmax's time over fast fusion's, as benchmarks/fusion_speed.py measured it; "" without its file."""
     if not path.is_file():
         return ""
     table = pd.read_csv(path)

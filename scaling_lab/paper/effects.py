@@ -52,7 +52,7 @@ def effects_of(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], 
 
 
 def corrected(effects: Sequence[Effect]) -> list[float]:
-    """Give the effects' p-values, corrected by Holm for their number."""
+    """Return the effects' p-values, corrected by Holm for their number."""
     return hypotheses.holm([each.result.p for each in effects])
 
 
@@ -130,7 +130,7 @@ def wide_seeds(effects: Sequence[Effect]) -> str:
 
 
 def aps_at(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True) -> list[float]:
-    """Give the APs of the trials at a point of the space. Raises UserError where one is needed and none is complete."""
+    """Return the APs of the trials at a point of the space. Raises UserError where one is needed and none is complete."""
     trials = frontier.trials
     for name, value in point.items():
         trials = trials[trials[f"param_{name}"] == value]

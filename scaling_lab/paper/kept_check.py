@@ -118,7 +118,7 @@ def csv_problems(runs: Runs) -> list[str]:
 
 
 def _as_read(table: pd.DataFrame) -> pd.DataFrame:
-    """Give a table as it is read back from a CSV."""
+    """Return a table as it is read back from a CSV."""
     return pd.read_csv(io.StringIO(table.to_csv(index=False, lineterminator="\n")))
 
 
@@ -140,7 +140,7 @@ def _not_drawn(figure: blocks.Figure, width: float) -> Figure:
 
 
 def _words(page: str) -> str:
-    """Give a page without drawings, scripts and styles."""
+    """Return a page without drawings, scripts and styles."""
     page = re.sub(r"<(svg|script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
     return re.sub(r' style="[^"]*"', "", page)
 

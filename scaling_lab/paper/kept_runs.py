@@ -30,12 +30,12 @@ FOLDER = Path("reports") / "results"
 
 
 def results_folder() -> Path:
-    """Give the folder of stored results: here, or those that ship with the package."""
+    """Return the folder of stored results: here, or those that ship with the package."""
     return FOLDER if FOLDER.is_dir() else starter_folder() / FOLDER
 
 
 def home_of(results: Path) -> Path:
-    """Give the folder whose studies and reports made these results: theirs, or the package's."""
+    """Return the folder whose studies and reports made these results: theirs, or the package's."""
     home = results.resolve().parents[1]
     return home if (home / "studies").is_dir() else starter_folder()
 
@@ -146,12 +146,12 @@ def _check_can_be_kept(run: Path, asked: Asked, results: Path) -> None:
 
 
 def report_runs(run: Path, asked: Asked, results: Path) -> list[Path]:
-    """Give the runs that a stored run's report takes: its own folder, and the one that it is compared with."""
+    """Return the runs that a stored run's report takes: its own folder, and the one that it is compared with."""
     return [run, *([results / asked.beside] if asked.beside else [])]
 
 
 def report_file(run: Path, asked: Asked, results: Path) -> Path:
-    """Give the report file of a stored run: the question's, or the study's own."""
+    """Return the report file of a stored run: the question's, or the study's own."""
     return home_of(results) / (asked.report or str(Runs(run).meta["report"]))
 
 

@@ -21,7 +21,7 @@ LIKE = 0.95  # a cell resembles BiFPN where this share of random cells is less s
 
 
 def likeness(first: Topology, second: Topology) -> float:
-    """Give the share of edges that two cells have in common, 0 to 1: of both bags of (from level, to level), Jaccard's index."""
+    """Return the share of edges that two cells have in common, 0 to 1: of both bags of (from level, to level), Jaccard's index."""
     one, other = _edges(first), _edges(second)
     return (one & other).total() / (one | other).total()
 

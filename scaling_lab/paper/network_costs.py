@@ -84,7 +84,7 @@ def feature_network_table() -> Table:
 
 
 def without_unread_inputs() -> Topology:
-    """Give NAS-FPN's stack without the rule that an output adds the inputs of its level that nothing has read.
+    """Return NAS-FPN's stack without the rule that an output adds the inputs of its level that nothing has read.
 
     Unrolled, for a cell that leaves an input unread cannot be repeated.
     """

@@ -43,7 +43,7 @@ def scaling_table() -> Table:
 
 
 def _equations(phi: int) -> dict[str, float]:
-    """Give the equations' values: the width before rounding; equation 2 rounds down itself."""
+    """Return the equations' values: the width before rounding; equation 2 rounds down itself."""
     rule = CompoundScaling()
     return {**rule.exact(phi), "head_repeats": rule.spec(phi).head_repeats}
 

@@ -15,7 +15,7 @@ from scaling_lab.text import listed, number, plural
 
 
 def conditions(runs: Runs) -> dict[str, Any]:
-    """Give data, images, held_out, gmacs, sizes (pixels), epochs, seeds, fresh and device as text.
+    """Return data, images, held_out, gmacs, sizes (pixels), epochs, seeds, fresh and device as text.
 
     `gmacs` is the range over the detectors, for one image; `seeds` counts an architecture's seeds in the search, `fresh`
     those of a finalist. None where a run has no such value.
@@ -94,7 +94,7 @@ def _commit(session: dict[str, Any]) -> str:
 
 
 def _training_runs(runs: Sequence[Runs]) -> pd.DataFrame:
-    """Give the complete trials; one that two runs share, to the seed, has the same numbers in both and is there once."""
+    """Return the complete trials; one that two runs share, to the seed, has the same numbers in both and is there once."""
     same = ["architecture", "role", "seed", "protocol", "epochs"]
     whole = pd.concat([run.table()[["state", *same, "ap"]] for run in runs])
     return whole[whole["state"] == "complete"].drop_duplicates(same)

@@ -32,12 +32,12 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: title, rows, notes."""
+        """Return plain JSON values: title, rows, notes."""
         return {"title": self.title, "rows": [dict(row) for row in self.rows], "notes": list(self.notes)}
 
 
 def difference(ours: float, papers: float) -> float:
-    """Give by how many percent ours is above the paper's."""
+    """Return by how many percent ours is above the paper's."""
     return 100 * (ours / papers - 1)
 
 
@@ -56,7 +56,7 @@ def compared(key: str, group: str, form: str, *, ours: str = "counted", papers: 
 
 
 def comparison(key: str, ours: float | None, papers: float) -> dict[str, Value]:
-    """Give the values for `compared`'s columns; ours is None where there is none."""
+    """Return the values for `compared`'s columns; ours is None where there is none."""
     percent = None if ours is None else difference(ours, papers)
     return {f"{key}_paper": papers, key: ours, f"{key}_difference_percent": percent}
 

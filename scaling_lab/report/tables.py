@@ -11,7 +11,7 @@ from scaling_lab.errors import UserError
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a table's rows as dictionaries. What is missing is None in a column of texts, NaN in one of numbers."""
+    """Return a table's rows as dictionaries. What is missing is None in a column of texts, NaN in one of numbers."""
     texts = [name for name in table.columns.unique() if _is_of_texts(table[name])]
     whole = table.assign(**{name: table[name].astype(object).where(table[name].notna(), None) for name in texts})
     return [{str(key): value for key, value in row.items()} for row in whole.to_dict("records")]

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Give round numbers in a range for a log axis: 1, 2, 5, … over decades, evenly spaced ones where it is short."""
+    """Return round numbers in a range for a log axis: 1, 2, 5, … over decades, evenly spaced ones where it is short."""
     if high / low < 3.5:
         even = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         return [float(tick) for tick in even if low <= tick <= high]

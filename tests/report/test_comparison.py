@@ -228,9 +228,9 @@ def test_equal_seeds_with_equal_aps_are_no_repeats(make: Make) -> None:
     again = dataclasses.replace(found.sides[1], frontier=dataclasses.replace(found.sides[1].frontier, trials=moved))
     found = dataclasses.replace(found, sides=(found.sides[0], again))
     assert found.copies == 0
-    assert set(found.repeats["verdict"]) == {"the same trainings"}
+    assert set(found.repeats["verdict"]) == {"the same training runs"}
     assert found.repeats["p"].isna().all()
-    assert same_seeds(found.trials)[["trainings", "identical"]].to_numpy().tolist() == [[18, 18]]
+    assert same_seeds(found.trials)[["training_runs", "identical"]].to_numpy().tolist() == [[18, 18]]
     assert comparison_words.same_seed_sentences(found)[0].endswith("equal APs, so they are no independent repeats.")
     assert found.pooled[1] == 12 + 12  # each training once
 
@@ -288,9 +288,9 @@ def test_a_run_that_is_not_comparable_is_named_and_not_shown(make: Make) -> None
     assert set(found.points()["run"]) == {"a", "b"}
     warnings = [block.text for block in comparison_sections.limits(found).blocks if isinstance(block, Text)]
     assert warnings[0] == (
-        "c is not compared; against a it has another recipe: epochs 36 against 6, lr 0.01 against 0.004."
+        "c is not compared with a: a different recipe: epochs 36 against 6, lr 0.01 against 0.004."
     )
-    with pytest.raises(UserError, match=r"nothing can be compared with a; c: another recipe"):
+    with pytest.raises(UserError, match=r"nothing can be compared with a; c: a different recipe"):
         compare(a, c)
 
 

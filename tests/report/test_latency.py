@@ -90,7 +90,7 @@ def test_the_most_misled_pairs_come_first() -> None:
     assert (found["latency_ratio"] > 1).all()
     gaps = found["latency_ratio"] / found["gmacs_ratio"]
     assert gaps.is_monotonic_decreasing
-    names = [*found["cheaper"], *found["dearer"]]
+    names = [*found["fewer_gmacs"], *found["more_gmacs"]]
     assert len(set(names)) == len(names)
     perfect = table([{**each, "gmacs": each["median_ms"]} for each in rows()])
     assert report.most_misled(perfect).empty

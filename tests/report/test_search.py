@@ -111,7 +111,7 @@ def test_what_random_search_there_is_not_is_said(runs: Path, tmp_path: Path) -> 
     write_run(tmp_path / "alone-random", other)
     assert (
         blocks(Runs(tmp_path / "alone"))[-1].text
-        == "alone-random has another protocol, so it is not compared with this."
+        == "alone-random differs in protocol, so it is not compared."
     )
     assert isinstance(blocks(Runs(runs / "s-random"))[-1], Figure)
 

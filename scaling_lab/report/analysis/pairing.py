@@ -1,4 +1,4 @@
-"""Which architectures of two sets of trials are the same, and their means side by side. It ranks nothing."""
+"""Pairs the architectures of two protocols, with their means side by side."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ COLUMNS = (
 class Pairs:
     """Architectures trained under both protocols.
 
-    `table` has a row for each, in the order of their digests, which has nothing to do with AP: architecture, label, series,
-    gmacs and params_m of the full one, and ap_mean, ap_low, ap_high, n and seconds of both (proxy_ap_mean, full_ap_mean, …).
+    `table` has a row for each, sorted by digest so that order is independent of AP. architecture, label, series, gmacs and
+    params_m are the full protocol's; ap_mean, ap_low, ap_high, n and seconds are there of both (proxy_ap_mean, full_ap_mean, …).
     """
 
     table: pd.DataFrame
@@ -54,13 +54,13 @@ def pair(proxy: Frontier, full: Frontier) -> Pairs:
 
 
 def _varying(frontier: Frontier) -> set[str]:
-    """Name the parameters that have several values: one that is the same for all tells no architectures apart."""
+    """Return the parameters with several values; a constant one does not identify architectures."""
     names = [str(name) for name in frontier.trials if str(name).startswith("param_")]
     return {name for name in names if frontier.trials[name].astype(str).nunique() > 1}
 
 
 def _points(frontier: Frontier, names: set[str]) -> dict[Hashable, str]:
-    """Give the architecture at each point; a point of several tells none."""
+    """Return the architecture at each point, without points that have several."""
     known = [name for name in sorted(names) if name in frontier.trials]
     found: dict[Hashable, str | None] = {}
     for row in records(frontier.trials.drop_duplicates("architecture")[["architecture", *known]]):
@@ -74,7 +74,7 @@ def _plain(value: object) -> Hashable:
 
 
 def _side_by_side(proxy: Frontier, full: Frontier, partners: dict[str, str]) -> pd.DataFrame:
-    """Give the table of Pairs."""
+    """Return the table of Pairs."""
     ours = proxy.architectures[proxy.architectures["architecture"].isin(set(partners))]
     ours = ours.assign(architecture=[partners[digest] for digest in ours["architecture"]])
     ours = ours[["architecture", *_OF_EACH]].rename(columns={name: f"proxy_{name}" for name in _OF_EACH})

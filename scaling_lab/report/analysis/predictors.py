@@ -1,7 +1,7 @@
-"""How well the proxy protocol, and size alone, rank what the full protocol finds, beside what a repeat would. It words nothing.
+"""How well the proxy and model size rank architectures of the full protocol, compared with a repeat of it.
 
-Correlations have the jackknife's 95 % intervals over architectures, the same left out for each predictor, so that differences
-are paired. What is said of a regret is the middle 95 % over resampled architectures, which is no such interval.
+Correlations have 95 % jackknife intervals over architectures; all predictors leave out the same ones, so differences are
+paired. A regret has the middle 95 % over resampled architectures, which is not a 95 % interval.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TOPS = (1, 3, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """What one predictor is worth; a statistic that cannot be had is nan.
+    """The statistics of one predictor; nan if undefined.
 
-    `partial` is the tau left once GMACs are known, `ahead` the proxy protocol's tau less this one's, `regrets` the AP lost by
-    the best of its first k instead of the best of all.
+    `partial` is the partial tau given GMACs, `ahead` the proxy's tau minus this one's. `regrets` is the AP lost by taking
+    the best of the predictor's top k instead of the best of all.
     """
 
     key: str
@@ -39,7 +39,7 @@ class Predictor:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """The tau between two repeats of each protocol, by the spread of its seeds; nan where no architecture has two."""
+    """The expected tau between two repeats of each protocol, from its seed SD; nan without repeated seeds."""
 
     proxy: float
     full: float
@@ -49,7 +49,7 @@ NOTHING = Ranked(value=math.nan, low=math.nan, high=math.nan)
 
 
 def predictors(table: pd.DataFrame) -> dict[str, Predictor]:
-    """Judge each of PREDICTORS by pairs (see pairing.Pairs): how it ranks full_ap_mean."""
+    """Compute how well each of PREDICTORS ranks full_ap_mean over pairs (see pairing.Pairs)."""
     parts_BA, drawn_AB = resampling.leave_out(range(len(table))), resampling.resample(range(len(table)))
     truth = table["full_ap_mean"].to_numpy(dtype=float)
     columns = {key: table[key].to_numpy(dtype=float) for key in PREDICTORS}
@@ -94,6 +94,6 @@ def _ceiling(frontier: Frontier, table: pd.DataFrame, which: str) -> float:
     means = table[f"{which}_ap_mean"].to_numpy(dtype=float)
     if frontier.degrees < 1 or float(np.ptp(means)) == 0.0:
         return math.nan
-    # An architecture of one seed has the error that the others' spread suggests, as where the front's band is drawn.
+    # An architecture with one seed has the pooled SD, as in the band of the front.
     errors = frontier.sd / np.sqrt(table[f"{which}_n"].to_numpy(dtype=float))
     return ranks.noise_ceiling(means.tolist(), errors.tolist())

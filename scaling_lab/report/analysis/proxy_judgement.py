@@ -19,12 +19,12 @@ from scaling_lab.text import plural
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
-LEAST = 4  # architectures, for a rank correlation
+LEAST = 4  # architectures for a rank correlation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """What the ranking of the proxy (`proxy`) is worth for the full protocol (`full`); `why_not` says why nothing can be said."""
+    """How well the proxy ranks architectures of the full protocol; `why_not` says why it cannot be judged."""
 
     proxy: Frontier
     full: Frontier
@@ -46,7 +46,7 @@ def compute_proxy(proxy: Runs, full: Runs) -> Proxy:
             found, judged={}, warning="", why_not="Both are the same run, so there is nothing to compare."
         )
     more = proxy_warnings.between_runs(proxy, full)
-    if proxy_warnings.ROUND in found.warning:  # by seconds, which say it already
+    if proxy_warnings.ROUND in found.warning:  # already warned of, by seconds
         more = [each for each in more if proxy_warnings.ROUND not in each]
     return dataclasses.replace(found, warning=" ".join(each for each in (found.warning, *more) if each))
 
@@ -81,7 +81,7 @@ def _too_few(proxy: Frontier, full: Frontier, pairs: Pairs) -> str:
 
 
 def within_proxy(frontier: Frontier) -> Proxy | None:
-    """Judge the two of a run's protocols and lengths that share most architectures; None where there is only one."""
+    """Judge the two protocols or lengths of a run that share most architectures; None if there is only one."""
     trials = pd.concat([each for each in (frontier.trials, frontier.excluded) if len(each)] or [frontier.trials])
     groups = [group.reset_index(drop=True) for _, group in trials.groupby(["protocol", "epochs"], sort=True)]
     if len(groups) < 2:

@@ -1,4 +1,4 @@
-"""What is odd about two protocols of which one is to be the proxy of the other, in sentences."""
+"""Warnings about a proxy and its full protocol, in sentences."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ROUND = "are the runs in the wrong order?"
 
 
 def between_protocols(proxy: Frontier, full: Frontier) -> str:
-    """Say that both are one protocol, or that a trial of the proxy took longer; nothing where neither is so."""
+    """Warn of equal protocols, or of a proxy whose trials took longer; "" without a warning."""
     if proxy.trials.empty or full.trials.empty:
         return ""
     epochs = [int(each.trials["epochs"].iloc[0]) for each in (proxy, full)]
-    # Other specs under one protocol, as of smaller images, are no repeat.
+    # Different specs under one protocol, such as smaller images, are not a repeat.
     shared = [set(proxy.trials[name]) & set(full.trials[name]) for name in ("protocol", "architecture")]
     if all(shared) and epochs[0] == epochs[1]:
         return "Both runs have the same protocol: this is a repeat, not a test of a proxy."
@@ -31,7 +31,7 @@ def between_protocols(proxy: Frontier, full: Frontier) -> str:
 
 
 def between_runs(proxy: Runs, full: Runs) -> list[str]:
-    """Say that two runs have other images, and that the proxy's trials see more of them, where it is so."""
+    """Warn of runs with different images, and of a proxy whose trials train on more images."""
     found, digests = [], [runs.meta.get("data_digest") for runs in (proxy, full)]
     if all(digests) and digests[0] != digests[1]:
         one, other = (str(digest)[:12] for digest in digests)
@@ -45,7 +45,7 @@ def between_runs(proxy: Runs, full: Runs) -> list[str]:
 
 
 def _seconds(proxy: Frontier, full: Frontier) -> tuple[float, float]:
-    """Give a trial's mean seconds under both, over the architectures of both where there are some, or sizes would tell."""
+    """Return a trial's mean seconds under both protocols, over shared architectures if there are any."""
     shared = set(proxy.trials["architecture"]) & set(full.trials["architecture"])
     tables = [
         each.trials[each.trials["architecture"].isin(shared)] if shared else each.trials for each in (proxy, full)
@@ -54,7 +54,7 @@ def _seconds(proxy: Frontier, full: Frontier) -> tuple[float, float]:
 
 
 def _images_seen(runs: Runs) -> float:
-    """Give epochs times training images of the longest complete trial; nan where one is not recorded."""
+    """Return epochs times training images of the longest complete trial; nan if not recorded."""
     images, trials = (runs.meta.get("data") or {}).get("train_images"), runs.table()
     epochs = trials.loc[trials["state"] == "complete", "epochs_done"]
     if not isinstance(images, int) or epochs.empty or math.isnan(epochs.max()):

@@ -1,4 +1,4 @@
-"""AP of a proxy against AP of the full protocol, a mark for each architecture."""
+"""The figure of AP of the full protocol against AP of a proxy, with a mark for each architecture."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from scaling_lab.report.figures.style import (
 from scaling_lab.report.tables import records
 
 NAMES = {"proxy": "AP of the proxy", "full": "AP of the full protocol"}
-MOST_BARS = 200  # architectures: the intervals of more are a grey cloud
-CROWDED_LABELS = {True: 1, False: 3}  # of each protocol's best, on a phone and on a desk
+MOST_BARS = 200  # architectures: intervals of more would be a grey cloud
+CROWDED_LABELS = {True: 1, False: 3}  # labels for each protocol's best if crowded, by whether the figure is narrow
 
 
 def proxy_figure(pairs: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw pairs (see pairing.Pairs): a mark for each architecture at its two means, with its two intervals where it has them.
+    """Draw pairs (see pairing.Pairs): a mark for each architecture at its two means, with its intervals.
 
-    A hollow mark has one seed under one of the protocols; a cloud of many shows neither that nor intervals.
+    A hollow mark has one seed under one of the protocols. More than MOST_BARS architectures are drawn without either.
     """
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 0.95 * width if narrow else 0.56 * width)
@@ -87,7 +87,7 @@ def _draw_marks(axes: Axes, group: pd.DataFrame, *, many: bool, cloud: bool) -> 
 
 
 def _label(axes: Axes, pairs: pd.DataFrame, *, narrow: bool) -> None:
-    """Name each architecture; where there are too many, those that either protocol takes for best."""
+    """Label each architecture; if there are too many, only the best of each protocol."""
     named = pairs.sort_values(["full_ap_mean", "label"], ascending=[False, True])
     if len(named) > MOST_LABELS:
         best = named.nlargest(CROWDED_LABELS[narrow], "proxy_ap_mean").index
@@ -105,6 +105,6 @@ def _label(axes: Axes, pairs: pd.DataFrame, *, narrow: bool) -> None:
 
 
 def _bar(row: dict[str, Any], which: str, limits: tuple[float, float]) -> tuple[float, float]:
-    """Give the ends of an interval as far as the axis shows it; both nan where there is none."""
+    """Return the ends of an interval clipped to the axis; both nan without an interval."""
     low, high = float(row[f"{which}_ap_low"]), float(row[f"{which}_ap_high"])
     return (low, high) if math.isnan(low) else (max(low, limits[0]), min(high, limits[1]))

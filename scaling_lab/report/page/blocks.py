@@ -86,7 +86,7 @@ class Column:
 
 
 def metric_column(name: str, *, label: str | None = None) -> Column:
-    """Give the column of a metric, as scaling_lab.metrics says it; `label` in place of its own."""
+    """Return the column of a metric, as scaling_lab.metrics says it; `label` in place of its own."""
     known = METRICS[name]
     return Column(
         key=name, label=label or known.label, digits=known.digits, significant=known.significant, help=known.meaning
@@ -205,7 +205,7 @@ class Page:
 
 
 def leaves(page: Page) -> Iterator[Block]:
-    """Give all blocks of a page in order, those inside others too."""
+    """Yield all blocks of a page in order, those inside others too."""
 
     def walk(parts: Iterable[Block]) -> Iterator[Block]:
         for block in parts:
@@ -219,7 +219,7 @@ def leaves(page: Page) -> Iterator[Block]:
 
 
 def renamed(block: Block, suffix: str) -> Block:
-    """Give a block's tables and figures names of their own, for those of several runs stand in one folder."""
+    """Return a block's tables and figures names of their own, for those of several runs stand in one folder."""
     if isinstance(block, Details):
         return dataclasses.replace(block, blocks=tuple(renamed(each, suffix) for each in block.blocks))
     if isinstance(block, (Table, Figure)):

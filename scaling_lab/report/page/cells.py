@@ -22,13 +22,13 @@ class Cell:
 
 
 def first_rows(table: Table) -> list[list[Cell]]:
-    """Give the cells of the first `most_rows` rows."""
+    """Return the cells of the first `most_rows` rows."""
     first = table.frame.head(table.most_rows)
     return [list(row) for row in zip(*(_cells(first, each, table) for each in table.columns), strict=True)]
 
 
 def stored_columns(table: Table) -> list[dict[str, Any]]:
-    """Give each whole column for the page's script: texts, where they recur each once and its places; orders; swatches."""
+    """Return each whole column for the page's script: texts, where they recur each once and its places; orders; swatches."""
     return [_stored(_cells(table.frame, column, table), column) for column in table.columns]
 
 

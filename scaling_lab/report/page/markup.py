@@ -24,7 +24,7 @@ Draw = Callable[[blocks.Figure, float], MatplotlibFigure]
 
 
 def render_page(page: blocks.Page, draw: Draw = drawn, *, compact: bool = False) -> str:
-    """Give the whole HTML document; `draw` draws a figure at a width. A compact one has the explorer's table alone."""
+    """Return the whole HTML document; `draw` draws a figure at a width. A compact one has the explorer's table alone."""
 
     def svg(figure: blocks.Figure, width: float, suffix: str) -> str:
         return inline_svg(draw(figure, width), prefix=f"{identifier(figure.name)}{suffix}")
@@ -66,7 +66,7 @@ def _example(table: blocks.Table) -> str:
 
 
 def _scripts(*, explores: bool) -> list[str]:
-    """Give the page's own script, and to explore plotly.js, 4.8 MB, and what draws with it."""
+    """Return the page's own script, and to explore plotly.js, 4.8 MB, and what draws with it."""
     scripts = [_asset("page.js")]
     if explores:
         scripts += [plotly.offline.get_plotlyjs(), _asset("drawings.js"), _asset("explorer.js")]
@@ -75,7 +75,7 @@ def _scripts(*, explores: bool) -> list[str]:
 
 
 def _style() -> str:
-    """Give the style sheet, the palette first: light, dark by the system's wish, and either by the reader's choice."""
+    """Return the style sheet, the palette first: light, dark by the system's wish, and either by the reader's choice."""
     light, dark = ("".join(f"--{name}:{colour};" for name, colour in each.items()) for each in (LIGHT, DARK))
     boxes = "".join(f"--box-{index}:{colour};" for index, colour in enumerate(SERIES_DARK))
     return (

@@ -28,12 +28,12 @@ def drawn(figure: blocks.Figure, width: float) -> MatplotlibFigure:
 
 
 def svg_file(figure: MatplotlibFigure) -> bytes:
-    """Give a stand-alone SVG on white."""
+    """Return a stand-alone SVG on white."""
     return _svg(figure, fonttype="path", facecolor=PAPER).encode()
 
 
 def pdf_file(figure: MatplotlibFigure) -> bytes:
-    """Give a PDF on white, as papers include it; its text is text, in embedded TrueType."""
+    """Return a PDF on white, as papers include it; its text is text, in embedded TrueType."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({**PARAMETERS, "pdf.fonttype": 42}):
         figure.savefig(
@@ -43,7 +43,7 @@ def pdf_file(figure: MatplotlibFigure) -> bytes:
 
 
 def png_file(figure: MatplotlibFigure, *, dpi: int = 200) -> bytes:
-    """Give a PNG on white."""
+    """Return a PNG on white."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(PARAMETERS):
         figure.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, metadata={"Software": None})
@@ -51,7 +51,7 @@ def png_file(figure: MatplotlibFigure, *, dpi: int = 200) -> bytes:
 
 
 def inline_svg(figure: MatplotlibFigure, *, prefix: str) -> str:
-    """Give an <svg> element for a page, its ids starting with the prefix."""
+    """Return an <svg> element for a page, its ids starting with the prefix."""
     text = _svg(figure, fonttype="none", facecolor="none")
     text = text[text.index("<svg") :]
     text = _without_excess(re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))

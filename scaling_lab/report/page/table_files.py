@@ -18,7 +18,7 @@ _LATEX = {
 
 
 def markdown(table: Table) -> str:
-    """Give the table as GitHub's Markdown, its caption as a line below it."""
+    """Return the table as GitHub's Markdown, its caption as a line below it."""
     numeric = [is_numeric(table, column) for column in table.columns]
     lines = [
         _markdown_row([column.label for column in table.columns]),
@@ -30,7 +30,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Give the table as a LaTeX tabular, which needs the package booktabs; it and the caption are comments above."""
+    """Return the table as a LaTeX tabular, which needs the package booktabs; it and the caption are comments above."""
     kinds = "".join("r" if is_numeric(table, column) else "l" for column in table.columns)
     rows = [_latex_row(cells) for cells in _cells(table)]
     head = _latex_row([column.label for column in table.columns])
@@ -45,7 +45,7 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _caption(table: Table) -> str:
-    """Give the caption and what the file leaves out, on one line."""
+    """Return the caption and what the file leaves out, on one line."""
     return " ".join(f"{table.caption} {_more(table)}".split())
 
 

@@ -37,7 +37,7 @@ def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = Fa
 
 
 def figures_of(page: blocks.Page) -> Iterator[blocks.Figure]:
-    """Give all figures of a page, in order."""
+    """Yield all figures of a page, in order."""
     for block in blocks.leaves(page):
         if isinstance(block, blocks.Figure):
             yield block
@@ -48,7 +48,7 @@ def figures_of(page: blocks.Page) -> Iterator[blocks.Figure]:
 
 
 def tables_of(page: blocks.Page) -> Iterator[blocks.Table]:
-    """Give all tables of a page, in order."""
+    """Yield all tables of a page, in order."""
     for block in blocks.leaves(page):
         if isinstance(block, blocks.Table):
             yield block

@@ -169,7 +169,7 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
 
 
 def _table(differences: pd.DataFrame, baseline: str) -> Table:
-    """Give the table of differences, with columns for what was tested where anything was."""
+    """Return the table of differences, with columns for what was tested where anything was."""
     frame = differences.copy()
     frame["interval"] = [signed_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
     frame["p"] = [p_value(p) for p in frame["p_holm"]]

@@ -33,7 +33,7 @@ def architectures(runs: Runs, frontier: Frontier) -> Section:
 
 
 def means_table(runs: Runs, frontier: Frontier) -> Table:
-    """Give the table of means; what is the same in all rows stands in the caption."""
+    """Return the table of means; what is the same in all rows stands in the caption."""
     table = frontier.architectures.copy()
     table["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(table)]
     table["front"] = ["●" if on else "" for on in table["on_front"]]
@@ -67,7 +67,7 @@ def means_table(runs: Runs, frontier: Frontier) -> Table:
 
 
 def _specs_table(runs: Runs, frontier: Frontier) -> Details:
-    """Give every architecture in full, also those without a complete trial."""
+    """Return every architecture in full, also those without a complete trial."""
     series, rows = frontier.series, []
     for digest, spec in runs.specs().items():
         height, width = spec.image_size
@@ -111,7 +111,7 @@ def _parts_figure(frontier: Frontier) -> list[Block]:
 
 
 def _class_table(runs: Runs, frontier: Frontier) -> list[Block]:
-    """Give AP by class, one row for each class, where trials recorded it."""
+    """Return AP by class, one row for each class, where trials recorded it."""
     chosen = frontier.architectures.head(MOST_CLASS_COLUMNS)
     by_class: dict[str, dict[str, float]] = {}
     for row in records(chosen):

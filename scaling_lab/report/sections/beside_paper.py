@@ -39,7 +39,7 @@ def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
 
 
 def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
-    """Give Table 5 beside this run's means, and the agreement of the two orders."""
+    """Return Table 5 beside this run's means, and the agreement of the two orders."""
     baseline, _ = find_baseline(runs, frontier)
     table = published_table(frontier, baseline, specs)
     source = str(published_tables.feature_networks()["source"].iloc[0])

@@ -18,7 +18,7 @@ MOST_BARS = 8
 
 
 def importance_of(table: pd.DataFrame) -> Importance | None:
-    """Give how much of AP's variance each choice explains; None where too few or equal architectures do not tell."""
+    """Return how much of AP's variance each choice explains; None where too few or equal architectures do not tell."""
     if not params_of(table) or len(table) < LEAST_ARCHITECTURES or table["ap"].max() - table["ap"].min() < 1e-9:
         return None
     found = choice_importance(table)

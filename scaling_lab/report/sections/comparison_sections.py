@@ -64,7 +64,7 @@ def spaces(comparison: Comparison) -> Section:
 
 
 def question(comparison: Comparison) -> str:
-    """Give the question that all runs ask, or each run's own."""
+    """Return the question that all runs ask, or each run's own."""
     asked = {side.name: str(side.runs.meta.get("question", "")) for side in comparison.sides}
     if len(set(asked.values())) == 1:
         return next(iter(asked.values()))
@@ -128,7 +128,7 @@ def _run_row(side: Side) -> dict[str, Any]:
 
 
 def differences(comparison: Comparison) -> pd.DataFrame:
-    """Give a row for each setting, device, commit or version that differs: what, and a column for each run, run_1 …."""
+    """Return a row for each setting, device, commit or version that differs: what, and a column for each run, run_1 …."""
     by_run = {f"run_{side.series + 1}": _settings(side) for side in comparison.sides}
     names = list(dict.fromkeys(name for values in by_run.values() for name in values))
     rows = []
@@ -162,7 +162,7 @@ def best_by_cost(comparison: Comparison) -> Section:
     table["between"] = [_between(*band) for band in table["band"]]
     table["probability"] = [comparison_words.probability(chance) for chance in table["chance"]]
     columns = [
-        Column(key="between", label="GMACs", sort="dearest"),
+        Column(key="between", label="GMACs", sort="up_to"),
         Column(key="run", label="Run", swatch="series"),
         Column(key="label", label="Best architecture"),
         metric_column("gmacs", label="Its GMACs"),

@@ -64,7 +64,7 @@ def limits(comparison: Comparison) -> tuple[Bullet, ...]:
 
 
 def best_of_each(comparison: Comparison) -> tuple[Bullet, ...]:
-    """Give each run's best architecture, by fresh seeds too where it has some, and how the fronts differ."""
+    """Return each run's best architecture, by fresh seeds too where it has some, and how the fronts differ."""
     found = []
     for side in comparison.sides:
         for frontier, how in ((side.frontier, ""), (side.frontier.fresh, " (fresh seeds)")):
@@ -137,7 +137,7 @@ def same_seed_sentences(comparison: Comparison) -> list[str]:
     """Say whether the same seed gave the same AP."""
     found = []
     for row in records(same_seeds(comparison.trials)):
-        count, identical = int(row["trainings"]), int(row["identical"])
+        count, identical = int(row["training_runs"]), int(row["identical"])
         text = f"{plural(count, 'training run')} with the same architecture and seed in {row['first']} and {row['other']}: "
         if identical == count:
             text += "equal APs, so they are no independent repeats."

@@ -51,7 +51,7 @@ def seeds_each(architectures: pd.DataFrame) -> str:
 
 
 def seed_counts(architectures: pd.DataFrame) -> str:
-    """Give how many seeds an architecture has: "3", or "1 to 3"."""
+    """Return how many seeds an architecture has: "3", or "1 to 3"."""
     least, most = int(architectures["n"].min()), int(architectures["n"].max())
     return str(most) if least == most else f"{least} to {most}"
 

@@ -113,7 +113,7 @@ def _across(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _parameters(frontier: Frontier) -> list[dict[str, Any]]:
-    """Give the space's numeric parameters that vary, as axes that are no costs."""
+    """Return the space's numeric parameters that vary, as axes that are no costs."""
     found = []
     for column, values in _points(frontier).items():
         name = str(column)
@@ -124,14 +124,14 @@ def _parameters(frontier: Frontier) -> list[dict[str, Any]]:
 
 
 def _points(frontier: Frontier) -> pd.DataFrame:
-    """Give each architecture's parameters, in the order of `architectures`."""
+    """Return each architecture's parameters, in the order of `architectures`."""
     columns = [name for name in frontier.trials.columns if str(name).startswith("param_")]
     first = frontier.trials.drop_duplicates("architecture").set_index("architecture")
     return first.reindex(frontier.architectures["architecture"])[columns]
 
 
 def _colours(frontier: Frontier, specs: list[DetectorSpec]) -> list[dict[str, Any]]:
-    """Give the ways to colour: by architecture where they are few, by what the specs and the space's points vary in."""
+    """Return the ways to colour: by architecture where they are few, by what the specs and the space's points vary in."""
     table = frontier.architectures
     ways: list[dict[str, Any]] = []
     if len(table) <= MOST_COLOURS:
@@ -151,7 +151,7 @@ def _colours(frontier: Frontier, specs: list[DetectorSpec]) -> list[dict[str, An
 
 
 def _in_order(values: list[Any]) -> list[Any]:
-    """Give the different values, numbers by size with a missing one last, and all others as they come."""
+    """Return the different values, numbers by size with a missing one last, and all others as they come."""
     different = list({_value(value): value for value in values}.values())
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in different):
         return sorted(different, key=lambda value: (math.isnan(value), value))
@@ -165,7 +165,7 @@ def _value(value: object) -> str:
 
 
 def _trials(frontier: Frontier) -> dict[str, list[Any]]:
-    """Give the trials of architectures with several seeds, where they are few enough to be drawn."""
+    """Return the trials of architectures with several seeds, where they are few enough to be drawn."""
     trials = frontier.trials[frontier.trials["n"] > 1]
     if len(trials) > MOST_TRIALS:
         trials = trials.iloc[:0]

@@ -36,14 +36,14 @@ class Sample:
 
 
 def numbers(values: pd.Series[Any], digits: int = 5) -> list[float | None]:
-    """Give numbers to so many significant digits; None for what is not finite, which JSON has no number for."""
+    """Return numbers to so many significant digits; None for what is not finite, which JSON has no number for."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values.astype(float).tolist()]
 
 
 def details(
     runs: Runs, frontier: Frontier, specs: Mapping[int, DetectorSpec], samples: Sequence[Sample]
 ) -> dict[str, Any]:
-    """Give by its place among `frontier.architectures` each chosen one's facts, spec, topology's digest, curves and boxes."""
+    """Return by its place among `frontier.architectures` each chosen one's facts, spec, topology's digest, curves and boxes."""
     rows = records(frontier.architectures)
     probability = frontier.front_probability().tolist()
     epochs = runs.epochs()
@@ -92,14 +92,14 @@ def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> li
 
 
 def _curve(epochs: pd.DataFrame) -> dict[str, Any]:
-    """Give loss and AP by epoch, thinned to MOST_EPOCHS where there are more; the last stays."""
+    """Return loss and AP by epoch, thinned to MOST_EPOCHS where there are more; the last stays."""
     rows = epochs.iloc[::-1].iloc[:: math.ceil(len(epochs) / MOST_EPOCHS)].iloc[::-1] if len(epochs) else epochs
     curve: dict[str, Any] = {"epoch": rows["epoch"].tolist()}
     return curve | {name: numbers(pd.to_numeric(rows[name]), 4) for name in ("loss", "ap") if name in rows}
 
 
 def pictures(runs: Runs) -> list[Sample]:
-    """Give the first sample images whose files are there."""
+    """Return the first sample images whose files are there."""
     classes = list(runs.category_names())
     found = []
     for image, path, objects in [sample for sample in runs.samples() if sample[1].is_file()][:MOST_IMAGES]:
@@ -110,14 +110,14 @@ def pictures(runs: Runs) -> list[Sample]:
 
 
 def _box(found: Mapping[str, Any], scale: float, classes: Sequence[int]) -> list[float]:
-    """Give x, y, width, height, and the place of the class among the data's, or -1."""
+    """Return x, y, width, height, and the place of the class among the data's, or -1."""
     category = found["category_id"]
     place = classes.index(category) if category in classes else -1
     return [*(round(float(value) * scale, 1) for value in found["bbox"]), place]
 
 
 def _boxes(runs: Runs, trial: int, samples: Sequence[Sample]) -> list[list[float]]:
-    """Give what a trial detected on the samples: the sample's place, a box as `_box` gives it, the score."""
+    """Return what a trial detected on the samples: the sample's place, a box as `_box` gives it, the score."""
     if not samples:
         return []
     places = {sample.image: place for place, sample in enumerate(samples)}
@@ -132,7 +132,7 @@ def _boxes(runs: Runs, trial: int, samples: Sequence[Sample]) -> list[list[float
 
 
 def drawings(topologies: Iterable[Topology]) -> dict[str, Any]:
-    """Give the geometry of each topology once: see topology_figure.Geometry; numbers are rounded to a hundredth inch."""
+    """Return the geometry of each topology once: see topology_figure.Geometry; numbers are rounded to a hundredth inch."""
     found: dict[str, Any] = {}
     for topology in topologies:
         if topology.digest in found:

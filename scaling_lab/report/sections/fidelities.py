@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: pd.DataFrame) -> list[blocks.Block]:
-    """Give AP against GMACs once more with the trials of other fidelities; nothing where there are none.
+    """Return AP against GMACs once more with the trials of other fidelities; nothing where there are none.
 
     `table` is the figure's of the compared trials, a row for each, and `band` where their front may lie.
     """
@@ -53,7 +53,7 @@ def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: p
 
 
 def _as_rows(others: pd.DataFrame) -> pd.DataFrame:
-    """Give the other trials as rows of the figure's table: each for itself, on no front."""
+    """Return the other trials as rows of the figure's table: each for itself, on no front."""
     alone: dict[str, Any] = {"ap_mean": float("nan"), "ap_low": float("nan"), "ap_high": float("nan")}
     rows = others[["label", "architecture", "trial", "seed", "gmacs", "ap", "fidelity"]]
     return rows.assign(n=1, **alone, on_front=False, series=-1, compared=False)

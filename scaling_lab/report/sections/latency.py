@@ -65,7 +65,7 @@ def answer(correlated: list[pd.DataFrame]) -> str:
 
 
 def _judged(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give the latencies of one condition with what they are over their GMACs, and the correlations; empty where too few."""
+    """Return the latencies of one condition with what they are over their GMACs, and the correlations; empty where too few."""
     table = with_series(group)
     found = correlations(table)
     if len(table) < LEAST or found.empty:
@@ -153,8 +153,8 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
                 name=f"misled_pairs{suffix}",
                 frame=misled,
                 columns=(
-                    Column(key="cheaper", label="Fewer GMACs, slower"),
-                    Column(key="dearer", label="More GMACs, faster"),
+                    Column(key="fewer_gmacs", label="Fewer GMACs, slower"),
+                    Column(key="more_gmacs", label="More GMACs, faster"),
                     Column(key="gmacs_ratio", label="GMACs, ratio", digits=2),
                     Column(key="latency_ratio", label="Latency, ratio", digits=2),
                 ),

@@ -143,7 +143,7 @@ def _figure_table(trials: pd.DataFrame, cost: str, *more: str) -> pd.DataFrame:
 
 
 def _latency_blocks(runs: Runs, frontier: Frontier) -> list[Block]:
-    """Give a figure for each condition that latency was measured under: never two devices on one axis."""
+    """Return a figure for each condition that latency was measured under: never two devices on one axis."""
     measured = runs.latencies()
     measured = measured[measured["architecture"].isin(set(frontier.architectures["architecture"]))]
     if measured.empty:
@@ -251,7 +251,7 @@ def curves(runs: Runs, frontier: Frontier) -> Section:
 
 
 def curves_table(runs: Runs, frontier: Frontier) -> pd.DataFrame:
-    """Give Runs.epochs with label, architecture, seed, state and series (-1 where no trial of the architecture is compared)."""
+    """Return Runs.epochs with label, architecture, seed, state and series (-1 where no trial of the architecture is compared)."""
     trials = runs.table()[["trial", "architecture", "seed", "state"]]
     table = runs.epochs().merge(trials, on="trial")
     table.insert(1, "label", [frontier.labels.get(digest, "") for digest in table["architecture"]])

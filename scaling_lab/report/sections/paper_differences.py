@@ -102,7 +102,7 @@ def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[B
 
 
 def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict[str, list[str]]:
-    """Give the compared architectures of each row of Table 4, by what their specs are."""
+    """Return the compared architectures of each row of Table 4, by what their specs are."""
     found: dict[str, list[str]] = {}
     for digest in frontier.architectures["architecture"]:
         spec = specs[digest]

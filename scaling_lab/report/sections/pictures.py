@@ -56,7 +56,7 @@ def detections(runs: Runs, frontier: Frontier, *, threshold: float = THRESHOLD) 
 
 
 def _chosen_trials(frontier: Frontier) -> pd.DataFrame:
-    """Give one trial of each of the best architectures: that with the lowest seed."""
+    """Return one trial of each of the best architectures: that with the lowest seed."""
     first = frontier.trials.sort_values(["seed", "trial"], kind="stable").drop_duplicates("architecture")
     best = [digest for digest, series in frontier.series.items() if series >= 0][:MOST_ARCHITECTURES]
     return first.set_index("architecture").reindex(best).reset_index()
@@ -109,7 +109,7 @@ def _picture(image: int, path: Path, boxes: pd.DataFrame, labels: list[str]) -> 
 
 
 def shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
-    """Give a picture's bytes, its size and its scale: as it is where it is small, a JPEG of LONGEST_SIDE where not."""
+    """Return a picture's bytes, its size and its scale: as it is where it is small, a JPEG of LONGEST_SIDE where not."""
     try:
         data = path.read_bytes()
         image = Image.open(io.BytesIO(data))
@@ -127,7 +127,7 @@ def shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
 
 
 def data_uri(data: bytes) -> str:
-    """Give an image file's bytes, a JPEG or a PNG, as an address that holds them."""
+    """Return an image file's bytes, a JPEG or a PNG, as an address that holds them."""
     kind = "jpeg" if data[:2] == b"\xff\xd8" else "png"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 

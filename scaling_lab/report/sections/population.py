@@ -96,7 +96,7 @@ def compare_spaces(frontiers: Mapping[str, Frontier]) -> Section:
 
 
 def shown_choices(table: pd.DataFrame) -> list[str]:
-    """Give the choices to show by the rule: few values, enough architectures each, words before numbers."""
+    """Return the choices to show by the rule: few values, enough architectures each, words before numbers."""
     found = []
     for param in params_of(table):
         values = texts(table[param]).dropna()
@@ -159,7 +159,7 @@ def _by_choice(table: pd.DataFrame, choice: str) -> list[Block]:
 
 
 def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
-    """Give the sentences, the figure and the table of a comparison of groups."""
+    """Return the sentences, the figure and the table of a comparison of groups."""
     found = distributions(table)
     if found.pairs["p"].isna().all():
         text = f"No two {several} have {LEAST_LEFT} architectures or more at shared costs, so AP is not compared."

@@ -42,7 +42,7 @@ def failures(runs: Runs, frontier: Frontier) -> Section:
 
 
 def _outliers(frontier: Frontier) -> list[Block]:
-    """Give the training runs that ended far below others of their architecture."""
+    """Return the training runs that ended far below others of their architecture."""
     limit, marks = frontier.far_below
     if not marks.any():
         return []
@@ -65,7 +65,7 @@ def _outliers(frontier: Frontier) -> list[Block]:
 
 
 def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
-    """Give the failed trials, and before many of them how many there are of each kind."""
+    """Return the failed trials, and before many of them how many there are of each kind."""
     whys = [conclusion_words.why_failed(kind) for kind in failed["failure_kind"]]
     frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]], why=whys)
     logged = any((runs.folder.trial(int(trial)) / "error.txt").is_file() for trial in frame["trial"])

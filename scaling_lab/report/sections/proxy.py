@@ -116,7 +116,7 @@ def _row(predictor: Predictor) -> dict[str, Any]:
 
 
 def _agreement_table(found: Proxy, prefix: str) -> Table:
-    """Give a row for each predictor, and one for a repeat of the full protocol, with its rank correlations."""
+    """Return a row for each predictor, and one for a repeat of the full protocol, with its rank correlations."""
     rows, count = [_row(each) for each in found.judged.values()], len(found.pairs.table)
     ceiling = found.ceilings.full
     repeat = {"predictor": "a repeat of the full protocol", "tau": ceiling}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def published_blocks(
     meta: Mapping[str, Any], frontier: Frontier, table: pd.DataFrame, band: pd.DataFrame
 ) -> list[blocks.Block]:
-    """Give the figure of AP against GMACs once more with published detectors, and their table; nothing off COCO.
+    """Return the figure of AP against GMACs once more with published detectors, and their table; nothing off COCO.
 
     `table` is the figure's, a row for each trial, and `band` where their front may lie.
     """
