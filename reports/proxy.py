@@ -1,4 +1,4 @@
-"""The proxy report on two runs: does the proxy rank as the full protocol does, and would size alone do as well?
+"""The proxy report on two runs: does the proxy rank as the full protocol does, and better than model size?
 
 scaling-lab report runs/<proxy> runs/<full> --report reports/proxy.py
 """

@@ -287,9 +287,7 @@ def test_a_run_that_is_not_comparable_is_named_and_not_shown(make: Make) -> None
     assert [side.name for side in found.sides] == ["a", "b"]
     assert set(found.points()["run"]) == {"a", "b"}
     warnings = [block.text for block in comparison_sections.limits(found).blocks if isinstance(block, Text)]
-    assert warnings[0] == (
-        "c is not compared with a: a different recipe: epochs 36 against 6, lr 0.01 against 0.004."
-    )
+    assert warnings[0] == ("c is not compared with a: a different recipe: epochs 36 against 6, lr 0.01 against 0.004.")
     with pytest.raises(UserError, match=r"nothing can be compared with a; c: a different recipe"):
         compare(a, c)
 

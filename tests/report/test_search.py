@@ -109,10 +109,7 @@ def test_what_random_search_there_is_not_is_said(runs: Path, tmp_path: Path) -> 
     assert note.text.endswith("--sampler random writes alone-random.")
     other = Fixture(trials=topology_trials(seeds=(0,)), samples=0, meta={"protocol": "x"})
     write_run(tmp_path / "alone-random", other)
-    assert (
-        blocks(Runs(tmp_path / "alone"))[-1].text
-        == "alone-random differs in protocol, so it is not compared."
-    )
+    assert blocks(Runs(tmp_path / "alone"))[-1].text == "alone-random differs in protocol, so it is not compared."
     assert isinstance(blocks(Runs(runs / "s-random"))[-1], Figure)
 
 

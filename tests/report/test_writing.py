@@ -43,7 +43,7 @@ def test_a_report_file_of_ones_own(empty: Path, tmp_path: Path) -> None:
         ("def report(runs:\n    pass\n", r"mine\.py:1: SyntaxError"),
         ("import no_such_module\n", r"mine\.py:1: ModuleNotFoundError"),
         ("x = 1\n", r"has no function report"),
-        ("def report(runs):\n    return 7\n", r"gave int; allowed is a scaling_lab.report.Page"),
+        ("def report(runs):\n    return 7\n", r"returned int; allowed is a scaling_lab.report.Page"),
         ("def report(runs):\n    t = runs.table()\n    return t['nothing']\n", r"mine\.py:3: KeyError: 'nothing'"),
     ],
 )
@@ -169,7 +169,7 @@ def test_several_runs_are_compared_in_a_folder_beside_the_first(empty: Path, oth
 
 
 def test_what_cannot_stand_beside_others_is_refused(empty: Path, other: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.csv is a file of latencies; allowed are it alone, or runs' folders"):
+    with pytest.raises(UserError, match=r"x\.csv is a file of latencies; allowed is this file alone, or run folders"):
         write_report([empty, tmp_path / "x.csv"])
     with pytest.raises(UserError, match=r"is named twice \(as .*run and .*run/\.\./run\); allowed are different runs"):
         write_report([empty, other, empty / ".." / empty.name])

@@ -29,7 +29,7 @@ Place = tuple[float, float]
 
 
 def topology_table(topology: Topology) -> pd.DataFrame:
-    """Return a cell's inputs and nodes: id, level, column, inputs (ids, separated by spaces), fusion, output (whether it is one)."""
+    """Return a cell's inputs and nodes: id, level, column, inputs (ids, spaced), fusion, output (a bool)."""
     rows = []
     for index, level, column in layout(topology):
         node = topology.node(index) if index >= topology.num_inputs else None

@@ -43,9 +43,7 @@ def answer(comparison: Comparison) -> str:
 def refusals(comparison: Comparison) -> list[str]:
     """Name each run that is left out, with the reason."""
     first = comparison.sides[0].name
-    return [
-        f"{each.name} is not compared; against {first} it has {'; '.join(each.reasons)}." for each in comparison.refused
-    ]
+    return [f"{each.name} is not compared with {first}: {'; '.join(each.reasons)}." for each in comparison.refused]
 
 
 def limits(comparison: Comparison) -> tuple[Bullet, ...]:
