@@ -161,7 +161,10 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
             ["report", "runs/missing", "runs/../runs/missing"],
             "is named twice (as runs/missing and runs/../runs/missing)",
         ),
-        (["report", "x.csv", "runs/missing"], "x.csv is a file of latencies; allowed is this file alone, or run folders"),
+        (
+            ["report", "x.csv", "runs/missing"],
+            "x.csv is a file of latencies; allowed is this file alone, or run folders",
+        ),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_two(
@@ -313,7 +316,7 @@ def test_a_script_sees_that_no_trial_is_complete(tiny: Callable[..., int], capsy
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "the report file reports/tiny.py is not there"),
+        (None, "the report file reports/tiny.py does not exist"),
         ("def report(", "reports/tiny.py:1: SyntaxError"),
         ("x = 1", "reports/tiny.py has no function report(runs)"),
     ],

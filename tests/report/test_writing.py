@@ -91,7 +91,7 @@ def test_the_study_names_its_report(empty: Path, tmp_path: Path, monkeypatch: py
     run = write_run(tmp_path / "run", Fixture(trials=[], samples=0, meta=meta))
     assert default_report(Runs(run)) == home / "reports" / "own.py"
     lost = write_run(tmp_path / "lost", Fixture(trials=[], samples=0, meta={"report": "reports/lost.py"}))
-    with pytest.raises(UserError, match=r"reports/lost\.py is not there"):
+    with pytest.raises(UserError, match=r"reports/lost\.py does not exist"):
         default_report(Runs(lost))
 
 
