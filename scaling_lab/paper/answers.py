@@ -295,7 +295,7 @@ def _predicted(frontier: Frontier) -> str:
     costs, values, seeds = (fitted[name].tolist() for name in ("gmacs", "ap_mean", "n"))
     at = [float(largest["gmacs"])]
     pooled = (frontier.sd, frontier.degrees)
-    low, high = band(costs, values, at, seeds=seeds, pooled=pooled, trainings=int(largest["n"]))[:, 0]
+    low, high = band(costs, values, at, seeds=seeds, pooled=pooled, training_runs=int(largest["n"]))[:, 0]
     predicted = float(fit_law(costs, values, seeds)(at)[0])
     return (
         f"A scaling law fitted to the {len(fitted)} smaller compound models predicts {predicted:.1f} AP "

@@ -119,7 +119,9 @@ def _check_takes(report: Callable[..., Any], count: int, path: Path) -> None:
     parameters = inspect.signature(report).parameters.values()
     named = [each for each in parameters if each.kind == each.KEYWORD_ONLY and each.default is each.empty]
     if named:
-        raise UserError(f"{path}: report(…) needs {named[0].name}=…; allowed are runs alone, and what has a default")
+        raise UserError(
+            f"{path}: report(…) needs {named[0].name}=…; allowed are only runs and parameters with a default"
+        )
     placed = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     least, most = sum(each.default is each.empty for each in placed), len(placed)
     takes_any = any(each.kind == each.VAR_POSITIONAL for each in parameters)

@@ -74,11 +74,11 @@ def test_volumes_are_measured_to_one_point_and_by_hand(make: Make) -> None:
     one = make("one", [Trial(topology="fpn", ap=40.0), Trial(topology="bifpn", ap=50.0)])
     two = make("two", [Trial(topology="fpn", ap=44.0, width=64)])
     found = compare(one, two)
-    cheap, middle = 0.071, 0.085
-    dear = 0.071 * 2**1.5
-    assert found.reference == (pytest.approx(2 * dear), 0.0)
+    lowest, middle = 0.071, 0.085
+    highest = 0.071 * 2**1.5
+    assert found.reference == (pytest.approx(2 * highest), 0.0)
     values = found.volumes.set_index("run")["value"]
-    area = 40 * math.log2(middle / cheap) + 50 * math.log2(2 * dear / middle)
+    area = 40 * math.log2(middle / lowest) + 50 * math.log2(2 * highest / middle)
     assert values["one"] == pytest.approx(area)
     assert values["two"] == pytest.approx(44.0)
     (row,) = found.volume_differences.to_dict("records")

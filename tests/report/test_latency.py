@@ -130,7 +130,7 @@ def test_detectors_that_count_alike_are_told(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     same = {"gmacs": 1.0, "params_m": 1.0, "activations_m": 1.0, "memory_mb": 1.0}
     write_rows(path, rows(10, **same))
-    assert "do not differ in what is counted" in write_report(path, compact=True).read_text()
+    assert "have equal counted costs" in write_report(path, compact=True).read_text()
     one = [{**each, "params_m": float(number)} for number, each in enumerate(rows(10, **same), start=1)]
     write_rows(path, one)
     assert "parameters, million:</strong> tau-b " in write_report(path, compact=True).read_text()

@@ -200,7 +200,7 @@ def judged(tau: Ranked, **more: Any) -> Predictor:
             (0.9, 0.05),
             ["tau-b 0.05, so it does not rank these architectures and cannot judge a proxy; add seeds."],
         ),
-        (0.5, (0.9, math.nan), ["one seed each, so its agreement with itself is unknown."]),
+        (0.5, (0.9, math.nan), ["one seed each, so its tau-b is unknown."]),
     ],
 )
 def test_tau_is_read_against_a_repeat(tau: float, ceilings: tuple[float, float], expected: list[str]) -> None:
@@ -267,7 +267,7 @@ def test_a_regret_is_given_no_interval_in_words(two: tuple[Runs, Runs]) -> None:
     agreement, regret, _ = (block for block in section.blocks if isinstance(block, Table))
     assert "95 % jackknife intervals over architectures" in agreement.caption
     assert "covers 95 to 98 %" in agreement.caption
-    assert "middle 95 % over 1,000 resamples of the architectures, which is no 95 % interval" in regret.caption
+    assert "middle 95 % over 1,000 resamples of the architectures, not a 95 % interval" in regret.caption
 
 
 @pytest.mark.parametrize(("count", "said_"), [(4, False), (8, True), (49, True), (50, False)])

@@ -63,7 +63,7 @@ def test_both_searches_are_one_figure(runs: Path) -> None:
         assert rows["value"].is_monotonic_increasing
         assert rows["hours"].is_monotonic_increasing
     assert 0 < table["value"].max() <= 100
-    assert "which sampler is better cannot be told from this" in figure.caption
+    assert "does not show which sampler is better" in figure.caption
     assert len(figure.draw(table, 7.0).axes) == 2
 
 

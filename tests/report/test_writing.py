@@ -138,7 +138,7 @@ def test_a_report_on_several_runs(signature: str, empty: Path, other: Path, tmp_
         ("a, b=None", 3, r"takes 1 to 2 runs, not 3"),
         ("a, b, *rest", 1, r"takes 2 or more runs, not 1: its function is report\(a, b, \*rest\)"),
         ("", 1, r"takes 0 runs, not 1: its function is report\(\)"),
-        ("*runs, name", 2, r"report\(…\) needs name=…; allowed are runs alone, and what has a default"),
+        ("*runs, name", 2, r"report\(…\) needs name=…; allowed are only runs and parameters with a default"),
     ],
 )
 def test_a_report_that_takes_another_number_of_runs_is_refused_before_it_runs(

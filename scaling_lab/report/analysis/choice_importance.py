@@ -21,8 +21,8 @@ RARE = 4  # values with fewer architectures are one group
 class Importance:
     """How much of the variance of AP each choice explains.
 
-    `table` has a row for each choice, the largest share first. share, low and high are fractions of the variance of AP;
-    rest, rest_low and rest_high of the variance of its residuals from a parabola in log GMACs. n and groups are counts.
+    `table` has a row for each choice, the largest share first. share, low and high are fractions of the variance of AP.
+    rest, rest_low and rest_high are fractions of the residual variance after a parabola in log GMACs. n and groups are counts.
     `chance` and `rest_chance` are the 95 % quantiles of the best choice's share under permutation. `cost` is the
     parabola's share.
     """

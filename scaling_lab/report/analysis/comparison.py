@@ -205,7 +205,7 @@ class Comparison:
         """Return each run's best architecture in common bands of GMACs.
 
         Columns: band, up_to, run, series, label, gmacs, ap_mean, ap_low, ap_high, n, architectures (of the run in the
-        band) and chance, the posterior probability that the run has the best architecture of the band.
+        band) and chance. `chance` is the posterior probability that the run has the best architecture of the band.
         """
         costs = pd.concat([side.frontier.architectures["gmacs"] for side in self.sides]).to_numpy(dtype=float)
         columns = ["band", "up_to", "run", "series", "label", "gmacs", "ap_mean", "ap_low", "ap_high", "n"]

@@ -28,8 +28,8 @@ MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
 class Frontier:
     """The comparable trials of a run and their architectures.
 
-    `trials` has a row for each complete trial of one protocol and one number of epochs, with its architecture's label,
-    series, mean, interval and whether it is on the front. `architectures` has a row for each architecture, best first.
+    `trials` has a row for each complete trial of one protocol and number of epochs. Its columns include the architecture's
+    label, series, mean, interval and on_front. `architectures` has a row for each architecture, best first.
     `excluded` holds the complete trials of other protocols or epochs. `sd` is the seed SD pooled over architectures,
     `degrees` its degrees of freedom. `finalists` holds the comparable trials with fresh seeds, which are in no other table:
     the search's results selected these architectures, so a mean of both would be biased.

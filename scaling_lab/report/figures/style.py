@@ -1,7 +1,7 @@
 """The common style of all figures: sizes, typefaces, colours.
 
-Every colour has a name. Files get the light value; a figure inside a page gets the name as a CSS variable with the
-light value as its fallback, so that the page's dark theme applies to figures too (see svg.py and assets/page.css).
+Every colour has a name. Files get the light value. A figure inside a page gets the name as a CSS variable, with the light
+value as its fallback. So the page's dark theme applies to figures too (see svg.py and assets/page.css).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Figures as reproducible bytes: SVG inside a page, and SVG, PDF and PNG files.
 
-Inside a page an SVG's colours become CSS variables, its text stays selectable in the page's typeface, and its ids get a
+Inside a page an SVG's colours become CSS variables, and its text stays selectable in the page's typeface. Its ids get a
 prefix, since several figures share one document. In SVG files, text is outlines, which look the same everywhere.
 """
 

@@ -1,7 +1,4 @@
-"""Does the proxy rank as the full protocol does? Sections from two runs, or from the two protocols of one run.
-
-The statistics are predictors.py's, the sentences proxy_words.py's; this computes what both need and arranges it.
-"""
+"""Sections on how well a proxy ranks architectures of the full protocol, from two runs or two protocols of one run."""
 
 from __future__ import annotations
 
@@ -39,14 +36,14 @@ def answer(found: Proxy) -> str:
 
 
 def limits(found: Proxy) -> Section:
-    """Say what limits the answer."""
+    """Show what limits the answer."""
     odd = (Text(text=found.warning, tone="warning"),) if found.warning else ()
     said = (Bullets(items=proxy_words.limits(found)),) if found.judged else ()
     return Section(title="Limits", blocks=(*odd, *said))
 
 
 def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
-    """Show AP against AP, how well each predictor ranks, what choosing by it costs, and what the protocols are."""
+    """Show AP against AP, each predictor's rank correlations and regrets, and the protocols."""
     if found.pairs.table.empty:
         return Section(title=TITLE, blocks=())
     blocks: list[Block] = [_figure(found, prefix)]
@@ -57,7 +54,7 @@ def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
 
 
 def within(runs: Runs, frontier: Frontier) -> Section:
-    """Judge the cheaper of a run's two protocols, or lengths of training, as a proxy of the other; nothing for one alone."""
+    """Judge the cheaper of a run's two protocols or lengths as a proxy of the other; no blocks for one alone."""
     found = within_proxy(frontier)
     if found is None:
         return Section(title=WITHIN, blocks=())
@@ -66,11 +63,11 @@ def within(runs: Runs, frontier: Frontier) -> Section:
     return Section(title=WITHIN, blocks=(Text(text=answer(found)), names, *more))
 
 
-# --- what they are made of -------------------------------------------------------------------------------------------
+# --- blocks --------------------------------------------------------------------------------------------------------
 
 
 def costs(found: Proxy) -> tuple[tuple[str, str], ...]:
-    """Say what a trial of each protocol costs, by epochs and by recorded seconds."""
+    """Return the cost of a trial of each protocol in epochs and seconds."""
     table = found.pairs.table
     proxy, full = float(table["proxy_seconds"].mean()), float(table["full_seconds"].mean())
     each = [f"{plural(_epochs(side), 'epoch')}, {significant(seconds)} s" for side, seconds in
@@ -129,10 +126,8 @@ def _agreement_table(found: Proxy, prefix: str) -> Table:
             Column(key="predictor", label="Ranked by"),
             Column(key="tau_text", label="tau-b", sort="tau"),
             Column(key="spearman_text", label="Spearman", sort="spearman"),
-            Column(
-                key="partial_text", label="Partial tau", sort="partial", help="what is left of it once GMACs are known"
-            ),
-            Column(key="ahead_text", label="Proxy ahead by", sort="ahead", help="its tau-b less this one's"),
+            Column(key="partial_text", label="Partial tau", sort="partial", help="partial tau-b given GMACs"),
+            Column(key="ahead_text", label="Proxy ahead by", sort="ahead", help="its tau-b minus this one's"),
         ),
         caption=f"Rank agreement with AP of the full protocol, with {proxy_words.INTERVALS}. {proxy_words.ahead_covers(count)}"
         "Partial tau: given log GMACs. Repeat: expected tau-b of two repeats, from the seed SD.",
@@ -148,8 +143,8 @@ def _regret_table(found: Proxy, prefix: str) -> Table:
         name=f"{prefix}_regret",
         frame=pd.DataFrame([_row(each) for each in found.judged.values()]),
         columns=tuple(columns),
-        caption="AP lost by training only so many first choices in full and taking the best. "
-        f" {proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
+        caption="AP lost by training only the top k in full and taking the best. "
+        f"{proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
     )
 
 
@@ -185,6 +180,6 @@ def _protocol_table(found: Proxy, prefix: str) -> Table:
 
 
 def of_run(section: Section, name: str) -> Section:
-    """Tell a section of one of two runs from the other's: in its title, and in its tables' and figures' names."""
+    """Return a section with a run's name in its title and in the names of its tables and figures."""
     blocks = tuple(renamed(block, name.replace(" ", "_")) for block in section.blocks)
     return Section(title=f"{section.title} ({name})", blocks=blocks)

@@ -1,4 +1,4 @@
-"""What a proxy's ranking is worth, in sentences."""
+"""How well a proxy ranks, in sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVALS = "95 % jackknife intervals over architectures"
 
 
 def ranked(value: Ranked, digits: int = 2) -> str:
-    """Write a statistic with its interval: "0.55 [0.31, 0.72]"; a dash where it cannot be had."""
+    """Write a statistic with its interval: "0.55 [0.31, 0.72]"; a dash if undefined."""
     if math.isnan(value.value):
         return "–"
     text = number(value.value, digits)
@@ -24,9 +24,9 @@ def ranked(value: Ranked, digits: int = 2) -> str:
 
 
 def ahead_covers(count: int) -> str:
-    """Say how near the interval of a difference of taus comes to 95 %, where that is more than two points off.
+    """Return the coverage of the interval of a difference of taus, if over two points from 95 %.
 
-    By reports/results/interval_coverage.csv.
+    The values are from reports/results/interval_coverage.csv.
     """
     if not LEAST_DIFFERENCE <= count < 50:
         return ""
@@ -34,12 +34,12 @@ def ahead_covers(count: int) -> str:
 
 
 def middle_of(resamples: int) -> str:
-    """Say what stands in the brackets behind a regret, which no interval covers as a 95 % interval would."""
-    return f"In brackets: middle 95 % over {resamples:,} resamples of the architectures, which is no 95 % interval."
+    """Explain the brackets after a regret, which are not a 95 % interval."""
+    return f"In brackets: middle 95 % over {resamples:,} resamples of the architectures, not a 95 % interval."
 
 
 def answer(found: Proxy) -> str:
-    """Answer in one sentence how well the proxy ranks architectures, and what a repeat of the full protocol would reach."""
+    """Answer in one sentence how well the proxy ranks, and what a repeat of the full protocol would reach."""
     if not found.judged:
         return found.why_not
     tau = found.judged["proxy_ap_mean"].tau
@@ -53,7 +53,7 @@ def answer(found: Proxy) -> str:
 
 
 def limits(found: Proxy) -> tuple[Bullet, ...]:
-    """Say what limits the answer: noise of either protocol, what size alone reaches, and what was paired."""
+    """List what limits the answer: seed noise, ranking by size alone, and pairing."""
     proxy = found.judged["proxy_ap_mean"]
     return (
         *(against_repeat(proxy, found.ceilings) if not math.isnan(proxy.tau.value) else ()),
@@ -63,10 +63,10 @@ def limits(found: Proxy) -> tuple[Bullet, ...]:
 
 
 def against_repeat(proxy: Predictor, ceilings: Ceilings) -> tuple[Bullet, ...]:
-    """Hold the proxy's tau against that between two repeats of the full protocol."""
+    """Compare the proxy's tau with that between two repeats of the full protocol."""
     lead = "Repeat of the full protocol:"
     if math.isnan(ceilings.full):
-        return ((lead, "one seed each, so its agreement with itself is unknown."),)
+        return ((lead, "one seed each, so its tau-b is unknown."),)
     if ceilings.full < LEAST_CEILING:
         text = (
             f"tau-b {ceilings.full:.2f}, so it does not rank these architectures and cannot judge a proxy; add seeds."
@@ -90,7 +90,7 @@ def against_repeat(proxy: Predictor, ceilings: Ceilings) -> tuple[Bullet, ...]:
 
 
 def against_size(size: Predictor) -> Bullet:
-    """Say whether the proxy ranks better than a predictor that costs nothing."""
+    """Return whether the proxy ranks significantly better than a predictor without training."""
     lead = f"Ranked by {size.name}:"
     if math.isnan(size.tau.value):
         return lead, "all architectures are equal, so it ranks nothing."
@@ -124,7 +124,7 @@ def _paired(pairs: Pairs) -> list[Bullet]:
 
 
 def findings(found: Proxy, costs: tuple[Bullet, ...]) -> tuple[Bullet, ...]:
-    """Say what the proxy adds to size, what choosing by it loses, and what it costs."""
+    """List the proxy's partial correlation given size, its regrets, and its cost."""
     proxy, size = found.judged["proxy_ap_mean"], found.judged["gmacs"]
     return (*_given_size(proxy), *_choosing(proxy, size), *costs)
 
