@@ -106,7 +106,10 @@ def test_one_side_with_one_seed(tmp_path: Path) -> None:
     ("baseline", "words"),
     [
         (None, "names no baseline"),
-        ({"topology": "bifpm"}, "is not a point of this run, so nothing can be compared with it. Its values of topology:"),
+        (
+            {"topology": "bifpm"},
+            "is not a point of this run, so nothing can be compared with it. Its values of topology:",
+        ),
         ({"topology": "none", "width": 64}, "has no complete trial"),
         ({"width": 32}, "fits 6 architectures"),
     ],

@@ -265,7 +265,7 @@ def test_a_search_and_its_random_baseline_read_as_such(make: Make) -> None:
     assert figure.table.groupby("sampler")["series"].first().to_dict() == {"x": 0, "x-random": 1}
     notes = [block for block in comparison_fronts.fronts(found).blocks if isinstance(block, Text)]
     assert "NVIDIA H200" in notes[-1].text
-    assert notes[-1].text.startswith("Latencies of one run alone are not compared: ")
+    assert notes[-1].text.startswith("Latencies measured in one run only are not compared: ")
     names = [block.name for block in comparison_fronts.fronts(found).blocks if isinstance(block, Figure)]
     assert "fronts_latency" in names
 
