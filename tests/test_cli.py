@@ -161,7 +161,10 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
             ["report", "runs/missing", "runs/../runs/missing"],
             "is named twice (as runs/missing and runs/../runs/missing)",
         ),
-        (["report", "x.csv", "runs/missing"], "x.csv is a file of latencies; allowed are it alone, or runs' folders"),
+        (
+            ["report", "x.csv", "runs/missing"],
+            "x.csv is a file of latencies; allowed is this file alone, or run folders",
+        ),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_two(
@@ -314,7 +317,7 @@ def test_a_script_sees_that_no_trial_is_complete(tiny: Callable[..., int], capsy
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "the report file reports/tiny.py is not there"),
+        (None, "the report file reports/tiny.py does not exist"),
         ("def report(", "reports/tiny.py:1: SyntaxError"),
         ("x = 1", "reports/tiny.py has no function report(runs)"),
     ],
@@ -345,8 +348,8 @@ def test_report_compares_several_runs_and_refuses_what_is_not_comparable(
     assert "<h1>x and x-random compared</h1>" in page.read_text()
     assert main(["report", "runs/x", "runs/long", "runs/x-random", "--out", "three", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": "three/comparison.html"}
-    why = "another recipe: epochs 36 against 6, lr 0.01 against 0.004"
-    assert f"long is not compared; against x it has {why}." in Path("three/comparison.html").read_text()
+    why = "a different recipe: epochs 36 against 6, lr 0.01 against 0.004"
+    assert f"long is not compared with x: {why}." in Path("three/comparison.html").read_text()
     message = _fails(["report", "runs/x", "runs/long"], capsys)
     assert f"nothing can be compared with x; long: {why}." in message
     assert not Path("runs/comparison_x_long").exists()

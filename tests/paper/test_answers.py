@@ -1,4 +1,4 @@
-"""Answers to the seven questions, from runs of the real studies whose trainings are made up and their truth known."""
+"""Answers to the seven questions, from runs of the real studies with simulated training runs of known truth."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def _changed_study(results: Path, monkeypatch: pytest.MonkeyPatch, old: str, new
         (
             "Recipe.short(epochs=1, batch_size=8)",
             "Recipe.short(epochs=1, batch_size=4)",
-            "study: 2 of 2 trials had other data or another recipe",
+            "study: 2 of 2 trials had different data or a different recipe",
         ),
         ("train_images=32", "train_images=31", 'study: data was {"kind": "shapes", '),
         (
@@ -245,12 +245,12 @@ def _changed_study(results: Path, monkeypatch: pytest.MonkeyPatch, old: str, new
         (
             'return space(trial, names=("none", "bifpn"))',
             'return __import__("dataclasses").replace(space(trial, names=("none", "bifpn")), width=48)',
-            "study: the space gives other architectures now at network none; network bifpn",
+            "study: the space now has different architectures at network none; network bifpn",
         ),
         (
             'names=("none", "bifpn")',
             'names=("none", "bifpn", "panet")',
-            "study: its grid has 1 architectures that the run has not",
+            "study: its grid has 1 architectures that the run lacks",
         ),
         ('"smoke": {', '"mist": {', "study: form 'smoke' is unknown"),
     ],
@@ -320,7 +320,7 @@ def test_texts_differ_beyond_rounding(before: str, after: str, same: bool) -> No
         ({"a": [float("nan")]}, {"a": [float("nan")]}, ""),
         ({"a": [1.0]}, {"a": [1.1]}, 'a in row 1 was "1.0" and is "1.1"'),
         ({"a": ["x", "y"]}, {"a": ["x", "z"]}, 'a in row 2 was "y" and is "z"'),
-        ({"a": [1]}, {"a": [1, 2]}, "1 rows were stored, 2 are made"),
+        ({"a": [1]}, {"a": [1, 2]}, "1 rows were stored, 2 are computed now"),
         ({"a": [1]}, {"b": [1]}, "columns (a, b)"),
         ({"a": [1], "b": [1]}, {"b": [1], "a": [1]}, "columns (their order)"),
     ],

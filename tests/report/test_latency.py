@@ -93,7 +93,7 @@ def test_the_most_misled_pairs_come_first() -> None:
     assert (found["latency_ratio"] > 1).all()
     gaps = found["latency_ratio"] / found["gmacs_ratio"]
     assert gaps.is_monotonic_decreasing
-    names = [*found["cheaper"], *found["dearer"]]
+    names = [*found["fewer_gmacs"], *found["more_gmacs"]]
     assert len(set(names)) == len(names)
     perfect = table([{**each, "gmacs": each["median_ms"]} for each in rows()])
     assert report.most_misled(perfect).empty
@@ -137,7 +137,7 @@ def test_detectors_that_count_alike_are_told(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     same = {"gmacs": 1.0, "params_m": 1.0, "activations_m": 1.0, "memory_mb": 1.0}
     write_rows(path, rows(10, **same))
-    assert "do not differ in what is counted" in write_report(path, compact=True).read_text()
+    assert "have equal counted costs" in write_report(path, compact=True).read_text()
     one = [{**each, "params_m": float(number)} for number, each in enumerate(rows(10, **same), start=1)]
     write_rows(path, one)
     assert "parameters, million:</strong> tau-b " in write_report(path, compact=True).read_text()

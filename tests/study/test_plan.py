@@ -284,7 +284,7 @@ def test_time_is_measured_and_extended_to_all_trials(tmp_path: Path, monkeypatch
     )
     found = make_plan(study, out=tmp_path, count=count, cpus=2, say=said.append)
     assert found.time is not None
-    assert [each.which for each in found.time.timed] == ["cheapest", "median", "dearest"]
+    assert [each.which for each in found.time.timed] == ["cheapest", "median", "most expensive"]
     assert [each.gmacs for each in found.time.timed] == [0.48, 0.96, 1.44]
     assert found.time.quickest.estimate <= found.time.slowest.estimate
     assert 3 * found.time.quickest.low < found.time.total.estimate < 3 * found.time.slowest.high

@@ -81,7 +81,7 @@ def picks(architectures: Iterable[Architecture], cost: str) -> dict[str, Archite
     if not ordered:
         return {}
     chosen: dict[str, Architecture] = {}
-    for which, place in (("cheapest", 0), ("dearest", len(ordered) - 1), ("median", len(ordered) // 2)):
+    for which, place in (("cheapest", 0), ("most expensive", len(ordered) - 1), ("median", len(ordered) // 2)):
         if all(ordered[place].costs[cost] != other.costs[cost] for other in chosen.values()):
             chosen[which] = ordered[place]
     return chosen
