@@ -31,11 +31,13 @@ ALLOWED = {
     "user_files": {"starter"},
     "stats": set(),
     "architecture": set(),
-    "model": {"architecture"},
+    "pretrained": set(),
+    "model": {"architecture", "pretrained"},
     "detection": {"architecture"},
     "data": {"architecture", "machine"},
     "cost": {"architecture", "model"},
-    "training": {"architecture", "model", "detection", "data"},
+    "features": {"architecture", "data"},
+    "training": {"architecture", "model", "detection", "data", "features", "pretrained"},
     "latency": {"architecture", "model", "detection", "cost", "machine", "stats"},
     "runs": {"architecture"},
     "study": {"architecture", "data", "training"},
@@ -45,6 +47,7 @@ ALLOWED = {
     "study.run": {
         "architecture",
         "data",
+        "features",
         "training",
         "latency",
         "machine",
@@ -108,7 +111,7 @@ ALLOWED = {
 }
 # Where a library may be imported at all.
 LIBRARIES = {
-    "torch": {"model", "detection", "data", "cost", "latency", "training", "study"},
+    "torch": {"model", "detection", "data", "features", "cost", "latency", "training", "study"},
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},

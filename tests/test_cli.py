@@ -346,10 +346,7 @@ def test_report_compares_several_runs_and_refuses_what_is_not_comparable(
     assert main(["report", "runs/x", "runs/long", "runs/x-random", "--out", "three", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"report": "three/comparison.html"}
     why = "another recipe: epochs 36 against 6, lr 0.01 against 0.004"
-    assert (
-        f"long is not compared, and none of its numbers is shown: against x it has {why}."
-        in Path("three/comparison.html").read_text()
-    )
+    assert f"long is not compared; against x it has {why}." in Path("three/comparison.html").read_text()
     message = _fails(["report", "runs/x", "runs/long"], capsys)
     assert f"nothing can be compared with x; long: {why}." in message
     assert not Path("runs/comparison_x_long").exists()

@@ -68,6 +68,9 @@ SMALLER = {
     "scaling-lab train d0 --data my_images --set epochs=20 --set batch_size=16": (
         "train d0 --image-size 64 --data my_images --set epochs=1 --set batch_size=8 --workers 0"
     ),
+    "scaling-lab train d0 --data my_images --anchors fit --image-size 256 --set epochs=20 --set batch_size=16": (
+        "train d0 --image-size 64 --data my_images --anchors fit --set epochs=1 --set batch_size=8 --workers 0 --out runs/fit"
+    ),
     "scaling-lab measure d0 --image-size 256 --backend eager onnxruntime --scope network end_to_end --correct": (
         f"measure {SMALL} --scope network end_to_end {SHORT}"
     ),

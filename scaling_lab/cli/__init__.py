@@ -11,6 +11,7 @@ import contextlib
 import sys
 
 from scaling_lab.cli import (
+    backbones,
     data,
     detectors,
     doctor,
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_verbs(verbs)
     data.add_verbs(verbs)
     weights.add_verbs(verbs)
+    backbones.add_verbs(verbs)
     train.add_verbs(verbs)
     predict.add_verbs(verbs)
     return parser

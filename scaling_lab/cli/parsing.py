@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.errors import UserError, first_line
@@ -52,3 +53,19 @@ def usable_device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device is {name!r}, which cannot be used: {first_line(error)}") from None
     return device
+
+
+def add_feature_options(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the options of stored features of frozen backbones, which recipes with `views` use."""
+    parser.add_argument(
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help=f"the folder of stored features, for recipes with views; runs may share it ({default})",
+    )
+    parser.add_argument(
+        "--features-gb",
+        type=float,
+        default=20.0,
+        help="the most that it may hold; the least recently used go first (20)",
+    )

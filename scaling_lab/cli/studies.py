@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.cli.console import trial_rows, trial_table
-from scaling_lab.cli.parsing import add_verb
+from scaling_lab.cli.parsing import add_feature_options, add_verb
 
 
 def add_verbs(verbs: Any) -> None:
@@ -34,6 +34,7 @@ def add_verbs(verbs: Any) -> None:
     )
     run.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
     run.add_argument("--cpus", type=int, help="number of this machine's cores for Ray (all)")
+    add_feature_options(run, "<run>/features")
     run.add_argument(
         "--retry-failed",
         action="store_true",
@@ -95,6 +96,8 @@ def _run(options: argparse.Namespace) -> int:
         address=options.address,
         cpus=options.cpus,
         retry_failed=options.retry_failed,
+        features=options.features,
+        features_gb=options.features_gb,
         measure_latency=Latency(),
         check=_check_report,
         stream=stream,

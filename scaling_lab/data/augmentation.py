@@ -12,7 +12,7 @@ cropped to less than a quarter is dropped; the original keeps every sliver.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,16 +30,20 @@ _ROUNDING = 1e-6
 class Augmentation:
     """`jitter` is the range of a random factor on the letterbox scale. `flip` mirrors half of the images.
 
-    The source sets the mirrored axes: left and right for photographs.
+    The source sets the mirrored axes: left and right for photographs. `colour` c changes brightness, contrast and saturation
+    by random factors from 1 - c to 1 + c.
     """
 
     jitter: tuple[float, float] = (1.0, 1.0)
     flip: bool = True
+    colour: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "jitter", tuple(self.jitter))
         if len(self.jitter) != 2 or not 0 < self.jitter[0] <= self.jitter[1]:
             raise UserError(f"jitter is {self.jitter}; allowed are two numbers, 0 < low <= high")
+        if not 0 <= self.colour < 1:
+            raise UserError(f"colour is {self.colour}; allowed are numbers from 0 to below 1")
 
     @property
     def rescales(self) -> bool:
@@ -51,7 +55,8 @@ class Augmentation:
 class Placement:
     """The map from an image's own pixels to the network's: mirror, times `scale`, minus `offset` (x, y).
 
-    `filled` is the (height, width) of the network's input that the image covers, from the top left.
+    `filled` is the (height, width) of the network's input that the image covers, from the top left. `colour` are the factors
+    of brightness, contrast and saturation.
     """
 
     original: tuple[int, int]
@@ -60,6 +65,7 @@ class Placement:
     filled: tuple[int, int]
     mirror_x: bool = False
     mirror_y: bool = False
+    colour: tuple[float, float, float] | None = None
 
     def boxes(self, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map boxes (N, 4) of x0, y0, x1, y1. Return them clipped to the input, and a mask (N,) of those to train on."""
@@ -102,11 +108,15 @@ def augmented(
     seed: tuple[int, ...],
 ) -> Placement:
     """Return a random placement, determined by `seed`. `mirrors` names the axes that may be mirrored, "x" or "xy"."""
-    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random(5).tolist()
+    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))).random(8).tolist()
     low, high = augmentation.jitter
     scale = _letterbox_scale(original, image_size) * (low + (high - low) * chance[0])
     flips = {axis: augmentation.flip and axis in mirrors and chance[1 + "xy".index(axis)] < 0.5 for axis in "xy"}
-    return _place(original, image_size, scale, chance=(chance[3], chance[4]), flips=flips)
+    placement = _place(original, image_size, scale, chance=(chance[3], chance[4]), flips=flips)
+    if not augmentation.colour:
+        return placement
+    brightness, contrast, saturation = (1 + augmentation.colour * (2 * each - 1) for each in chance[5:])
+    return replace(placement, colour=(brightness, contrast, saturation))
 
 
 def _letterbox_scale(original: tuple[int, int], image_size: tuple[int, int]) -> float:

@@ -13,7 +13,7 @@ from scaling_lab.data.sources import Source
 from scaling_lab.errors import UserError
 
 # The random streams of one seed.
-_ORDER, _PLACEMENT = 0, 1
+_ORDER, _PLACEMENT, _VIEW_ORDER = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Example:
 class BatchPlan:
     """The images of one pass over a split, their order and placement; `len` is the number of batches.
 
+    With `views`, a training image has that many fixed placements, the same for every seed. Each epoch shows the next one, in
+    an order that the seed decides. `view` shows one of them in every epoch.
+
     `skipped` fills during reading, if the source's `skip_broken` is set: the error of each skipped training image, by its
     file. The next readable image of the split takes its place.
     """
@@ -44,6 +47,8 @@ class BatchPlan:
     pixels: Pixels
     workers: int
     device: torch.device
+    views: int = 0
+    view: int | None = None
     skipped: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,11 +71,20 @@ class BatchPlan:
             order = np.argsort(chance.random(len(order)), kind="stable")
         return [order[i * self.batch_size : (i + 1) * self.batch_size].tolist() for i in range(len(self))]
 
+    def view_of(self, index: int) -> int:
+        """Return which of an image's views this epoch shows."""
+        if self.view is not None:
+            return self.view
+        chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _VIEW_ORDER, index))))
+        return int(np.argsort(chance.random(self.views), kind="stable")[(self.epoch - 1) % self.views])
+
     def placement(self, index: int, original: tuple[int, int]) -> Placement:
         """Return the placement of one image, which depends on its index and the epoch."""
         if self.split != "train" or self.augmentation is None:
             return letterbox(original, self.image_size)
-        seed = (self.seed, _PLACEMENT, self.epoch, index)
+        seed: tuple[int, ...] = (self.seed, _PLACEMENT, self.epoch, index)
+        if self.views:
+            seed = (_PLACEMENT, self.view_of(index), index)
         return augmented(original, self.image_size, self.augmentation, self.source.mirrors, seed)
 
     def example(

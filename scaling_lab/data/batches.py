@@ -22,21 +22,35 @@ from scaling_lab.data.reading import read_batches
 from scaling_lab.data.shapes import Shapes
 from scaling_lab.data.sources import Source
 
+# Weights of red, green and blue in grey (ITU-R BT.601), as in Pillow and torchvision.
+_LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass
 class Batch:
     """B images on the device; boxes are (x0, y0, x1, y1) in the network's pixels, N the most of one image, at least 1.
 
+    `inputs` is one normalised tensor (B, 3, H, W) of images, or the backbone's features, a tensor (B, C, h, w) for each level,
+    where `are_features`. `image_size` is (H, W).
+
     A network pixel is an original pixel times `scales_B` (in val: without crop or mirror). `sizes_B2` is the original
     (height, width). Rows of `boxes_BN4` beyond an image's own are 0, their labels -1.
     """
 
-    images_BCHW: Tensor
+    inputs: tuple[Tensor, ...]
+    image_size: tuple[int, int]
     boxes_BN4: Tensor
     labels_BN: Tensor
     image_ids: list[int]
     scales_B: Tensor
     sizes_B2: Tensor
+    are_features: bool = False
+
+    @property
+    def images_BCHW(self) -> Tensor:
+        """The images."""
+        (images_BCHW,) = self.inputs
+        return images_BCHW
 
 
 def batches(
@@ -51,16 +65,27 @@ def batches(
     pixels: Pixels | None = None,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    views: int = 0,
 ) -> Batches:
     """Prepare one pass over a split: "train" shuffled, augmented, without a smaller last batch; "val" complete, in order.
 
     `pixels` sets the normalisation (default: ImageNet's). `workers` processes read images from disk; Shapes are rendered
-    in this process, on `device`. Raises UserError for a file that cannot be read, and for a training split smaller than
-    one batch.
+    in this process, on `device`. With `views`, a training image has that many placements, fixed for all seeds. Raises
+    UserError for a file that cannot be read, and for a training split smaller than one batch.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     return Batches(
-        source, split, size, batch_size, seed, epoch, augmentation, pixels or Pixels(), workers, torch.device(device)
+        source,
+        split,
+        size,
+        batch_size,
+        seed,
+        epoch,
+        augmentation,
+        pixels or Pixels(),
+        workers,
+        torch.device(device),
+        views=views,
     )
 
 
@@ -72,9 +97,12 @@ class Batches(BatchPlan):
         source = self.source
         chunks = drawn_batches(self, source) if isinstance(source, Shapes) else read_batches(self, source)
         for pixels_BCHW, examples in chunks:
-            yield self._batch(pixels_BCHW, examples)
+            placements = [example.placement for example in examples]
+            recolour(pixels_BCHW, placements)
+            yield self.batch((normalised(pixels_BCHW, placements, self.pixels, self.device),), examples)
 
-    def _batch(self, pixels_BCHW: Tensor, examples: list[Example]) -> Batch:
+    def batch(self, inputs: tuple[Tensor, ...], examples: list[Example], *, are_features: bool = False) -> Batch:
+        """Return a batch of inputs of the network and the examples that they are of."""
         longest = max(1, *(len(example.labels) for example in examples))
         boxes_BN4 = np.zeros((len(examples), longest, 4), dtype=np.float32)
         labels_BN = np.full((len(examples), longest), -1, dtype=np.int64)
@@ -83,13 +111,27 @@ class Batches(BatchPlan):
             labels_BN[b, : len(example.labels)] = example.labels
         placements = [example.placement for example in examples]
         return Batch(
-            images_BCHW=normalised(pixels_BCHW, placements, self.pixels, self.device),
+            inputs=inputs,
+            image_size=self.image_size,
             boxes_BN4=torch.from_numpy(boxes_BN4).to(self.device),
             labels_BN=torch.from_numpy(labels_BN).to(self.device),
             image_ids=[example.image_id for example in examples],
             scales_B=torch.tensor([p.scale for p in placements], dtype=torch.float32, device=self.device),
             sizes_B2=torch.tensor([p.original for p in placements], dtype=torch.int64, device=self.device),
+            are_features=are_features,
         )
+
+
+def recolour(pixels_BCHW: Tensor, placements: list[Placement]) -> None:
+    """Change brightness, contrast and saturation of pixels uint8 (B, 3, H, W) in place, where the `placements` say so."""
+    for pixels_CHW, placement in zip(pixels_BCHW, placements, strict=True):
+        if placement.colour is not None:
+            brightness, contrast, saturation = placement.colour
+            height, width = placement.filled
+            image_CHW = pixels_CHW[:, :height, :width].to(torch.float32)
+            grey_HW = torch.tensordot(image_CHW.new_tensor(_LUMA), image_CHW, dims=1)
+            image_CHW = brightness * torch.lerp(grey_HW.mean(), torch.lerp(grey_HW, image_CHW, saturation), contrast)
+            pixels_CHW[:, :height, :width] = image_CHW.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:

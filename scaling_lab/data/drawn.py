@@ -23,7 +23,7 @@ def drawn_batches(plan: BatchPlan, source: Shapes) -> Iterator[tuple[Tensor, lis
     """Yield the pixels uint8 (B, 3, H, W) and the examples of each batch."""
     for indices in plan.indices():
         scenes = [source.scene(plan.split, index) for index in indices]
-        examples = [_example(plan, index, scene) for index, scene in zip(indices, scenes, strict=True)]
+        examples = [drawn_example(plan, index, scene) for index, scene in zip(indices, scenes, strict=True)]
         if plan.split == "train" and plan.augmentation is not None and plan.augmentation.rescales:
             placements = [example.placement for example in examples]
             yield render(scenes, plan.image_size, plan.device, placements), examples
@@ -31,7 +31,8 @@ def drawn_batches(plan: BatchPlan, source: Shapes) -> Iterator[tuple[Tensor, lis
             yield _whole(plan, source, indices, examples), examples
 
 
-def _example(plan: BatchPlan, index: int, scene: Scene) -> Example:
+def drawn_example(plan: BatchPlan, index: int, scene: Scene) -> Example:
+    """Return an image's share of a batch."""
     return plan.example(index, index + 1, _NATIVE, boxes(scene), np.array(scene.labels, dtype=np.int64))
 
 

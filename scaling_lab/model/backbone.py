@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.model.weights_file import find_tensors, first_parts, fit, in_short, read_file, some
+from scaling_lab.pretrained import weights_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,9 +26,11 @@ def make_backbone(
     """Return timm's `features_only` model for the levels from `min_level` on, and the channels of each.
 
     The coarsest level is `max_level` or the backbone's last. `pretrained` True downloads timm's weights; a path reads a file
-    with timm's names (see weights_file.py for keys and prefixes). `options` go to timm.create_model. Raises UserError for a
-    name unknown to timm and for a backbone without these levels. Also for weights that are unavailable, or with a tensor
-    that is missing, of another shape or not finite.
+    with timm's names, or this backbone's file in a folder (see weights_file.py for keys and prefixes). `options` go to
+    timm.create_model.
+
+    Raises UserError for a name unknown to timm, a backbone without these levels, and weights that are unavailable. Also for
+    weights with a tensor that is missing, of another shape or not finite.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
@@ -45,7 +48,7 @@ def make_backbone(
     if pretrained is True:
         _load(backbone, name, _fetched(name), "timm's weights")
     elif pretrained is not False:
-        _load_file(backbone, name, Path(pretrained))
+        _load_file(backbone, name, weights_of(Path(pretrained), name))
     return backbone, list(backbone.feature_info.channels())
 
 

@@ -6,6 +6,7 @@ Shapes: B batch, H, W image height and width, h, w a level's height and width, A
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,16 @@ class Detector(nn.Module):
 
         Channels are anchor-major: anchor 0's values, then anchor 1's. Deltas are (ty, tx, th, tw).
         """
-        features = self.feature_network(self.backbone(images_BCHW))
+        return self.from_features(self.backbone(images_BCHW))
+
+    def from_features(self, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Map the backbone's features, a (B, C, h, w) for each of its levels, to the same outputs."""
+        features = self.feature_network(list(features))
         return self.class_head(features), self.box_head(features)
+
+    def of(self, inputs: Sequence[Tensor], *, are_features: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+        """Map a batch's inputs, one tensor of images or the backbone's features."""
+        return self.from_features(inputs) if are_features else self(*inputs)
 
 
 def build(spec: DetectorSpec, *, pretrained: bool | str | Path = False, **backbone_options: Any) -> Detector:

@@ -126,6 +126,11 @@ class RunFolder:
         return self.path / "trials"
 
     @property
+    def features(self) -> Path:
+        """The folder of stored features of frozen backbones."""
+        return self.path / "features"
+
+    @property
     def samples(self) -> Path:
         """The folder of held-out images for pictures."""
         return self.path / "samples"

@@ -278,5 +278,5 @@ class Study(Fields):
 
 def protocol_digest(data_digest: str, recipe: Recipe) -> str:
     """Return a 12-digit hexadecimal digest of data and recipe, equal where APs are comparable."""
-    text = json.dumps({"data": data_digest, "recipe": recipe.to_dict()}, sort_keys=True)
+    text = json.dumps({"data": data_digest, "recipe": recipe.protocol()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

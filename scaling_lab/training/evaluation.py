@@ -138,8 +138,8 @@ def predict(
     categories = class_categories(detector.spec.num_classes, source, detector.class_names)
     rows: list[NDArray[np.float64]] = []
     for batch in loader:
-        class_logits, box_deltas = detector(batch.images_BCHW)
-        size = (int(batch.images_BCHW.shape[2]), int(batch.images_BCHW.shape[3]))
+        class_logits, box_deltas = detector.of(batch.inputs, are_features=batch.are_features)
+        size = batch.image_size
         limits_B2 = batch.sizes_B2 * batch.scales_B[:, None]
         limits: Any = {"candidates": candidates, "most": MOST_DETECTIONS, "limits_B2": limits_B2}
         found = detect(class_logits, box_deltas, detector.spec, size, **limits)

@@ -11,11 +11,12 @@ from scaling_lab.model import Detector
 
 
 def freeze(detector: Detector, what: str) -> None:
-    """Disable the gradients of the parts that `what`, a recipe's `freeze`, names. Call it before making the optimizer.
+    """Disable the gradients of the parts that `what`, a recipe's `freeze`, names, and enable all others.
 
     Raises UserError for the norms of a backbone without batch norms.
     """
     frozen = list(_frozen(detector, what))
+    detector.requires_grad_(True)
     if what == "backbone_norms" and not frozen:
         name = detector.spec.backbone
         raise UserError(f"recipe.freeze is {what!r}; allowed are none, backbone: backbone {name!r} has no batch norm")

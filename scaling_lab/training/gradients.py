@@ -20,7 +20,8 @@ from scaling_lab.detection.matching import Matches
 from scaling_lab.training import group
 from scaling_lab.training.recipe import Recipe
 
-Forward = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+# Maps the inputs of a part of a batch to class logits and box deltas.
+Forward = Callable[[tuple[Tensor, ...]], tuple[list[Tensor], list[Tensor]]]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -61,20 +62,20 @@ def add_gradients(
     loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
     non-finite loss.
     """
-    device = batch.images_BCHW.device
+    device = batch.boxes_BN4.device
     autocast = torch.autocast(device.type, _DTYPES.get(recipe.precision), enabled=recipe.precision in _DTYPES)
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    images = batch.images_BCHW.tensor_split(parts)
+    inputs = list(zip(*(each.tensor_split(parts) for each in batch.inputs), strict=True))
     boxes, labels = batch.boxes_BN4.tensor_split(parts), batch.labels_BN.tensor_split(parts)
     matches: list[Matches] = []
     sums_3 = torch.zeros(3, dtype=torch.float64)
-    for place, images_BCHW in enumerate(images):
+    for place, own in enumerate(inputs):
         with autocast:
-            class_logits, box_deltas = forward(images_BCHW.contiguous(memory_format=memory_format))
+            class_logits, box_deltas = forward(tuple(each.contiguous(memory_format=memory_format) for each in own))
         if not matches:  # for all parts first, since each part's loss is divided by all positives
-            anchors_A4 = _anchors(spec, images_BCHW, box_deltas)
+            anchors_A4 = _anchors(spec, batch, box_deltas)
             threshold = recipe.match_threshold
-            matches = [match(anchors_A4, *own, threshold=threshold) for own in zip(boxes, labels, strict=True)]
+            matches = [match(anchors_A4, *each, threshold=threshold) for each in zip(boxes, labels, strict=True)]
             positives = int(group.summed(torch.tensor(sum(each.image_P.numel() for each in matches), device=device)))
         terms = detection_loss(
             class_logits,
@@ -99,6 +100,6 @@ def add_gradients(
     return losses
 
 
-def _anchors(spec: DetectorSpec, images_BCHW: Tensor, box_deltas: list[Tensor]) -> Tensor:
-    size = (int(images_BCHW.shape[2]), int(images_BCHW.shape[3]))
-    return make_anchors(spec.anchors, spec.topology.min_level, size, feature_sizes(box_deltas), images_BCHW.device)
+def _anchors(spec: DetectorSpec, batch: Batch, box_deltas: list[Tensor]) -> Tensor:
+    sizes, device = feature_sizes(box_deltas), batch.boxes_BN4.device
+    return make_anchors(spec.anchors, spec.topology.min_level, batch.image_size, sizes, device)

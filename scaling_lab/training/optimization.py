@@ -15,10 +15,18 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer. Weight decay applies to convolution kernels only."""
-    kernels = [p for p in model.parameters() if p.requires_grad and p.dim() > 2]
-    others = [p for p in model.parameters() if p.requires_grad and p.dim() <= 2]
-    groups = [{"params": kernels, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    """Return the recipe's optimizer. Weight decay applies to convolution kernels only.
+
+    A group's "lr_factor" is the backbone's relative learning rate, or 1.
+    """
+    groups = []
+    for is_slow in (False, True) if recipe.backbone_lr != 1.0 else (None,):
+        own = [p for name, p in model.named_parameters() if is_slow in (None, name.startswith("backbone."))]
+        factor = recipe.backbone_lr if is_slow else 1.0
+        for is_kernel in (True, False):
+            params = [p for p in own if p.requires_grad and (p.dim() > 2) == is_kernel]
+            decay = recipe.weight_decay if is_kernel else 0.0
+            groups.append({"params": params, "weight_decay": decay, "lr_factor": factor})
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, foreach=True)
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), fused=True)
@@ -44,7 +52,9 @@ class AveragedWeights(Generic[Model]):
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         self.steps = 0
-        self._own, self._theirs = _floats(self.model), _floats(model)
+        theirs = _floats(model)
+        self._all = [(name, tensor, theirs[name]) for name, tensor in _floats(self.model).items()]
+        self.leave_out(None)
         self._counters = list(zip(_integers(self.model), _integers(model), strict=True))
 
     @torch.no_grad()
@@ -52,13 +62,19 @@ class AveragedWeights(Generic[Model]):
         """Move towards the model's current weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self._own, self._theirs, 1 - decay)
-        for own, theirs in self._counters:
-            own.copy_(theirs)
+        torch._foreach_lerp_([own for own, _ in self._moving], [theirs for _, theirs in self._moving], 1 - decay)
+        for counter, its in self._counters:
+            counter.copy_(its)
+
+    def leave_out(self, prefix: str | None) -> None:
+        """Leave out the tensors whose names begin so, which do not change, such as a frozen backbone's; None: take all."""
+        self._moving = [
+            (own, theirs) for name, own, theirs in self._all if prefix is None or not name.startswith(prefix)
+        ]
 
 
-def _floats(model: nn.Module) -> list[torch.Tensor]:
-    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+def _floats(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
 
 
 def _integers(model: nn.Module) -> list[torch.Tensor]:

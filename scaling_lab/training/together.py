@@ -40,7 +40,7 @@ def train_together(processes: int, *, device: str, **settings: Any) -> dict[str,
     _check(processes, device, settings["recipe"])
     threads = max(1, torch.get_num_threads() // processes)
     context = torch.multiprocessing.get_context("spawn")
-    others = {**settings, "report": nothing, "progress": nothing}
+    others = {**settings, "report": nothing, "progress": nothing, "say": nothing}
     with tempfile.TemporaryDirectory() as meeting:
         workers = [
             context.Process(target=_work, args=(rank, processes, threads, meeting, device, others))

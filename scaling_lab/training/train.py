@@ -5,6 +5,7 @@ It reports each epoch to a function, and continues from the checkpoint in its fo
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -20,8 +21,13 @@ from scaling_lab import files
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
-from scaling_lab.data.batches import Batch, batches
+from scaling_lab.data.batches import Batch, Batches, batches
 from scaling_lab.errors import UserError
+from scaling_lab.features.build import FeatureFolder, stored_features
+from scaling_lab.features.cached_batches import CachedBatches
+from scaling_lab.features.compute import frozen_features
+from scaling_lab.features.key import feature_key
+from scaling_lab.features.store import Features
 from scaling_lab.model import build
 from scaling_lab.model.fusion_weights import fusion_weights
 from scaling_lab.training import group, out_of_memory
@@ -60,20 +66,26 @@ def train(
     workers: int = 0,
     weights: Mapping[str, Tensor] | None = None,
     progress: Progress = lambda step: None,
+    features: FeatureFolder | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train the spec on the source and return the last epoch's metrics.
 
-    `report` gets each epoch's metrics, `progress` each step's. `weights`, a detector's state dict, initialises a training
-    run without a checkpoint; recipe.pretrained must then be False. `folder` receives checkpoint.pt each epoch, and
-    weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from it, after its
-    last report is repeated. In a torch.distributed group, each worker takes its share of every batch, and only worker 0
-    writes, reports and measures AP. Raises UserError for settings that do not fit, Diverged for a non-finite loss, and
-    OutOfMemory where the recipe does not allow to halve the parts (never allowed in a group).
+    `report` gets each epoch's metrics, `progress` each step's, `say` lines of progress. `weights`, a detector's state dict,
+    initialises a training run without a checkpoint; recipe.pretrained must then be False. `folder` receives checkpoint.pt
+    each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from
+    it, after its last report is repeated. With `features`, epochs with a frozen backbone and recipe.views train on features
+    stored there. Missing ones are computed first. The result is the same without.
+
+    In a torch.distributed group, each worker takes its share of every batch, and only worker 0 writes, reports and measures
+    AP. Raises UserError for settings that do not fit, Diverged for a non-finite loss, and OutOfMemory where the recipe does
+    not allow to halve the parts (never allowed in a group).
     """
 
     def start(too_large: Sequence[int] = ()) -> Run:
         places: Any = {"seed": seed, "folder": folder, "device": device, "workers": workers}
-        run = Run(spec, source, recipe, **places, weights=weights, too_large=too_large)
+        run = Run(spec, source, recipe, **places, weights=weights, too_large=too_large, features=features)
+        run.say = say
         run.progress = progress
         run.check_norms()
         return run
@@ -92,7 +104,7 @@ def train(
             "two"
         )
     if group.rank() > 0:
-        report = progress = nothing
+        report = progress = say = nothing
     run = start()
     if run.metrics:  # the interruption may have come between a checkpoint and its report
         report(run.metrics)
@@ -130,6 +142,7 @@ class Run:
         workers: int,
         weights: Mapping[str, Tensor] | None = None,
         too_large: Sequence[int] = (),
+        features: FeatureFolder | None = None,
     ) -> None:
         self.spec, self.source, self.recipe, self.seed, self.folder = spec, source, recipe, seed, folder
         self.device, self.workers, self.too_large = torch.device(device), workers, list(too_large)
@@ -144,7 +157,12 @@ class Run:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         freeze(self.model, recipe.freeze)
-        self.forward: Forward = torch.compile(self.model) if recipe.compile else self.model
+        self.feature_folder = features
+        self.stored: dict[str, Features] = {}
+        whole = torch.compile(self.model) if recipe.compile else self.model
+        without_backbone = torch.compile(self.model.from_features) if recipe.compile else self.model.from_features
+        self.forward: Forward = lambda images: whole(*images)
+        self.forward_features: Forward = without_backbone
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         if recipe.sync_norm and group.size() > 1:
             synchronise_norms(self.model)
@@ -153,6 +171,7 @@ class Run:
         self.epoch = 0
         self.metrics: dict[str, Any] = {}
         self.progress: Progress = lambda step: None
+        self.say: Callable[[str], None] = lambda text: None
         files.make_folder(folder)
         if group.rank() == 0:
             files.remove_unfinished(folder)
@@ -208,10 +227,18 @@ class Run:
             self.save()
         self.metrics = group.from_main(self.metrics)
 
+    def set_stage(self, epoch: int) -> None:
+        """Freeze and train the parts of the detector that an epoch of the recipe does."""
+        is_frozen = self.recipe.is_frozen(epoch)
+        stage = "backbone" if is_frozen else self.recipe.freeze
+        freeze(self.model, stage)
+        set_training(self.model, stage)
+        self.average.leave_out("backbone." if is_frozen else None)
+
     def train_epoch(self, epoch: int) -> dict[str, Any]:
         """Train on all training images once. Return mean losses, learning rate and speed. Raises Diverged."""
         self.epoch = epoch
-        set_training(self.model, self.recipe.freeze)
+        self.set_stage(epoch)
         loader = self.batches("train", epoch)
         start, images, waited = time.perf_counter(), 0, 0.0
         ready = start
@@ -252,9 +279,12 @@ class Run:
     def step(self, batch: Batch, rate: float) -> Losses:
         """Take one optimizer step on a batch. Raises NotFinite before any weight changes."""
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = rate * parameters["lr_factor"]
         self.optimizer.zero_grad(set_to_none=True)
-        losses = add_gradients(self.forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler)
+        if self.is_rounded(self.epoch) and not batch.are_features:
+            batch = self.rounded(batch)
+        forward = self.forward_features if batch.are_features else self.forward
+        losses = add_gradients(forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler)
         group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm))
@@ -266,9 +296,19 @@ class Run:
         self.average.update()
         return losses
 
+    def is_rounded(self, epoch: int) -> bool:
+        """Return whether an epoch trains on a frozen backbone's features in half precision, stored or not."""
+        return self.recipe.views > 0 and self.recipe.is_frozen(epoch)
+
+    def rounded(self, batch: Batch) -> Batch:
+        """Return the batch with the backbone's features in place of images, as they would be stored."""
+        levels = frozen_features(self.model.backbone, batch.images_BCHW, torch.float16)
+        features = tuple(level.to(torch.float32) for level in levels)
+        return dataclasses.replace(batch, inputs=features, are_features=True)
+
     def evaluate(self) -> dict[str, Any]:
         """Return COCO's numbers of the averaged weights on the held-out images."""
-        detections_D7 = predict(self.average.model, self.source, self.batches("val", 0))
+        detections_D7 = predict(self.average.model, self.source, self.batches("val", self.epoch))
         if self.epoch == self.recipe.epochs:
             self.write_results(detections_D7)
         return average_precision(self.source.ground_truth("val"), detections_D7)
@@ -283,12 +323,31 @@ class Run:
             batch_size=recipe.batch_size if split == "train" else self.part_size,
             seed=self.seed,
             epoch=epoch,
-            augmentation=Augmentation(jitter=recipe.jitter, flip=recipe.flip),
+            augmentation=self.augmentation,
             pixels=self.spec.pixels,
             workers=self.workers,
             device=self.device,
+            views=recipe.views if recipe.is_frozen(epoch) else 0,
         )
-        return loader if split == "val" or group.size() == 1 else group.Share(**vars(loader))
+        if split == "train" and group.size() > 1:
+            loader = group.Share(**vars(loader))
+        return loader if self.feature_folder is None or not self.is_rounded(epoch) else self.cached(loader)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """The recipe's augmentation."""
+        return Augmentation(jitter=self.recipe.jitter, flip=self.recipe.flip, colour=self.recipe.colour)
+
+    def cached(self, loader: Batches) -> CachedBatches:
+        """Return the same batches with stored features, which are computed first where they are missing."""
+        assert self.feature_folder is not None
+        split = loader.split
+        if split not in self.stored:
+            backbone = self.average.model.backbone
+            places: Any = {"augmentation": self.augmentation, "views": self.recipe.views}
+            key = feature_key(self.spec, backbone, self.source, split, **places)
+            self.stored[split] = stored_features(self.feature_folder, key, backbone, loader, say=self.say)
+        return CachedBatches(loader, self.stored[split])
 
     def write_results(self, detections_D7: np.ndarray[Any, Any]) -> None:
         """Write the averaged weights, and the sample images' detections for the report."""
@@ -345,5 +404,5 @@ class Run:
         set_random_states(state["random"], self.device)
 
 
-def nothing(_: Mapping[str, Any]) -> None:
+def nothing(_: Any) -> None:
     """Ignore a report."""

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from scaling_lab import DetectorSpec, topologies
+from scaling_lab.cost.counts import total
 from scaling_lab.errors import UserError
 from scaling_lab.study.ledger.database import Ledger
 from scaling_lab.study.search import proposals as module
@@ -70,7 +71,7 @@ def test_a_detector_that_cannot_be_built_is_named_with_study_file_and_point(
 
 def test_a_mistake_of_ours_in_counting_stays_one(tmp_path: Path) -> None:
     def wrong(spec: DetectorSpec) -> Any:
-        return spec.published_name  # type: ignore[attr-defined]
+        return total([None])  # type: ignore[list-item]
 
     with pytest.raises(AttributeError):
         Proposals(make_study(), Ledger(tmp_path / "ledger.sqlite"), name="s", protocol="p", count=wrong)

@@ -174,8 +174,8 @@ def test_a_check_comes_before_the_training(tmp_path: Path) -> None:
         ({"executor": "ray", "cpus": 0}, "--cpus is 0; allowed are 1 to "),
         ({"executor": "ray", "cpus": -1}, "--cpus is -1; allowed are 1 to "),
         ({"executor": "ray", "cpus": 100_000}, "--cpus is 100000; allowed are 1 to "),
-        ({"executor": "local", "cpus": 1}, "--cpus 1 is for Ray"),
-        ({"executor": "local", "address": "auto"}, "--address auto is for Ray"),
+        ({"executor": "local", "cpus": 1}, "--cpus 1 needs Ray"),
+        ({"executor": "local", "address": "auto"}, "--address auto needs Ray"),
         ({"executor": "ray", "address": "auto", "cpus": 1}, "--cpus 1 is for Ray on this machine"),
     ],
 )

@@ -58,6 +58,8 @@ def run_study(
     latency: MeasureLatency | None = None,
     measure_latency: MeasureLatency | None = None,
     check: Callable[[Path], None] | None = None,
+    features: str | Path | None = None,
+    features_gb: float = 20.0,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
     """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
@@ -65,8 +67,11 @@ def run_study(
     `data` ("shapes" or "coco:DIR") and `sampler` replace the study's own. `address` is a Ray cluster's, `cpus` the number
     of this machine's cores to use. `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace
     training, counting and timing. `measure_latency` times complete trials that lack a latency at the end. `check` is
-    called with the folder before any training. Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises
-    KeyboardInterrupt after a clean stop; the same call continues.
+    called with the folder before any training. Features of frozen backbones are stored in the folder `features`
+    (<run>/features), which runs may share and which may hold `features_gb`.
+
+    Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
+    call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
@@ -79,7 +84,8 @@ def run_study(
     try:
         run = _Run(job, folder, lock, stream=stream, executor=executor)
         with run.closing():
-            chosen = objective or training_objective(job.study)
+            stored = Path(features) if features is not None else folder.features
+            chosen = objective or training_objective(job.study, features=stored, features_gb=features_gb)
             if run.start(count=count, check=check, retry_failed=retry_failed):
                 run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
             if measure_latency is not None:
@@ -318,14 +324,16 @@ def _set_aside(folder: Path) -> None:
         folder.rename(next(name for name in names if not name.exists()))
 
 
-def training_objective(study: Study) -> Training:
-    """Return the objective that trains as the study specifies."""
+def training_objective(study: Study, *, features: Path | None = None, features_gb: float = 20.0) -> Training:
+    """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder."""
     return Training(
         data=study.data.to_dict(),
         recipe=study.recipe.to_dict(),
         device=_device(study),
         threads=_threads(study),
         workers=study.workers_per_trial,
+        features=None if features is None else str(features.resolve()),
+        features_gb=features_gb,
     )
 
 

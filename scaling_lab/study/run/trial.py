@@ -68,6 +68,7 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
+    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`.
     """
 
     data: dict[str, Any]
@@ -75,12 +76,15 @@ class Training:
     device: str
     threads: int
     workers: int = 1
+    features: str | None = None
+    features_gb: float = 20.0
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         """Train one detector."""
         import torch
 
         from scaling_lab.data import source_from_dict
+        from scaling_lab.features.build import FeatureFolder
         from scaling_lab.training import group
         from scaling_lab.training.curves import Curves
         from scaling_lab.training.together import train_together
@@ -92,9 +96,10 @@ class Training:
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
         curves = Curves(folder)
+        features = FeatureFolder(root=Path(self.features), limit_gb=self.features_gb) if self.features else None
         return train_together(
             processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
-            folder=folder, report=drawn, device=self.device, workers=self.threads - 1,
+            folder=folder, report=drawn, device=self.device, workers=self.threads - 1, features=features, say=print,
         )  # fmt: skip
 
 
