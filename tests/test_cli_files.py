@@ -305,6 +305,7 @@ def test_an_output_that_is_full_closed_or_left_is_no_traceback() -> None:
     assert (left.returncode in (0, 141), left.stdout, left.stderr) == (True, "#", "")
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
     (tmp_path / "b\udcffd.json").write_text(SPEC.to_json())
     ended = _shell(f"cd {tmp_path}; LAB count $'b\\xffd.json' && LAB count $'c\\xffd.json'")

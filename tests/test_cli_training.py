@@ -179,6 +179,7 @@ def test_two_processes_train_one_detector(project: Path, capsys: pytest.CaptureF
     assert list(scalars_in("two")["train/loss"]) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_what_ends_one_of_two_processes_ends_the_command_with_its_reason(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -198,6 +198,7 @@ def _build_offline(name: str, cache: Path) -> str:
     return subprocess.run(command, env=environment, cwd=root, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_timms_weights_are_read_from_the_cache_and_fit(whole: dict[str, Tensor], tmp_path: Path) -> None:
     repository = timm.get_pretrained_cfg("lcnet_050").hf_hub_id
     folder = tmp_path / f"models--{repository.replace('/', '--')}"

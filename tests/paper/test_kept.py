@@ -148,6 +148,7 @@ def test_what_is_stored_stays_where_storing_fails(run: Path, results: Path, monk
     assert sorted(results.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_replacement_loses_nothing(run: Path, results: Path) -> None:
     """The old one stands aside, the new one is not there yet."""
     aside = results / ".new" / "old" / SMOKE.run
@@ -163,6 +164,7 @@ def test_two_do_not_store_at_once(run: Path, results: Path) -> None:
         keep(run, SMOKE, results)
 
 
+@pytest.mark.slow
 def test_a_stored_runs_page_can_be_updated_from_itself(results: Path) -> None:
     folder = results / SMOKE.run
     (folder / "topology_ablation.html").write_text("old")
@@ -278,6 +280,7 @@ def test_a_changed_csv_is_found(results: Path) -> None:
     assert problems(SMOKE, results) == [f"CSV: {trials.name} is missing"]
 
 
+@pytest.mark.slow
 def test_a_changed_ledger_shows_in_csv_and_page(results: Path) -> None:
     _sql(results / SMOKE.run, "UPDATE trials SET ap = ap + 1 WHERE id = 1")
     kinds = [problem.partition(":")[0] for problem in problems(SMOKE, results)]

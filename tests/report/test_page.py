@@ -143,16 +143,42 @@ def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("report", "trials", "words"),
     [
-        (FRONTIER, [], "The run has no trials yet, so there is no AP"),
-        (ABLATION, [], "The run has no trials yet, so there is no AP"),
-        (ABLATION, [Trial(topology="bifpn", state="failed")], "0 of 1 trial complete (1 failed), so there is no AP"),
-        (FRONTIER, [Trial(topology="bifpn", state="planned")], "0 of 1 trial complete (1 planned), so there is no AP"),
-        (FRONTIER, [Trial(topology="bifpn")], "BiFPN has AP"),
-        (ABLATION, [Trial(topology="panet")], "no other architecture has a complete trial"),
-        (ABLATION, [Trial(topology="none")], "Unconnected levels: each level still has a convolution"),
-        (ABLATION, [Trial(topology="none", state="failed")], "Failed. 1 trial: the loss was not finite."),
+        pytest.param(FRONTIER, [], "The run has no trials yet, so there is no AP", id="empty"),
+        pytest.param(
+            ABLATION, [], "The run has no trials yet, so there is no AP", id="empty ablation", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ABLATION,
+            [Trial(topology="bifpn", state="failed")],
+            "0 of 1 trial complete (1 failed), so there is no AP",
+            id="failed",
+        ),
+        pytest.param(
+            FRONTIER,
+            [Trial(topology="bifpn", state="planned")],
+            "0 of 1 trial complete (1 planned), so there is no AP",
+            id="planned",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(FRONTIER, [Trial(topology="bifpn")], "BiFPN has AP", id="one"),
+        pytest.param(
+            ABLATION,
+            [Trial(topology="panet")],
+            "no other architecture has a complete trial",
+            id="one ablation",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ABLATION,
+            [Trial(topology="none")],
+            "Unconnected levels: each level still has a convolution",
+            id="none",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ABLATION, [Trial(topology="none", state="failed")], "Failed. 1 trial: the loss was not finite.", id="why"
+        ),
     ],
-    ids=["empty", "empty ablation", "failed", "planned", "one", "one ablation", "none", "why"],
 )
 def test_a_run_with_little_in_it_gives_a_page(tmp_path: Path, trials: list[Trial], words: str, report: Path) -> None:
     path = write_run(tmp_path / "run", Fixture(trials=trials, samples=1 if trials else 0))

@@ -65,13 +65,13 @@ def test_a_grid_is_counted_exactly_and_nothing_is_written(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"limits": {"gmacs": 1.2}},
+        pytest.param({"limits": {"gmacs": 1.2}}, marks=pytest.mark.slow),
         {"limits": {"gmacs": 2.0, "params_m": 0.02}},
         {"space": wide, "limits": {"params_m": 0.01}, "seeds": (0, 1)},
-        {"space": wide, "sampler": "random", "trials": 99, "seeds": (0, 1)},
+        pytest.param({"space": wide, "sampler": "random", "trials": 99, "seeds": (0, 1)}, marks=pytest.mark.slow),
         {"space": wide, "sampler": "tpe", "trials": 5},
-        {"trials": 4},
-        {"finalists": Finalists(count=2, seeds=(7, 8))},
+        pytest.param({"trials": 4}, marks=pytest.mark.slow),
+        pytest.param({"finalists": Finalists(count=2, seeds=(7, 8))}, marks=pytest.mark.slow),
         {"finalists": Finalists(count=9, seeds=(7,)), "limits": {"gmacs": 1.0}},
     ],
 )

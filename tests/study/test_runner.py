@@ -107,7 +107,6 @@ def test_failed_trials_are_run_again_when_asked_for(tmp_path: Path) -> None:
     assert after["ap"][:2].tolist() == before["ap"][:2].tolist()
     assert len(log(out / "trials" / "1")) == 4
     assert "Diverged" in (out / "trials" / "3.failed-1" / "error.txt").read_text()
-    look_at(out)
 
 
 def test_a_retry_goes_on_from_the_checkpoint_only_after_a_failure_of_the_machine(tmp_path: Path) -> None:
@@ -131,7 +130,6 @@ def test_a_retry_goes_on_from_the_checkpoint_only_after_a_failure_of_the_machine
         assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 3)]
         assert [line.split(maxsplit=1)[1] for line in log(out / "trials" / "1") if "start" in line] == starts
         assert len(Runs(out).epochs()) == 3
-        look_at(out)
 
 
 def test_a_run_says_what_it_is_and_how_to_stop_it(tmp_path: Path) -> None:
@@ -317,4 +315,3 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     ]
     seconds = Runs(out).table()["seconds"]
     assert seconds[0] > 100 > seconds[1]
-    look_at(out)

@@ -48,7 +48,6 @@ def test_a_trial_past_its_time_fails_and_goes_on_when_asked_for(tmp_path: Path) 
     words = [line.split(maxsplit=1)[1] for line in log(tmp_path / "trials" / "1")]
     assert words == ["start at 0", "epoch 1", "start at 1", "epoch 2", "epoch 3"]
     assert len(Runs(tmp_path).epochs()) == 6
-    look_at(tmp_path)
 
 
 def test_what_is_being_written_is_written_whole() -> None:
