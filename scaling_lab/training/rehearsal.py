@@ -45,8 +45,8 @@ class Rehearsal:
     `wait` in the first epoch and `later_wait` in the others, which differ where images are cached. `evaluation` covers all
     held-out images, `later_evaluation` the second and later evaluations.
 
-    With a recipe's `views`, `steps` are those on stored features, `features` computes them once, and `whole_step` is a step of
-    the whole network, with its wait, if the recipe has any.
+    With a recipe's `views`, `steps` are those on stored features, and `features` computes them once. `whole_step` is a step
+    of the whole network with its wait, if the recipe has one.
     """
 
     start: float

@@ -117,7 +117,7 @@ def test_conditions_of_latency_are_stated(elements: Elements) -> None:
 
 
 def test_quick_latencies_have_no_front(page: Path, elements: Elements) -> None:
-    caution = "Measured quickly, once each, after the trials, on a machine that may have been busy"
+    caution = "Measured quickly, once each, after the trials, on a possibly busy machine"
     assert elements.text.count(caution) == 2  # the two devices
     assert not pd.read_csv(page.parent / "figures" / "ap_against_latency.csv")["on_front"].any()
     assert "The device was not quiet" not in elements.text  # all 90th percentiles are near their medians
@@ -171,7 +171,7 @@ def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path
         pytest.param(
             ABLATION,
             [Trial(topology="none")],
-            "Unconnected levels: each level still has a convolution",
+            "Unconnected levels: each level has a convolution",
             id="none",
             marks=pytest.mark.slow,
         ),
