@@ -40,6 +40,7 @@ from scaling_lab.study.search.sampling import replay
 from scaling_lab.study.space.enumeration import enumerate_space
 from scaling_lab.study.space.study_file import load_study
 from scaling_lab.study.study import Study, protocol_digest
+from scaling_lab.training.recipe import Recipe
 
 TOLERANCE = 1e-6  # relative, between numbers from two machines
 MOST_NAMED = 3
@@ -70,7 +71,7 @@ def study_problems(runs: Runs, asked: Asked, home: Path) -> list[str]:
     found = [
         f"study: {name} was {json.dumps(runs.meta.get(name))} and is {json.dumps(value)}"
         for name, value in study.to_dict().items()
-        if name not in RESOURCES and runs.meta.get(name) != value
+        if name not in RESOURCES and _with_all_fields(name, runs.meta.get(name)) != value
     ]
     trials = runs.table()
     other = int((trials["protocol"] != protocol_digest(study.data.digest(), study.recipe)).sum())
@@ -83,6 +84,11 @@ def study_problems(runs: Runs, asked: Asked, home: Path) -> list[str]:
     if study.sampler == "grid" and not study.trials and not moved:
         found += _other_points(study, runs)
     return found
+
+
+def _with_all_fields(name: str, stored: Any) -> Any:
+    """Return a stored value with the fields that a recipe has got since."""
+    return Recipe.from_dict(stored).to_dict() if name == "recipe" and isinstance(stored, Mapping) else stored
 
 
 def _moved(study: Study, runs: Runs) -> Iterator[str]:
