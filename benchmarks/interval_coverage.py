@@ -255,7 +255,7 @@ def _laws() -> Iterator[Check]:
     names = {
         "within": "scaling law, band between models",
         "next": "scaling law at the next model",
-        "trainings": "mean of 3 trainings of the next model",
+        "training_runs": "mean of 3 training runs of the next model",
     }
     for what, name in names.items():
         for models, seeds, sd, exponent in LAWS:

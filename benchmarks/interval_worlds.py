@@ -237,9 +237,9 @@ def law(what: str, models: int, seeds: Sequence[int], sd: float, exponent: float
             p = misfit_p(fit_law(costs.tolist(), means, n.tolist()), n.tolist(), pooled)
             return np.array([[0.05, float(p < 0.05)]])
         at = np.array([2.0 * costs[-1]]) if what != "within" else np.sqrt(costs[1:] * costs[:-1])
-        trainings = 3 if what == "trainings" else None
-        low, high = band(costs.tolist(), means, at, seeds=n.tolist(), pooled=pooled, trainings=trainings)
-        goal = true(at) + (sd * random.standard_normal((3, 1)).mean(axis=0) if trainings else 0.0)
+        training_runs = 3 if what == "training_runs" else None
+        low, high = band(costs.tolist(), means, at, seeds=n.tolist(), pooled=pooled, training_runs=training_runs)
+        goal = true(at) + (sd * random.standard_normal((3, 1)).mean(axis=0) if training_runs else 0.0)
         return np.stack([np.full(len(at), 0.95), ((low <= goal) & (goal <= high)).astype(float)], axis=1)
 
     return trial

@@ -1,4 +1,4 @@
-"""Several runs side by side: their fronts, what both trained, the searches; runs that are not comparable are left out.
+"""Several runs compared: fronts, shared architectures and searches; runs that are not comparable are left out.
 
 scaling-lab report runs/<study> runs/<study>-random
 """

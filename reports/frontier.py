@@ -1,4 +1,4 @@
-"""The frontier report: which architectures are worth their cost, and how far that can be believed.
+"""The frontier report: the accuracy–cost front of a run, with its uncertainty.
 
 scaling-lab report runs/<study> --report reports/frontier.py
 """

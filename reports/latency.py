@@ -1,4 +1,4 @@
-"""The report on latencies that `scaling-lab measure … --out FILE.csv` has written: do multiply-adds mean anything here?
+"""The report on latencies from `scaling-lab measure … --out FILE.csv`: do multiply-adds predict latency?
 
 scaling-lab report FILE.csv
 """

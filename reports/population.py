@@ -1,4 +1,4 @@
-"""The population of a space: how AP is distributed at matched cost, which choice matters, what fusion learned; the frontier.
+"""The population of a space: distributions of AP at matched cost, important choices, fusion weights, the frontier.
 
 scaling-lab report runs/<study> --report reports/population.py
 """

@@ -1,4 +1,4 @@
-"""Scaling: a law for each way of scaling (the space's parameter `dimension`, where it has one), and the frontier's sections.
+"""Scaling laws, one for each value of the space's parameter `dimension` if it has one, and the frontier's sections.
 
 scaling-lab report runs/<study> --report reports/scaling.py
 """

@@ -1,4 +1,4 @@
-"""The topology ablation: each feature network against the study's baseline, beside the paper's own comparison.
+"""The topology ablation: each feature network against the study's baseline, and the paper's comparison.
 
 scaling-lab report runs/<study> --report reports/topology_ablation.py
 """

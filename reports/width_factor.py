@@ -1,4 +1,4 @@
-"""The width factor's grid search: AP by factor, how probable each is to be the best, and the frontier report's sections.
+"""The width factor's grid search: AP by factor, each factor's probability of being the best, and the frontier's sections.
 
 scaling-lab report runs/width_factor --report reports/width_factor.py
 """

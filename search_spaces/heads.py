@@ -8,7 +8,7 @@ from typing import Any
 from scaling_lab import DetectorSpec
 from scaling_lab.architecture.spec import HEADS
 from search_spaces.compound import ONE_CELL
-from search_spaces.feature_networks import as_costly_as
+from search_spaces.feature_networks import at_cost_of
 
 
 def space(
@@ -19,4 +19,4 @@ def space(
     With `num_classes`, the width is the one at which a detector of that many classes costs as much as the base.
     """
     found = dataclasses.replace(base, head=trial.suggest_categorical("head", list(heads)))
-    return found if num_classes is None else as_costly_as(base, found, num_classes)
+    return found if num_classes is None else at_cost_of(base, found, num_classes)

@@ -107,6 +107,7 @@ ALLOWED = {
         "study",
         "study.search",
         "study.space",
+        "training",
     },
 }
 # Where a library may be imported at all.

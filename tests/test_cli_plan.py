@@ -69,6 +69,7 @@ def test_a_plan_in_lines_and_in_json(planned: Callable[..., int], capsys: pytest
     assert values["notes"] == ["time is not measured: --no-measure"]
 
 
+@pytest.mark.slow
 def test_a_plan_with_finalists_and_early_stopping(
     planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,7 +128,12 @@ def test_a_search_says_what_one_seed_cannot_show(
 
 
 @pytest.mark.parametrize(
-    ("study", "count"), [("topology_ablation", 45), ("width_factor", 60), ("compound_scaling", 65)]
+    ("study", "count"),
+    [
+        ("topology_ablation", 45),
+        pytest.param("width_factor", 60, marks=pytest.mark.slow),
+        pytest.param("compound_scaling", 65, marks=pytest.mark.slow),
+    ],
 )
 def test_every_form_of_the_shipped_studies_can_be_planned(
     study: str, count: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

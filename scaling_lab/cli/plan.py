@@ -160,7 +160,8 @@ def _disk(plan: Plan) -> list[tuple[str, str]]:
         return []
     disk = plan.disk
     each = f"checkpoint {_bytes(*disk.checkpoint)}, weights {_bytes(*disk.weights)} a trial"
-    return [("disk", f"{each}; {_bytes(disk.total)} to write in total, {_bytes(disk.free)} free")]
+    features = f", features {_bytes(disk.features)} once for all trials" if disk.features else ""
+    return [("disk", f"{each}{features}; {_bytes(disk.total)} to write in total, {_bytes(disk.free)} free")]
 
 
 def _reading(reading: Reading | None) -> list[tuple[str, str]]:
@@ -201,6 +202,7 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
     lines = [
         f"about {' to '.join(dict.fromkeys(ends))} per trial",
         f"about {duration(time.total.estimate)} for {what} ({low} to {high} range of the measured steps)",
+        *([f"of these, about {duration(time.features)} to compute features once"] if time.features else []),
         *_stopping(time),
         f"estimated from a few steps of a single trial on {time.device}; concurrent trials take longer",
     ]

@@ -1,4 +1,4 @@
-"""The paper's questions, published numbers, cost tables, stored answers and their check. Importing it imports no torch."""
+"""The paper's questions, published numbers, cost tables, stored answers and their check, without importing torch."""
 
 from scaling_lab.paper.cost_tables import cost_tables
 from scaling_lab.paper.side_by_side import Column, Table, as_text

@@ -1,7 +1,7 @@
 """The stored runs' answers to the paper's questions: one line, sentences, further results, and the conditions.
 
-Intervals in brackets are 95 %. Those of differences are Welch's for two means over seeds, uncorrected; significance is at
-5 % by Welch's test with Holm's correction for the comparisons that an answer makes (question 2: for all pairs of networks).
+Intervals in brackets are 95 %. Intervals of differences are Welch's for two means over seeds, uncorrected. Significance is
+at 5 % by Welch's test, Holm-corrected for the comparisons of an answer (question 2: for all pairs of networks).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from scaling_lab.stats.scaling_law import LEAST, band, fit_law
 from scaling_lab.text import interval, listed, number, p_value, plural
 
 PAPERS_FACTOR = 1.35
-EXAMPLE_DIFFERENCE = 5.0  # AP: question 7 gives the seeds that it takes to detect it
+EXAMPLE_DIFFERENCE = 5.0  # AP; question 7 states the seeds needed to detect it
 SPEEDS = "fusion_speed.csv"  # of benchmarks/fusion_speed.py, beside the stored runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What runs say to a question: one line of at most 15 words, sentences, and further results."""
+    """The findings on a question: one line of at most 15 words, sentences, and further results."""
 
     short: str
     text: str
@@ -42,15 +42,15 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Findings):
-    """The findings with the conditions that their numbers were measured under."""
+    """Findings with the conditions of their numbers."""
 
     conditions: str
 
 
 def answer(number: int, runs: Mapping[str, Runs]) -> Answer | None:
-    """Answer a question by its number from its stored runs, by their names.
+    """Answer a question, by number, from its stored runs, by name.
 
-    None where the first of them is missing, or has one seed of each: that supports no answer.
+    None if the first run is missing or has no repeated seeds.
     """
     found = {name: each for name, each in runs.items() if _is_repeated(compute_frontier(each))}
     if (findings := _ANSWERS[number](found)) is None:
@@ -72,7 +72,7 @@ def _joined(*sentences: str) -> str:
 
 
 def _one_line(found: Sequence[Effect], chosen: Effect) -> str:
-    """Write one of an answer's effects and whether it is significant among them."""
+    """Write one of an answer's effects with its corrected significance."""
     return f"{_capital(chosen.text)}, {effects.verdict(_corrected_p(found, chosen))}"
 
 
@@ -85,7 +85,7 @@ def _capital(text: str) -> str:
 
 
 def _listed(found: Sequence[Effect]) -> str:
-    """Write effects of the same `ours` as one sentence: "A minus B: +1.2 AP […]; minus C: …"."""
+    """Write effects that share `ours` as one sentence: "A minus B: +1.2 AP […]; minus C: …"."""
     first, *rest = found
     return _capital("; ".join([first.text, *(f"minus {each.other}: {each.ap}" for each in rest)])) + "."
 
@@ -110,7 +110,7 @@ def _width_factor(runs: Mapping[str, Runs]) -> Findings | None:
     ]
     costs = table.groupby("value")["gmacs"].mean()
     relative = [f"{value:g} has {costs[value] / costs[PAPERS_FACTOR]:.2f}" for value in ends]
-    # Seeds of one architecture: APs at different phi differ for another reason.
+    # Of one architecture, since APs at different phi differ anyway.
     widest = [
         effects.effect(each.ours, each.other, _widest(table, each.ours), _widest(table, each.other)) for each in found
     ]
@@ -129,7 +129,7 @@ def _width_factor(runs: Mapping[str, Runs]) -> Findings | None:
 
 
 def _means_over_phi(frontier: Frontier, table: pd.DataFrame) -> dict[float, list[float]]:
-    """Give for each factor the mean AP over phi of every seed that has a trial at each phi."""
+    """Return each factor's mean APs over phi, one for every seed with a trial at each phi."""
     seeds = frontier.trials.groupby(["param_width_factor", "seed"])["ap"].agg(["mean", "count"])
     whole = seeds.loc[seeds["count"] == table["scale"].nunique(), "mean"]
     factors = sorted(set(table["value"].astype(float)))
@@ -137,7 +137,7 @@ def _means_over_phi(frontier: Frontier, table: pd.DataFrame) -> dict[float, list
 
 
 def _widest(table: pd.DataFrame, factor: str) -> list[float]:
-    """Give the APs of the factor's architecture whose seeds range most."""
+    """Return the APs of the factor's architecture with the widest range over seeds."""
     return max(table.loc[table["value"] == float(factor), "aps"], key=lambda aps: max(aps) - min(aps))
 
 
@@ -186,7 +186,7 @@ def _feature_networks(runs: Mapping[str, Runs]) -> Findings | None:
 
 
 def _agreement(run: Runs, frontier: Frontier) -> str:
-    """Give Kendall's tau-b with the paper's ranking, its credible interval and the exact p."""
+    """Return Kendall's tau-b with the paper's ranking, its credible interval and the exact p."""
     baseline, _ = find_baseline(run, frontier)
     table = paper_order.published_table(frontier, baseline, run.specs())
     tau, drawn = paper_order.agreement_with_paper(frontier, table)
@@ -212,11 +212,11 @@ def _fusion(runs: Mapping[str, Runs]) -> Findings | None:
 
 
 def _fusion_speed(path: Path) -> str:
-    """Give softmax's time over fast fusion's, as benchmarks/fusion_speed.py measured it; "" without its file."""
+    """Return the ratio of softmax's to fast fusion's time from benchmarks/fusion_speed.py; "" without its file."""
     if not path.is_file():
         return ""
     table = pd.read_csv(path)
-    # At inference weights are constants: the same graph with both.
+    # At inference weights are constants, so both have the same graph.
     softmax = records(table[(table["fusion"] == "softmax") & ~table["what"].str.contains("inference")])
     times = [f"{row['what']} {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]" for row in softmax]
     first = softmax[0]
@@ -286,7 +286,7 @@ def _better(found: Sequence[Effect], chosen: Effect) -> str:
 
 
 def _predicted(frontier: Frontier) -> str:
-    """Predict the largest compound model by a law fitted to the others, and give what it has."""
+    """Return the largest compound model's AP and its prediction by a law fitted to the others."""
     points = scaling_points.family_points(frontier, "dimension")
     points = points[points["family"] == "compound"].sort_values("gmacs")
     fitted, largest = points.iloc[:-1], points.iloc[-1]
@@ -295,7 +295,7 @@ def _predicted(frontier: Frontier) -> str:
     costs, values, seeds = (fitted[name].tolist() for name in ("gmacs", "ap_mean", "n"))
     at = [float(largest["gmacs"])]
     pooled = (frontier.sd, frontier.degrees)
-    low, high = band(costs, values, at, seeds=seeds, pooled=pooled, trainings=int(largest["n"]))[:, 0]
+    low, high = band(costs, values, at, seeds=seeds, pooled=pooled, training_runs=int(largest["n"]))[:, 0]
     predicted = float(fit_law(costs, values, seeds)(at)[0])
     return (
         f"A scaling law fitted to the {len(fitted)} smaller compound models predicts {predicted:.1f} AP "
@@ -347,22 +347,22 @@ def _search(runs: Mapping[str, Runs]) -> Findings | None:
 
 def _proxies(runs: Mapping[str, Runs]) -> Findings | None:
     full = runs.get("topology_ablation-seeds")
-    cheap = [run for run in runs.values() if run is not full]
-    if full is None or not cheap:
+    proxies = [run for run in runs.values() if run is not full]
+    if full is None or not proxies:
         return None
-    judged = [proxy_judgement.compute_proxy(run, full) for run in cheap]
+    judged = [proxy_judgement.compute_proxy(run, full) for run in proxies]
     taus = {
-        protocol(run): found.judged["cheap_ap_mean"].tau
-        for run, found in zip(cheap, judged, strict=True)
+        protocol(run): found.judged["proxy_ap_mean"].tau
+        for run, found in zip(proxies, judged, strict=True)
         if found.judged
     }
     if not taus:
         return None
     best = max(taus, key=lambda name: taus[name].value)
-    frontier = judged[0].dear
+    frontier = judged[0].full
     pairs = [
         _pairs(protocol(run), each)
-        for run, each in [*zip(cheap, (found.cheap for found in judged), strict=True), (full, frontier)]
+        for run, each in [*zip(proxies, (found.proxy for found in judged), strict=True), (full, frontier)]
     ]
     others = [f"{name} {proxy_words.ranked(tau)}" for name, tau in taus.items() if name != best]
     return Findings(
@@ -390,7 +390,7 @@ def _reference_taus(found: proxy_judgement.Proxy) -> list[str]:
         return []
     size = proxy_words.ranked(found.judged["params_m"].tau)
     return [
-        f"Two repeats of the full protocol would agree by tau-b {number(found.ceilings.dear, 1)}.",
+        f"Two repeats of the full protocol would agree by tau-b {number(found.ceilings.full, 1)}.",
         f"Ranking by parameters alone has tau-b {size}.",
     ]
 

@@ -1,4 +1,4 @@
-"""Table 4, from RetinaNet's network to EfficientDet's in two steps: what was counted for each row. No AP."""
+"""Costs of Table 4, from RetinaNet's network to EfficientDet's in two steps: the detector counted for each row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scaling_lab.paper.network_costs import REPEATS
 from scaling_lab.paper.published_costs import TABLE_4, Published
 from scaling_lab.paper.side_by_side import Column, Table, Value, compared, comparison, difference
 
-# RetinaNet's sizes (google/automl 72052f5, retinanet_arch.py), and the image size of Table 2's row with the same costs.
+# RetinaNet's sizes (google/automl 72052f5, retinanet_arch.py), at the image size of Table 2's row with equal costs.
 RETINANET = DetectorSpec(
     backbone="resnet50",
     topology=topologies.fpn(3, 7, "sum"),
@@ -22,7 +22,7 @@ RETINANET = DetectorSpec(
     activation="relu",
 )
 RETINANET_B3 = dataclasses.replace(RETINANET, backbone="tf_efficientnet_b3")
-# Our detectors by the paper's rows, and their descriptions.
+# Our detectors with descriptions, by the paper's rows.
 DETECTORS = {
     "ResNet50 + FPN": (RETINANET, "640 px, width 256, dense 3x3, heads 4"),
     "EfficientNet-B3 + FPN": (RETINANET_B3, "the same, on B3"),
@@ -31,7 +31,7 @@ DETECTORS = {
         f"D3 with {REPEATS} cells in place of 6",
     ),
 }
-# FPN that convolves P4 and P3 a second time before they are its outputs.
+# FPN with a second convolution of the outputs P4 and P3.
 TWICE_CONVOLVED = Topology(
     3,
     7,

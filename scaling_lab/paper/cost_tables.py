@@ -12,7 +12,7 @@ from scaling_lab.paper.side_by_side import Column, Table, compared, comparison, 
 
 
 def cost_tables() -> list[Table]:
-    """Count everything and give Tables 1, 2, 4 and 5, in this order."""
+    """Return Tables 1, 2, 4 and 5 with counted costs, in this order."""
     return [scaling_table(), detector_table(), backbone_table(), feature_network_table()]
 
 
@@ -42,7 +42,7 @@ def detector_table() -> Table:
         notes=(
             "The paper and its code count TensorFlow's operations / 2: besides convolutions also biases, poolings, fusions and "
             f"activations. Convolutions alone, which gmacs are, come to {min(below):.1f} to {max(below):.1f} % less than the "
-            f"code's own count. So these do not round to the paper's number: {', '.join(unlike)}.",
+            f"code's own count. So these do not round to the paper's value: {', '.join(unlike)}.",
             '"released code": google/automl, efficientdet_arch_test.py. It lacks D7x, for which TensorFlow 2.15.1\'s profiler '
             "gives 411.1 and the paper 410.",
             "D5: the code's own count rounds to 136; the paper has 135, google/automl's README 130.",

@@ -15,12 +15,12 @@ from scaling_lab.report.tables import records
 from scaling_lab.stats import hypotheses
 from scaling_lab.text import interval, listed, plural, signed, signed_interval
 
-WIDE = 10.0  # AP: seeds that range over more make Welch's interval doubtful
+WIDE = 10.0  # AP; Welch's interval is doubtful if seeds range over more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """The mean AP of `ours` minus that of `other`, by the APs of their seeds, and Welch's result."""
+    """The difference in mean AP, `ours` minus `other`, with the APs of the seeds and Welch's result."""
 
     ours: str
     other: str
@@ -46,18 +46,18 @@ def effect(ours: str, other: str, ours_aps: Sequence[float], other_aps: Sequence
 
 
 def effects_of(frontier: Frontier, name: str, ours: Any, others: Sequence[Any], **fixed: Any) -> list[Effect]:
-    """Compare one value of a parameter of the space with each of others, `fixed` parameters equal."""
+    """Compare one value of a parameter with each of `others`, at equal `fixed` parameters."""
     aps = aps_at(frontier, {name: ours, **fixed})
     return [effect(plain(ours), plain(other), aps, aps_at(frontier, {name: other, **fixed})) for other in others]
 
 
 def corrected(effects: Sequence[Effect]) -> list[float]:
-    """Give the effects' p-values, corrected by Holm for their number."""
+    """Return the effects' Holm-corrected p-values."""
     return hypotheses.holm([each.result.p for each in effects])
 
 
 def significance(effects: Sequence[Effect]) -> str:
-    """Say which effects are significant after correction."""
+    """Return a sentence on which effects are significant after correction."""
     names = [
         f"{each.ours} minus {each.other}"
         for each, p in zip(effects, corrected(effects), strict=True)
@@ -72,7 +72,7 @@ def significance(effects: Sequence[Effect]) -> str:
 
 
 def is_significant(p: float) -> bool:
-    """Say whether a corrected p is below the level; nan is not."""
+    """Return whether a corrected p-value is below the level; False for nan."""
     return p < hypotheses.LEVEL
 
 
@@ -112,7 +112,7 @@ def significant_pairs(frontier: Frontier) -> tuple[int, int]:
 
 
 def below_start(effects: Sequence[Effect], start: Sequence[float]) -> str:
-    """Name the others whose median lies far below the start that they were scaled from; "" where the start has one seed."""
+    """Name scaled models whose median is an outlier below the start; "" if the start has one seed."""
     if len(start) < 2:
         return ""
     low = [each for each in effects if median(each.other_aps) < median(start) - WIDE]
@@ -121,7 +121,7 @@ def below_start(effects: Sequence[Effect], start: Sequence[float]) -> str:
 
 
 def wide_seeds(effects: Sequence[Effect]) -> str:
-    """Warn of samples whose seeds range over more than WIDE: some runs failed, so Welch's interval may be too narrow."""
+    """Warn of samples that range over more than WIDE, whose Welch interval may be too narrow."""
     samples = {each.ours: each.ours_aps for each in effects} | {each.other: each.other_aps for each in effects}
     found = [
         f"{name} ({min(aps):.0f}–{max(aps):.0f} AP)" for name, aps in samples.items() if max(aps) - min(aps) > WIDE
@@ -130,7 +130,7 @@ def wide_seeds(effects: Sequence[Effect]) -> str:
 
 
 def aps_at(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True) -> list[float]:
-    """Give the APs of the trials at a point of the space. Raises UserError where one is needed and none is complete."""
+    """Return the APs of the trials at a point of the space. Raises UserError if they are `needed` and none is complete."""
     trials = frontier.trials
     for name, value in point.items():
         trials = trials[trials[f"param_{name}"] == value]
@@ -140,7 +140,7 @@ def aps_at(frontier: Frontier, point: Mapping[str, Any], *, needed: bool = True)
 
 
 def plain(value: Any) -> str:
-    """Spell a value of a parameter as a reader would."""
+    """Return a parameter's value in words."""
     return _SPELLINGS.get(str(value), str(value).replace("_", " "))
 
 

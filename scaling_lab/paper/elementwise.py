@@ -1,8 +1,8 @@
 """The operations of a feature network besides its convolutions, as TensorFlow's profiler counts them.
 
-The paper's "FLOPs" are that profiler's operations, halved. This counts what google/automl's first release (72052f5,
-efficientdet_arch.py) runs, with TensorFlow 2.15.1's profiler: it counts a batch norm, a ReLU, a sigmoid and a maximum over the
-image as nothing. tests/paper holds what that profiler said of that code.
+The paper's "FLOPs" are that profiler's operations / 2. The operations are those of google/automl's first release (72052f5,
+efficientdet_arch.py), counted as TensorFlow 2.15.1's profiler does. It counts batch norm, ReLU, sigmoid and a maximum over
+the image as 0. tests/paper has the profiler's counts of that code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from scaling_lab.architecture.fusions import FUSIONS
 from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
 
-# A feature's (channels, height, width).
+# (channels, height, width) of a feature.
 Shape = tuple[int, int, int]
 
 # x * sigmoid(beta * x).
@@ -19,9 +19,9 @@ SWISH_OPERATIONS = 2
 
 
 def elementwise_operations(spec: DetectorSpec, features: tuple[Shape, ...]) -> int:
-    """Count for one image; `features` are the backbone's shapes, finest first.
+    """Return the operations for one image; `features` are the backbone's shapes, finest first.
 
-    For networks as in Table 5: a node at every level, activations silu, and the fusions sum, fast and attention.
+    Valid for networks as in Table 5: a node at every level, SiLU activations, and the fusions sum, fast and attention.
     """
     inputs = list(features)
     total = 0
@@ -45,7 +45,7 @@ def elementwise_operations(spec: DetectorSpec, features: tuple[Shape, ...]) -> i
 
 
 def _resampling(source: Shape, target: Shape) -> int:
-    """Count a projection's bias, and the comparisons of a pooling or the copying (a product with ones) upwards."""
+    """Count a projection's bias, and the comparisons of a pooling or the copies (products with ones) of an upsampling."""
     channels, height, width = target
     elements = channels * height * width
     total = channels * source[1] * source[2] if source[0] != channels else 0
@@ -62,7 +62,7 @@ def _node(node: Node, shape: Shape) -> int:
     elements = shape[0] * shape[1] * shape[2]
     inputs = len(node.inputs)
     per_element, scalars = inputs - 1, 0
-    if node.fusion == "fast":  # each input times its weight, over the sum of the weights and epsilon
+    if node.fusion == "fast":  # each input times its weight, divided by the sum of weights plus epsilon
         per_element, scalars = inputs - 1 + 2 * inputs, inputs - 1 + inputs
     elif FUSIONS[node.fusion].ordered_inputs:
         per_element = inputs

@@ -1,14 +1,13 @@
-"""Check of stored runs: whether study, CSV, page and answers still follow from the ledgers. It trains nothing.
+"""Check of stored runs: whether study, CSV, page and answers still follow from the ledgers.
 
-    study     the study file still has the form, its resolved settings equal those in the ledger but for resources, every
-              trial's parameters give the trial's architecture, and a grid has the same points
+    study     the study file has the form, its settings equal the ledger's except for resources, every trial's parameters
+              yield the trial's architecture, and a grid has the same points
     CSV       equals the ledger's trials
-    page      made from the ledger by the present report code; text and tables are compared, drawings are not
-    answers   answers.csv, and the parts of docs/results.md, equal what the ledgers give
+    page      rendered from the ledger by the current report code; text and tables are compared
+    answers   answers.csv and the generated parts of docs/results.md follow from the ledgers
 
-Other versions of libraries may change last digits and drawings. So numbers may differ by 1e-6 of their value or one unit of
-their last printed decimal; counts, words and everything else must be equal. SVG is left out: a new version of
-matplotlib draws the same table differently.
+Other versions of libraries may change last digits and drawings. So numbers may differ by 1e-6 of their value or by one unit
+of their last printed decimal, and drawings are ignored. Counts, words and everything else must be equal.
 
 A changed study needs a new run; `scaling-lab reproduce keep` updates a changed page or answer.
 """
@@ -19,7 +18,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +40,17 @@ from scaling_lab.study.search.sampling import replay
 from scaling_lab.study.space.enumeration import enumerate_space
 from scaling_lab.study.space.study_file import load_study
 from scaling_lab.study.study import Study, protocol_digest
+from scaling_lab.training.recipe import Recipe
 
 TOLERANCE = 1e-6  # relative, between numbers from two machines
 MOST_NAMED = 3
 AROUND = 40  # characters of text shown around a difference
-# The space is compared by its architectures; resources decide how fast trials run, not what they give.
+# The space is compared by its architectures; resources affect only the speed of trials.
 RESOURCES = ("space", "cpus_per_trial", "gpus_per_trial", "workers_per_trial", "trial_seconds")
 
 
 def problems(asked: Asked, results: Path, *, report: bool = True) -> list[str]:
-    """Say where a stored run no longer matches; nothing where it does. The report takes seconds, the study less."""
+    """Return the problems of a stored run, empty without any. `report` checks the page too, which takes seconds."""
     try:
         runs = Runs(results / asked.run)
         found = study_problems(runs, asked, home_of(results))
@@ -63,7 +63,7 @@ def problems(asked: Asked, results: Path, *, report: bool = True) -> list[str]:
 
 
 def study_problems(runs: Runs, asked: Asked, home: Path) -> list[str]:
-    """Compare a run with its study's file in the folder `home`."""
+    """Return how a run differs from its study's file in the folder `home`."""
     try:
         study = load_study(home / "studies" / f"{asked.study}.py").study.form(asked.form or None)
     except UserError as error:
@@ -71,23 +71,28 @@ def study_problems(runs: Runs, asked: Asked, home: Path) -> list[str]:
     found = [
         f"study: {name} was {json.dumps(runs.meta.get(name))} and is {json.dumps(value)}"
         for name, value in study.to_dict().items()
-        if name not in RESOURCES and runs.meta.get(name) != value
+        if name not in RESOURCES and _with_all_fields(name, runs.meta.get(name)) != value
     ]
     trials = runs.table()
     other = int((trials["protocol"] != protocol_digest(study.data.digest(), study.recipe)).sum())
     if other:
-        found.append(f"study: {other} of {len(trials)} trials had other data or another recipe")
+        found.append(f"study: {other} of {len(trials)} trials had different data or a different recipe")
     moved = list(_moved(study, runs))
     if moved:
         more = f" and {len(moved) - MOST_NAMED} more" if len(moved) > MOST_NAMED else ""
-        found.append(f"study: the space gives other architectures now at {'; '.join(moved[:MOST_NAMED])}{more}")
+        found.append(f"study: the space now has different architectures at {'; '.join(moved[:MOST_NAMED])}{more}")
     if study.sampler == "grid" and not study.trials and not moved:
         found += _other_points(study, runs)
     return found
 
 
+def _with_all_fields(name: str, stored: Any) -> Any:
+    """Return a stored value with the fields that a recipe has got since."""
+    return Recipe.from_dict(stored).to_dict() if name == "recipe" and isinstance(stored, Mapping) else stored
+
+
 def _moved(study: Study, runs: Runs) -> Iterator[str]:
-    """Name the points that give another architecture now, or are none any more."""
+    """Yield the points that now have a different architecture or no longer exist."""
     for digest, point in runs.points():
         found = replay(study.space, point)
         if found is None or _as_trained(found[0], study).digest != digest:
@@ -99,10 +104,10 @@ def _as_trained(spec: DetectorSpec, study: Study) -> DetectorSpec:
 
 
 def _other_points(study: Study, runs: Runs) -> list[str]:
-    """Count the architectures of a grid that the run lacks."""
+    """Return a problem if the run lacks architectures of the grid."""
     there = {digest for digest, _ in runs.points()}
     lacking = {_as_trained(spec, study).digest for _, spec in enumerate_space(study.space)} - there
-    return [f"study: its grid has {len(lacking)} architectures that the run has not"] if lacking else []
+    return [f"study: its grid has {len(lacking)} architectures that the run lacks"] if lacking else []
 
 
 # --- CSV and page --------------------------------------------------------------------------------------------------------
@@ -118,12 +123,12 @@ def csv_problems(runs: Runs) -> list[str]:
 
 
 def _as_read(table: pd.DataFrame) -> pd.DataFrame:
-    """Give a table as it is read back from a CSV."""
+    """Return a table as read back from a CSV."""
     return pd.read_csv(io.StringIO(table.to_csv(index=False, lineterminator="\n")))
 
 
 def page_problems(asked: Asked, results: Path) -> list[str]:
-    """Make a stored run's page from its ledger, without drawings, and compare it with the stored one."""
+    """Render a stored run's page from its ledger, without drawings, and compare it with the stored one."""
     run = results / asked.run
     file = report_file(run, asked, results)
     stored = run / f"{file.stem}.html"
@@ -140,26 +145,26 @@ def _not_drawn(figure: blocks.Figure, width: float) -> Figure:
 
 
 def _words(page: str) -> str:
-    """Give a page without drawings, scripts and styles."""
+    """Return a page's HTML without drawings, scripts and styles."""
     page = re.sub(r"<(svg|script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
     return re.sub(r' style="[^"]*"', "", page)
 
 
 def text_difference(before: str, after: str) -> str:
-    """Quote the first difference of two texts beyond rounding; "" where there is none."""
+    """Quote the first difference of two texts beyond rounding; "" if there is none."""
     one, other = (list(re.finditer(r"\d+(?:\.\d+)?|\D+", text)) for text in (before, after))
     for first, second in zip(one, other, strict=False):
         if not _is_same(first[0], second[0]):
             same = _common_start(first[0], second[0])
             places = first.start() + same, second.start() + same
-            return f"{_around(before, places[0])} was stored, {_around(after, places[1])} is made"
+            return f"{_around(before, places[0])} was stored, {_around(after, places[1])} is rendered now"
     if len(one) != len(other):
-        return f"{len(before):,} characters were stored, {len(after):,} are made"
+        return f"{len(before):,} characters were stored, {len(after):,} are rendered now"
     return ""
 
 
 def _is_same(first: str, second: str) -> bool:
-    """Compare two words, or two numbers by their value; a number without a decimal point is a count."""
+    """Compare two words, or two numbers within rounding; numbers without a decimal point must be equal."""
     if first == second:
         return True
     decimals = [len(text.partition(".")[2]) if re.fullmatch(r"\d+\.\d+", text) else 0 for text in (first, second)]
@@ -171,7 +176,7 @@ def _is_same(first: str, second: str) -> bool:
 
 
 def _common_start(first: str, second: str) -> int:
-    """Count the characters that two texts begin with alike."""
+    """Return the length of the common prefix of two texts."""
     pairs = zip(first, second, strict=False)
     return next((place for place, (one, other) in enumerate(pairs) if one != other), min(len(first), len(second)))
 
@@ -181,12 +186,12 @@ def _around(text: str, place: int) -> str:
 
 
 def difference(before: pd.DataFrame, after: pd.DataFrame) -> str:
-    """Say in what two tables differ beyond rounding; "" where they do not."""
+    """Describe the first difference of two tables beyond rounding; "" if there is none."""
     if list(before.columns) != list(after.columns):
         changed = sorted(set(before.columns) ^ set(after.columns)) or ["their order"]
         return f"columns ({', '.join(changed[:MOST_NAMED])})"
     if len(before) != len(after):
-        return f"{len(before)} rows were stored, {len(after)} are made"
+        return f"{len(before)} rows were stored, {len(after)} are computed now"
     for name in before.columns:
         one, other = before[name], after[name]
         same = _same(one, other)
@@ -208,7 +213,7 @@ def _same(one: pd.Series[Any], other: pd.Series[Any]) -> np.ndarray[Any, Any]:
 
 
 def answer_problems(results: Path) -> list[str]:
-    """Compare answers.csv with the answers that the stored runs give, and with docs/results.md."""
+    """Compare answers.csv with the answers from the stored runs, and docs/results.md with answers.csv."""
     stored = read_answers(results)
     found = []
     for row in answer_rows(results):

@@ -1,11 +1,11 @@
 """Stored runs: the ledger of a finished run, its trials as CSV and one page, in a folder of the repository.
 
-    reports/results/<run>/ledger.sqlite             the evidence: every report can be made from it
+    reports/results/<run>/ledger.sqlite             the source of every report
     reports/results/<run>/trials_<conditions>.csv   a row for each trial
-    reports/results/<run>/<report>.html             all figures and tables in one file; it opens without a network
+    reports/results/<run>/<report>.html             all figures and tables in one offline file
 
-Figures and tables as files are made by `scaling-lab report reports/results/<run>`, in <run>/report, which git ignores.
-Weights, checkpoints and images are not stored, so a stored run's report shows no detections.
+`scaling-lab report reports/results/<run>` writes figures and tables as files to <run>/report, which git ignores. Weights,
+checkpoints and images are not stored, so a stored run's report shows no detections.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ FOLDER = Path("reports") / "results"
 
 
 def results_folder() -> Path:
-    """Give the folder of stored results: here, or those that ship with the package."""
+    """Return the folder of stored results: in the working directory, or those shipped with the package."""
     return FOLDER if FOLDER.is_dir() else starter_folder() / FOLDER
 
 
 def home_of(results: Path) -> Path:
-    """Give the folder whose studies and reports made these results: theirs, or the package's."""
+    """Return the folder with the studies and reports of these results: their repository's, or the package's."""
     home = results.resolve().parents[1]
     return home if (home / "studies").is_dir() else starter_folder()
 
 
 def has_ledger(folder: Path) -> bool:
-    """Say whether a folder is a run's."""
+    """Return whether a folder holds a run."""
     return (folder / "ledger.sqlite").is_file()
 
 
 def is_kept(asked: Asked, results: Path) -> bool:
-    """Say whether a run is among the results."""
+    """Return whether a run is stored."""
     return has_ledger(results / asked.run)
 
 
 def kept_runs(results: Path, asked: Sequence[Asked]) -> dict[str, Runs]:
-    """Open the stored runs that a question needs, by name, those that its reports compare with included."""
+    """Open the stored runs that a question and its reports need, by name."""
     names = dict.fromkeys([*(each.run for each in asked), *(each.beside for each in asked if each.beside)])
     return {name: Runs(results / name) for name in names if has_ledger(results / name)}
 
@@ -64,7 +64,7 @@ def stored(results: Path) -> list[Asked]:
 
 
 def asked_of(name: str, *folders: Path) -> Asked | None:
-    """Find a run by name: a question's, or one in these folders that `scaling-lab run` named so; None if there is none."""
+    """Return the run of that name: a question's, or one named by `scaling-lab run` in these folders; or None."""
     for asked in QUESTIONS_RUNS:
         if asked.run == name:
             return asked
@@ -78,7 +78,7 @@ def asked_of(name: str, *folders: Path) -> Asked | None:
 
 
 def why_unfinished(run: Path) -> str:
-    """Say why a run cannot be stored yet; "" where it has ended."""
+    """Return why a run cannot be stored yet; "" if it has ended."""
     status = read_status(run)
     ended = sum(status["states"][state] for state in ("complete", "stopped", "failed"))
     if status["driver"]:
@@ -91,10 +91,10 @@ def why_unfinished(run: Path) -> str:
 
 
 def keep(run: Path, asked: Asked, results: Path) -> Path:
-    """Store a finished run under its name and give the folder; a stored run of that name is replaced once all is written.
+    """Store a finished run under its name and return the folder; a stored run is replaced once all is written.
 
-    `run` may be the stored one itself, whose CSV and page are then updated. Raises UserError where it is not finished,
-    is another study's, or where its report needs a run that is not stored.
+    `run` may be the stored run itself, whose CSV and page are then updated. Raises UserError if it is unfinished, belongs to
+    another study, or needs a run for its report that is not stored.
     """
     _check_can_be_kept(run, asked, results)
     make_folder(results)
@@ -110,12 +110,12 @@ def keep(run: Path, asked: Asked, results: Path) -> Path:
 
 
 def _replaced(run: Path, asked: Asked, results: Path, beside: Path) -> Path:
-    """Make all of a stored run beside what is there, and put it in its place."""
+    """Write a stored run beside the existing one and then replace that."""
     folder, made, old = results / asked.run, beside / asked.run, beside / "old"
     shutil.rmtree(beside, ignore_errors=True)
     old.mkdir(parents=True)
     made.mkdir()
-    copy = shutil.copyfile if run.resolve() == folder.resolve() else _copy_ledger  # evidence keeps its bytes
+    copy = shutil.copyfile if run.resolve() == folder.resolve() else _copy_ledger  # a stored ledger stays byte for byte
     copy(run / "ledger.sqlite", made / "ledger.sqlite")
     Runs(made).table().to_csv(made / csv_name(Runs(made)), index=False, lineterminator="\n")
     write_report(report_runs(made, asked, results), report_file(made, asked, results), made, compact=True)
@@ -126,7 +126,7 @@ def _replaced(run: Path, asked: Asked, results: Path, beside: Path) -> Path:
 
 
 def _bring_back(old: Path, results: Path) -> None:
-    """Put back what a kill in the middle of a replacement has left aside."""
+    """Restore a run after an interrupted replacement."""
     for each in old.iterdir() if old.is_dir() else ():
         if not (results / each.name).exists():
             each.rename(results / each.name)
@@ -146,12 +146,12 @@ def _check_can_be_kept(run: Path, asked: Asked, results: Path) -> None:
 
 
 def report_runs(run: Path, asked: Asked, results: Path) -> list[Path]:
-    """Give the runs that a stored run's report takes: its own folder, and the one that it is compared with."""
+    """Return the folders that a stored run's report takes: its own, and that of the run compared with it."""
     return [run, *([results / asked.beside] if asked.beside else [])]
 
 
 def report_file(run: Path, asked: Asked, results: Path) -> Path:
-    """Give the report file of a stored run: the question's, or the study's own."""
+    """Return the report file of a stored run: the question's, or the study's own."""
     return home_of(results) / (asked.report or str(Runs(run).meta["report"]))
 
 

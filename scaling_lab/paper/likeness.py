@@ -1,4 +1,4 @@
-"""Similarity of cells to BiFPN by their edges between levels, and that of random cells of the same space."""
+"""Similarity of cells to BiFPN by their edges between levels, compared with random cells of the same space."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scaling_lab.runs.reader import Runs
 from scaling_lab.study.space.enumeration import random_points
 from scaling_lab.study.space.study_file import load_study
 
-RANDOM, MOST_DRAWN = 300, 3000  # cells within the study's limit for comparison, and points drawn for them
-LIKE = 0.95  # a cell resembles BiFPN where this share of random cells is less similar
+RANDOM, MOST_DRAWN = 300, 3000  # random cells within the study's limit, and points sampled for them
+LIKE = 0.95  # a cell resembles BiFPN if this share of random cells is less similar
 
 
 def likeness(first: Topology, second: Topology) -> float:
-    """Give the share of edges that two cells have in common, 0 to 1: of both bags of (from level, to level), Jaccard's index."""
+    """Return the similarity of two cells, 0 to 1: Jaccard's index of their multisets of edges (from level, to level)."""
     one, other = _edges(first), _edges(second)
     return (one & other).total() / (one | other).total()
 
@@ -51,7 +51,7 @@ def _span(shares: Sequence[float]) -> str:
 
 
 def _searched(runs: Runs) -> Iterator[DetectorSpec]:
-    """Draw what the search of a run could choose: cells of its study's space within the limit of GMACs."""
+    """Yield random cells of the study's space within the limit on GMACs."""
     file = home_of(runs.path.parent) / "studies" / f"{runs.meta['study']}.py"
     study = load_study(file).study.form(runs.meta.get("form"))
     most = study.limits.get("gmacs", math.inf)

@@ -1,7 +1,7 @@
-"""Costs of Table 5, feature networks alone: the detector counted for each row, and its costs compared with the paper's.
+"""Costs of Table 5, feature networks alone: the detector counted for each row, compared with the paper.
 
-The paper gives no configuration. The one here is inferred: D3 with 5 cells in place of 6, and twice as many cells of FPN,
-which cost what those of PANet do. It also fits Table 4's last row.
+The paper gives no configuration. The one here is inferred: D3 with 5 cells instead of 6, and twice as many cells of FPN,
+which cost as much as PANet's. It also fits Table 4's last row.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from scaling_lab.paper.published_costs import TABLE_5
 from scaling_lab.paper.side_by_side import Column, Table, compared, comparison, difference
 
 REPEATS = 5
-LEVELS = " P3-P7"  # all have them, so the rows need not say so
-# Our networks by the paper's rows.
+LEVELS = " P3-P7"  # common to all rows, so omitted
+# Our networks with their repeats, by the paper's rows.
 NETWORKS: dict[str, tuple[Topology, int]] = {
     "Repeated FPN": (topologies.fpn(3, 7, "sum"), 2 * REPEATS),
     "Repeated FPN + PANet": (topologies.panet(3, 7, "sum"), REPEATS),
@@ -30,7 +30,7 @@ NETWORKS: dict[str, tuple[Topology, int]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkCost:
-    """A feature network's parameters, its convolutions' multiply-adds, and those with the other operations / 2."""
+    """A feature network's parameters, the multiply-adds of its convolutions, and of all its operations (/ 2)."""
 
     params: int
     macs: int
@@ -84,9 +84,9 @@ def feature_network_table() -> Table:
 
 
 def without_unread_inputs() -> Topology:
-    """Give NAS-FPN's stack without the rule that an output adds the inputs of its level that nothing has read.
+    """Return NAS-FPN's stack without the rule that an output adds unused inputs of its level.
 
-    Unrolled, for a cell that leaves an input unread cannot be repeated.
+    It is unrolled, since a cell with an unused input cannot be repeated.
     """
     cell = topologies.nas_fpn(3, 7)
     nodes = tuple(dataclasses.replace(node, inputs=node.inputs[:2]) for node in cell.nodes)
@@ -105,7 +105,7 @@ def _notes(costs: Mapping[str, NetworkCost]) -> tuple[str, ...]:
         'fusions and activations. "conv only" leaves those out, as gmacs do everywhere else. The fully-connected network then '
         f"lies {below:.1f} % below the paper, because it pools and adds most, and weighted fusion costs nothing.",
         "NAS-FPN's parameters are the one number that does not fit. An output of the released cell also adds the "
-        "inputs of its level that nothing has read. The edge from P5 is one more 1x1 convolution. With those edges parameters "
+        "unused inputs of its level. The edge from P5 is one more 1x1 convolution. With those edges parameters "
         f"and multiply-adds are {nas.params / one.params:.3f} and {nas.profiled_macs / one.profiled_macs:.3f}, without them "
         f"{bare.params / one.params:.3f} and {bare.profiled_macs / one.profiled_macs:.3f}: the paper's 0.72 needs them, its "
         "0.71 is nearer to a cell without.",

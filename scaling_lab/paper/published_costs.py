@@ -1,4 +1,4 @@
-"""The costs that EfficientDet's paper and its released code print, as they print them."""
+"""The costs published in EfficientDet's paper and printed by its released code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One model's row of Table 1; `phi` is None where the paper gives none."""
+    """One model's row of Table 1; `phi` is None if the paper gives none."""
 
     phi: int | None
     backbone: str
@@ -51,7 +51,7 @@ TABLE_2 = {
     "d7x": Published(params=77, gmacs=410),
 }
 
-# google/automl, efficientdet/efficientdet_arch_test.py: the operations that TensorFlow's profiler counts, halved.
+# google/automl, efficientdet/efficientdet_arch_test.py: operations counted by TensorFlow's profiler / 2.
 RELEASED_MACS = {
     "d0": 2_550_618_821,
     "d1": 6_133_752_112,

@@ -1,4 +1,4 @@
-"""The paper's questions, each with the studies that ask it here and the paper's answer."""
+"""The paper's questions, each with the studies that answer it here and the paper's answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ OPEN = "not answered yet"
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A study's form that is run for a question; `report` is a report file in place of the study's own.
+    """A form of a study that is run for a question; `report` is a report file that replaces the study's.
 
-    `beside` names another run that this report takes after its own.
+    `beside` is another run that the report takes as its second.
     """
 
     study: str
@@ -23,21 +23,21 @@ class Asked:
 
     @property
     def run(self) -> str:
-        """The name of its run, as `scaling-lab run` gives it."""
+        """The name of its run under `scaling-lab run`."""
         return f"{self.study}-{self.form}" if self.form else self.study
 
     @property
     def command(self) -> str:
-        """What runs it."""
+        """The command that runs it."""
         form = ["--form", self.form] if self.form else []
         return shlex.join(["scaling-lab", "run", f"studies/{self.study}.py", *form])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question of the paper: what asks it at demonstration size, and the published answer.
+    """A question of the paper with its studies at demonstration size and the published answer.
 
-    `measured` are commands for what is measured without training.
+    `measured` are commands for measurements without training.
     """
 
     number: int
@@ -49,19 +49,19 @@ class Question:
 
     @property
     def published_where(self) -> str:
-        """Its published answer, and where that stands."""
+        """The published answer and its place in the paper."""
         return f"{self.published} ({self.where})" if self.where != "none" else self.published
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The commands that run all of it here, the runs that its reports compare with included."""
+        """The commands that answer it here, including the runs that its reports compare with."""
         beside = dict.fromkeys(each.beside for each in self.asked if each.beside)
         others = [each for each in QUESTIONS_RUNS if each.run in beside]
         return (*(each.command for each in (*others, *self.asked)), *self.measured)
 
     @property
     def paper_command(self) -> str:
-        """What asks it at the paper's size."""
+        """The command for the study at the paper's size."""
         return f"scaling-lab run studies/{self.asked[0].study}.py --form paper --data coco:DIR"
 
 

@@ -9,14 +9,14 @@ from scaling_lab.architecture.efficientdet import differences
 from scaling_lab.paper.published_costs import TABLE_1
 from scaling_lab.paper.side_by_side import Column, Table, Value, compared, comparison
 
-# The settings that an equation gives: the table's words for it, the equation, how its value is written.
+# Settings with an equation: their name, the equation, the format of its value.
 EQUATIONS = {
     "image_size": ("image size", "eq. 3", ".0f"),
     "width": ("width", "eq. 1", ".1f"),
     "repeats": ("repeats", "eq. 1", ".0f"),
     "head_repeats": ("head repeats", "eq. 2", ".0f"),
 }
-# What else differs between the equations' models and the released ones.
+# Other differences between the equations' models and the released ones.
 OTHERS = {"backbone": "backbone", "topology": "feature network", "anchors": "anchor scale"}
 
 
@@ -43,7 +43,7 @@ def scaling_table() -> Table:
 
 
 def _equations(phi: int) -> dict[str, float]:
-    """Give the equations' values: the width before rounding; equation 2 rounds down itself."""
+    """Return the equations' values, the width before rounding; equation 2 rounds down itself."""
     rule = CompoundScaling()
     return {**rule.exact(phi), "head_repeats": rule.spec(phi).head_repeats}
 

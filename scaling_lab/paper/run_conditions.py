@@ -1,4 +1,4 @@
-"""The conditions that a run's numbers were measured under: as values, as a sentence and as a file name."""
+"""The conditions of a run's numbers as values, as a sentence and as a file name."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from scaling_lab.text import listed, number, plural
 
 
 def conditions(runs: Runs) -> dict[str, Any]:
-    """Give data, images, held_out, gmacs, sizes (pixels), epochs, seeds, fresh and device as text.
+    """Return data, images, held_out, gmacs, sizes (pixels), epochs, seeds, fresh and device as text.
 
-    `gmacs` is the range over the detectors, for one image; `seeds` counts an architecture's seeds in the search, `fresh`
-    those of a finalist. None where a run has no such value.
+    `gmacs` is the range over the detectors for one image. `seeds` is the number of seeds of an architecture in the search,
+    `fresh` of a finalist. Values that a run lacks are None.
     """
     table, meta = runs.table(), runs.meta
     complete = table[table["state"] == "complete"]
@@ -41,7 +41,7 @@ def conditions(runs: Runs) -> dict[str, Any]:
 
 
 def conditions_in_words(runs: Sequence[Runs]) -> str:
-    """Write the conditions of several runs, each that they share once."""
+    """Write the conditions of several runs, shared ones once."""
     known = [conditions(each) for each in runs]
     parts = []
     for key, form in _FORMS.items():
@@ -71,7 +71,7 @@ def protocol(runs: Runs) -> str:
 
 
 def csv_name(runs: Runs) -> str:
-    """Name a run's table by its conditions: "trials_shapes_128px_8_epochs_5_seeds_amd_epyc.csv"."""
+    """Return the file name of a run's table from its conditions: "trials_shapes_128px_8_epochs_5_seeds_amd_epyc.csv"."""
     known = conditions(runs)
     sizes, epochs, seeds = f"{known['sizes']}px", f"{known['epochs']}_epochs", f"{known['seeds']}_seeds"
     name = "_".join([known["data"], sizes, epochs, seeds, known["device"]]).replace(" to ", "-")
@@ -79,7 +79,7 @@ def csv_name(runs: Runs) -> str:
 
 
 def made_by(runs: Runs) -> str:
-    """Name the commits, torch versions and processors or GPUs that a run's trials were trained with."""
+    """List the commits, torch versions and processors or GPUs of a run's trials."""
     trained = set(runs.table()["session"].dropna().astype(int))
     sessions = [row for row in records(runs.sessions()) if row["id"] in trained]
     commits = dict.fromkeys(_commit(row) for row in sessions)
@@ -94,7 +94,7 @@ def _commit(session: dict[str, Any]) -> str:
 
 
 def _training_runs(runs: Sequence[Runs]) -> pd.DataFrame:
-    """Give the complete trials; one that two runs share, to the seed, has the same numbers in both and is there once."""
+    """Return the complete trials of the runs; a trial that two runs share counts once."""
     same = ["architecture", "role", "seed", "protocol", "epochs"]
     whole = pd.concat([run.table()[["state", *same, "ap"]] for run in runs])
     return whole[whole["state"] == "complete"].drop_duplicates(same)

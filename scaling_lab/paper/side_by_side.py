@@ -14,7 +14,7 @@ Value = str | int | float | None
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column: its key in the rows, its heading, the heading that it shares with its neighbours, its numbers' format."""
+    """A column: its key in the rows, its heading, a heading shared with its neighbours, and the format of numbers."""
 
     key: str
     heading: str
@@ -24,7 +24,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows of values by the columns' keys, and what must be said of them."""
+    """Rows of values by the columns' keys, with notes."""
 
     title: str
     columns: tuple[Column, ...]
@@ -32,22 +32,22 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values: title, rows, notes."""
+        """Return title, rows and notes as plain JSON values."""
         return {"title": self.title, "rows": [dict(row) for row in self.rows], "notes": list(self.notes)}
 
 
 def difference(ours: float, papers: float) -> float:
-    """Give by how many percent ours is above the paper's."""
+    """Return the difference of our number from the paper's in percent of the paper's."""
     return 100 * (ours / papers - 1)
 
 
 def rounds_to(ours: float, papers: float) -> bool:
-    """Tell whether ours, rounded to the decimals that the paper prints, is the paper's."""
+    """Return whether our number rounds to the paper's at its number of decimals."""
     return round(ours, len(f"{papers:g}".partition(".")[2])) == papers
 
 
 def compared(key: str, group: str, form: str, *, ours: str = "counted", papers: str = "g") -> tuple[Column, ...]:
-    """Make the three columns that `comparison` fills: the paper's, ours and the difference."""
+    """Return the three columns that `comparison` fills: the paper's number, ours and the difference."""
     return (
         Column(key=f"{key}_paper", heading="paper", group=group, form=papers),
         Column(key=key, heading=ours, form=form),
@@ -56,13 +56,13 @@ def compared(key: str, group: str, form: str, *, ours: str = "counted", papers: 
 
 
 def comparison(key: str, ours: float | None, papers: float) -> dict[str, Value]:
-    """Give the values for `compared`'s columns; ours is None where there is none."""
+    """Return the values of `compared`'s columns; `ours` is None if missing."""
     percent = None if ours is None else difference(ours, papers)
     return {f"{key}_paper": papers, key: ours, f"{key}_difference_percent": percent}
 
 
 def as_text(tables: Iterable[Table], width: int = WIDTH) -> str:
-    """Write a legend and the tables, words to the left and numbers to the right, notes wrapped at `width`."""
+    """Return a legend and the tables as text, words left-aligned, numbers right-aligned, notes wrapped at `width`."""
     return "\n\n".join([LEGEND, *(_text(table, width) for table in tables)])
 
 

@@ -1,4 +1,4 @@
-"""Reports: from a run's files to tables, figures and one self-contained page. It needs no torch and no ray."""
+"""Reports: tables, figures and a self-contained page from a run's files, without torch or ray."""
 
 from __future__ import annotations
 

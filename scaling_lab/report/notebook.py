@@ -1,15 +1,15 @@
-"""What a notebook or a script needs under one name: a report's tables, figures and statistics. It holds nothing of its own.
+"""A report's tables, figures and statistics under one name, for notebooks and scripts.
 
 from scaling_lab import Runs
 from scaling_lab.report.notebook import compute_frontier, cost_figure
 
 frontier = compute_frontier(Runs("runs/x"))
-cost_figure(frontier.trials[frontier.trials["gmacs"] < 0.02]).savefig("cheap.pdf")
+cost_figure(frontier.trials[frontier.trials["gmacs"] < 0.02]).savefig("small.pdf")
 
-A figure is a function of a table and a width in inches (8.0; at 3.7 and below it is drawn for a narrow column), and of no run.
-Its docstring names the columns that it draws, so that the table may come from anywhere. These functions give such tables:
+A figure is a function of a table and a width in inches (8.0 by default; up to 3.7 it is drawn for a narrow column).
+Its docstring lists the columns that it needs, so the table may come from anywhere. These functions return such tables:
 
-    cost_figure             compute_frontier(runs).trials; with_front for another cost, or after rows were taken away
+    cost_figure             compute_frontier(runs).trials; with_front for another cost or after filtering
     parts_figure            compute_frontier(runs).architectures
     difference_figure       compare(frontier, baseline, runs.specs())
     curves_figure           curves_table(runs, frontier)
@@ -21,7 +21,7 @@ Its docstring names the columns that it draws, so that the table may come from a
     scaling_figure          family_points(frontier, parameter) and law_curves(points, pooled)
     search_figure           progress({"tpe": runs, "random": other})
 
-`summarise` makes a Frontier of a table of one's own, or anew of a part of another's trials.
+`summarise` makes a Frontier from any table of trials, such as a subset of another Frontier's.
 """
 
 from __future__ import annotations

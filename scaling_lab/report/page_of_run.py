@@ -1,4 +1,4 @@
-"""The page of one run, from the table of sections. To add a section, write its function in a file and give it a line here."""
+"""The page of one run, from the table of sections. A new section is a function in its own file and a line here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scaling_lab.report.page.blocks import Page, Section
 from scaling_lab.report.sections import overview
 from scaling_lab.runs.reader import Runs
 
-# What makes a section or the answer's sentence, from a run and its frontier.
+# A function that makes a section or the answer from a run and its frontier.
 Maker = Callable[[Runs, Frontier], Section]
 
-# "module:function" of each section, by its name; the function takes (runs, frontier).
+# Sections by name, as "module:function"; the function takes (runs, frontier).
 SECTIONS: dict[str, str] = {
     "limits": "scaling_lab.report.sections.overview:limits",
     "explorer": "scaling_lab.report.sections.explorer:explore",
@@ -47,8 +47,8 @@ def run_page(
 ) -> Page:
     """Make the page of a run: title, question, answer, main figure, then the sections.
 
-    A section is a name from SECTIONS, or a function of (runs, frontier) of one's own. `main` names figures of the sections;
-    the first that is there stands beside the answer. Raises UserError for an unknown name.
+    A section is a name from SECTIONS or a function of (runs, frontier). `main` names figures of the sections; the first that
+    exists is shown with the answer. Raises UserError for an unknown name.
     """
     frontier = compute_frontier(runs)
     return Page(

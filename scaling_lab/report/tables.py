@@ -1,4 +1,4 @@
-"""Small things that every part of a report does with a DataFrame. It knows no column by name."""
+"""Helpers for DataFrames that all parts of a report use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scaling_lab.errors import UserError
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a table's rows as dictionaries. What is missing is None in a column of texts, NaN in one of numbers."""
+    """Return a table's rows as dictionaries; a missing value is None in a text column, NaN in a numeric one."""
     texts = [name for name in table.columns.unique() if _is_of_texts(table[name])]
     whole = table.assign(**{name: table[name].astype(object).where(table[name].notna(), None) for name in texts})
     return [{str(key): value for key, value in row.items()} for row in whole.to_dict("records")]
@@ -22,12 +22,12 @@ def _is_of_texts(column: pd.Series[Any]) -> bool:
 
 
 def is_missing(value: object) -> bool:
-    """Say whether a cell holds nothing, in whichever of pandas' ways."""
+    """Return whether a cell is missing by any of pandas' conventions."""
     return value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def require(table: pd.DataFrame, *names: str, source: str) -> None:
-    """Raise UserError where a table lacks what a figure draws; `source` says which function's table has it."""
+    """Raise UserError if a table lacks columns that a figure draws; `source` names the function whose table has them."""
     missing = [name for name in names if name not in table]
     if missing:
         needed = f"this figure draws {', '.join(names)}, and {source} has them"
@@ -37,11 +37,11 @@ def require(table: pd.DataFrame, *names: str, source: str) -> None:
 
 
 def mean(values: pd.Series[Any]) -> float:
-    """Average what is there; nan where nothing is."""
+    """Return the mean of the present values; nan if there are none."""
     present = pd.to_numeric(values).dropna()
     return float(present.mean()) if len(present) else math.nan
 
 
 def has_values(table: pd.DataFrame, name: str) -> bool:
-    """Say whether a table has a column with anything in it."""
+    """Return whether a table has a column with any value."""
     return name in table and bool(table[name].notna().any())

@@ -1,4 +1,4 @@
-"""Round numbers in a range, for the ticks of an axis and the bands of a cost."""
+"""Round numbers in a range, for ticks of an axis and bands of a cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Give round numbers in a range for a log axis: 1, 2, 5, … over decades, evenly spaced ones where it is short."""
+    """Return round numbers in a range for a log axis: 1, 2, 5, …, or evenly spaced ones in a short range."""
     if high / low < 3.5:
         even = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         return [float(tick) for tick in even if low <= tick <= high]

@@ -1,4 +1,4 @@
-"""From the folders of runs and a report file to a page on the disk. It judges no content."""
+"""Writes a page from the folders of runs and a report file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scaling_lab.starter import starter_folder
 from scaling_lab.user_files import import_file, is_ours, locate
 
 DEFAULT, OF_LATENCIES, OF_SEVERAL = "reports/frontier.py", "reports/latency.py", "reports/comparison.py"
-MOST_LETTERS = 100  # of a folder's name
+MOST_LETTERS = 100  # in a folder's name
 
 
 def write_report(
@@ -29,12 +29,12 @@ def write_report(
     *,
     compact: bool = False,
 ) -> Path:
-    """Write the report of a run, or of several, and give the page's path: <out>/<name of the report file>.html.
+    """Write the report of one or several runs and return the page's path, <out>/<name of the report file>.html.
 
-    `report_path` is a file with report(runs) -> Page, or report(*runs) for several; without one it is the study's, or
-    reports/frontier.py, for latencies reports/latency.py, and for several runs reports/comparison.py. `out` is <run>/report
-    unless told, beside x.csv x_report, and for several runs comparison_<name>_<name> beside the first. A `compact` page is
-    one file, without the explorer. Raises UserError where a run, the report file or the folder is at fault.
+    `report_path` is a file with report(runs) -> Page, or report(*runs) for several runs. By default it is the study's or
+    reports/frontier.py, reports/latency.py for latencies, and reports/comparison.py for several runs. `out` is by default
+    <run>/report, x_report beside x.csv, and comparison_<name>_<name> beside the first of several runs. A `compact` page is
+    one file, without the explorer. Raises UserError for errors in a run, the report file or the folder.
     """
     paths = [Path(run_paths)] if isinstance(run_paths, (str, Path)) else [Path(path) for path in run_paths]
     runs = read_runs(paths)
@@ -44,24 +44,24 @@ def write_report(
 
 
 def make_page(runs: Sequence[Runs | Latencies], path: Path) -> Page:
-    """Call a report file's function. Raises UserError where the file is at fault or is not for these runs."""
+    """Call a report file's function. Raises UserError for an error in the file, or if it is not for these runs."""
     report = load_report(path, takes=len(runs))
     _check_is_for(report, runs[0], path)
     with _naming_the_line(path):
         page = report(*runs)
     if not isinstance(page, Page):
-        raise UserError(f"{path}: report(…) gave {type(page).__name__}; allowed is a scaling_lab.report.Page")
+        raise UserError(f"{path}: report(…) returned {type(page).__name__}; allowed is a scaling_lab.report.Page")
     return page
 
 
 def read_runs(paths: Sequence[Path]) -> list[Runs | Latencies]:
-    """Open runs, or one file of latencies. Raises UserError where there are none, one twice, or latencies among several."""
+    """Open runs, or one file of latencies. Raises UserError for none, duplicates, or latencies among several."""
     if not paths:
         raise UserError("there is no run to report on; name a run's folder")
     seen: dict[Path, Path] = {}
     for path in paths:
         if path.suffix == ".csv" and len(paths) > 1:
-            raise UserError(f"{path} is a file of latencies; allowed are it alone, or runs' folders")
+            raise UserError(f"{path} is a file of latencies; allowed is this file alone, or run folders")
         if path.resolve() in seen:
             twice = f" (as {seen[path.resolve()]} and {path})" if seen[path.resolve()] != path else ""
             raise UserError(f"the run {path} is named twice{twice}; allowed are different runs")
@@ -73,9 +73,9 @@ def read_runs(paths: Sequence[Path]) -> list[Runs | Latencies]:
 
 
 def default_report(*runs: Runs | Latencies) -> Path:
-    """Find the report file: the study's or reports/frontier.py, for latencies and several runs their own.
+    """Return the default report file of a run, of several runs, or of latencies.
 
-    It is looked for here, beside the study's folder, and in the package.
+    It is searched in the working directory, beside the study's folder, and in the package.
     """
     meta = {"report": OF_LATENCIES} if isinstance(runs[0], Latencies) else runs[0].meta
     named = Path(OF_SEVERAL if len(runs) > 1 else str(meta.get("report") or DEFAULT))
@@ -85,14 +85,14 @@ def default_report(*runs: Runs | Latencies) -> Path:
         if (home / named).is_file():
             return home / named
     raise UserError(
-        f"the report file {named} is not there (looked in {', '.join(str(home.resolve()) for home in homes)}); name one"
+        f"the report file {named} does not exist (searched in {', '.join(str(home.resolve()) for home in homes)}); name one"
     )
 
 
 def load_report(path: Path, *, takes: int = 1) -> Callable[..., Any]:
-    """Load a report file and give its function. Raises UserError that names the file and the line at fault.
+    """Load a report file and return its function, which must accept `takes` runs.
 
-    `takes` is how many runs it is to be given: a function that takes another number is refused.
+    Raises UserError with the file and the line of an error.
     """
     if not path.is_file():
         raise UserError(f"the report file {path} does not exist")
@@ -100,13 +100,13 @@ def load_report(path: Path, *, takes: int = 1) -> Callable[..., Any]:
         module = import_file(path)
     report = getattr(module, "report", None)
     if not callable(report):
-        raise UserError(f"{path} has no function report(runs); it needs one that gives a Page")
+        raise UserError(f"{path} has no function report(runs) that returns a Page")
     _check_takes(report, takes, path)
     return report  # type: ignore[no-any-return]
 
 
 def _check_is_for(report: Callable[..., Any], first: Runs | Latencies, path: Path) -> None:
-    """Refuse a report whose function says that it takes latencies where there is a run, or the other way round."""
+    """Raise UserError for a report on latencies given a run, or the other way round."""
     said = next((each.annotation for each in inspect.signature(report).parameters.values()), None)
     measured = isinstance(first, Latencies)
     if said in ("Latencies", Latencies) and not measured:
@@ -119,7 +119,9 @@ def _check_takes(report: Callable[..., Any], count: int, path: Path) -> None:
     parameters = inspect.signature(report).parameters.values()
     named = [each for each in parameters if each.kind == each.KEYWORD_ONLY and each.default is each.empty]
     if named:
-        raise UserError(f"{path}: report(…) needs {named[0].name}=…; allowed are runs alone, and what has a default")
+        raise UserError(
+            f"{path}: report(…) needs {named[0].name}=…; allowed are only runs and parameters with a default"
+        )
     placed = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     least, most = sum(each.default is each.empty for each in placed), len(placed)
     takes_any = any(each.kind == each.VAR_POSITIONAL for each in parameters)
@@ -135,7 +137,7 @@ def _check_takes(report: Callable[..., Any], count: int, path: Path) -> None:
 
 
 def _folder(runs: Sequence[Runs | Latencies]) -> Path:
-    """Choose the folder of a page; long names of several runs are cut, with a digest of all of them."""
+    """Return the default folder of a page; long names of several runs are cut and get a digest."""
     first = runs[0]
     if isinstance(first, Latencies):
         return first.path.with_name(f"{first.path.stem}_report")
@@ -150,7 +152,7 @@ def _folder(runs: Sequence[Runs | Latencies]) -> Path:
 
 @contextmanager
 def _naming_the_line(path: Path) -> Iterator[None]:
-    """Turn an error of the report file into a UserError with its line; leave errors of this package as they are."""
+    """Turn an error in the report file into a UserError with its line; errors of this package pass."""
     try:
         yield
     except Exception as error:

@@ -127,13 +127,13 @@ def band(
     *,
     seeds: Sequence[float],
     pooled: tuple[float, int],
-    trainings: int | None = None,
+    training_runs: int | None = None,
     confidence: float = 0.95,
 ) -> Array:
     """Return the law's profile-likelihood interval (2, G) at each of G costs; `pooled` is (seed SD, degrees of freedom).
 
     An AP is in the interval if the F test with 1 and these degrees does not reject the best law through it (Seber and Wild,
-    Nonlinear Regression, 1989, section 5.4). With `trainings`, it is the prediction interval of the mean of that many
+    Nonlinear Regression, 1989, section 5.4). With `training_runs`, it is the prediction interval of the mean of that many
     training runs of a further model at that cost.
     """
     x, y, w = _arrays(costs, values, seeds)
@@ -142,7 +142,7 @@ def band(
     lines = _lines(x, y, w, exponents, law.scale)
     each = float(np.mean(np.asarray(seeds, dtype=float)))  # the number of seeds for a weight of 1
     more = float(stdtrit(pooled[1], 0.5 + confidence / 2.0)) ** 2 * pooled[0] ** 2 / each
-    further = 0.0 if trainings is None else each / trainings
+    further = 0.0 if training_runs is None else each / training_runs
     powers_EG = (np.asarray(at, dtype=float) / law.scale) ** -exponents[:, None]
     off_EG = powers_EG - lines.mean_E[:, None]
     middle_EG = lines.level + lines.slope_E[:, None] * off_EG

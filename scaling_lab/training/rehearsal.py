@@ -44,6 +44,9 @@ class Rehearsal:
     `start` lasts until the first step is done. `steps` are those after the warm-up, without the wait for their batch:
     `wait` in the first epoch and `later_wait` in the others, which differ where images are cached. `evaluation` covers all
     held-out images, `later_evaluation` the second and later evaluations.
+
+    With a recipe's `views`, `steps` are those on stored features, and `features` computes them once. `whole_step` is a step
+    of the whole network with its wait, if the recipe has one.
     """
 
     start: float
@@ -53,13 +56,17 @@ class Rehearsal:
     checkpoint: float
     evaluation: float
     later_evaluation: float
+    features: float = 0.0
+    whole_step: float | None = None
 
     def training(self, recipe: Recipe, steps_per_epoch: int, step: float) -> float:
-        """Return the seconds of a whole training run whose steps take `step` each."""
+        """Return the seconds of a whole training run whose steps take `step` each, without computing features."""
         evaluations = -(-recipe.epochs // recipe.eval_every)  # the last epoch is always evaluated
         waits = steps_per_epoch * (self.wait + (recipe.epochs - 1) * self.later_wait)
+        whole_epochs = 0 if self.whole_step is None else recipe.epochs - recipe.frozen_epochs
+        whole = whole_epochs * steps_per_epoch * ((self.whole_step or 0.0) - step)
         evaluating = self.evaluation + (evaluations - 1) * self.later_evaluation
-        return self.start + recipe.epochs * (steps_per_epoch * step + self.checkpoint) + waits + evaluating
+        return self.start + recipe.epochs * (steps_per_epoch * step + self.checkpoint) + waits + whole + evaluating
 
 
 def rehearse(
@@ -83,11 +90,17 @@ def rehearse(
         with closing(_batches(run)) as found:
             run.step(*next(found))
             start = time.perf_counter() - began
-            steps, wait = _time_steps(run, found, seconds)
+            if run.is_rounded(1):
+                steps, per_image = _time_on_features(run, found, seconds)
+                wait = 0.0
+            else:
+                steps, wait = _time_steps(run, found, seconds)
+                per_image = 0.0
+        whole_step = _time_whole(run, seconds) if per_image and not recipe.is_frozen(recipe.epochs) else None
         began = time.perf_counter()
         run.save()
         checkpoint = time.perf_counter() - began
-        later_wait = _time_kept(run, len(steps)) if source.kind == "shapes" else wait
+        later_wait = _time_kept(run, len(steps)) if source.kind == "shapes" and not per_image else wait
         evaluation, later_evaluation = _time_evaluations(run)
         del run
         out_of_memory.release()
@@ -99,6 +112,8 @@ def rehearse(
         checkpoint=checkpoint,
         evaluation=evaluation,
         later_evaluation=later_evaluation,
+        features=per_image * (recipe.views * source.length("train") + source.length("val")),
+        whole_step=whole_step,
     )
 
 
@@ -137,6 +152,36 @@ def _time_steps(run: Run, found: Iterator[tuple[Batch, float]], seconds: float) 
     return tuple(steps[WARM_UP:]), float(np.mean(waits[WARM_UP:]))
 
 
+def _time_on_features(
+    run: Run, found: Iterator[tuple[Batch, float]], seconds: float
+) -> tuple[tuple[float, ...], float]:
+    """Return the times of steps on features, and the time to read an image and compute its features."""
+    steps: list[float] = []
+    times: list[float] = []
+    began = ready = time.perf_counter()
+    for batch, rate in found:
+        features = run.rounded(batch)
+        given = time.perf_counter()
+        run.step(features, rate)
+        times.append((given - ready) / len(batch.image_ids))
+        ready = time.perf_counter()
+        steps.append(ready - given)
+        counted = len(steps) - WARM_UP
+        if counted >= MOST_STEPS or (counted >= LEAST_STEPS and ready - began >= seconds):
+            break
+    return tuple(steps[WARM_UP:]), float(np.mean(times[WARM_UP:]))
+
+
+def _time_whole(run: Run, seconds: float) -> float:
+    """Return the mean time of a step of the whole network after the frozen epochs, with the wait for its batch."""
+    run.epoch = run.recipe.frozen_epochs + 1
+    run.set_stage(run.epoch)
+    loader = run.batches("train", run.epoch)
+    with closing((batch, 0.0) for batch in itertools.chain.from_iterable(itertools.repeat(loader))) as found:
+        steps, wait = _time_steps(run, found, seconds)
+    return float(np.mean(steps)) + wait
+
+
 def _time_kept(run: Run, batches: int) -> float:
     """Return the mean wait for batches of cached images."""
     loader = run.batches("train", 1)
@@ -169,6 +214,9 @@ def _pass(run: Run) -> tuple[np.ndarray[Any, Any], list[int], float]:
     ready = time.perf_counter()
     with closing(iter(loader)) as iterator:
         for batch in itertools.islice(iterator, MOST_BATCHES):
+            if run.is_rounded(1):  # the features are stored then
+                batch = run.rounded(batch)
+                ready = time.perf_counter()
             found.append(predict(run.average.model, run.source, [batch]))
             image_ids += batch.image_ids
             now = time.perf_counter()

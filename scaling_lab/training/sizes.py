@@ -52,6 +52,16 @@ def file_sizes(spec: DetectorSpec, recipe: Recipe) -> FileSizes:
     return FileSizes(checkpoint=2 * weights + kept + _REST, weights=weights + _SPEC)
 
 
+def feature_bytes(spec: DetectorSpec, recipe: Recipe, *, train_images: int, val_images: int) -> int:
+    """Return the bytes of the stored features of a recipe with views, from a backbone without allocated memory."""
+    if not recipe.views:
+        return 0
+    with torch.device("meta"):
+        levels = build(spec).backbone(torch.zeros(1, 3, *spec.image_size))
+    values = sum(int(level.numel()) for level in levels)
+    return values * (2 * recipe.views * train_images + 4 * val_images)
+
+
 def _saved(tensors: Iterable[Tensor]) -> int:
     return sum(_saved_bytes(tensor.numel() * tensor.element_size()) for tensor in tensors)
 

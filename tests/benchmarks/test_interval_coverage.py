@@ -31,7 +31,7 @@ QUICK = {
     ("difference of two taus", "20 pairs, normal, rho 0.8 and 0.5"): 300,
     ("tau-b over trials", "20 architectures of 3 seeds"): 300,
     ("scaling law at the next model", "5 models, 2/3/5 seeds"): 300,
-    ("mean of 3 trainings of the next model", "5 models, 3 seeds, seed SD 0.3, c 0.35"): 300,
+    ("mean of 3 training runs of the next model", "5 models, 3 seeds, seed SD 0.3, c 0.35"): 300,
 }
 
 

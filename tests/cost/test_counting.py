@@ -48,10 +48,9 @@ def cost(*parts: Run) -> PartCost:
     )
 
 
-@settings(max_examples=20)
-@given(specs())
-def test_the_sum_over_pieces_is_the_count_of_the_whole(spec: DetectorSpec) -> None:
-    assert_counted_as_built(spec)
+@pytest.mark.parametrize("examples", [3, pytest.param(80, marks=pytest.mark.slow)])
+def test_the_sum_over_pieces_is_the_count_of_the_whole(examples: int) -> None:
+    settings(max_examples=examples)(given(specs())(assert_counted_as_built))()
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -175,7 +175,7 @@ for batch in batches(Coco(folder=sys.argv[1]), "val", image_size=512, batch_size
 """
 
 
-@pytest.mark.parametrize("options", ["size=64k", "size=64k,ro"])
+@pytest.mark.parametrize("options", ["size=64k", pytest.param("size=64k,ro", marks=pytest.mark.slow)])
 def test_images_are_read_where_shared_memory_is_small_or_cannot_be_written(tmp_path: Path, options: str) -> None:
     """A batch of 4 images of 512 px has 3 MB."""
     from tests.coco_files import write_coco

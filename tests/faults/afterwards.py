@@ -45,7 +45,8 @@ def look_at_all(run: Path, **study: Any) -> None:
 
 def look_at_living(run: Path) -> None:
     """Write the same of a run whose driver lives: its ledger changes meanwhile, so each is only to end well."""
-    for verb in ("report", "status", "show"):
+    write_report(run, compact=True)
+    for verb in ("status", "show"):
         _said(verb, str(run))
 
 

@@ -40,7 +40,10 @@ DAMAGES: Mapping[str, Callable[[Path], Any]] = {
     "null": lambda path: path.write_text("null"),
     "words": lambda path: path.write_text('"abc"'),
 }
-damaged = pytest.mark.parametrize("damage", DAMAGES)
+USUAL = ("gone", "cut", "bytes", "dict")
+damaged = pytest.mark.parametrize(
+    "damage", [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in DAMAGES]
+)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *command: str) -> str:
@@ -151,7 +154,16 @@ def test_a_file_of_another_kind_is_named_with_what_to_do(pictured: Path, name: s
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", ["trials/1/detections.json", "samples/ground_truth.json", "samples/1.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "samples/1.png",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("trials/1/detections.json", "samples/ground_truth.json")
+        ),
+    ],
+)
 def test_without_a_damaged_picture_there_is_a_report(
     pictured: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,6 +224,7 @@ def test_no_wrong_number_and_no_code_comes_out_of_a_checkpoint(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damage", ["cut", "other"])
+@pytest.mark.slow
 def test_a_trial_whose_checkpoint_is_damaged_fails_alone_and_is_trained_anew_when_asked_for(
     tmp_path: Path, damage: str
 ) -> None:

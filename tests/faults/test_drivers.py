@@ -15,7 +15,7 @@ from scaling_lab.runs.lock import read_holder
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.processes import is_mark, marked, temporary_folder
 from scaling_lab.study.run.runner import run_study
-from tests.faults.afterwards import look_at
+from tests.faults.afterwards import look_at, look_at_all
 from tests.study.engine import (
     Replayed,
     assert_each_epoch_once,
@@ -47,7 +47,7 @@ def test_a_driver_killed_at_many_moments(tmp_path: Path, executor: str) -> None:
         assert driver.returncode == -signal.SIGKILL, said
         marks.add(read_holder(out / "driver.lock").get("mark"))
     before = ended(out)
-    look_at(out)
+    look_at_all(out)
     driver = start_driver(out, **options)
     said, _ = driver.communicate(timeout=500)
     assert (driver.returncode, said.splitlines()[-1]) == (0, "all 12 trials are done")

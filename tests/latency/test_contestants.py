@@ -49,7 +49,12 @@ def test_a_contestant_is_the_built_detector_with_the_same_weights_each_time() ->
 
 
 @pytest.mark.parametrize(
-    ("head", "scope", "batch"), [("anchors", "network", 1), ("anchors", "end_to_end", 2), ("points", "end_to_end", 2)]
+    ("head", "scope", "batch"),
+    [
+        pytest.param("anchors", "network", 1, marks=pytest.mark.slow),
+        ("anchors", "end_to_end", 2),
+        pytest.param("points", "end_to_end", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_onnx_runtime_gives_what_torch_gives(head: str, scope: str, batch: int) -> None:
     spec = tiny(head=head)

@@ -259,6 +259,7 @@ def test_turns_are_drawn_and_turned_round() -> None:
     assert orders[2] not in (orders[0], orders[1])
 
 
+@pytest.mark.slow
 def test_detectors_are_measured() -> None:
     """With real processes, as short as they may be."""
     specs = [tiny(), tiny(image_size=(96, 96))]

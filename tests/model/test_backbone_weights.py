@@ -90,7 +90,13 @@ def test_a_detectors_file_gives_its_backbone(tmp_path: Path) -> None:
 
 
 # timm renames what it wraps: the first level of the one kind, with "model." before the other.
-@pytest.mark.parametrize("name", ["cspdarknet53", "pvt_v2_b0", "maxvit_rmlp_pico_rw_256"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pvt_v2_b0",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cspdarknet53", "maxvit_rmlp_pico_rw_256")),
+    ],
+)
 def test_backbones_whose_features_have_other_names(name: str, tmp_path: Path) -> None:
     state = timm.create_model(name).state_dict()
     torch.save(state, tmp_path / "weights.pth")
@@ -192,6 +198,7 @@ def _build_offline(name: str, cache: Path) -> str:
     return subprocess.run(command, env=environment, cwd=root, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 def test_timms_weights_are_read_from_the_cache_and_fit(whole: dict[str, Tensor], tmp_path: Path) -> None:
     repository = timm.get_pretrained_cfg("lcnet_050").hf_hub_id
     folder = tmp_path / f"models--{repository.replace('/', '--')}"
@@ -215,5 +222,7 @@ def test_weights_that_cannot_be_fetched_give_one_message(tmp_path: Path) -> None
 
 
 def test_a_backbone_of_which_timm_has_no_weights() -> None:
-    with pytest.raises(UserError, match=f"timm has no pretrained weights of backbone '{NAME}'; allowed is a file"):
+    with pytest.raises(
+        UserError, match=f"timm has no pretrained weights of backbone '{NAME}'; allowed is a weights file"
+    ):
         build(SPEC, pretrained=True)

@@ -134,7 +134,7 @@ def test_table_2_rounds_to_the_paper_or_is_told_and_all_tables_fit_a_terminal(
         assert abs(row["params_m_difference_percent"]) < 1.4  # type: ignore[arg-type]
         assert -1.8 < row["gmacs_difference_percent"] < 0  # type: ignore[operator]
     assert apart == {"params_m": [], "gmacs": ["D1", "D5", "D6", "D7", "D7x"]}
-    assert "paper's number: D1, D5, D6, D7, D7x." in table.notes[0]
+    assert "paper's value: D1, D5, D6, D7, D7x." in table.notes[0]
     assert "0.8 to 2.3 % less" in table.notes[0]
     assert [row["gmacs_released_code"] for row in table.rows] == [
         *(macs / 1e9 for macs in RELEASED_MACS.values()),

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "reports" / "results"
 SMOKE = Asked(study="topology_ablation", form="smoke")
 STORED = kept_runs.stored(RESULTS)
+USUAL = ("fusion-seeds", "proxy")  # an ablation, and a run whose report needs another
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,10 @@ def _sql(folder: Path, command: str) -> None:
 # --- of the repository ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", STORED, ids=lambda asked: asked.run)
+@pytest.mark.parametrize(
+    "asked",
+    [pytest.param(asked, id=asked.run, marks=() if asked.run in USUAL else pytest.mark.slow) for asked in STORED],
+)
 def test_a_result_of_the_repository_follows_from_its_ledger(asked: Asked) -> None:
     assert problems(asked, RESULTS) == []
 
@@ -107,6 +111,7 @@ def test_a_stored_page_is_whole_by_itself(results: Path) -> None:
     assert [link for link in links if not link.startswith(("http", "data:"))] == []
 
 
+@pytest.mark.slow
 def test_a_stored_runs_figures_and_tables_can_be_made_as_files(results: Path, tmp_path: Path) -> None:
     assert main(["report", str(results / SMOKE.run), "--out", str(tmp_path / "report")]) == 0
     figures = {path.suffix for path in (tmp_path / "report" / "figures").iterdir()}
@@ -143,6 +148,7 @@ def test_what_is_stored_stays_where_storing_fails(run: Path, results: Path, monk
     assert sorted(results.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_replacement_loses_nothing(run: Path, results: Path) -> None:
     """The old one stands aside, the new one is not there yet."""
     aside = results / ".new" / "old" / SMOKE.run
@@ -158,6 +164,7 @@ def test_two_do_not_store_at_once(run: Path, results: Path) -> None:
         keep(run, SMOKE, results)
 
 
+@pytest.mark.slow
 def test_a_stored_runs_page_can_be_updated_from_itself(results: Path) -> None:
     folder = results / SMOKE.run
     (folder / "topology_ablation.html").write_text("old")
@@ -229,7 +236,7 @@ def _changed_study(results: Path, monkeypatch: pytest.MonkeyPatch, old: str, new
         (
             "Recipe.short(epochs=1, batch_size=8)",
             "Recipe.short(epochs=1, batch_size=4)",
-            "study: 2 of 2 trials had other data or another recipe",
+            "study: 2 of 2 trials had different data or a different recipe",
         ),
         ("train_images=32", "train_images=31", 'study: data was {"kind": "shapes", '),
         (
@@ -240,12 +247,12 @@ def _changed_study(results: Path, monkeypatch: pytest.MonkeyPatch, old: str, new
         (
             'return space(trial, names=("none", "bifpn"))',
             'return __import__("dataclasses").replace(space(trial, names=("none", "bifpn")), width=48)',
-            "study: the space gives other architectures now at network none; network bifpn",
+            "study: the space now has different architectures at network none; network bifpn",
         ),
         (
             'names=("none", "bifpn")',
             'names=("none", "bifpn", "panet")',
-            "study: its grid has 1 architectures that the run has not",
+            "study: its grid has 1 architectures that the run lacks",
         ),
         ('"smoke": {', '"mist": {', "study: form 'smoke' is unknown"),
     ],
@@ -273,6 +280,7 @@ def test_a_changed_csv_is_found(results: Path) -> None:
     assert problems(SMOKE, results) == [f"CSV: {trials.name} is missing"]
 
 
+@pytest.mark.slow
 def test_a_changed_ledger_shows_in_csv_and_page(results: Path) -> None:
     _sql(results / SMOKE.run, "UPDATE trials SET ap = ap + 1 WHERE id = 1")
     kinds = [problem.partition(":")[0] for problem in problems(SMOKE, results)]
@@ -315,7 +323,7 @@ def test_texts_differ_beyond_rounding(before: str, after: str, same: bool) -> No
         ({"a": [float("nan")]}, {"a": [float("nan")]}, ""),
         ({"a": [1.0]}, {"a": [1.1]}, 'a in row 1 was "1.0" and is "1.1"'),
         ({"a": ["x", "y"]}, {"a": ["x", "z"]}, 'a in row 2 was "y" and is "z"'),
-        ({"a": [1]}, {"a": [1, 2]}, "1 rows were stored, 2 are made"),
+        ({"a": [1]}, {"a": [1, 2]}, "1 rows were stored, 2 are computed now"),
         ({"a": [1]}, {"b": [1]}, "columns (a, b)"),
         ({"a": [1], "b": [1]}, {"b": [1], "a": [1]}, "columns (their order)"),
     ],

@@ -94,7 +94,7 @@ def test_the_best_is_told_from_others_only_by_a_correction_for_all_pairs(tmp_pat
 def test_one_repeated_architecture_has_none_to_be_told_apart_from(tmp_path: Path) -> None:
     _, frontier = opened(tmp_path, with_aps(panet=(47.0, 48.0), bifpn=(50.0,), fpn=(44.0,)))
     ((_, text),) = conclusion_words.told_apart(frontier)
-    assert text == "PANet alone has repeated seeds. 2 architectures with 1 seed not tested."
+    assert text == "only PANet has repeated seeds. 2 architectures with 1 seed not tested."
 
 
 def test_one_side_with_one_seed(tmp_path: Path) -> None:
@@ -106,7 +106,10 @@ def test_one_side_with_one_seed(tmp_path: Path) -> None:
     ("baseline", "words"),
     [
         (None, "names no baseline"),
-        ({"topology": "bifpm"}, "is no point of this run, so nothing can be compared with it. Its values of topology:"),
+        (
+            {"topology": "bifpm"},
+            "is not a point of this run, so nothing can be compared with it. Its values of topology:",
+        ),
         ({"topology": "none", "width": 64}, "has no complete trial"),
         ({"width": 32}, "fits 6 architectures"),
     ],

@@ -66,7 +66,7 @@ def test_agreement_that_seeds_leave_open(tmp_path: Path) -> None:
 
 def test_agreement_of_one_seed_each_has_no_interval(tmp_path: Path) -> None:
     text = agreement(tmp_path, with_aps(**{name: (float(k),) for k, name in enumerate(PAPERS_ORDER)}))
-    assert "tau-b +1.00 over 5 feature networks, without an interval, with one seed each: no claim" in text
+    assert "tau-b +1.00 over 5 feature networks, without an interval: one seed each, not tested" in text
     assert "[" not in text
     assert "repeats" not in text
 
@@ -75,7 +75,7 @@ def test_agreement_of_too_few_or_of_equals(tmp_path: Path) -> None:
     assert "too few" in agreement(tmp_path / "a", with_aps(fpn=(1.0, 2.0), panet=(2.0, 3.0)))
     equal = with_aps(**dict.fromkeys(PAPERS_ORDER, (40.0, 40.0)))
     assert agreement(tmp_path / "b", equal) == (
-        "The 5 feature networks all have the same AP here, so there is no order to compare with the paper's."
+        "All 5 feature networks have the same AP here, so there is no ranking to compare with the paper's."
     )
 
 
@@ -97,7 +97,7 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
     trials = [*with_aps(fpn=(40.0, 41.0), bifpn=(45.0, 46.0)), Trial(topology="panet", width=48)]
     runs, frontier = opened(tmp_path, trials)
     notes = [b.text for b in beside_paper.beside_the_paper(runs, frontier).blocks if isinstance(b, Text)]
-    assert "Here they differ in width too, so the order is not the feature networks' alone." in notes
+    assert "Here they differ in width too, so the ranking is not due to feature networks only." in notes
     equal, frontier = opened(tmp_path / "equal", with_aps(fpn=(40.0, 41.0), bifpn=(45.0, 46.0), nas_fpn=(44.0,)))
     notes = [b.text for b in beside_paper.beside_the_paper(equal, frontier).blocks if isinstance(b, Text)]
     assert not any("differ" in note for note in notes)

@@ -37,27 +37,27 @@ def test_equal_terms_compare_wherever_their_data_lie() -> None:
     [
         (
             changed(epochs=36, recipe={"epochs": 36, "lr": 0.01, "jitter": [0.1, 2.0]}),
-            ["another recipe: epochs 36 against 12, lr 0.01 against 0.04, jitter [0.1, 2.0] against [1.0, 1.0]"],
+            ["a different recipe: epochs 36 against 12, lr 0.01 against 0.04, jitter [0.1, 2.0] against [1.0, 1.0]"],
         ),
         (
             changed(recipe={**TERMS.recipe, "flip": True}),
-            ["another recipe: flip True against not recorded"],
+            ["a different recipe: flip True against not recorded"],
         ),
         (
             changed(data_digest="77aa77aa77aa77", data={**TERMS.data, "val": "minival"}),
-            ["other images, digest 77aa77aa77aa against 5f2c9d0e1a7b (evaluation split minival against val2017)"],
+            ["different images, digest 77aa77aa77aa against 5f2c9d0e1a7b (evaluation split minival against val2017)"],
         ),
         (changed(classes=("disc",)), ["1 class against 2"]),
-        (changed(classes=("disc", "ring")), ["other classes: ring against square"]),
+        (changed(classes=("disc", "ring")), ["different classes: ring against square"]),
         (changed(epochs=6), ["6 epochs against 12"]),
         (
             changed(),
-            ["another protocol, bbbb against aaaa, though all else that was recorded is equal"],
+            ["a different protocol, bbbb against aaaa, although all other records are equal"],
         ),
-        (changed(protocol=None), ["one does not say by which protocol it was trained"]),
+        (changed(protocol=None), ["one run does not record its training protocol"]),
         (
             changed(data_digest=None, recipe={**TERMS.recipe, "lr": 0.08}),
-            ["other images, digest not recorded against 5f2c9d0e1a7b", "another recipe: lr 0.08 against 0.04"],
+            ["different images, digest not recorded against 5f2c9d0e1a7b", "a different recipe: lr 0.08 against 0.04"],
         ),
     ],
 )

@@ -45,11 +45,11 @@ def test_the_best_value_is_a_distribution(tmp_path: Path) -> None:
     said = texts(found)
     assert "Range of mean AP: 30.0 (width 16) to 40.1 (32)." in said
     assert "With 95 % posterior probability the best value is one of 24 and 32." in said
-    assert "The paper chose 24 on COCO and prints no AP for other values; " in said
+    assert "The paper chose 24 on COCO and reports no AP for other values; " in said
     assert f"here its probability of being the best is {chances[24]:.2f}." in said
     frontier = compute_frontier(Runs(tmp_path / "run"))
     answer = f"Width 32 has the highest mean AP, 40.1; the probability that it is the best value is {chances[32]:.2f}."
-    assert grid.answer(frontier, "width") == answer
+    assert grid.answer(Runs(tmp_path / "run"), frontier, "width") == answer
     (table,) = (block for block in found.blocks if isinstance(block, Table))
     assert table.frame["value"].tolist() == [16, 24, 32]
     assert table.frame["n"].tolist() == [3, 3, 3]
@@ -87,7 +87,7 @@ def test_what_hangs_on_outliers_is_told(tmp_path: Path) -> None:
 
 def test_one_seed_supports_no_claim(tmp_path: Path) -> None:
     found = section(tmp_path, trials({width: values[:1] for width, values in APS.items()}))
-    assert "No claim." in texts(found)
+    assert "Not tested." in texts(found)
     assert [block.name for block in found.blocks if isinstance(block, Figure)] == ["ap_by_width"]
 
 

@@ -79,7 +79,7 @@ def test_a_reader_gives_what_is_missing_by_one_rule(run: Path, share: float) -> 
         assert set(trials["failure_kind"]) == set(trials["ended"]) == set(runs.sessions()["git_commit"]) == {None}
 
 
-@pytest.mark.parametrize("share", [0, 0.5, 1])
+@pytest.mark.parametrize("share", [pytest.param(0, marks=pytest.mark.slow), 0.5, 1])
 def test_every_verb_shows_a_run_whatever_it_lacks(run: Path, share: float, capsys: pytest.CaptureFixture[str]) -> None:
     other = write_run(run.parent / "other", Fixture(trials=topology_trials(names=("fpn", "bifpn")), samples=0))
     remove(run, share, random.Random(share))

@@ -100,6 +100,15 @@ def test_every_figure_has_its_files(page: Path) -> None:
     assert list(pd.read_csv(page.parent / "tables" / "architectures.csv")["label"]) == ["BiFPN", "PANet", "FPN"]
 
 
+def test_every_table_is_there_as_latex_and_markdown(page: Path) -> None:
+    tables = page.parent / "tables"
+    names = {path.stem for path in tables.glob("*.csv")}
+    assert "architectures" in names
+    assert names == {path.stem for path in tables.glob("*.tex")} == {path.stem for path in tables.glob("*.md")}
+    html = page.read_text()
+    assert '<a href="tables/architectures.tex">LaTeX</a> <a href="tables/architectures.md">Markdown</a>' in html
+
+
 def test_conditions_of_latency_are_stated(elements: Elements) -> None:
     assert (
         f"Measured on CPU {EVIL}, 2 threads, batch 1, float32, eager, network alone, measured quickly" in elements.text
@@ -108,7 +117,7 @@ def test_conditions_of_latency_are_stated(elements: Elements) -> None:
 
 
 def test_quick_latencies_have_no_front(page: Path, elements: Elements) -> None:
-    caution = "Measured quickly, once each, after the trials, on a machine that may have been busy"
+    caution = "Measured quickly, once each, after the trials, on a possibly busy machine"
     assert elements.text.count(caution) == 2  # the two devices
     assert not pd.read_csv(page.parent / "figures" / "ap_against_latency.csv")["on_front"].any()
     assert "The device was not quiet" not in elements.text  # all 90th percentiles are near their medians
@@ -122,6 +131,7 @@ def test_what_can_be_concluded_is_said(elements: Elements) -> None:
     assert "AP by object size:" in elements.text
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
     again = write_report(tmp_path / "run", ABLATION)
@@ -133,16 +143,42 @@ def test_the_same_run_gives_the_same_bytes(run: Path, page: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("report", "trials", "words"),
     [
-        (FRONTIER, [], "The run has no trials yet, so there is no AP"),
-        (ABLATION, [], "The run has no trials yet, so there is no AP"),
-        (ABLATION, [Trial(topology="bifpn", state="failed")], "0 of 1 trial complete (1 failed), so there is no AP"),
-        (FRONTIER, [Trial(topology="bifpn", state="planned")], "0 of 1 trial complete (1 planned), so there is no AP"),
-        (FRONTIER, [Trial(topology="bifpn")], "BiFPN has AP"),
-        (ABLATION, [Trial(topology="panet")], "no other architecture has a complete trial"),
-        (ABLATION, [Trial(topology="none")], "Unconnected levels: each level still has a convolution"),
-        (ABLATION, [Trial(topology="none", state="failed")], "Failed. 1 trial: the loss was not finite."),
+        pytest.param(FRONTIER, [], "The run has no trials yet, so there is no AP", id="empty"),
+        pytest.param(
+            ABLATION, [], "The run has no trials yet, so there is no AP", id="empty ablation", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ABLATION,
+            [Trial(topology="bifpn", state="failed")],
+            "0 of 1 trial complete (1 failed), so there is no AP",
+            id="failed",
+        ),
+        pytest.param(
+            FRONTIER,
+            [Trial(topology="bifpn", state="planned")],
+            "0 of 1 trial complete (1 planned), so there is no AP",
+            id="planned",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(FRONTIER, [Trial(topology="bifpn")], "BiFPN has AP", id="one"),
+        pytest.param(
+            ABLATION,
+            [Trial(topology="panet")],
+            "no other architecture has a complete trial",
+            id="one ablation",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ABLATION,
+            [Trial(topology="none")],
+            "Unconnected levels: each level has a convolution",
+            id="none",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ABLATION, [Trial(topology="none", state="failed")], "Failed. 1 trial: the loss was not finite.", id="why"
+        ),
     ],
-    ids=["empty", "empty ablation", "failed", "planned", "one", "one ablation", "none", "why"],
 )
 def test_a_run_with_little_in_it_gives_a_page(tmp_path: Path, trials: list[Trial], words: str, report: Path) -> None:
     path = write_run(tmp_path / "run", Fixture(trials=trials, samples=1 if trials else 0))

@@ -133,8 +133,8 @@ def test_what_differs_is_told_and_what_does_not_is_not(runs: Runs) -> None:
     pair = next(line for line in words.splitlines() if {"FPN", "PANet"} <= set(line.replace(":", " ").split()[:3]))
     assert ", not significant (p " in pair
     assert "Explains AP at equal cost: topology " in words
-    assert population.answer(compute_frontier(runs)).startswith(
-        "Topology explains most of the AP variance that cost leaves: "
+    assert population.answer(runs, compute_frontier(runs)).startswith(
+        "Topology explains most of the AP variance left after removing cost: "
     )
     figures = {block.name: block for block in section.blocks if isinstance(block, Figure)}
     assert list(figures) == ["distribution_of_ap_by_topology", "importance"]
@@ -188,7 +188,7 @@ def test_values_at_other_costs_are_not_compared(tmp_path: Path) -> None:
     some += [Trial(topology="bifpn", width=width, ap=31.0 + width / 10) for width in range(14, 26)]
     words = said(section_of(tmp_path / "three", some))
     assert "Too few at shared costs: PANet." in words
-    assert "not compared, fewer than 5 of one at shared costs." in words
+    assert "not compared: one has fewer than 5 at shared costs." in words
 
 
 def test_what_biases_the_population_is_told(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_what_biases_the_population_is_told(tmp_path: Path) -> None:
         ([Trial(topology="fpn", state="failed")], "No architecture has a complete trial."),
         ([Trial(topology="fpn", ap=40.0)], "1 architecture, with AP 40.0: no population."),
         (topology_trials(), "No choice has 2 to 6 values"),
-        (topology_trials(), "Which choice matters is not computed from 6 architectures"),
+        (topology_trials(), "The importance of choices is not computed from 6 architectures"),
         ([dataclasses.replace(each, ap=0.0) for each in trials(count=10)], "all have the same AP"),
         ([dataclasses.replace(each, ap=0.0) for each in trials(count=10)], "not significant (p 1.000)"),
     ],
@@ -263,6 +263,7 @@ def test_the_figures_show_what_is_in_their_tables(runs: Runs, width: float) -> N
     assert [text.get_text() for text in axes.get_yticklabels()] == shown["choice"].tolist()[::-1]
 
 
+@pytest.mark.slow
 def test_the_report_is_written(runs: Runs, run: Path, tmp_path: Path) -> None:
     report = Path(__file__).parents[2] / "reports" / "population.py"
     page = write_report(runs.path, report, tmp_path / "one", compact=True).read_text()

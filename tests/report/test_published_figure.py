@@ -67,24 +67,24 @@ def test_the_points_are_the_published_numbers_within_reach(coco: tuple[Runs, Fro
     _, frontier = coco
     points = published_points(frontier).set_index("label")
     known = published_tables.detectors().set_index("model")
-    dearest = frontier.architectures["gmacs"].max()
+    highest = frontier.architectures["gmacs"].max()
     assert list(points.index) == ["EfficientDet-D0", "EfficientDet-D1"]
-    assert (points["gmacs"] <= REACH * dearest).all()
-    assert known.loc["EfficientDet-D2", "gmacs"] > REACH * dearest
+    assert (points["gmacs"] <= REACH * highest).all()
+    assert known.loc["EfficientDet-D2", "gmacs"] > REACH * highest
     assert (points["ap"] == known.loc[points.index, "ap_val"]).all()
     assert (points["source"] == known.loc[points.index, "source"]).all()
     assert set(points["split"]) == {"val"}
 
 
 def test_without_an_ap_on_val_it_is_test_devs_and_says_so(tmp_path: Path) -> None:
-    dear = [Trial(topology=name, width=3000, seed=seed) for name in ("fpn", "bifpn") for seed in (0, 1)]
-    runs, frontier = opened(tmp_path, dear, **COCO_META)
+    wide = [Trial(topology=name, width=3000, seed=seed) for name in ("fpn", "bifpn") for seed in (0, 1)]
+    runs, frontier = opened(tmp_path, wide, **COCO_META)
     points = published_points(frontier).set_index("label")
     known = published_tables.detectors()
     assert points.loc["YOLOv3", "split"] == "test-dev"
     assert points.loc["YOLOv3", "ap"] == known.set_index("model").loc["YOLOv3", "ap_test"]
     figure = figures_of(runs, frontier)[NAME]
-    assert "AP on val where it was published, else on test-dev" in figure.caption
+    assert "AP on val if published, else on test-dev" in figure.caption
     legend = figure.draw(figure.table, style.WIDE).legends[0]
     assert [text.get_text() for text in legend.get_texts()] == [
         "published, AP on val (not measured here)", "published, AP on test-dev (not measured here)",

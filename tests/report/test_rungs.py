@@ -1,4 +1,4 @@
-"""How early AP tells the end: correlations by epoch against scipy, rungs, survivors, and where there is nothing to rank."""
+"""Early AP against final AP: correlations by epoch against scipy, rungs, survivors, and nothing to rank."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_interval_is_the_jackknife_over_architectures(tmp_path: Path) -> Non
 def test_captions_tell_an_interval_from_the_middle_of_resamples(tmp_path: Path) -> None:
     found = section(runs_of(tmp_path, made()))
     assert "shaded are 95 % jackknife intervals over architectures" in only(found, Figure).caption
-    assert "which is no 95 % interval" in only(found, Table).caption
+    assert "not a 95 % interval" in only(found, Table).caption
     few = section(runs_of(tmp_path / "few", made(seeds=1, points=POINTS[:4])))
     (_, many), (_, four) = only(found, Bullets).items[0], only(few, Bullets).items[0]
     assert "[" in many
@@ -162,7 +162,7 @@ def test_the_table_has_a_row_for_each_epoch(tmp_path: Path) -> None:
     [
         (made(points=POINTS[:3]), "A rank correlation needs 4 architectures with complete trials; this run has 3."),
         ([Trial(topology=name, ap=30.0) for name in TRUE_AP], "All complete trials have the same AP"),
-        ([Trial(topology=name, epochs=1) for name in TRUE_AP], "AP was measured at no epoch before the last"),
+        ([Trial(topology=name, epochs=1) for name in TRUE_AP], "AP was not evaluated before the last epoch"),
     ],
 )
 def test_what_cannot_be_ranked_is_said(tmp_path: Path, trials: list[Trial], expected: str) -> None:

@@ -47,9 +47,9 @@ def test_a_law_is_fitted_to_each_family_and_predicts_the_next(tmp_path: Path) ->
     assert laws.loc["bifpn", "a"] == pytest.approx(70, abs=0.3)
     assert laws.loc["fpn", "a"] == pytest.approx(60, abs=0.3)
     for name, row in laws.iterrows():
-        dearest = GMACS[str(name)] * (64 / 32) ** 1.5
-        assert row["next_gmacs"] == pytest.approx(2 * dearest)
-        truth = {"fpn": 60, "bifpn": 70}[str(name)] - {"fpn": 6, "bifpn": 8}[str(name)] * (2 * dearest / 0.1) ** -0.5
+        highest = GMACS[str(name)] * (64 / 32) ** 1.5
+        assert row["next_gmacs"] == pytest.approx(2 * highest)
+        truth = {"fpn": 60, "bifpn": 70}[str(name)] - {"fpn": 6, "bifpn": 8}[str(name)] * (2 * highest / 0.1) ** -0.5
         assert row["next_ap"] == pytest.approx(truth, abs=0.1)
         assert row["next_low"] < truth < row["next_high"]
         assert row["left_out"] < 0.5
@@ -63,7 +63,7 @@ def test_a_law_is_fitted_to_each_family_and_predicts_the_next(tmp_path: Path) ->
     assert answer.endswith("GMACs, the highest of 2 families.")
 
 
-def test_the_prediction_has_the_law_and_what_trainings_of_it_will_give(tmp_path: Path) -> None:
+def test_the_prediction_has_the_law_and_the_expected_mean_of_training_runs(tmp_path: Path) -> None:
     found = section(tmp_path, trials())
     (table,) = (block for block in found.blocks if isinstance(block, Table))
     for _, row in table.frame.iterrows():
@@ -98,8 +98,8 @@ def test_one_seed_each_has_a_guide_and_no_law(tmp_path: Path) -> None:
     assert [text for _, text in bullets.items] == [said, said]
     assert "band" not in figure.caption
     (axes,) = figure.draw(figure.table, 8.0).axes
-    dearest = max(GMACS.values()) * 2**1.5
-    assert max(float(line.get_xdata()[-1]) for line in axes.lines) <= dearest
+    highest = max(GMACS.values()) * 2**1.5
+    assert max(float(line.get_xdata()[-1]) for line in axes.lines) <= highest
     assert {line.get_linestyle() for line in axes.lines} == {":"}
 
 

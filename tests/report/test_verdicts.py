@@ -13,7 +13,7 @@ def test_a_verdict_has_the_same_words_by_p_and_by_interval() -> None:
         found = hypotheses.welch(first, second)
         assert verdicts.verdict(found.p) == verdicts.interval_verdict(found.low, found.high)
     assert [verdicts.verdict(p) for p in (0.049, 0.05, math.nan)] == [
-        "distinguishable",
-        "not distinguishable",
-        "no claim",
+        "significant",
+        "not significant",
+        "not tested",
     ]

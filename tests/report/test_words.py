@@ -21,7 +21,7 @@ def test_posterior_means_are_shrunk_to_what_so_many_architectures_lie_on() -> No
     assert "curve of AP over log cost" in conclusion_words.shrunk(8)
 
 
-def test_trainings_far_below_their_architectures_others_are_named(tmp_path: Path) -> None:
+def test_outliers_are_named(tmp_path: Path) -> None:
     aps = {"fpn": (60.0, 61.0, 60.5, 62.0, 40.0), "panet": (64.0, 65.5, 63.0, 64.0, 64.5), "none": (50.0, 20.0)}
     runs, frontier = opened(tmp_path, with_aps(**aps))
     said = dict(conclusion_words.limits(runs, frontier, runs.table()))["Outliers."]

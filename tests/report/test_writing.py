@@ -43,7 +43,7 @@ def test_a_report_file_of_ones_own(empty: Path, tmp_path: Path) -> None:
         ("def report(runs:\n    pass\n", r"mine\.py:1: SyntaxError"),
         ("import no_such_module\n", r"mine\.py:1: ModuleNotFoundError"),
         ("x = 1\n", r"has no function report"),
-        ("def report(runs):\n    return 7\n", r"gave int; allowed is a scaling_lab.report.Page"),
+        ("def report(runs):\n    return 7\n", r"returned int; allowed is a scaling_lab.report.Page"),
         ("def report(runs):\n    t = runs.table()\n    return t['nothing']\n", r"mine\.py:3: KeyError: 'nothing'"),
     ],
 )
@@ -91,7 +91,7 @@ def test_the_study_names_its_report(empty: Path, tmp_path: Path, monkeypatch: py
     run = write_run(tmp_path / "run", Fixture(trials=[], samples=0, meta=meta))
     assert default_report(Runs(run)) == home / "reports" / "own.py"
     lost = write_run(tmp_path / "lost", Fixture(trials=[], samples=0, meta={"report": "reports/lost.py"}))
-    with pytest.raises(UserError, match=r"reports/lost\.py is not there"):
+    with pytest.raises(UserError, match=r"reports/lost\.py does not exist"):
         default_report(Runs(lost))
 
 
@@ -119,7 +119,7 @@ def report(SIGNATURE):
 """
 
 
-@pytest.mark.parametrize("signature", ["*runs", "cheap, dear", "runs, *more", "cheap, dear, third=None, *, name='x'"])
+@pytest.mark.parametrize("signature", ["*runs", "proxy, full", "runs, *more", "proxy, full, third=None, *, name='x'"])
 def test_a_report_on_several_runs(signature: str, empty: Path, other: Path, tmp_path: Path) -> None:
     file = tmp_path / "pair.py"
     file.write_text(PAIR.replace("SIGNATURE", signature))
@@ -131,14 +131,14 @@ def test_a_report_on_several_runs(signature: str, empty: Path, other: Path, tmp_
     [
         ("runs", 2, r"takes 1 run, not 2: its function is report\(runs\); allowed for several is report\(\*runs\)"),
         (
-            "cheap, dear",
+            "proxy, full",
             1,
-            r"takes 2 runs, not 1: its function is report\(cheap, dear\); allowed for one is report\(runs\)",
+            r"takes 2 runs, not 1: its function is report\(proxy, full\); allowed for one is report\(runs\)",
         ),
         ("a, b=None", 3, r"takes 1 to 2 runs, not 3"),
         ("a, b, *rest", 1, r"takes 2 or more runs, not 1: its function is report\(a, b, \*rest\)"),
         ("", 1, r"takes 0 runs, not 1: its function is report\(\)"),
-        ("*runs, name", 2, r"report\(…\) needs name=…; allowed are runs alone, and what has a default"),
+        ("*runs, name", 2, r"report\(…\) needs name=…; allowed are only runs and parameters with a default"),
     ],
 )
 def test_a_report_that_takes_another_number_of_runs_is_refused_before_it_runs(
@@ -169,7 +169,7 @@ def test_several_runs_are_compared_in_a_folder_beside_the_first(empty: Path, oth
 
 
 def test_what_cannot_stand_beside_others_is_refused(empty: Path, other: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x\.csv is a file of latencies; allowed are it alone, or runs' folders"):
+    with pytest.raises(UserError, match=r"x\.csv is a file of latencies; allowed is this file alone, or run folders"):
         write_report([empty, tmp_path / "x.csv"])
     with pytest.raises(UserError, match=r"is named twice \(as .*run and .*run/\.\./run\); allowed are different runs"):
         write_report([empty, other, empty / ".." / empty.name])

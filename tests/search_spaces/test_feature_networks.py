@@ -1,4 +1,4 @@
-"""The networks of the paper's Table 5: its rows among the points, alike in all else, or each as dear as the base."""
+"""The networks of the paper's Table 5: its rows among the points, alike in all else, or each at the cost of the base."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Columns = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]
 
 
 def differing_in_cost(random: np.random.Generator, first: int, second: int, *, shift: float = 0.0) -> Columns:
-    """Give costs (logs), groups and APs: the second group is dearer, AP grows with cost and saturates."""
+    """Give costs (logs), groups and APs: the second group costs more, AP grows with cost and saturates."""
     costs = np.concatenate([random.beta(2, 4, first), random.beta(4, 2, second)]) * 4
     groups = np.repeat([0, 1], [first, second])
     return costs, groups, 20 * (1 - 2.0**-costs) + random.normal(0, 1, len(costs)) + shift * (groups == 0)
@@ -29,6 +29,7 @@ def matched(columns: Columns) -> tuple[np.ndarray[Any, Any], ...]:
 
 
 @pytest.mark.parametrize(("first", "second"), [(20, 20), (20, 200), (150, 150)])
+@pytest.mark.slow
 def test_groups_that_differ_in_cost_alone_are_told_apart_as_often_as_chance_has_it(first: int, second: int) -> None:
     random = np.random.default_rng(0)
     found, unmatched = [], 0

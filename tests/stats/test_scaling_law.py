@@ -97,7 +97,7 @@ def test_the_band_is_what_the_f_test_does_not_refuse() -> None:
     limit = best(None) + 4.7472 * 0.25  # the 95 % point of F with 1 and 12 degrees
     assert best(float(low)) == pytest.approx(limit, rel=0.01)
     assert best(float(high)) == pytest.approx(limit, rel=0.01)
-    wider = band(COSTS, values.tolist(), [at], seeds=seeds, pooled=pooled, trainings=1)[:, 0]
+    wider = band(COSTS, values.tolist(), [at], seeds=seeds, pooled=pooled, training_runs=1)[:, 0]
     assert wider[0] < low - 0.3
     assert wider[1] > high + 0.3
 

@@ -100,6 +100,7 @@ def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
     assert f"no trial: the limits reject all of 20 points; the least gmacs is {gmacs[0]:.3g}" in said
 
 
+@pytest.mark.slow
 def test_further_seeds_are_used_when_all_architectures_have_been_had(tmp_path: Path) -> None:
     searched(tmp_path, trials=22, seeds=(0, 1))
     seeds = [row["seed"] for row in rows(tmp_path)]
@@ -166,6 +167,7 @@ class _Worth:
 
 @pytest.mark.parametrize("sampler", ["ehvi", "random"])
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.slow
 def test_it_finds_the_best_of_either_direction(sampler: str, direction: str, tmp_path: Path) -> None:
     found = 0
     for seed in range(3):
@@ -185,6 +187,7 @@ def test_it_finds_the_best_of_either_direction(sampler: str, direction: str, tmp
     assert (found == 3) == (sampler == "ehvi")
 
 
+@pytest.mark.slow
 def test_what_is_stopped_again_and_again_is_left_alone(tmp_path: Path) -> None:
     """Of the space's points those without a feature network are worse at every epoch, and stopped."""
     study = make_study(

@@ -27,8 +27,10 @@ def test_three_are_picked_and_the_others_lie_between() -> None:
     assert {which: each.known["gmacs"] for which, each in known.items()} == {
         "cheapest": 1.0,
         "median": 4.0,
-        "dearest": 9.0,
+        "most expensive": 9.0,
     }
-    assert between({"cheapest": 10.0, "median": 40.0, "dearest": 50.0}, known, "gmacs", 2.0) == pytest.approx(20.0)
+    assert between({"cheapest": 10.0, "median": 40.0, "most expensive": 50.0}, known, "gmacs", 2.0) == pytest.approx(
+        20.0
+    )
     assert list(picks([_architecture(1.0), _architecture(1.0)], "gmacs")) == ["cheapest"]
     assert picks([], "gmacs") == {}

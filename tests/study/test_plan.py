@@ -65,13 +65,13 @@ def test_a_grid_is_counted_exactly_and_nothing_is_written(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"limits": {"gmacs": 1.2}},
+        pytest.param({"limits": {"gmacs": 1.2}}, marks=pytest.mark.slow),
         {"limits": {"gmacs": 2.0, "params_m": 0.02}},
         {"space": wide, "limits": {"params_m": 0.01}, "seeds": (0, 1)},
-        {"space": wide, "sampler": "random", "trials": 99, "seeds": (0, 1)},
+        pytest.param({"space": wide, "sampler": "random", "trials": 99, "seeds": (0, 1)}, marks=pytest.mark.slow),
         {"space": wide, "sampler": "tpe", "trials": 5},
-        {"trials": 4},
-        {"finalists": Finalists(count=2, seeds=(7, 8))},
+        pytest.param({"trials": 4}, marks=pytest.mark.slow),
+        pytest.param({"finalists": Finalists(count=2, seeds=(7, 8))}, marks=pytest.mark.slow),
         {"finalists": Finalists(count=9, seeds=(7,)), "limits": {"gmacs": 1.0}},
     ],
 )
@@ -201,8 +201,14 @@ def test_a_cluster_that_does_not_answer_is_a_problem(tmp_path: Path) -> None:
         ({"cpus": 0}, "--cpus is 0; allowed are whole numbers from 1"),
         ({"gpus": -1}, "--gpus is -1; allowed are whole numbers from 0"),
         ({"points": 0}, "--points is 0; allowed are whole numbers from 1"),
-        ({"address": "auto", "cpus": 1}, "--cpus 1 describes a single machine"),
-        ({"address": "auto", "gpus": 0}, "--gpus 0 describes a single machine"),
+        (
+            {"address": "auto", "cpus": 1},
+            "--cpus 1 describes a single machine and cannot be combined with --address auto",
+        ),
+        (
+            {"address": "auto", "gpus": 0},
+            "--gpus 0 describes a single machine and cannot be combined with --address auto",
+        ),
     ],
 )
 def test_choices_that_make_no_sense(tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -230,6 +236,7 @@ def test_without_the_gpu_all_else_is_said(tmp_path: Path) -> None:
     assert "--gpus plan for another machine" in problem
 
 
+@pytest.mark.slow
 def test_two_workers_take_their_places_and_less_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "MOST_STEPS", 3)
 
@@ -277,7 +284,7 @@ def test_time_is_measured_and_extended_to_all_trials(tmp_path: Path, monkeypatch
     )
     found = make_plan(study, out=tmp_path, count=count, cpus=2, say=said.append)
     assert found.time is not None
-    assert [each.which for each in found.time.timed] == ["cheapest", "median", "dearest"]
+    assert [each.which for each in found.time.timed] == ["cheapest", "median", "most expensive"]
     assert [each.gmacs for each in found.time.timed] == [0.48, 0.96, 1.44]
     assert found.time.quickest.estimate <= found.time.slowest.estimate
     assert 3 * found.time.quickest.low < found.time.total.estimate < 3 * found.time.slowest.high

@@ -18,7 +18,7 @@ from scaling_lab.study import Halving
 from scaling_lab.study.run import runner
 from scaling_lab.study.run.processes import make_mark, marked
 from scaling_lab.study.run.runner import run_study
-from tests.faults.afterwards import look_at
+from tests.faults.afterwards import look_at, look_at_all
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, log, make_study, rows, some_cores, spec, start_driver, wait_for
 
@@ -120,7 +120,7 @@ def test_a_killed_run_judges_with_all_that_it_knew(tmp_path: Path) -> None:
     before = rows(tmp_path)
     assert run(tmp_path, **BY_AP).splitlines()[-1].startswith("all 6 trials are done, 2 of them stopped early")
     assert rows(tmp_path) == before
-    look_at(tmp_path)
+    look_at_all(tmp_path)
 
 
 def test_a_kill_between_verdict_and_end_changes_no_verdict(tmp_path: Path) -> None:
@@ -156,7 +156,10 @@ def test_a_stopped_trial_is_pruned_to_optuna_and_on_no_front(tmp_path: Path) -> 
     assert len(frontier.architectures) == 4
 
 
-@pytest.mark.parametrize("sampler", ["random", "ehvi", "tpe", "nsga2", "nsga3", "gp"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["random", "ehvi", "tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "nsga3", "gp"))],
+)
 def test_every_sampler_goes_on_beside_stopped_trials(tmp_path: Path, sampler: str) -> None:
     def broad(trial: Any) -> DetectorSpec:
         topology = getattr(topologies, trial.suggest_categorical("topology", ["none", "fpn", "panet"]))

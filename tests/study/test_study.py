@@ -78,7 +78,7 @@ from tests.study.engine import make_study
         ({"workers_per_trial": 2}, "cpus_per_trial is 1 with 2 workers; allowed is at least one core for each"),
         (
             {"workers_per_trial": 32, "cpus_per_trial": 32},
-            "recipe.batch_size is 16; allowed is one image for each of 32 workers",
+            "recipe.batch_size is 16; allowed is at least one image for each of 32 workers",
         ),
         (
             {"workers_per_trial": 2, "cpus_per_trial": 2, "limits": {"latency_ms": 5}},

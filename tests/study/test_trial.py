@@ -77,7 +77,7 @@ def test_a_number_that_is_not_finite_ends_the_trial_before_it_is_told(tmp_path: 
 
 def test_final_metrics_are_checked_too(tmp_path: Path) -> None:
     assert run(lambda *_: {"ap": float("inf")}, tmp_path).message == "ap is inf at the end"
-    assert run(lambda *_: None, tmp_path).message == "TypeError: the objective gave NoneType, not a dict of metrics"
+    assert run(lambda *_: None, tmp_path).message == "TypeError: the objective returned NoneType, not a dict of metrics"
 
 
 def test_a_report_may_stop_the_trial(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def test_a_whole_training_is_the_sum_of_its_parts() -> None:
     assert parts.training(Recipe.short(epochs=1, eval_every=2), 4, 2.0) == 1000 + 4 * 2 + 10 + 2 + 200
 
 
+@pytest.mark.slow
 def test_a_rehearsal_foretells_a_real_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By this process's own time, for others use this machine too."""
     monkeypatch.setattr(time, "perf_counter", time.process_time)

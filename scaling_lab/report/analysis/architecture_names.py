@@ -1,4 +1,4 @@
-"""Short names for architectures: what they differ in, in words. It reads specs and looks nothing up by a name."""
+"""Short names for architectures: what they differ in, in words, read from their specs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRAITS = ("topology", "fusion", "levels", "backbone", "width", "repeats", "head
 
 
 def topology_name(topology: Topology) -> str:
-    """Spell a topology as its paper does, or by its digest where it has no name."""
+    """Return a topology's name as its paper spells it, or its digest if it has none."""
     name = topology.published_name
     return SPELLINGS.get(name, name.replace("_", " ")) if name else f"custom {topology.digest[:6]}"
 
@@ -33,10 +33,10 @@ def topology_fusion(topology: Topology) -> str:
 
 
 def short_names(specs: Mapping[str, DetectorSpec]) -> dict[str, str]:
-    """Name each architecture by what varies among them, such as "BiFPN" or "BiFPN, width 88"; no two alike.
+    """Return distinct names that state what varies between architectures, such as "BiFPN" or "BiFPN, width 88".
 
-    What more than half of them share is not named, nor is the fusion of a wiring that occurs with one fusion alone;
-    "base" has all that most share.
+    A name leaves out what more than half of the architectures share, and the fusion of a wiring that occurs with one
+    fusion only. An architecture with all the common values is named "base".
     """
     traits = {digest: _traits(spec) for digest, spec in specs.items()}
     hidden = {key: _common([values[key] for values in traits.values()]) for key in _TRAITS}
@@ -46,10 +46,10 @@ def short_names(specs: Mapping[str, DetectorSpec]) -> dict[str, str]:
     fused = Counter(topology for topology, _ in {(values["topology"], values["fusion"]) for values in traits.values()})
     names = {}
     for digest, values in traits.items():
-        told = [
+        named = [
             key for key in _TRAITS if values[key] != hidden[key] and (key != "fusion" or fused[values["topology"]] > 1)
         ]
-        names[digest] = ", ".join(values[key] for key in told if values[key]) or (
+        names[digest] = ", ".join(values[key] for key in named if values[key]) or (
             "base" if len(specs) > 1 else values["topology"]
         )
     counts = Counter(names.values())
@@ -57,7 +57,7 @@ def short_names(specs: Mapping[str, DetectorSpec]) -> dict[str, str]:
 
 
 def _common(values: list[str]) -> str | None:
-    """Give the value of more than half; none where there is none."""
+    """Return the value that more than half have, or None."""
     value, count = Counter(values).most_common(1)[0] if values else ("", 0)
     return value if 2 * count > len(values) else None
 

@@ -1,4 +1,4 @@
-"""Which architecture a study's baseline is, or why it is none of the run's. It compares nothing."""
+"""The architecture of a study's baseline, or why the run has none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def find_baseline(runs: Runs, frontier: Frontier) -> tuple[str | None, str]:
-    """Give the digest of the study's baseline, or None and the reason.
+    """Return the digest of the study's baseline, or None and the reason.
 
-    Raises UserError where the baseline names a parameter that no point of the run has.
+    Raises UserError if the baseline names a parameter that no point of the run has.
     """
     point = runs.meta.get("baseline")
     if not point:
@@ -43,24 +43,24 @@ def find_baseline(runs: Runs, frontier: Frontier) -> tuple[str | None, str]:
         return None, f"The baseline ({wanted}) has no complete trial, so nothing can be compared with it yet."
     return (
         None,
-        f"The baseline ({wanted}) is no point of this run, so nothing can be compared with it. {_values(point, known)}",
+        f"The baseline ({wanted}) is not a point of this run, so nothing can be compared with it. {_values(point, known)}",
     )
 
 
 def _points(runs: Runs) -> list[dict[str, Any]]:
-    """Give the points of all trials, whatever became of them, and of those that limits refused."""
+    """Return the points of all trials in any state, and those rejected by the limits."""
     return [_point(row) for row in records(_with_params(runs.table()))] + [
         dict(p) for p in runs.rejections().get("params", ())
     ]
 
 
 def _with_params(trials: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Give these columns and the parameters': of thousands of trials no more is made into rows."""
+    """Return only these columns and the parameters', to convert little of a table of thousands of trials."""
     return trials[[name for name in trials.columns if name in names or str(name).startswith("param_")]]
 
 
 def _point(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the parameters in a row of trials; in a table those of other branches of the space are missing values."""
+    """Return the parameters in a row of trials, without missing values, which belong to other branches of the space."""
     point = {name.removeprefix("param_"): value for name, value in row.items() if name.startswith("param_")}
     return {name: value for name, value in point.items() if not pd.isna(value)}
 
@@ -70,7 +70,7 @@ def _fits(found: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
 
 
 def _same(found: object, value: object) -> bool:
-    """Compare two values of a parameter; in a table a whole number may have become a float."""
+    """Compare two values of a parameter; a table may have turned an integer into a float."""
     return bool(found == value) or str(found) == str(value)
 
 
@@ -82,7 +82,7 @@ def _check_names(point: Mapping[str, Any], known: list[dict[str, Any]]) -> None:
 
 
 def _values(point: Mapping[str, Any], known: list[dict[str, Any]]) -> str:
-    """Name the values that the run has of the baseline's parameters."""
+    """List the run's values of the baseline's parameters."""
     sentences = []
     for name in point:
         values = list(dict.fromkeys(_written(found[name]) for found in known if name in found))

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 
 def below_and_beside_best(frontier: Frontier) -> tuple[list[str], list[str]]:
-    """Give the labels of the repeated architectures that are told from the best of them, and of those that are not.
+    """Return the labels of the repeated architectures significantly below the best of them, and of the others.
 
-    By Welch's test, with Holm's correction for all pairs: which is the best these seeds have said as well, so that any two might
-    have been compared.
+    The test is Welch's, Holm-corrected for all pairs: the same seeds select the best, so any pair might have been tested.
     """
     repeated = frontier.architectures[frontier.architectures["n"] > 1]
     best, others = repeated.iloc[0], repeated.iloc[1:]
@@ -24,5 +23,5 @@ def below_and_beside_best(frontier: Frontier) -> tuple[list[str], list[str]]:
     corrected = hypotheses.holm(tests, family=len(repeated) * (len(repeated) - 1) // 2)
     is_below = [p < hypotheses.LEVEL for p in corrected]
     labels = [str(label) for label in others["label"]]
-    below = [label for label, told in zip(labels, is_below, strict=True) if told]
-    return below, [label for label, told in zip(labels, is_below, strict=True) if not told]
+    below = [label for label, is_low in zip(labels, is_below, strict=True) if is_low]
+    return below, [label for label, is_low in zip(labels, is_below, strict=True) if not is_low]

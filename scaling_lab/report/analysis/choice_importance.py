@@ -1,4 +1,4 @@
-"""How much of the AP's variance over a space each choice explains."""
+"""How much of the variance of AP over a space each choice explains."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from scaling_lab.report.analysis.architecture_names import SPELLINGS
 from scaling_lab.stats import variance_shares
 from scaling_lab.stats.variance_shares import Array
 
-MOST_GROUPS = 6  # a number with more values is cut
+MOST_GROUPS = 6  # a numeric choice with more values is cut into CUTS groups
 CUTS = 5
 RARE = 4  # values with fewer architectures are one group
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much of AP's variance each choice explains.
+    """How much of the variance of AP each choice explains.
 
-    `table` has a row for each choice, the largest share first: choice, n, groups, share, low, high of AP, and rest, rest_low,
-    rest_high of what a parabola in log GMACs leaves of AP; all are fractions. `chance` and `rest_chance` are what the best
-    choice shows by chance (95 % quantile), `cost` is the share of that parabola.
+    `table` has a row for each choice, the largest share first. share, low and high are fractions of the variance of AP.
+    rest, rest_low and rest_high are fractions of the residual variance after a parabola in log GMACs. n and groups are counts.
+    `chance` and `rest_chance` are the 95 % quantiles of the best choice's share under permutation. `cost` is the
+    parabola's share.
     """
 
     table: pd.DataFrame
@@ -33,29 +34,29 @@ class Importance:
 
 
 def params_of(table: pd.DataFrame) -> list[str]:
-    """Give the columns of the space's parameters that take two values or more, in the space's order."""
+    """Return the columns of the parameters with at least two values, in the space's order."""
     return [str(name) for name in table.columns if str(name).startswith("param_") and table[name].nunique() > 1]
 
 
 def name_of(param: str) -> str:
-    """Name a parameter's column in words."""
+    """Return a parameter's name in words from its column."""
     return param.removeprefix("param_").replace("_", " ")
 
 
 def texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Write values as text, whole numbers without a point; what an architecture has no choice of stays missing."""
+    """Return values as text, integers without a decimal point; missing values stay missing."""
     return values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value), na_action="ignore")
 
 
 def label_of(value: str) -> str:
-    """Spell a value as the paper does where it is a feature network's name."""
+    """Return a value as text, with a feature network's name spelt as in the paper."""
     return SPELLINGS.get(value, value.replace("_", " "))
 
 
 def grouped(values: pd.Series[Any]) -> Array:
-    """Give the group (N,) of each value from 0 up, -1 where there is none.
+    """Return the group (N,) of each value, counted from 0; -1 for none.
 
-    A number with more than MOST_GROUPS values is cut at its quintiles; rare values of anything else are one group.
+    A numeric choice with more than MOST_GROUPS values is cut at its quintiles. Rare values of other choices form one group.
     """
     present = values.dropna().infer_objects()
     numbers = pd.api.types.is_numeric_dtype(present) and not pd.api.types.is_bool_dtype(present)
@@ -73,7 +74,7 @@ def grouped(values: pd.Series[Any]) -> Array:
 
 
 def choice_importance(table: pd.DataFrame) -> Importance:
-    """Compute how much of AP's variance each choice of the space explains (table: ap, gmacs, param_*)."""
+    """Compute how much of the variance of AP each choice of the space explains (table: ap, gmacs, param_*)."""
     params = params_of(table)
     groups = {param: grouped(table[param]) for param in params}
     aps = table["ap"].to_numpy(dtype=float)

@@ -1,10 +1,10 @@
-"""Which of several runs may be compared, and why the others may not. It compares nothing itself.
+"""Which of several runs can be compared with the first, and why the others cannot.
 
-The rule: APs are compared only where the images (the digest of the data), the recipe and the epochs are equal, which is
-what a protocol's digest stands for. The first run is the measure: those comparable with it are compared, the others are
-named with the reason, and none of their numbers is shown. Multiply-adds and parameters are counted and always compare;
-latencies compare under equal conditions alone (device, type, batch, threads, backend, scope, method), and predicted ones
-where the same model predicted them. Runs of another schema version cannot be read at all.
+APs are comparable only with equal images (digest of the data), recipe and epochs, which the protocol's digest covers.
+Runs that are not comparable with the first are listed with the reason, without numbers. Multiply-adds and parameters are
+counted, so they are always comparable. Latencies are comparable only under equal conditions (device, type, batch,
+threads, backend, scope, method), predicted latencies only from the same model. Runs of another schema version cannot be
+read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RULE = (
     "APs are compared only between runs with equal images, recipe and epochs. Multiply-adds and parameters are counted, "
-    "so they always compare; latencies compare under equal conditions alone."
+    "so they are always comparable; latencies only under equal conditions."
 )
 DATA_NAMES = {
     "train": "training split",
@@ -47,7 +47,7 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What decides whether a run's APs mean the same as another's; of the trials that its own report compares."""
+    """What decides whether two runs' APs are comparable, read from the trials that a run's own report compares."""
 
     protocol: str | None
     epochs: int | None
@@ -58,7 +58,7 @@ class Terms:
 
 
 def terms(runs: Runs) -> Terms:
-    """Read a run's terms. Before its first complete trial they are those of its study."""
+    """Read a run's terms; those of its study before the first complete trial."""
     meta, (trials, _) = runs.meta, comparable(runs.table())
     recipe = meta.get("recipe") or {}
     return Terms(
@@ -72,27 +72,27 @@ def terms(runs: Runs) -> Terms:
 
 
 def why_not(first: Terms, other: Terms) -> tuple[str, ...]:
-    """Give the reasons why APs under the second terms are not compared with those under the first; none where they are.
+    """Return why APs under the second terms are not comparable with those under the first; empty if they are.
 
-    Of two values the second terms' comes first, for a reason is said of them: "36 epochs against 6".
+    Reasons name the second terms' value first: "36 epochs against 6".
     """
     if first.protocol is not None and (first.protocol, first.epochs) == (other.protocol, other.epochs):
-        return ()  # a digest of data and recipe; the recipe beside it is that of the study's last start, not of its trials
+        return ()  # covers data and recipe; the stored recipe may be of a later start than the trials
     found = [*_images(other, first), *_classes(other, first), *_recipe(other, first)]
     if None in (first.protocol, other.protocol):
-        which = "neither says" if first.protocol == other.protocol else "one does not say"
-        found.append(f"{which} by which protocol it was trained")
+        which = "neither run records" if first.protocol == other.protocol else "one run does not record"
+        found.append(f"{which} its training protocol")
     elif not found and first.protocol != other.protocol:
         found.append(
-            f"another protocol, {other.protocol} against {first.protocol}, though all else that was recorded is equal"
+            f"a different protocol, {other.protocol} against {first.protocol}, although all other records are equal"
         )
     return tuple(found)
 
 
 def split(names: Sequence[str], all_terms: Sequence[Terms]) -> tuple[list[int], tuple[Refused, ...]]:
-    """Give the places of the runs that are compared, the first among them, and the others with their reasons.
+    """Return the indices of the comparable runs, including the first, and the other runs with their reasons.
 
-    Raises UserError where there is nothing to compare: it says why for each, and which of the others could be compared.
+    Raises UserError if no run is comparable, with the reasons and the runs that could be compared without the first.
     """
     if len(names) < 2:
         raise UserError(f"a comparison takes 2 runs or more, not {len(names)}")
@@ -108,7 +108,7 @@ def split(names: Sequence[str], all_terms: Sequence[Terms]) -> tuple[list[int], 
 
 
 def _instead(names: Sequence[str], all_terms: Sequence[Terms]) -> str:
-    """Name the first runs after the first that can be compared with each other."""
+    """Name the first group of other runs that can be compared with each other."""
     for place in range(1, len(names)):
         alike = [other for other in range(place, len(names)) if not why_not(all_terms[place], all_terms[other])]
         if len(alike) > 1:
@@ -117,7 +117,7 @@ def _instead(names: Sequence[str], all_terms: Sequence[Terms]) -> str:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Name runs by their folders, with as many of the folders above as it takes to tell them apart."""
+    """Return a name for each run: its folder, with as many parent folders as needed to make names distinct."""
     parts = [path.resolve().parts for path in paths]
     for depth in range(1, max(map(len, parts), default=1) + 1):
         names = ["/".join(each[-depth:]) for each in parts]
@@ -134,7 +134,7 @@ def _images(one: Terms, first: Terms) -> list[str]:
         return []
     digests = f"{_short(one.data_digest)} against {_short(first.data_digest)}"
     changes = _changes(one.data, first.data, DATA_NAMES)
-    return [f"other images, digest {digests}" + (f" ({changes})" if changes else "")]
+    return [f"different images, digest {digests}" + (f" ({changes})" if changes else "")]
 
 
 def _classes(one: Terms, first: Terms) -> list[str]:
@@ -144,20 +144,20 @@ def _classes(one: Terms, first: Terms) -> list[str]:
         return [f"{plural(len(one.classes), 'class', 'classes')} against {len(first.classes)}"]
     pairs = zip(one.classes, first.classes, strict=True)
     changes = [f"{own} against {its}" for own, its in pairs if own != its]
-    return [f"other classes: {listed(changes, most=MOST_NAMED)}"]
+    return [f"different classes: {listed(changes, most=MOST_NAMED)}"]
 
 
 def _recipe(one: Terms, first: Terms) -> list[str]:
     changes = _changes(one.recipe, first.recipe, {})
     if changes:
-        return [f"another recipe: {changes}"]
+        return [f"a different recipe: {changes}"]
     if one.epochs != first.epochs:
         return [f"{one.epochs} epochs against {first.epochs}"]
     return []
 
 
 def _changes(one: Mapping[str, Any], first: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Name the fields that differ with both values, as many as a line bears."""
+    """List differing fields with both values, MOST_NAMED at most."""
     fields = [name for name in {**first, **one} if one.get(name) != first.get(name)]
     shown = [
         f"{names.get(name, name)} {_value(one, name)} against {_value(first, name)}" for name in fields[:MOST_NAMED]

@@ -1,4 +1,4 @@
-"""Several runs of one protocol side by side, as tables: fronts, what they dominate, what both trained. It writes no sentence.
+"""Tables that compare runs of one protocol: fronts, hypervolumes, and architectures that several runs trained.
 
 from scaling_lab.report.analysis.comparison import compare
 compare(Runs("runs/x"), Runs("runs/x-random")).volumes
@@ -26,7 +26,7 @@ from scaling_lab.report.ticks import log_ticks
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats import estimates, fronts, hypotheses, posterior, posterior_fronts
 
-MOST_BANDS = 6  # of cost
+MOST_BANDS = 6  # bands of cost
 MOST_GRID = 200  # costs at which a band is drawn
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -34,7 +34,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Side:
-    """One of the runs that are compared: its name, its colour's number, and what its own report would show."""
+    """One of the compared runs: its name, its colour's number and its frontier."""
 
     name: str
     series: int
@@ -43,18 +43,18 @@ class Side:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """All trials of the run, whatever became of them."""
+        """All trials of the run, in any state."""
         return self.runs.table()
 
     @property
     def is_repeated(self) -> bool:
-        """Whether any of its architectures has two seeds; without, nothing is claimed of it."""
+        """Whether an architecture has two seeds; without them nothing is tested."""
         return self.frontier.degrees > 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """The runs that are compared, in the order given, and those that are not. `labels` name the architectures of all."""
+    """The compared runs in the given order, the refused ones, and labels for the architectures of all runs."""
 
     sides: tuple[Side, ...]
     refused: tuple[Refused, ...]
@@ -62,12 +62,12 @@ class Comparison:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """The searches' comparable trials, with the run's name, without those that are copies from an earlier run."""
+        """The searches' comparable trials with the run's name, without copies from an earlier run."""
         return self._all_trials[~self._all_trials["is_copy"]].drop(columns="is_copy")
 
     @cached_property
     def copies(self) -> int:
-        """How many trials are copies of an earlier run's, by the times at which they started and ended."""
+        """The number of trials copied from an earlier run, identified by their start and end times."""
         return int(self._all_trials["is_copy"].sum())
 
     @cached_property
@@ -82,19 +82,19 @@ class Comparison:
 
     @cached_property
     def repeats(self) -> pd.DataFrame:
-        """What several runs trained alike: see repeats.repeats."""
+        """Architectures that several runs trained: see repeats.repeats."""
         return repeats(self.trials, self.labels)
 
     @cached_property
     def pooled(self) -> tuple[float, int]:
-        """The seed SD pooled over the architectures of all runs and its degrees; a training that several hold counts once."""
+        """The seed SD pooled over all runs' architectures and its degrees of freedom; a copied training run counts once."""
         once = self.trials.drop_duplicates(["architecture", "seed", "ap"])
         groups = [[float(value) for value in group] for _, group in once.groupby(["run", "architecture"])["ap"]]
         return estimates.pooled_sd(groups)
 
     @cached_property
     def draws(self) -> dict[str, Array]:
-        """Draws (B, A) of the true means of each run's architectures; nan for a run without repeated seeds."""
+        """Posterior samples (B, A) of each run's mean APs; nan for a run without repeated seeds."""
         most = max((len(side.frontier.architectures) for side in self.sides), default=0)
         draws = max(100, min(posterior.DRAWS, posterior.MOST_NUMBERS // max(1, most)))
         found = {}
@@ -104,7 +104,7 @@ class Comparison:
         return found
 
     def points(self, cost: str = "gmacs") -> pd.DataFrame:
-        """Give a row for each architecture of each run: run, series, label, the cost, mean AP, interval, n, on_front."""
+        """Return a row for each architecture of each run: run, series, label, cost, mean AP, interval, n, on_front."""
         columns = ["label", "architecture", "ap_mean", "ap_low", "ap_high", "n", "on_front"]
         found = []
         for side in self.sides:
@@ -117,7 +117,7 @@ class Comparison:
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=["run", "series", cost, *columns])
 
     def band(self) -> pd.DataFrame:
-        """Give where each run's front of AP against GMACs may lie: run, cost, low, median, high (5, 50, 95 %)."""
+        """Return the posterior band of each run's front of AP against GMACs: run, cost, low, median, high (5, 50, 95 %)."""
         found = []
         for side in self.sides:
             table = side.frontier.architectures
@@ -132,21 +132,21 @@ class Comparison:
         columns = ["run", "cost", "low", "median", "high"]
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
-    # --- what the fronts dominate ------------------------------------------------------------------------------------
+    # --- hypervolumes ------------------------------------------------------------------------------------------------
 
     @property
     def reference(self) -> tuple[float, float]:
-        """The point (GMACs, AP) up to which hypervolumes are measured: twice the dearest of all runs, 0 AP."""
-        dearest = [
+        """The reference point (GMACs, AP) of hypervolumes: twice the highest cost of all runs, 0 AP."""
+        highest = [
             float(side.frontier.architectures["gmacs"].max()) for side in self.sides if len(side.frontier.trials)
         ]
-        return 2.0 * max(dearest, default=math.nan), 0.0
+        return 2.0 * max(highest, default=math.nan), 0.0
 
     @cached_property
     def volumes(self) -> pd.DataFrame:
-        """Give each run's hypervolume (AP times halvings of cost): run, series, architectures, value, median, low, high.
+        """Return each run's hypervolume (AP times halvings of cost): run, series, architectures, value, median, low, high.
 
-        `value` is that of the means; the others are of the draws, nan for a run without repeated seeds.
+        `value` is computed from the means, the others from posterior samples; nan without repeated seeds.
         """
         rows = []
         for side in self.sides:
@@ -160,11 +160,11 @@ class Comparison:
 
     @cached_property
     def volume_differences(self) -> pd.DataFrame:
-        """Give the first run's hypervolume minus each other's: first, other, value, median, low, high, verdict.
+        """Return the first run's hypervolume minus each other's: first, other, value, median, low, high, verdict.
 
-        `lead` is the mean AP by which its front is higher over the costs from `cheapest`, where both have architectures, to
-        the dearest of all, on a log axis; lead_low, lead_high and lead_verdict go with it. The intervals hold for all
-        together at 95 % (Bonferroni).
+        `lead_value` is the mean difference in AP between the fronts over log cost. It covers the costs from `cheapest`, the
+        lowest at which both have architectures, to the highest of all; lead_low, lead_high and lead_verdict belong to it.
+        Intervals are simultaneous at 95 % (Bonferroni).
         """
         sides = [side for side in self.sides if len(side.frontier.architectures)]
         rows = []
@@ -187,9 +187,9 @@ class Comparison:
         return pd.DataFrame(rows)
 
     def _both_volumes(self, side: Side, least: float = 0.0, end: float = 1.0) -> tuple[Array, Array]:
-        """Give the hypervolume of the means (1,) and of the draws (B,), nan without repeated seeds.
+        """Return the hypervolume of the means (1,) and of the posterior samples (B,); nan without repeated seeds.
 
-        Only costs from `least` to `end` times the reference's count: what is cheaper can be had for `least` too.
+        Only costs from `least` to `end` times the reference's count; lower costs are raised to `least`.
         """
         table, drawn = side.frontier.architectures, self.draws[side.name]
         costs = np.maximum(table["gmacs"].to_numpy(dtype=float), least).tolist()
@@ -202,13 +202,13 @@ class Comparison:
     # --- the best for a cost -----------------------------------------------------------------------------------------
 
     def best_by_cost(self) -> pd.DataFrame:
-        """Give each run's best architecture in bands of GMACs that all share: band, dearest, run, series, label, gmacs,
-        ap_mean, ap_low, ap_high, n, architectures (of the run in the band), and chance.
+        """Return each run's best architecture in common bands of GMACs.
 
-        `chance` is the share of draws in which the run's best of the band is the best of all runs.
+        Columns: band, up_to, run, series, label, gmacs, ap_mean, ap_low, ap_high, n, architectures (of the run in the
+        band) and chance. `chance` is the posterior probability that the run has the best architecture of the band.
         """
         costs = pd.concat([side.frontier.architectures["gmacs"] for side in self.sides]).to_numpy(dtype=float)
-        columns = ["band", "dearest", "run", "series", "label", "gmacs", "ap_mean", "ap_low", "ap_high", "n"]
+        columns = ["band", "up_to", "run", "series", "label", "gmacs", "ap_mean", "ap_low", "ap_high", "n"]
         columns += ["architectures", "chance"]
         rows: list[dict[str, Any]] = []
         for low, high in itertools.pairwise(_edges(costs)):
@@ -221,10 +221,10 @@ class Comparison:
             table = side.frontier.architectures
             inside = ((table["gmacs"] > low) & (table["gmacs"] <= high)).to_numpy(dtype=bool)
             if inside.any():
-                top = records(table[inside].head(1))[0]  # the table has the best first
+                top = records(table[inside].head(1))[0]  # the table is sorted by AP
                 kept = ("label", "gmacs", "ap_mean", "ap_low", "ap_high", "n")
                 row = {"run": side.name, "series": side.series, **{name: top[name] for name in kept}}
-                rows.append({"low": low, "dearest": high, **row, "architectures": int(inside.sum())})
+                rows.append({"low": low, "up_to": high, **row, "architectures": int(inside.sum())})
                 best.append(self.draws[side.name][:, inside].max(axis=1))
         return [
             {**row, "band": (low, high), "chance": chance} for row, chance in zip(rows, _chances(best), strict=True)
@@ -232,7 +232,7 @@ class Comparison:
 
 
 def compare(*runs: Runs) -> Comparison:
-    """Read the runs and keep those that can be compared with the first. Raises UserError where there are none, with why."""
+    """Compare runs with the first, without those that are not comparable. Raises UserError if none is."""
     names = distinct_names([each.path for each in runs])
     places, refused = split(names, [terms(each) for each in runs])
     kept = [runs[place] for place in places]
@@ -245,7 +245,7 @@ def compare(*runs: Runs) -> Comparison:
 
 
 def _edges(costs: Array) -> list[float]:
-    """Give the edges of a few bands of cost, round ones where there is more than one."""
+    """Return the edges of at most MOST_BANDS bands of cost, at round numbers if there are several."""
     if not len(costs):
         return []
     low, high = float(costs.min()), float(costs.max())
@@ -255,7 +255,7 @@ def _edges(costs: Array) -> list[float]:
 
 
 def _chances(best: list[Array]) -> list[float]:
-    """Give how often each is the highest; a tie counts for each of those tied in part. nan where one was not drawn."""
+    """Return how often each is the highest; ties count in equal parts. nan if one has no samples."""
     if len(best) < 2 or any(np.isnan(each).any() for each in best):
         return [math.nan] * len(best)
     values = np.stack(best)

@@ -1,6 +1,6 @@
-"""Distributions of AP in groups of architectures at matched cost, as tables: all groups together, and pair by pair.
+"""Distributions of AP in groups of architectures at matched cost: all groups together and pair by pair.
 
-stats/matched_groups.py compares the architectures that this finds in a run.
+The tests are in stats/matched_groups.py.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Distributions:
-    """Groups at matched cost: all of them together for a figure, and each pair by itself, which has more in common.
+    """Groups at matched cost, all together for a figure and pair by pair; a pair shares more costs than all groups do.
 
-    `edf` has a row for each architecture that is left of all: group, series, label, architecture, ap, gmacs, bin, weight, and
-    share, the weight of its group's architectures with at most its AP; the best mean first. `counts` has (left, all) by group.
+    `edf` has a row for each architecture matched in all groups, the group with the best mean first: group, series, label,
+    architecture, ap, gmacs, bin, weight, and share, the group's cumulative weight up to this AP.
+    `counts` has (matched, all) by group.
     `pairs` has a row for each pair: first (the better mean), second, n_first, n_second, bins, low_gmacs, high_gmacs, distance,
-    p, p_holm, difference, low, high, verdict, sentence; nan where the two share too few costs.
+    p, p_holm, difference, low, high, verdict; nan if the two share too few costs.
     """
 
     edf: pd.DataFrame
@@ -37,7 +38,7 @@ class Distributions:
 
 
 def population_table(frontier: Frontier) -> pd.DataFrame:
-    """Give a row for each architecture: its search trial of the lowest seed, with AP, GMACs and the space's parameters."""
+    """Return a row for each architecture: the search trial of its lowest seed, with AP, GMACs and the space's parameters."""
     trials = frontier.trials
     params = [name for name in trials.columns if str(name).startswith("param_")]
     columns = ["architecture", "label", "trial", "seed", "protocol", "epochs", "ap", "gmacs", *params]

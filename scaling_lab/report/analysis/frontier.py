@@ -1,7 +1,4 @@
-"""From trials to what a report shows of them: which are comparable, each architecture's mean and interval, the front.
-
-It computes tables; it draws nothing and writes no sentence.
-"""
+"""Comparable trials, each architecture's mean AP with its interval, and the Pareto front, as tables."""
 
 from __future__ import annotations
 
@@ -22,8 +19,8 @@ from scaling_lab.stats import estimates, fronts, posterior, posterior_fronts
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
-SMALL_N = 3  # up to this many seeds an architecture's own spread says too little, and the pooled one is used
-MOST_SERIES = 8  # as many as figures/style.py has colours
+SMALL_N = 3  # up to this many seeds, intervals use the pooled SD
+MOST_SERIES = 8  # the number of colours in figures/style.py
 MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
 
 
@@ -31,11 +28,11 @@ MOST_BAND_COSTS = 400  # a figure has 1,600 pixels across
 class Frontier:
     """The comparable trials of a run and their architectures.
 
-    `trials` has a row for each complete trial of one protocol and one number of epochs, with its architecture's label,
-    series, mean, interval and whether it is on the front; `architectures` has a row for each architecture, best first;
-    `excluded` holds the complete trials of other protocols or epochs. `sd` is the seed SD pooled over architectures.
-    `finalists` holds the comparable trials with fresh seeds, which are in none of the others: the search's own results have
-    chosen these architectures, so no mean may mix the two.
+    `trials` has a row for each complete trial of one protocol and number of epochs. Its columns include the architecture's
+    label, series, mean, interval and on_front. `architectures` has a row for each architecture, best first.
+    `excluded` holds the complete trials of other protocols or epochs. `sd` is the seed SD pooled over architectures,
+    `degrees` its degrees of freedom. `finalists` holds the comparable trials with fresh seeds, which are in no other table:
+    the search's results selected these architectures, so a mean of both would be biased.
     """
 
     trials: pd.DataFrame
@@ -47,7 +44,7 @@ class Frontier:
     degrees: int
 
     def __repr__(self) -> str:
-        """Say in one line what it holds; the tables are for looking at by themselves."""
+        """Summarise the contents in one line."""
         table = self.architectures
         spread = "" if math.isnan(self.sd) else f", seed SD {self.sd:.2f} AP"
         return (
@@ -57,12 +54,12 @@ class Frontier:
 
     @cached_property
     def fresh(self) -> Frontier:
-        """The same of the trials with fresh seeds alone."""
+        """The frontier of the trials with fresh seeds only."""
         return summarise(self.finalists, self.labels, excluded=self.excluded)
 
     @cached_property
     def aps(self) -> dict[str, list[float]]:
-        """The APs of each architecture's trials, in their order, by its digest."""
+        """The APs of each architecture's trials in their order, by digest."""
         found: dict[str, list[float]] = {}
         for digest, ap in zip(self.trials["architecture"], self.trials["ap"], strict=True):
             found.setdefault(str(digest), []).append(float(ap))
@@ -70,7 +67,7 @@ class Frontier:
 
     @cached_property
     def far_below(self) -> tuple[float, pd.Series[bool]]:
-        """How far below its architecture's median a training is far below, and which of `trials` are (estimates.far_below)."""
+        """The distance below its architecture's median at which a trial is an outlier, and a mask of the outliers in `trials`."""
         groups = [group["ap"] for _, group in self.trials.groupby("architecture", sort=False)]
         limit, marks = estimates.far_below([group.tolist() for group in groups])
         found = {
@@ -82,30 +79,31 @@ class Frontier:
 
     @cached_property
     def without_far_below(self) -> Frontier:
-        """The same without the trainings far below: beside the whole it tells what hangs on them, and never replaces it."""
+        """The frontier without outliers, to show their influence; it does not replace the whole."""
         kept = self.trials[~self.far_below[1]].reset_index(drop=True)
         return summarise(kept, self.labels, excluded=self.excluded, finalists=self.finalists)
 
     @cached_property
     def means_BA(self) -> np.ndarray[Any, Any]:
-        """Draws (B, A) of what the means of `architectures` may truly be; nan where no architecture has two seeds."""
+        """Posterior samples (B, A) of the mean APs of `architectures`; nan if no architecture has two seeds."""
         return self.drawn_means(pooled=(self.sd, self.degrees))
 
     def drawn_means(
         self, *, pooled: tuple[float, int], by_cost: bool = True, draws: int | None = None, seed: int = posterior.SEED
     ) -> np.ndarray[Any, Any]:
-        """Draw the same by a pooled (SD, degrees) of one's own; two runs take two seeds, or they would share their luck.
+        """Return posterior samples like `means_BA` for another pooled (SD, degrees of freedom).
 
-        Without `by_cost` no curve of AP by log cost draws them in, but their common mean alone.
+        Different runs need different `seed`s, so that their samples are independent. Means are shrunk towards a curve of AP
+        over log cost, or without `by_cost` towards their common mean.
         """
         groups = [self.aps[str(digest)] for digest in self.architectures["architecture"]]
         costs = [float(cost) for cost in self.architectures["gmacs"]] if by_cost else None
         return posterior.drawn_means(groups, pooled=pooled, costs=costs, draws=draws, seed=seed)
 
     def means_of(self, architectures: Sequence[str]) -> np.ndarray[Any, Any]:
-        """Draw the means of some architectures, by their digests, to hold them against each other.
+        """Return posterior samples of the mean APs of some architectures, by their digests, to compare them.
 
-        Cost has no say in these: a curve of AP by cost would answer itself which of a grid's values is the best.
+        They ignore cost: shrinking towards a curve of AP over cost would favour some values of a grid.
         """
         places = {str(digest): place for place, digest in enumerate(self.architectures["architecture"])}
         return self._means_apart_BA[:, [places[str(digest)] for digest in architectures]]
@@ -115,7 +113,7 @@ class Frontier:
         return self.drawn_means(pooled=(self.sd, self.degrees), by_cost=False)
 
     def front_probability(self) -> pd.Series[float]:
-        """Give for each of `architectures` how probable it is that it is on the front of AP against GMACs."""
+        """Return the posterior probability of each of `architectures` to be on the front of AP against GMACs."""
         return self._front_probability.copy()
 
     @cached_property
@@ -126,9 +124,9 @@ class Frontier:
         return pd.Series(posterior_fronts.front_probability(table["gmacs"].tolist(), self.means_BA), index=table.index)
 
     def front_band(self, cost: str = "gmacs") -> pd.DataFrame:
-        """Give the best AP that a cost buys: cost, low, median, high (5, 50, 95 %).
+        """Return the posterior of the highest AP up to a cost: cost, low, median, high (5, 50, 95 %).
 
-        It is given at each architecture's cost, and where these are very many at some of them, evenly along the log axis.
+        Rows are at the architectures' costs, at most MOST_BAND_COSTS of them, evenly spaced on a log axis.
         """
         table = self.architectures
         if table.empty or self.degrees < 1 or table[cost].isna().any():
@@ -138,7 +136,7 @@ class Frontier:
         return pd.DataFrame({"cost": costs, "low": low, "median": median, "high": high})
 
     def hypervolume(self, cost: str = "gmacs") -> tuple[posterior_fronts.Range, tuple[float, float]]:
-        """Give what the architectures dominate (see uncertainty.hypervolumes), and the reference: twice the dearest, 0 AP."""
+        """Return the hypervolume (see posterior_fronts.hypervolumes) and its reference point: twice the highest cost, 0 AP."""
         table = self.architectures
         if table.empty or self.degrees < 1 or table[cost].isna().any():
             return posterior_fronts.Range.of(np.array([])), (math.nan, 0.0)
@@ -154,7 +152,7 @@ class Frontier:
 
 
 def compute_frontier(runs: Runs, labels: Mapping[str, str] | None = None) -> Frontier:
-    """Read a run's trials and compute what reports show of them; `labels` name architectures beyond this run's too."""
+    """Compute the frontier of a run's trials; `labels` are by digest and may cover other runs' architectures."""
     labels = short_names(runs.specs()) if labels is None else labels
     trials = runs.table()
     trials = trials.assign(label=[labels.get(digest, str(digest)) for digest in trials["architecture"]])
@@ -171,10 +169,10 @@ def summarise(
     excluded: pd.DataFrame | None = None,
     finalists: pd.DataFrame | None = None,
 ) -> Frontier:
-    """Compute what is shown of comparable trials; a table without rows gives a frontier without.
+    """Compute the frontier of comparable trials; an empty table gives an empty frontier.
 
-    The table has a row for each trial: architecture (any name that tells it from the others), label, seed, ap and gmacs, and
-    what else a figure is to draw. It may be a part of another Frontier's trials, whose summaries are then made anew.
+    The table has a row for each trial: architecture (any unique name), label, seed, ap, gmacs, and further columns that
+    figures draw. It may be a subset of another Frontier's trials; summaries are then recomputed.
     """
     compared = compared.drop(columns=[name for name in _SUMMARIES if name in compared])
     if labels is None:
@@ -194,7 +192,7 @@ def summarise(
 
 
 def with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """Mark the front of AP against any cost (on_front) among the rows that are there: trials or architectures, by ap_mean."""
+    """Mark the front of AP against any cost (on_front) among rows of trials or architectures, by ap_mean."""
     points = trials.drop_duplicates("architecture")
     marks = dict(
         zip(points["architecture"], fronts.pareto_front(list(points[cost]), list(points["ap_mean"])), strict=True)
@@ -203,9 +201,9 @@ def with_front(trials: pd.DataFrame, cost: str) -> pd.DataFrame:
 
 
 def comparable(trials: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split the complete trials into those of the protocol and epochs that most share, and the rest.
+    """Split the complete trials into those of the most frequent protocol and epochs, and the rest.
 
-    Stopped and failed trials are in neither. On a tie the longer training counts, then the later trial.
+    Stopped and failed trials are in neither. A tie goes to more epochs, then to the later trial.
     """
     complete = trials[(trials["state"] == "complete") & trials["ap"].notna()]
     if complete.empty:
@@ -252,7 +250,7 @@ _COLUMNS = (
 
 
 def _estimates(groups: Any, *, sd: float, degrees: int) -> list[dict[str, object]]:
-    """Estimate each architecture's mean AP; few seeds borrow the pooled spread."""
+    """Estimate each architecture's mean AP, with the pooled SD for SMALL_N seeds or fewer."""
     seeds = groups["seed"].agg(list)
     rows: list[dict[str, object]] = []
     for digest, values in groups["ap"].agg(list).items():
@@ -266,7 +264,7 @@ def _estimates(groups: Any, *, sd: float, degrees: int) -> list[dict[str, object
 
 
 def _thinned(costs: list[float]) -> list[float]:
-    """Take at most MOST_BAND_COSTS of rising costs, the first in each of as many equal steps of their logarithm, and the last."""
+    """Return at most MOST_BAND_COSTS of rising costs: the first in each of equal steps of log cost, and the last."""
     if len(costs) <= MOST_BAND_COSTS:
         return costs
     logs = np.log(costs)
@@ -276,7 +274,7 @@ def _thinned(costs: list[float]) -> list[float]:
 
 
 def _series(table: pd.DataFrame) -> list[int]:
-    """Give each architecture a series; where there are more than colours, the front and then the best get them."""
+    """Return each architecture's series; if colours are too few, the front has them first, then the best."""
     if len(table) <= MOST_SERIES:
         order = table.sort_values("label").index
     else:

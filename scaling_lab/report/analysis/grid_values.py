@@ -1,4 +1,4 @@
-"""AP over the values of a grid, and how often each value is the best."""
+"""AP over the values of a grid, and the probability of each value to be the best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CREDIBLE = 0.95
 
 
 def grid_table(frontier: Frontier, parameter: str, *, scale: str = "phi") -> pd.DataFrame:
-    """Give a row for each value and scale: both, architecture, n, AP with interval, costs, its seeds' aps."""
+    """Return a row for each value and scale: value, scale, architecture, n, AP with interval, costs, aps of the seeds."""
     columns = ["value", "scale", "architecture", "n", "ap_mean", "ap_low", "ap_high", "gmacs", "params_m", "aps"]
     trials = frontier.trials
     key = f"param_{parameter}"
@@ -35,7 +35,7 @@ def grid_table(frontier: Frontier, parameter: str, *, scale: str = "phi") -> pd.
 
 
 def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
-    """Give for each value the probability that it is the best; empty where no seed was repeated, or a scale lacks a value."""
+    """Return each value's probability of being the best; empty without repeated seeds or if a scale lacks a value."""
     whole = table.groupby("scale")["value"].nunique().eq(table["value"].nunique()).all()
     if frontier.degrees < 1 or not whole:
         return pd.DataFrame(columns=["value", "probability"])
@@ -45,7 +45,7 @@ def best_values(frontier: Frontier, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def chances_without_far_below(frontier: Frontier, parameter: str, *, scale: str = "phi") -> dict[float, float]:
-    """Give each value's probability of being the best without the trainings far below; empty where there are none."""
+    """Return each value's probability of being the best without outliers; empty if there are no outliers."""
     if not frontier.far_below[1].any():
         return {}
     rest = frontier.without_far_below
@@ -53,12 +53,12 @@ def chances_without_far_below(frontier: Frontier, parameter: str, *, scale: str 
 
 
 def by_value(chances: pd.DataFrame) -> dict[float, float]:
-    """Give the probabilities of `best_values` by value."""
+    """Return the probabilities of `best_values` by value."""
     return {float(row["value"]): float(row["probability"]) for row in records(chances)}
 
 
 def likeliest(chances: Mapping[float, float], share: float = CREDIBLE) -> list[float]:
-    """Give the fewest values, in their order, that together have at least a share of the chances of being the best."""
+    """Return the fewest values, sorted, whose probabilities of being the best sum to at least `share`."""
     ordered = sorted(chances, key=lambda value: -chances[value])
     sums = itertools.accumulate(chances[value] for value in ordered)
     enough = next((place for place, total in enumerate(sums, 1) if total >= share), len(ordered))

@@ -1,4 +1,4 @@
-"""How counted costs order detectors against their measured latency."""
+"""How well counted costs rank detectors by measured latency."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scaling_lab.metrics import COUNTED, METRICS
 from scaling_lab.report.tables import records
 from scaling_lab.stats import ranks, resampling
 
-LEAST = 5  # detectors, for a correlation
+LEAST = 5  # detectors for a correlation
 MOST_SERIES = 8
-MISLED = 8
+MISLED = 8  # pairs
 
 
 def with_series(latencies: pd.DataFrame) -> pd.DataFrame:
-    """Add `series`, a number for each value of `detector` (the space that it was drawn from); the many beyond 8 are -1."""
+    """Add `series`, a number for each value of `detector` (its search space); -1 beyond MOST_SERIES."""
     names = list(dict.fromkeys(latencies["detector"]))
     numbers = {name: place if place < MOST_SERIES else -1 for place, name in enumerate(names)}
     return latencies.assign(series=[numbers[name] for name in latencies["detector"]])
 
 
 def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
-    """Give tau-b and Spearman's rho of each cost with median_ms, over all detectors and within each space of 5 and more.
+    """Return tau-b and Spearman's rho of each cost with median_ms, over all detectors and within each space of at least 5.
 
-    low and high are the 95 % interval of tau-b (resampling.with_interval); `inverted` is the share of the pairs that
-    differ in the cost in which the cheaper one is slower.
+    low and high are the 95 % interval of tau-b (resampling.with_interval). `inverted` is the share of pairs of different
+    cost in which the detector of lower cost is slower.
     """
     groups = [("all", latencies)]
     if latencies["detector"].nunique() > 1:
@@ -60,7 +60,7 @@ def correlations(latencies: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_residuals(latencies: pd.DataFrame, correlated: pd.DataFrame) -> pd.DataFrame:
-    """Add `slower`, median_ms over what a line through log latency and log GMACs gives, and the taus of all costs."""
+    """Add `slower`, the ratio of median_ms to a log-log fit on GMACs, and the taus of all costs."""
     x, y = np.log(latencies["gmacs"].to_numpy(dtype=float)), np.log(latencies["median_ms"].to_numpy(dtype=float))
     slope = float(np.cov(x, y)[0, 1] / np.var(x, ddof=1)) if np.var(x) > 0 else 0.0
     residual = y - (y.mean() + slope * (x - x.mean()))
@@ -71,25 +71,25 @@ def with_residuals(latencies: pd.DataFrame, correlated: pd.DataFrame) -> pd.Data
 
 
 def most_misled(latencies: pd.DataFrame, *, most: int = MISLED) -> pd.DataFrame:
-    """Give pairs of which the one with fewer GMACs takes longer, the widest apart first; each detector in one pair."""
+    """Return pairs in which the detector with fewer GMACs is slower, the largest gap first; each detector in one pair."""
     rows = records(latencies[["description", "architecture", "gmacs", "median_ms"]])
     pairs = []
     for one, other in itertools.combinations(rows, 2):
-        cheap, dear = sorted((one, other), key=lambda row: float(row["gmacs"]))
-        if cheap["gmacs"] < dear["gmacs"] and cheap["median_ms"] > dear["median_ms"]:
-            gap = np.log(dear["gmacs"] / cheap["gmacs"]) + np.log(cheap["median_ms"] / dear["median_ms"])
-            pairs.append((float(gap), cheap, dear))
+        fewer, more = sorted((one, other), key=lambda row: float(row["gmacs"]))
+        if fewer["gmacs"] < more["gmacs"] and fewer["median_ms"] > more["median_ms"]:
+            gap = np.log(more["gmacs"] / fewer["gmacs"]) + np.log(fewer["median_ms"] / more["median_ms"])
+            pairs.append((float(gap), fewer, more))
     taken: set[str] = set()
     found: list[dict[str, Any]] = []
-    for _, cheap, dear in sorted(pairs, key=lambda pair: -pair[0]):
-        if not {cheap["architecture"], dear["architecture"]} & taken and len(found) < most:
-            taken |= {cheap["architecture"], dear["architecture"]}
+    for _, fewer, more in sorted(pairs, key=lambda pair: -pair[0]):
+        if not {fewer["architecture"], more["architecture"]} & taken and len(found) < most:
+            taken |= {fewer["architecture"], more["architecture"]}
             found.append(
                 {
-                    "cheaper": cheap["description"],
-                    "dearer": dear["description"],
-                    "gmacs_ratio": cheap["gmacs"] / dear["gmacs"],
-                    "latency_ratio": cheap["median_ms"] / dear["median_ms"],
+                    "fewer_gmacs": fewer["description"],
+                    "more_gmacs": more["description"],
+                    "gmacs_ratio": fewer["gmacs"] / more["gmacs"],
+                    "latency_ratio": fewer["median_ms"] / more["median_ms"],
                 }
             )
-    return pd.DataFrame(found, columns=["cheaper", "dearer", "gmacs_ratio", "latency_ratio"])
+    return pd.DataFrame(found, columns=["fewer_gmacs", "more_gmacs", "gmacs_ratio", "latency_ratio"])

@@ -1,4 +1,4 @@
-"""The fusion weights that training runs ended with."""
+"""The fusion weights that training runs learned."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTED = tuple(name for name, fusion in FUSIONS.items() if fusion.is_weighted)
 
 
 def fast_and_softmax(ranked: list[str], specs: dict[str, DetectorSpec]) -> list[str] | None:
-    """Give the best architecture that differs from another by fast and softmax fusion alone, and the other: fast first."""
+    """Return the best two architectures that differ only in fast and softmax fusion, the fast one first; None without."""
     seen: dict[str, str] = {}
     pairs = []
     for place, digest in enumerate(ranked):
@@ -35,8 +35,9 @@ def fast_and_softmax(ranked: list[str], specs: dict[str, DetectorSpec]) -> list[
 
 
 def weights_table(runs: Runs, frontier: Frontier, specs: dict[str, DetectorSpec]) -> pd.DataFrame:
-    """Give the recorded weights of architectures' complete trials, searched and fresh: those of Runs.fusion_weights, with
-    architecture, seed, fusion and input_name ("P4 in" for a cell's input, "P4 (7)" for node 7).
+    """Return the recorded weights of the architectures' complete trials, of the search and with fresh seeds.
+
+    They are Runs.fusion_weights with architecture, seed, fusion and input_name ("P4 in": a cell's input, "P4 (7)": node 7).
     """
     trials = pd.concat([frontier.trials, frontier.finalists])[["trial", "architecture", "seed"]]
     trials = trials[trials["architecture"].isin(list(specs))].astype({"trial": int})
@@ -51,18 +52,18 @@ def weights_table(runs: Runs, frontier: Frontier, specs: dict[str, DetectorSpec]
 
 
 def last_weights(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the weights of each trial's last epoch."""
+    """Return the weights of each trial's last epoch."""
     found: pd.DataFrame = table[table["epoch"] == table.groupby("trial")["epoch"].transform("max")]
     return found
 
 
 def fusions_in(spec: DetectorSpec) -> set[str]:
-    """Give the learned fusions of the nodes that fuse."""
+    """Return the learned fusions of the nodes with several inputs."""
     return {node.fusion for node in spec.topology.nodes if len(node.inputs) > 1 and node.fusion in WEIGHTED}
 
 
 def _key_without_kind(spec: DetectorSpec) -> str:
-    """Write a spec as if softmax were fast; the same for two that differ in that alone, and have the same ids."""
+    """Return a spec as text with softmax written as fast; equal for specs that differ only in that."""
     topology = spec.topology
     nodes = [dataclasses.replace(node, fusion=node.fusion.replace("softmax", "fast")) for node in topology.nodes]
     return json.dumps(

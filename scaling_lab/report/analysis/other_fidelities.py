@@ -1,4 +1,4 @@
-"""Trials of a run that were trained by another protocol than most, or not to the end."""
+"""Trials of other fidelities: of another protocol than most, or stopped early."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ def fidelity_words(epochs: int, protocol: str, *, planned: int | None = None) ->
 
 
 def other_trials(runs: Runs, frontier: Frontier) -> pd.DataFrame:
-    """Give a row for each trial with an AP that is not compared: complete ones of other fidelities, and stopped ones.
+    """Return a row for each trial whose AP is not compared: complete trials of other fidelities, and stopped trials.
 
-    A stopped trial has the AP of its last evaluated epoch, and that epoch in `epochs`. `fidelity` is in words; the most
-    frequent comes first.
+    A stopped trial has the AP and the number of its last evaluated epoch. `fidelity` is in words, the most frequent first.
     """
     found = frontier.excluded.assign(
         fidelity=[fidelity_words(int(row["epochs"]), str(row["protocol"])) for row in records(frontier.excluded)]

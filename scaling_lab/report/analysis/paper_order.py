@@ -1,4 +1,4 @@
-"""The architectures of a run that the paper has, with the paper's AP."""
+"""The architectures of a run that the paper has too, with the paper's AP."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def published_table(frontier: Frontier, baseline: str | None, specs: Mapping[str
 
 
 def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float, posterior_fronts.Range]:
-    """Give tau-b between the APs here and the paper's, of published_table's rows, and its range over what seeds leave open."""
+    """Return tau-b between this run's APs and the paper's (rows of published_table), with its posterior range."""
     theirs = [float(value) for value in table["ap_val"]]
     tau = ranks.tau([float(value) for value in table["ap_mean"]], theirs)
     draws = ranks.taus_with(frontier.means_of(table["architecture"].tolist()), theirs)
@@ -50,7 +50,7 @@ def agreement_with_paper(frontier: Frontier, table: pd.DataFrame) -> tuple[float
 
 
 def other_factors(specs: Mapping[str, DetectorSpec], digests: Sequence[str]) -> list[str]:
-    """Name what differs among these architectures beside topology and fusion, which the paper kept equal."""
+    """Return the factors other than topology and fusion that differ between architectures; in the paper none does."""
     first = specs[digests[0]]
     found = {name for digest in digests[1:] for name in differing_factors(specs[digest], first)}
     return sorted(found - {"topology", "fusion"})

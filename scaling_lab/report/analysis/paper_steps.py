@@ -1,4 +1,4 @@
-"""The differences that the paper's Tables 4 and 6 report."""
+"""The differences reported in the paper's Tables 4 and 6."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def fusion_pairs(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[tuple[str, str]]:
-    """Give (fast, softmax): digests of compared architectures whose specs are equal but for how all their nodes fuse."""
+    """Return pairs (fast, softmax): digests of architectures whose specs differ only in the fusion of all nodes."""
     groups: dict[Hashable, dict[str, str]] = {}
     for digest in frontier.architectures["architecture"]:
         fusion = topology_fusion(specs[digest].topology)
@@ -36,7 +36,7 @@ def _all_but_fusion(spec: DetectorSpec) -> Hashable:
 
 
 def paper_fusions() -> pd.DataFrame:
-    """Give the paper's Table 6 as differences: pair, difference (fast minus softmax), speedup, source."""
+    """Return the paper's Table 6 as differences: pair, difference (fast minus softmax), speedup, source."""
     table = published_tables.ablations()
     rows = []
     for study, group in table[table["study"].str.startswith("fusion ")].groupby("study", sort=True):

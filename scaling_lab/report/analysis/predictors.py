@@ -1,7 +1,7 @@
-"""How well the cheap protocol, and size alone, rank what the dear protocol finds, beside what a repeat would. It words nothing.
+"""How well the proxy and model size rank architectures of the full protocol, compared with a repeat of it.
 
-Correlations have the jackknife's 95 % intervals over architectures, the same left out for each predictor, so that differences
-are paired. What is said of a regret is the middle 95 % over resampled architectures, which is no such interval.
+Correlations have 95 % jackknife intervals over architectures; all predictors leave out the same ones, so differences are
+paired. A regret has the middle 95 % over resampled architectures, which is not a 95 % interval.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.stats import ranks, resampling
 from scaling_lab.stats.resampling import Array, Ranked
 
-PREDICTORS = {"cheap_ap_mean": "the proxy", "params_m": "more parameters", "gmacs": "more GMACs"}
+PREDICTORS = {"proxy_ap_mean": "the proxy", "params_m": "more parameters", "gmacs": "more GMACs"}
 TOPS = (1, 3, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """What one predictor is worth; a statistic that cannot be had is nan.
+    """The statistics of one predictor; nan if undefined.
 
-    `partial` is the tau left once GMACs are known, `ahead` the cheap protocol's tau less this one's, `regrets` the AP lost by
-    the best of its first k instead of the best of all.
+    `partial` is the partial tau given GMACs, `ahead` the proxy's tau minus this one's. `regrets` is the AP lost by taking
+    the best of the predictor's top k instead of the best of all.
     """
 
     key: str
@@ -39,19 +39,19 @@ class Predictor:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings:
-    """The tau between two repeats of each protocol, by the spread of its seeds; nan where no architecture has two."""
+    """The expected tau between two repeats of each protocol, from its seed SD; nan without repeated seeds."""
 
-    cheap: float
-    dear: float
+    proxy: float
+    full: float
 
 
 NOTHING = Ranked(value=math.nan, low=math.nan, high=math.nan)
 
 
 def predictors(table: pd.DataFrame) -> dict[str, Predictor]:
-    """Judge each of PREDICTORS by pairs (see pairing.Pairs): how it ranks dear_ap_mean."""
+    """Compute how well each of PREDICTORS ranks full_ap_mean over pairs (see pairing.Pairs)."""
     parts_BA, drawn_AB = resampling.leave_out(range(len(table))), resampling.resample(range(len(table)))
-    truth = table["dear_ap_mean"].to_numpy(dtype=float)
+    truth = table["full_ap_mean"].to_numpy(dtype=float)
     columns = {key: table[key].to_numpy(dtype=float) for key in PREDICTORS}
     taus = {key: resampling.of_parts(ranks.tau, parts_BA, values, truth) for key, values in columns.items()}
     return {key: _predictor(key, columns, truth, taus, parts_BA, drawn_AB) for key in PREDICTORS}
@@ -75,25 +75,25 @@ def _predictor(
             ranks.spearman, resampling.of_parts(ranks.spearman, parts_BA, values, truth), count
         ),
         partial=partial,
-        ahead=NOTHING if key == "cheap_ap_mean" else _ahead(key, columns, taus),
+        ahead=NOTHING if key == "proxy_ap_mean" else _ahead(key, columns, taus),
         regrets={k: resampling.middle(lost[k]) if k in lost else NOTHING for k in TOPS},
     )
 
 
 def _ahead(key: str, columns: dict[str, Array], taus: dict[str, Array]) -> Ranked:
-    cheap = "cheap_ap_mean"
-    return resampling.tau_difference(columns[cheap], columns[key], taus[cheap], taus[key])
+    proxy = "proxy_ap_mean"
+    return resampling.tau_difference(columns[proxy], columns[key], taus[proxy], taus[key])
 
 
-def ceilings(cheap: Frontier, dear: Frontier, table: pd.DataFrame) -> Ceilings:
+def ceilings(proxy: Frontier, full: Frontier, table: pd.DataFrame) -> Ceilings:
     """Simulate two repeats of each protocol over the paired architectures."""
-    return Ceilings(cheap=_ceiling(cheap, table, "cheap"), dear=_ceiling(dear, table, "dear"))
+    return Ceilings(proxy=_ceiling(proxy, table, "proxy"), full=_ceiling(full, table, "full"))
 
 
 def _ceiling(frontier: Frontier, table: pd.DataFrame, which: str) -> float:
     means = table[f"{which}_ap_mean"].to_numpy(dtype=float)
     if frontier.degrees < 1 or float(np.ptp(means)) == 0.0:
         return math.nan
-    # An architecture of one seed has the error that the others' spread suggests, as where the front's band is drawn.
+    # An architecture with one seed has the pooled SD, as in the band of the front.
     errors = frontier.sd / np.sqrt(table[f"{which}_n"].to_numpy(dtype=float))
     return ranks.noise_ceiling(means.tolist(), errors.tolist())

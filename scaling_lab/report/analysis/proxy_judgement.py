@@ -19,17 +19,17 @@ from scaling_lab.text import plural
 if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
-LEAST = 4  # architectures, for a rank correlation
+LEAST = 4  # architectures for a rank correlation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """What the ranking of the proxy (`cheap`) is worth for the full protocol (`dear`); `why_not` says why nothing can be said."""
+    """How well the proxy ranks architectures of the full protocol; `why_not` says why it cannot be judged."""
 
-    cheap: Frontier
-    dear: Frontier
-    cheap_name: str
-    dear_name: str
+    proxy: Frontier
+    full: Frontier
+    proxy_name: str
+    full_name: str
     pairs: Pairs
     judged: dict[str, Predictor]
     ceilings: Ceilings
@@ -37,16 +37,16 @@ class Proxy:
     warning: str = ""
 
 
-def compute_proxy(cheap: Runs, dear: Runs) -> Proxy:
+def compute_proxy(proxy: Runs, full: Runs) -> Proxy:
     """Pair the architectures of two runs and judge the first run as a proxy of the second."""
-    names = [f"{runs.meta.get('study', runs.path.name)}{_form(runs)} ({runs.path.name})" for runs in (cheap, dear)]
-    found = _judge(compute_frontier(cheap), compute_frontier(dear), names[0], names[1])
-    if cheap.path.resolve() == dear.path.resolve():
+    names = [f"{runs.meta.get('study', runs.path.name)}{_form(runs)} ({runs.path.name})" for runs in (proxy, full)]
+    found = _judge(compute_frontier(proxy), compute_frontier(full), names[0], names[1])
+    if proxy.path.resolve() == full.path.resolve():
         return dataclasses.replace(
             found, judged={}, warning="", why_not="Both are the same run, so there is nothing to compare."
         )
-    more = proxy_warnings.between_runs(cheap, dear)
-    if proxy_warnings.ROUND in found.warning:  # by seconds, which say it already
+    more = proxy_warnings.between_runs(proxy, full)
+    if proxy_warnings.ROUND in found.warning:  # already warned of, by seconds
         more = [each for each in more if proxy_warnings.ROUND not in each]
     return dataclasses.replace(found, warning=" ".join(each for each in (found.warning, *more) if each))
 
@@ -55,33 +55,33 @@ def _form(runs: Runs) -> str:
     return f", form {runs.meta['form']}" if runs.meta.get("form") else ""
 
 
-def _judge(cheap: Frontier, dear: Frontier, cheap_name: str, dear_name: str) -> Proxy:
-    pairs = pair(cheap, dear)
+def _judge(proxy: Frontier, full: Frontier, proxy_name: str, full_name: str) -> Proxy:
+    pairs = pair(proxy, full)
     enough = len(pairs.table) >= LEAST
     judged = predictors.predictors(pairs.table) if enough else {}
-    nothing = Ceilings(cheap=math.nan, dear=math.nan)
+    nothing = Ceilings(proxy=math.nan, full=math.nan)
     return Proxy(
-        cheap=cheap,
-        dear=dear,
-        cheap_name=cheap_name,
-        dear_name=dear_name,
+        proxy=proxy,
+        full=full,
+        proxy_name=proxy_name,
+        full_name=full_name,
         pairs=pairs,
         judged=judged,
-        ceilings=predictors.ceilings(cheap, dear, pairs.table) if enough else nothing,
-        why_not="" if enough else _too_few(cheap, dear, pairs),
-        warning=proxy_warnings.between_protocols(cheap, dear),
+        ceilings=predictors.ceilings(proxy, full, pairs.table) if enough else nothing,
+        why_not="" if enough else _too_few(proxy, full, pairs),
+        warning=proxy_warnings.between_protocols(proxy, full),
     )
 
 
-def _too_few(cheap: Frontier, dear: Frontier, pairs: Pairs) -> str:
+def _too_few(proxy: Frontier, full: Frontier, pairs: Pairs) -> str:
     return (
         f"A rank correlation needs {LEAST} architectures with complete trials under both protocols; here {len(pairs.table)} of "
-        f"{len(cheap.architectures)} (proxy) and {len(dear.architectures)} (full) are paired."
+        f"{len(proxy.architectures)} (proxy) and {len(full.architectures)} (full) are paired."
     )
 
 
 def within_proxy(frontier: Frontier) -> Proxy | None:
-    """Judge the two of a run's protocols and lengths that share most architectures; None where there is only one."""
+    """Judge the two protocols or lengths of a run that share most architectures; None if there is only one."""
     trials = pd.concat([each for each in (frontier.trials, frontier.excluded) if len(each)] or [frontier.trials])
     groups = [group.reset_index(drop=True) for _, group in trials.groupby(["protocol", "epochs"], sort=True)]
     if len(groups) < 2:
@@ -94,6 +94,6 @@ def within_proxy(frontier: Frontier) -> Proxy | None:
     names = [f"protocol {group['protocol'].iloc[0]}, {plural(int(group['epochs'].iloc[0]), 'epoch')}"
              for group in (one, other)]  # fmt: skip
     own = ["ap_mean", "ap_low", "ap_high", "n", "on_front", "series"]
-    cheap, dear = (summarise(group.drop(columns=own, errors="ignore"), frontier.labels, excluded=frontier.excluded.iloc[:0])
+    proxy, full = (summarise(group.drop(columns=own, errors="ignore"), frontier.labels, excluded=frontier.excluded.iloc[:0])
                    for group in (one, other))  # fmt: skip
-    return _judge(cheap, dear, names[0], names[1])
+    return _judge(proxy, full, names[0], names[1])

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 from importlib import resources
 
-# Our topology and fusion names beside the rows of arXiv:1911.09070v7, Table 5. The table's BiFPN rows differ in fusion;
-# all other rows there use sum.
+# Rows of arXiv:1911.09070v7, Table 5, by our topology and fusion names. Its BiFPN rows differ in fusion; all others use sum.
 TABLE_5 = {
     ("FPN", ""): "Repeated FPN",
     ("PANet", ""): "Repeated FPN + PANet",
@@ -46,7 +45,7 @@ def ablations() -> pd.DataFrame:
 
 
 def table_5_row(topology: str, fusion: str) -> str | None:
-    """Give the row of Table 5 for a topology as names.topology_name spells it, or None where the paper has none."""
+    """Return the row of Table 5 for a topology as named by topology_name, or None if the paper has none."""
     return TABLE_5.get((topology, fusion)) or TABLE_5.get((topology, ""))
 
 
@@ -56,8 +55,8 @@ def _load(name: str) -> pd.DataFrame:
         return pd.read_csv(file)
 
 
-REACH = 4.0  # published detectors are shown from this share of the cheapest cost here to this multiple of the dearest
-# COCO's classes in the order of their ids (instances_val2017.json, categories), and the images of its val2017.
+REACH = 4.0  # published detectors are shown within this factor of the lowest and highest cost of the run
+# COCO's classes in the order of their ids (instances_val2017.json, categories), and the number of images in val2017.
 _NAMES = """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
 parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella, handbag, tie,
 suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket,
@@ -69,9 +68,9 @@ COCO_VAL, COCO_VAL_IMAGES = "val2017", 5000
 
 
 def is_coco(meta: Mapping[str, Any]) -> bool:
-    """Say whether a run's AP is of COCO's val2017: all its 80 classes, and as many images as it has.
+    """Return whether a run's AP is of the whole of COCO's val2017: all 5,000 images and 80 classes.
 
-    A split of that name with fewer images or classes is a subset, whose AP is another.
+    The AP of a subset is not comparable.
     """
     data = meta.get("data") or {}
     if data.get("kind") != "coco" or data.get("val") != COCO_VAL:
@@ -81,15 +80,15 @@ def is_coco(meta: Mapping[str, Any]) -> bool:
 
 
 def held_out(description: str) -> int | None:
-    """Read how many held-out images there are from what a data set on disk says of itself: no other place has it."""
+    """Return the number of held-out images, parsed from a data set's description, the only place that has it."""
     found = re.search(rf"\band (\d+) of {COCO_VAL}, \d+ classes$", description)
     return int(found[1]) if found else None
 
 
 def published_points(frontier: Frontier, cost: str = "gmacs") -> pd.DataFrame:
-    """Give the published detectors within reach of this run's costs: label, the cost, ap, split ("val", "test-dev"), source.
+    """Return the published detectors within REACH of this run's costs: label, the cost, ap, split ("val", "test-dev"), source.
 
-    The AP is that on val where it was published, for val is what a run evaluates, and otherwise that on test-dev.
+    The AP is on val, which runs evaluate, if it was published, and otherwise on test-dev.
     """
     costs = frontier.architectures[cost].astype(float)
     table = published_tables.detectors()

@@ -1,7 +1,7 @@
-"""What several runs trained alike: whether one architecture gives the same AP in each. It writes no sentence.
+"""Architectures that several runs trained: whether their APs agree.
 
-Same architecture and same protocol, so a difference is chance, or something that the protocol does not record: the device,
-a library, the code. Trainings with the same seed may be the same training to the last digit, which is no repeat.
+Architecture and protocol are equal, so a difference is chance or something that the protocol does not record: the device,
+a library, the code. Training runs with equal seeds may be identical, so they are not independent repeats.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scaling_lab.report.analysis import verdicts
 from scaling_lab.stats import estimates, hypotheses
 
 LEAST_OFFSET = 3  # architectures for a mean difference with an interval
-SAME = "the same trainings"
+SAME = "the same training runs"
 
 _COLUMNS = [
     "label",
@@ -35,12 +35,12 @@ _COLUMNS += ["high", "p", "p_holm", "verdict"]
 
 
 def repeats(trials: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Give a row for each architecture that two runs have, by label: means, first minus other, Welch's interval and p, verdict.
+    """Return a row for each architecture that two runs have, by label: means, difference, Welch's interval and p, verdict.
 
-    `trials` has run, architecture, seed and ap. p_holm is corrected over all rows; those with the same seeds and APs on both
-    sides are not tested.
+    `trials` has run, architecture, seed and ap. The difference is first minus other. p_holm is corrected over all rows;
+    rows with equal seeds and APs on both sides are not tested.
     """
-    values = {run: _trainings(group) for run, group in trials.groupby("run", sort=False)}
+    values = {run: _training_runs(group) for run, group in trials.groupby("run", sort=False)}
     rows: list[dict[str, Any]] = []
     for first, other in itertools.combinations(values, 2):
         here, there = values[first], values[other]
@@ -56,22 +56,25 @@ def repeats(trials: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
 
 
 def same_seeds(trials: pd.DataFrame) -> pd.DataFrame:
-    """Give a row for each two runs that trained an architecture with the same seed: first, other, trainings (how many),
-    identical (of them, with the same AP) and largest (difference of AP).
+    """Return a row for each two runs that trained an architecture with the same seed.
+
+    Columns: first, other, training_runs (their number), identical (those with equal AP) and largest (difference in AP).
     """
     by_run = {run: group[["architecture", "seed", "ap"]] for run, group in trials.groupby("run", sort=False)}
     rows = []
     for first, other in itertools.combinations(by_run, 2):
         both = by_run[first].merge(by_run[other], on=["architecture", "seed"], suffixes=("_first", "_other"))
         apart = (both["ap_first"] - both["ap_other"]).abs()
-        row = {"first": first, "other": other, "trainings": len(both), "identical": int((apart == 0).sum())}
+        row = {"first": first, "other": other, "training_runs": len(both), "identical": int((apart == 0).sum())}
         rows += [row | {"largest": float(apart.max())}] if len(both) else []
-    return pd.DataFrame(rows, columns=["first", "other", "trainings", "identical", "largest"])
+    return pd.DataFrame(rows, columns=["first", "other", "training_runs", "identical", "largest"])
 
 
 def offsets(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the mean of first minus other over the architectures of `repeats`, each once whatever its seeds: first, other,
-    architectures, mean, low, high, verdict; intervals hold at 95 % for all pairs of runs together (Bonferroni).
+    """Return the mean difference of two runs over the architectures of `repeats`, each weighted equally.
+
+    Columns: first, other, architectures, mean, low, high, verdict. Intervals are simultaneous at 95 % for all pairs of runs
+    (Bonferroni).
     """
     tested = table[table["verdict"] != SAME]
     groups = [
@@ -87,8 +90,8 @@ def offsets(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["first", "other", "architectures", "mean", "low", "high", "verdict"])
 
 
-def _trainings(trials: pd.DataFrame) -> dict[str, list[tuple[int, float]]]:
-    """Give each architecture's (seed, AP), in order."""
+def _training_runs(trials: pd.DataFrame) -> dict[str, list[tuple[int, float]]]:
+    """Return each architecture's (seed, AP), in order."""
     found: dict[str, list[tuple[int, float]]] = {}
     for digest, seed, ap in zip(trials["architecture"], trials["seed"], trials["ap"], strict=True):
         found.setdefault(str(digest), []).append((int(seed), float(ap)))
@@ -108,5 +111,5 @@ def _compared(first: list[tuple[int, float]], other: list[tuple[int, float]]) ->
     return {**numbers, **means, **tested, "verdict": SAME if same else ""}
 
 
-def _mean(trainings: list[tuple[int, float]]) -> float:
-    return sum(ap for _, ap in trainings) / len(trainings)
+def _mean(training_runs: list[tuple[int, float]]) -> float:
+    return sum(ap for _, ap in training_runs) / len(training_runs)

@@ -1,4 +1,4 @@
-"""How the AP at each rung orders the trials that ran to the end."""
+"""How well the AP at each rung ranks the trials that ran to the end."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
     from scaling_lab.runs.reader import Runs
 
-LEAST = 4  # trials, and architectures, for a rank correlation
-MOST_EPOCHS = (
-    5  # of more evaluated epochs so many are shown, besides the rungs: each takes a third of a second of 10,000 trials
-)
+LEAST = 4  # trials and architectures for a rank correlation
+MOST_EPOCHS = 5  # evaluated epochs shown besides the rungs; each takes a third of a second for 10,000 trials
 TOPS = (1, 3, 5)
 
 
 def correlations(runs: Runs, frontier: Frontier) -> pd.DataFrame:
-    """Give a row for each epoch before the last with an AP of enough complete trials; none where these do not differ.
+    """Return a row for each epoch before the last with an AP of enough complete trials; empty if their final APs are equal.
 
-    Columns: epoch, is_rung, share (of all epochs), trials, architectures, resamples, tau, spearman and regret_1, _3, _5 with
-    _low and _high, and place: the least place at that epoch of a trial that ends best. Architectures are left out, and
-    resampled, with all their trials.
+    Columns: epoch, is_rung, share (of all epochs), trials, architectures, resamples, place (the best rank at that epoch of a
+    trial that ends best), and tau, spearman, regret_1, regret_3 and regret_5 with _low and _high. The jackknife and the
+    bootstrap take an architecture with all its trials.
     """
     trials = frontier.trials[["trial", "architecture", "ap", "epochs"]].rename(columns={"ap": "final"})
     epochs = runs.epochs()
@@ -40,7 +38,7 @@ def correlations(runs: Runs, frontier: Frontier) -> pd.DataFrame:
 
 
 def rung_epochs(runs: Runs, epochs: int) -> tuple[int, ...]:
-    """Give the epochs below `epochs` at which the study stops trials: min_epochs, times factor, and so on."""
+    """Return the epochs below `epochs` at which the study stops trials: min_epochs, times factor, and so on."""
     stopping = runs.meta.get("stopping") or {}
     found, epoch = [], int(stopping.get("min_epochs", epochs))
     while epoch < epochs:
@@ -54,14 +52,14 @@ def _is_enough(group: pd.DataFrame) -> bool:
 
 
 def _spread(epochs: list[int], most: int) -> set[int]:
-    """Choose so many epochs, evenly, with the first and the last."""
+    """Return `most` of the epochs, evenly spaced, including the first and the last."""
     if len(epochs) <= most:
         return set(epochs)
     return {epochs[round(place * (len(epochs) - 1) / (most - 1))] for place in range(most)}
 
 
 def _row(epoch: int, group: pd.DataFrame, stops: tuple[int, ...]) -> dict[str, Any]:
-    group = group.sort_values("trial")  # the order of equal APs: that in which trials began
+    group = group.sort_values("trial")  # ties in AP keep the order of trials
     early, final = group["ap"].to_numpy(dtype=float), group["final"].to_numpy(dtype=float)
     architectures = list(group["architecture"])
     count = len(set(architectures))

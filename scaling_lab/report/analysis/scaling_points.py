@@ -1,4 +1,4 @@
-"""The points of scaled families and the law fitted to them."""
+"""The points of scaled families and the laws fitted to them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scaling_lab.stats.scaling_law import LEAST, band, fit_law
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
 
-NEXT = 2.0  # the next model costs so many times as much as the dearest
+NEXT = 2.0  # cost of the next model over the highest cost
 CURVE_POINTS = 60
 
 
 def family_points(frontier: Frontier, family: str | None) -> pd.DataFrame:
-    """Give a row for each architecture: family, series (of the family), label, gmacs, ap_mean, ap_low, ap_high, n."""
+    """Return a row for each architecture: family, series (of the family), label, gmacs, ap_mean, ap_low, ap_high, n."""
     columns = ["architecture", "label", "gmacs", "ap_mean", "ap_low", "ap_high", "n"]
     table = frontier.architectures
     if table.empty:
@@ -39,9 +39,9 @@ def _family(value: object, parameter: str) -> str:
 
 
 def law_curves(points: pd.DataFrame, pooled: tuple[float, int] = (math.nan, 0)) -> pd.DataFrame:
-    """Fit a law to each family of at least four costs: family, series, gmacs, ap_law, low, high, up to NEXT times the dearest.
+    """Fit a law to each family of at least four costs: family, series, gmacs, ap_law, low, high, up to NEXT times its costs.
 
-    `points` are those of family_points; `pooled` is (SD, degrees) of the seeds, without which a law has no interval.
+    `points` are those of family_points. `pooled` is the seeds' (SD, degrees of freedom); without it a law has no interval.
     """
     found = [
         law_curve(group, pooled)
@@ -53,7 +53,7 @@ def law_curves(points: pd.DataFrame, pooled: tuple[float, int] = (math.nan, 0)) 
 
 
 def law_curve(group: pd.DataFrame, pooled: tuple[float, int]) -> pd.DataFrame:
-    """Fit one family and give its law as a curve."""
+    """Fit a law to one family and return it as a curve."""
     costs, values, seeds = group["gmacs"].tolist(), group["ap_mean"].tolist(), group["n"].tolist()
     grid = np.geomspace(min(costs), NEXT * max(costs), CURVE_POINTS)
     curve = pd.DataFrame(

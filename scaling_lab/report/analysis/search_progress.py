@@ -13,7 +13,7 @@ from scaling_lab.text import listed
 
 
 def random_search(runs: Runs) -> tuple[Runs | None, str]:
-    """Give the run of random search beside this one, or None and why there is none to compare with."""
+    """Return the random-search run beside this one, or None and the reason."""
     path = runs.path.resolve().with_name(f"{runs.path.resolve().name}-random")
     if runs.meta.get("sampler") == "random":
         return None, ""
@@ -22,21 +22,20 @@ def random_search(runs: Runs) -> tuple[Runs | None, str]:
         command = f"scaling-lab run {runs.meta.get('study_file')}{form} --sampler random"
         return (
             None,
-            f"Random search with the same budget is what this is to be held against: {command} writes {path.name}.",
+            f"Not compared with random search of the same budget: {command} writes {path.name}.",
         )
     random = Runs(path)
     for name in ("protocol", "objectives", "limits", "space"):
         if random.meta.get(name) != runs.meta.get(name):
-            return None, f"{path.name} has another {name}, so it is not compared with this."
+            return None, f"{path.name} differs in {name}, so it is not compared."
     return random, ""
 
 
 def progress(named: dict[str, Runs]) -> pd.DataFrame:
-    """Give a row for each ended trial of each search, in their order: sampler, trials and hours so far, and value.
+    """Return a row for each ended trial of each search, in order of ending: sampler, trials and hours so far, and value.
 
-    With one objective the value is the best result so far. With several it is the hypervolume that complete trials
-    dominate, in per cent of what those of all the searches do together; it is measured from the worst value of each
-    objective that any of them has.
+    With one objective the value is the best result so far. With several it is the hypervolume of the complete trials, in
+    per cent of that of all searches together. Its reference point is the worst value of each objective.
     """
     objectives: dict[str, str] = next(iter(named.values())).meta["objectives"]
     signs = np.array([-1.0 if way == "maximize" else 1.0 for way in objectives.values()])
@@ -49,7 +48,7 @@ def progress(named: dict[str, Runs]) -> pd.DataFrame:
     if len(objectives) == 1:
         quality = f"{'Highest' if signs[0] < 0 else 'Lowest'} {next(iter(objectives))}"
     else:
-        quality = f"Hypervolume of {listed(list(objectives))}, % of all that was found"
+        quality = f"Hypervolume of {listed(list(objectives))}, % of that of all searches"
     rows = []
     for name, table in ended.items():
         values = signs[0] * _best(points[name]) if len(objectives) == 1 else _volumes(points[name], worst, complete)
@@ -59,7 +58,7 @@ def progress(named: dict[str, Runs]) -> pd.DataFrame:
 
 
 def _ended(runs: Runs, objectives: list[str]) -> pd.DataFrame:
-    """Give the search's ended trials in the order in which they ended; those that are not complete have no values."""
+    """Return the search's ended trials in order of ending; incomplete ones have no values."""
     table = runs.table()
     table = table[
         (table["role"] == "search") & table["state"].isin(ENDED) & (table["protocol"] == runs.meta["protocol"])

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 
 def shrinkage(fresh: Frontier, frontier: Frontier) -> pd.DataFrame:
-    """Give the finalists' architectures by their fresh seeds, best first, with ap_search (the mean that chose), its seeds
-    n_search, shrinkage (ap_search minus the fresh mean) and role; nan where the search has no complete trial.
+    """Return the finalists by their fresh seeds, best first, with ap_search, n_search, shrinkage and role.
+
+    ap_search is the mean AP that selected a finalist and n_search its seeds; shrinkage is ap_search minus the fresh mean.
+    They are nan if the search has no complete trial.
     """
     searched = frontier.architectures.set_index("architecture")
     roles = dict(zip(fresh.trials["architecture"], fresh.trials["role"], strict=True))

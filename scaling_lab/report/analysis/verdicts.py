@@ -1,4 +1,4 @@
-"""A test's result in words: one vocabulary for p values and for intervals."""
+"""A test's result in words, from a p-value or an interval."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from scaling_lab.stats.hypotheses import LEVEL
 
 
 def verdict(p: float) -> str:
-    """Give "distinguishable" for p below LEVEL, "not distinguishable" for the rest, "no claim" for nan."""
-    return "no claim" if math.isnan(p) else "distinguishable" if p < LEVEL else "not distinguishable"
+    """Return "significant" for p below LEVEL, "not significant" otherwise, "not tested" for nan."""
+    return "not tested" if math.isnan(p) else "significant" if p < LEVEL else "not significant"
 
 
 def interval_verdict(low: float, high: float) -> str:
-    """Give the same words for a difference's interval: whether it excludes 0."""
-    return "no claim" if math.isnan(low) else "distinguishable" if low > 0 or high < 0 else "not distinguishable"
+    """Return the verdict of a difference's interval: significant if it excludes 0."""
+    return "not tested" if math.isnan(low) else "significant" if low > 0 or high < 0 else "not significant"

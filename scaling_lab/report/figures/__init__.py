@@ -1,1 +1,1 @@
-"""Figures of a report: one file a figure, each a function of a table."""
+"""Figures of a report: one file each, every figure a function of a table."""

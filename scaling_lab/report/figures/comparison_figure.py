@@ -1,4 +1,4 @@
-"""The figure of several runs' fronts on one pair of axes, a colour and a marker for each run. It computes nothing."""
+"""The figure of several runs' fronts on common axes, with a colour and a marker for each run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINES = (
     (0, (5, 1.6)),
     (0, (1.5, 1.2)),
     (0, (6, 1.5, 1.5, 1.5)),
-)  # fronts that lie on each other are both seen
+)  # overlapping fronts both stay visible
 
 
 def fronts_figure(
@@ -41,7 +41,7 @@ def fronts_figure(
     """Draw each run's front of mean AP against a cost on a log axis as steps, and all its architectures as small marks.
 
     The table has a row for each architecture of each run: run, series, the cost, ap_mean, n, on_front. `band` has run, cost,
-    low and high: where a run's front may lie.
+    low and high, a run's front with its uncertainty.
     """
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, 1.05 * width if narrow else 0.52 * width)
@@ -73,7 +73,7 @@ def _set_limits(axes: Axes, points: pd.DataFrame, cost: str, band: pd.DataFrame 
 
 
 def _draw_band(axes: Axes, band: pd.DataFrame, series: int) -> None:
-    """Shade where the run's front may lie, as far as the axis goes."""
+    """Shade the run's band, clipped to the axis."""
     if band.empty:
         return
     steps = pd.concat([band, band.iloc[[-1]].assign(cost=axes.get_xlim()[1])])

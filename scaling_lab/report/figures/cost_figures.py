@@ -1,10 +1,10 @@
-"""The figures of trials, each a function of a table and a width in inches. They compute nothing that a table lacks.
+"""The figures of trials, each a function of a table and a width in inches.
 
 from scaling_lab.report import compute_frontier
 from scaling_lab.report.figures.cost_figures import cost_figure
 cost_figure(compute_frontier(Runs("runs/x")).trials)
 
-A table may be filtered, joined and renamed before it is drawn. notebook.py has all figures of all kinds under one name.
+A table can be filtered, joined and renamed before it is drawn. notebook.py exports all figures.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from scaling_lab.report.ticks import log_ticks
 from scaling_lab.text import significant
 
 MOST_LABELS = 14
-LEAST_SPAN = 4.0  # AP: an axis never magnifies less than this
-MANY_POINTS = 2000  # beyond this a figure's points are one bitmap, or the page would be larger than the run
+LEAST_SPAN = 4.0  # AP: an axis spans at least this
+MANY_POINTS = 2000  # beyond this the points are one bitmap, to limit the page's size
 PART_NAMES = {"backbone": "backbone", "feature_network": "feature network", "heads": "heads"}
 
 
@@ -64,11 +64,11 @@ def cost_figure(
     band: pd.DataFrame | None = None,
     overlay: Overlay | None = None,
 ) -> Figure:
-    """Draw AP against a cost on a log axis: every trial a dot, each architecture's mean and interval, the front.
+    """Draw AP against a cost on a log axis: a dot for each trial, each architecture's mean and interval, and the front.
 
     The table has a row for each trial: label, series (a colour's number, -1 for grey), ap, ap_mean, ap_low, ap_high (nan
-    where there is no interval), on_front (see frontier.with_front) and the cost's column. `band` has cost, low and high:
-    where the front may lie. `overlay` has marks that are no results to compare.
+    without an interval), on_front (see frontier.with_front) and the cost's column. `band` has cost, low and high, the
+    front with its uncertainty. `overlay` has marks that are not results to compare.
     """
     columns = ("label", "series", "ap", "ap_mean", "ap_low", "ap_high", "on_front", cost)
     require(trials, *columns, source="compute_frontier(runs).trials")
@@ -93,7 +93,7 @@ def cost_figure(
 
 
 def _with_overlay(trials: pd.DataFrame, overlay: Overlay, cost: str) -> pd.DataFrame:
-    """Give the rows that an axis must show."""
+    """Return the rows that the axes must show."""
     others = overlay.points[[cost, "ap"]].assign(ap_low=math.nan, ap_high=math.nan)
     return pd.concat([trials[[cost, "ap", "ap_low", "ap_high"]], others], ignore_index=True)
 
@@ -115,7 +115,7 @@ def _set_limits(axes: Axes, trials: pd.DataFrame, cost: str) -> None:
 
 
 def set_log_cost(axes: Axes, low: float, high: float) -> None:
-    """Let the horizontal axis be logarithmic and hold costs from `low` to `high` with some room, under round numbers."""
+    """Make the horizontal axis logarithmic, from `low` to `high` with a margin, with ticks at round numbers."""
     pad = (high / low) ** 0.12 if high > 1.001 * low else 1.2
     axes.set_xscale("log")
     axes.set_xlim(low / pad, high * pad)
@@ -125,18 +125,20 @@ def set_log_cost(axes: Axes, low: float, high: float) -> None:
 
 
 def value_limits(trials: pd.DataFrame) -> tuple[float, float]:
-    """Give AP limits that show every trial, and intervals as far as they leave the trials legible."""
+    """Return AP limits that show every trial, and as much of the intervals as keeps trials legible."""
     low, high = float(trials["ap"].min()), float(trials["ap"].max())
     span = max(high - low, 1.0)
     bottom = np.nanmin([low, max(float(np.nan_to_num(trials["ap_low"].min(), nan=low)), low - 0.6 * span)])
     top = np.nanmax([high, min(float(np.nan_to_num(trials["ap_high"].max(), nan=high)), high + 0.6 * span)])
     pad = max(0.10 * float(top - bottom), 0.5 * (LEAST_SPAN - float(top - bottom)))
-    least = -0.04 * (float(top) + pad) if low >= 0 else -math.inf  # no AP is below 0, but a mark at 0 is seen whole
+    least = (
+        -0.04 * (float(top) + pad) if low >= 0 else -math.inf
+    )  # AP is never negative, but a mark at 0 must be fully visible
     return max(least, float(bottom) - pad), float(top) + pad
 
 
 def _draw_band(axes: Axes, band: pd.DataFrame) -> None:
-    """Shade where the front may lie, as far as the axis goes."""
+    """Shade the band of the front, clipped to the axis."""
     end = band.iloc[[-1]].assign(cost=axes.get_xlim()[1])
     steps = pd.concat([band, end])
     axes.fill_between(
@@ -145,7 +147,7 @@ def _draw_band(axes: Axes, band: pd.DataFrame) -> None:
 
 
 def _draw_front(axes: Axes, front: pd.DataFrame, cost: str) -> list[Box]:
-    """Draw the front as steps: at a cost, the best that can be had for it. Give the boxes of the lines."""
+    """Draw the front as steps, the highest mean AP up to each cost, and return the lines' boxes."""
     if front.empty:
         return []
     xs = [float(value) for value in front[cost]]
@@ -169,9 +171,9 @@ def _label_points(
     overlay: Overlay | None = None,
     most: int = 0,
 ) -> None:
-    """Write each architecture's name beside its mean, the front's first; where there are too many, only those.
+    """Write each architecture's name beside its mean, those on the front first; if there are too many, only those.
 
-    Then come the first `most` of the overlay's names, in italics.
+    Then follow the first `most` names of the overlay, in italics.
     """
     ordered = points.sort_values(["on_front", "ap_mean"], ascending=False, kind="stable")
     if len(ordered) > MOST_LABELS:
@@ -191,7 +193,7 @@ def _label_points(
 
 
 def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw each architecture's GMACs as a bar of backbone, feature network and heads, the dearest below.
+    """Draw each architecture's GMACs as a bar of backbone, feature network and heads, the highest at the bottom.
 
     Columns: label, gmacs, gmacs_backbone, gmacs_feature_network, gmacs_heads.
     """
@@ -229,9 +231,9 @@ def parts_figure(architectures: pd.DataFrame, width: float = WIDE) -> Figure:
 
 
 def difference_figure(differences: pd.DataFrame, width: float = WIDE, *, baseline: str = "the baseline") -> Figure:
-    """Draw each architecture's difference in AP to the baseline with its interval, the first row above.
+    """Draw each architecture's difference in AP from the baseline with its interval, the first row at the top.
 
-    Columns: label, difference, low, high (nan where there is no interval: a hollow mark) and, for colours, series.
+    Columns: label, difference, low, high (nan without an interval: a hollow mark) and, for colours, series.
     """
     require(differences, "label", "difference", "low", "high", source="ablation.compare")
     narrow = width <= NARROW

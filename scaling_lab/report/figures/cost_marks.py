@@ -1,6 +1,6 @@
-"""The marks in a figure of AP against a cost: one architecture in its colour, all the others in grey at once.
+"""The marks in a figure of AP against a cost: one architecture in its colour, or all others in grey.
 
-They are functions of rows of trials and axes whose limits are set; which figure they stand in, they do not know.
+They are functions of rows of trials and of axes whose limits are already set.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from matplotlib.lines import Line2D
 
 from scaling_lab.report.figures.style import INK, MUTED, PAPER, REST, series_colour, series_marker
 
-FEW_SEEDS = 8  # up to this many are single dots, more of them a cloud
-SEEDS_BESIDE = 6.5  # points
-MOST_INTERVALS = 200  # architectures: beyond this the grey ones are means alone, or their bars would cover everything
+FEW_SEEDS = 8  # up to this many seeds are distinct dots, more are a cloud
+SEEDS_BESIDE = 6.5  # points between a mean and its seeds
+MOST_INTERVALS = 200  # architectures: beyond this, grey ones have no intervals, which would cover everything
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Marks:
-    """Points of one kind that are no results to compare here: rows with a cost and ap, and their name for the legend."""
+    """Points of one kind that are not results to compare: rows with a cost and ap, and their name for the legend."""
 
     name: str
     points: pd.DataFrame
@@ -37,11 +37,10 @@ class Marks:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Overlay:
-    """What is drawn beside the results in a figure of AP against a cost, and what it is called.
+    """Marks drawn beside the results in a figure of AP against a cost, with their labels.
 
-    `points` are all of the marks' rows; `labels` belong to them, in order, or there are none. `front` names the line in the
-    legend where that has to be told from other things. Marks `beside` stand a little right of their cost, clear of the means at
-    the same one.
+    `points` are the rows of all marks; `labels` are theirs, in order, or empty. `front` is the front's name in the legend,
+    if it needs one. Marks `beside` are moved slightly right of their cost, clear of means at the same cost.
     """
 
     marks: tuple[Marks, ...]
@@ -54,7 +53,7 @@ class Overlay:
 def draw_architecture(
     axes: Axes, label: str, trials: pd.DataFrame, cost: str, *, many: bool, crowded: bool
 ) -> list[Box]:
-    """Draw one architecture's seeds, mean and interval; give the boxes that they take. `many` makes bitmaps of points."""
+    """Draw one architecture's seeds, mean and interval and return their boxes; `many` draws points as a bitmap."""
     first = trials.iloc[0]
     colour, marker = series_colour(int(first["series"])), series_marker(int(first["series"]))
     x, mean = float(first[cost]), float(first["ap_mean"])
@@ -85,9 +84,9 @@ def draw_architecture(
 def draw_rest(
     axes: Axes, trials: pd.DataFrame, cost: str, *, many: bool, crowded: bool, alone: bool = False
 ) -> list[Box]:
-    """Draw all architectures that have no colour of their own, as draw_architecture does, a few artists in all.
+    """Draw all architectures without a colour of their own, as draw_architecture does, in a few artists.
 
-    `alone` leaves out seeds and intervals and makes the means small.
+    `alone` omits seeds and intervals and makes the means small.
     """
     if trials.empty:
         return []
@@ -128,7 +127,7 @@ def draw_rest(
 
 
 def draw_overlay(axes: Axes, overlay: Overlay, cost: str, *, columns: int) -> list[Box]:
-    """Draw marks in grey with a legend above the figure, `columns` names wide; give the boxes that they take."""
+    """Draw marks in grey, with a legend of `columns` columns above the figure, and return their boxes."""
     handles: list[Line2D] = []
     aside = 1.0 / _beside(axes, 1.0) if overlay.beside else 1.0
     if overlay.front:
@@ -157,7 +156,7 @@ def draw_overlay(axes: Axes, overlay: Overlay, cost: str, *, columns: int) -> li
 
 
 def _beside(axes: Axes, cost: Any) -> Any:
-    """Give the cost that lies a few points left of this one on the page, where its seeds hide neither mean nor bar."""
+    """Return the cost a few points to the left on the page, where seeds hide neither mean nor bar."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     low, high = axes.get_xlim()

@@ -1,4 +1,4 @@
-"""The figure of learning curves: loss and AP by epoch. It smooths nothing and leaves nothing out."""
+"""The figure of learning curves: loss and AP by epoch, unsmoothed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from scaling_lab.report.ticks import log_ticks
 
 
 def curves_figure(epochs: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw loss by epoch, and AP beside it where a trial has more than one; a line is a trial.
+    """Draw loss by epoch, and AP beside it if a trial has more than one value; one line for each trial.
 
-    The table has a row for each trial and epoch: trial, epoch, loss, ap (nan where it was not evaluated), label, series.
+    The table has a row for each trial and epoch: trial, epoch, loss, ap (nan if not evaluated), label, series.
     """
     require(epochs, "trial", "epoch", "label", "series", source="sections.curves_table")
     narrow = width <= NARROW
@@ -40,12 +40,12 @@ def curves_figure(epochs: pd.DataFrame, width: float = WIDE) -> Figure:
 
 
 def has_curve(epochs: pd.DataFrame, value: str) -> bool:
-    """Say whether a trial has the value in more than one epoch."""
+    """Return whether a trial has the value in more than one epoch."""
     return value in epochs and int(epochs.groupby("trial")[value].count().max()) > 1
 
 
 def _set_loss(axes: Axes) -> None:
-    """Let the loss have a log axis, on which its last epochs show, with plain numbers."""
+    """Give the loss a log axis with plain numbers, which keeps its last epochs legible."""
     low, high = axes.get_ylim()
     if not axes.lines:
         axes.set_yticks([])
@@ -59,7 +59,7 @@ def _set_loss(axes: Axes) -> None:
 
 
 def _set_epochs(axes: Axes) -> None:
-    """Let the horizontal axis have whole epochs, also where there is but one."""
+    """Put ticks at whole epochs, even if there is only one."""
     low, high = axes.get_xlim()
     middle = 0.5 * (low + high)
     axes.set_xlim(min(low, middle - 0.6), max(high, middle + 0.6))
@@ -67,7 +67,7 @@ def _set_epochs(axes: Axes) -> None:
 
 
 def _trials_with(epochs: pd.DataFrame, value: str) -> Iterator[pd.DataFrame]:
-    """Give each trial's epochs that have the value as a finite number, the grey ones first so that they lie below."""
+    """Yield each trial's epochs with a finite value, grey trials first so that they are drawn below."""
     if value not in epochs:
         return
     for _, trial in epochs.sort_values(["series", "trial", "epoch"], kind="stable").groupby("trial", sort=False):
@@ -87,7 +87,7 @@ def _draw_curve(axes: Axes, trial: pd.DataFrame, value: str) -> None:
 
 
 def _label_line_ends(axes: Axes, epochs: pd.DataFrame, value: str, *, size: float) -> None:
-    """Write each architecture's name at the right, at the height where its trials end, moved apart."""
+    """Write each architecture's name at the right, near the end of its lines, without overlap."""
     last = [trial.iloc[-1] for trial in _trials_with(epochs[epochs["series"] >= 0], value)]
     if not last:
         return

@@ -20,13 +20,13 @@ from scaling_lab.report.figures.style import INK, NARROW, SERIES_DARK, WIDE, new
 if TYPE_CHECKING:
     pass
 
-LABEL_HEIGHT = 0.058  # of a picture's longer side
-MOST_COVERED = 0.4  # of a label may lie on a box before it is shortened
+LABEL_HEIGHT = 0.058  # share of a picture's longer side
+MOST_COVERED = 0.4  # share of a label that may cover a box before the label is shortened
 TRUTH = "Ground truth"
 
 
 def boxes_of(rows: pd.DataFrame, scale: float = 1.0) -> list[Box]:
-    """Give the boxes of a panel's rows, in pixels of the picture at a scale."""
+    """Return the boxes of a panel's rows, in pixels of the scaled picture."""
     boxes = []
     for row in rows.to_dict("records"):
         bbox = (row["x"] * scale, row["y"] * scale, row["width"] * scale, row["height"] * scale)
@@ -38,11 +38,11 @@ def boxes_of(rows: pd.DataFrame, scale: float = 1.0) -> list[Box]:
 def labelled(
     boxes: Sequence[Box], size: tuple[int, int], height: float | None = None, *, objects: Sequence[Box] = ()
 ) -> tuple[Box, ...]:
-    """Give each box a label in the picture that covers no other label, the highest scores first.
+    """Return the boxes with labels that do not overlap, placed by falling score.
 
-    It is the score alone where the words would cover much of other objects, and nothing where that has no room. `height` is
-    the labels', in pixels of the picture; if not told, LABEL_HEIGHT says it. `objects` are further boxes that a label is not
-    to hide: those of the ground truth, which a detector may have missed.
+    A label is only the score if its words would cover much of other objects, and is omitted without room. `height` is in
+    pixels of the picture, by default from LABEL_HEIGHT. `objects` are further boxes that a label must not hide, such as the
+    ground truth that a detector missed.
     """
     height = LABEL_HEIGHT * max(size) if height is None else height
     placed: dict[int, Label] = {}
@@ -56,7 +56,7 @@ def labelled(
 def _label(
     box: Box, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int], height: float
 ) -> Label | None:
-    """Choose among the words and the score alone the first that covers little, or that which covers less."""
+    """Return the label with its words, or the score alone if the words cover too much."""
     best: tuple[float, Label] | None = None
     for text in [box.text] if box.score is None else [box.text, f"{box.score:.2f}"]:
         found = _place(box, text, boxes, taken, size, height)
@@ -70,7 +70,7 @@ def _label(
 def _place(
     box: Box, text: str, boxes: Sequence[Box], taken: Sequence[Label], size: tuple[int, int], height: float
 ) -> tuple[float, Label] | None:
-    """Find the place beside or in a box that is free of labels and hides the least of boxes."""
+    """Return the place beside or in a box that is free of labels and hides the least of other boxes."""
     width = labels.text_size(text, 0.82 * height)[0] + 0.24 * height
     best: tuple[float, Label] | None = None
     for left, top in _places(box, width, height, size):
@@ -84,12 +84,12 @@ def _place(
 
 
 def _hidden(place: labels.Box, bbox: tuple[float, float, float, float], area: float) -> float:
-    """Give what share of a label of that area lies on a box, or of a smaller box lies under the label."""
+    """Return the share of a label that covers a box, or of a smaller box that the label covers."""
     return labels.overlap(place, _corners(bbox)) / max(min(area, bbox[2] * bbox[3]), 1e-9)
 
 
 def _places(box: Box, width: float, height: float, size: tuple[int, int]) -> list[tuple[float, float]]:
-    """List where a label of that size may stand (left, top), the best first: above, below, beside, inside a box."""
+    """Return possible places of a label (left, top), the best first: above, below, beside, inside a box."""
     x, y, box_width, box_height = box.bbox
     right, bottom = x + box_width, y + box_height
     lefts = [min(max(0.0, left), size[0] - width) for left in (x, right - width)]
@@ -104,7 +104,7 @@ def _corners(bbox: tuple[float, float, float, float]) -> labels.Box:
 
 
 def detections_figure(boxes: pd.DataFrame, width: float = WIDE, *, folder: Path, panels: list[str]) -> MatplotlibFigure:
-    """Draw the pictures as a grid, images down and panels across, from the table of boxes_table."""
+    """Draw a grid of pictures, images in rows and panels in columns, from the table of boxes_table."""
     paths = list(dict.fromkeys(boxes["path"])) if len(boxes) else []
     images = {path: Image.open(folder / path).convert("RGB") for path in paths}
     width = width if width <= NARROW else max(width, 1.35 * len(panels))
@@ -129,7 +129,7 @@ def detections_figure(boxes: pd.DataFrame, width: float = WIDE, *, folder: Path,
 
 
 def _draw_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
-    """Draw boxes and, over them, their labels; the axes have their final size."""
+    """Draw boxes with their labels on top; the axes have their final size."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     low, high = axes.get_xlim()

@@ -1,4 +1,4 @@
-"""Boxes and their labels as a picture shows them, in pixels."""
+"""Boxes and labels of a picture, in pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Words in a picture and the box that they fill: x, y, width, height in pixels of the picture."""
+    """A text in a picture with its box: x, y, width, height in pixels of the picture."""
 
     text: str
     bbox: tuple[float, float, float, float]
@@ -17,7 +17,7 @@ class Label:
 class Box:
     """A box (x, y, width, height in pixels of the picture) with its class and, for a detection, its score.
 
-    `label` is what is written beside it, nothing where there is no room.
+    `label` is written beside it; None without room.
     """
 
     bbox: tuple[float, float, float, float]

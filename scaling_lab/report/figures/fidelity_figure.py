@@ -1,4 +1,4 @@
-"""AP over cost with trials of other fidelities in grey."""
+"""AP against cost, with trials of other fidelities in grey."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS = "."
 
 
 def fidelity_figure(table: pd.DataFrame, width: float = WIDE, *, band: pd.DataFrame | None = None) -> MatplotlibFigure:
-    """Draw cost_figures.cost_figure of the rows that are `compared`, and the others faintly with a marker for each fidelity."""
+    """Draw cost_figures.cost_figure of the `compared` rows, and the others faintly with a marker for each fidelity."""
     compared, others = table[table["compared"]], table[~table["compared"]]
     many = len(table) > cost_figures.MANY_POINTS
     names = list(dict.fromkeys(others["fidelity"]))

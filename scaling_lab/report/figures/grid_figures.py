@@ -1,4 +1,4 @@
-"""The figures of a grid over one parameter, each a function of a table and a width in inches; they compute nothing."""
+"""The figures of a grid over one parameter, each a function of a table and a width in inches."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from scaling_lab.report.tables import records, require
 def grid_figure(
     table: pd.DataFrame, width: float = WIDE, *, name: str = "value", scale: str = "phi", paper: float | None = None
 ) -> Figure:
-    """Draw AP by a value, a line for each scale, with seeds and intervals, and GMACs below; `paper` is marked.
+    """Draw AP by value with seeds and intervals, a line for each scale, and GMACs below; `paper` is marked.
 
-    The table has a row for each value and scale: value, scale (numbers or words), ap_mean, ap_low, ap_high (nan where there
-    is no interval), aps (a list: one for each seed), gmacs. `name` and `scale` are what the two are called.
+    The table has a row for each value and scale: value, scale (numbers or words), ap_mean, ap_low, ap_high (nan without an
+    interval), aps (a list with one for each seed), gmacs. `name` and `scale` are the names of the two.
     """
     require(table, "value", "scale", "ap_mean", "ap_low", "ap_high", "aps", "gmacs", source="grid.grid_table")
     narrow = width <= NARROW
@@ -65,9 +65,9 @@ def _scale_name(scale: str, at: Any) -> str:
 def best_figure(
     chances: pd.DataFrame, width: float = WIDE, *, name: str = "value", paper: float | None = None
 ) -> Figure:
-    """Draw the `probability` of each `value` as a bar; the paper's has its own colour."""
+    """Draw the `probability` of each `value` as a bar, the paper's value in its own colour."""
     figure, (axes,) = new_figure(width, (0.6 if width <= NARROW else 0.3) * width)
-    title_axis(axes, x=name, y="best in % of draws")
+    title_axis(axes, x=name, y="probability of being the best, %")
     places = range(len(chances))
     colours = [SERIES[1] if value == paper else SERIES[0] for value in chances["value"]]
     axes.bar(places, 100 * chances["probability"], width=0.6, color=colours, linewidth=0, zorder=2)

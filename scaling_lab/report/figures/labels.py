@@ -1,4 +1,4 @@
-"""Places for direct labels that cover neither each other nor the data. It knows rectangles, not figures' meaning."""
+"""Places labels so that they cover neither each other nor the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scaling_lab.report.figures.style import MUTED
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
-Boxes = np.ndarray[Any, np.dtype[np.float64]]  # a row each
+Boxes = np.ndarray[Any, np.dtype[np.float64]]  # a row for each box
 
 _DIRECTIONS = tuple((math.cos(angle), math.sin(angle)) for angle in (math.pi * step / 8 for step in range(16)))
 _FIRST_DIRECTIONS = (0, 4, 12, 8, 2, 14, 6, 10, 1, 15, 3, 13, 5, 11, 7, 9)  # right, above, below, left, then between
@@ -26,14 +26,14 @@ _DISTANCES = (8.0, 14.0, 22.0, 34.0, 48.0, 66.0, 90.0, 120.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where a label's box went, and whether it is far enough from its point to need a line."""
+    """A label's box, and whether it is far enough from its point to need a line."""
 
     box: Box
     far: bool
 
 
 def overlap(first: Box, second: Box) -> float:
-    """Give the area that two boxes share."""
+    """Return the area of the intersection of two boxes."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     return max(0.0, width) * max(0.0, height)
@@ -42,10 +42,10 @@ def overlap(first: Box, second: Box) -> float:
 def place(
     points: Sequence[Point], sizes: Sequence[Point], *, bounds: Box, obstacles: Sequence[Box] = ()
 ) -> list[Placement]:
-    """Place a label of each size (width, height) near its point, in the order given: the first has the first choice.
+    """Place a label of each size (width, height) near its point, in the given order.
 
-    All in one unit, of which about 70 make an inch. A label never leaves the bounds and never covers an earlier label
-    or an obstacle while a free place is near; failing that it takes the place that covers least.
+    All lengths are in one unit of about 1/70 inch. A label stays within the bounds. It covers an earlier label or an
+    obstacle only if no free place is near; then it takes the place that covers least.
     """
     placed: list[Placement] = []
     for point, size in zip(points, sizes, strict=True):
@@ -72,7 +72,7 @@ def _best_place(point: Point, size: Point, bounds: Box, taken: Boxes) -> Placeme
 
 
 def _covered(box: Box, taken: Boxes) -> float:
-    """Give the area that a box shares with all others, a row (x0, y0, x1, y1) each; there may be ten thousand."""
+    """Return the area that a box shares with others, a row (x0, y0, x1, y1) each; there may be ten thousand."""
     widths = np.minimum(box[2], taken[:, 2]) - np.maximum(box[0], taken[:, 0])
     heights = np.minimum(box[3], taken[:, 3]) - np.maximum(box[1], taken[:, 1])
     shared = np.maximum(widths, 0.0) * np.maximum(heights, 0.0)
@@ -80,7 +80,7 @@ def _covered(box: Box, taken: Boxes) -> float:
 
 
 def _box_at(point: Point, size: Point, direction: Point, distance: float) -> Box:
-    """Put a box so that its nearest edge or corner stands `distance` from the point in that direction."""
+    """Return the box whose nearest edge or corner is `distance` from the point in that direction."""
     x, y = point[0] + direction[0] * distance, point[1] + direction[1] * distance
     left = x - size[0] * (0.5 - 0.5 * _sign(direction[0]))
     bottom = y - size[1] * (0.5 - 0.5 * _sign(direction[1]))
@@ -92,9 +92,9 @@ def _sign(value: float) -> float:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move heights apart so that neighbours keep `gap` and stay between low and high, moving them little.
+    """Return heights moved as little as possible so that neighbours keep `gap` between low and high.
 
-    Where they do not all fit, they share the room evenly.
+    If they do not all fit, they are evenly spaced.
     """
     if not wanted:
         return []
@@ -123,9 +123,8 @@ def annotate(
 ) -> None:
     """Write a text beside each data point of the axes, clear of the obstacles (boxes in data coordinates).
 
-    Texts from place `muted_from` on are grey and in italics: what they name is no result.
-
-    Freezes the figure's layout: draw everything else first.
+    Texts from index `muted_from` on are grey and in italics, since they are not results. This freezes the figure's layout,
+    so draw everything else first.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -162,7 +161,7 @@ def _write(
     colour: str,
     italic: bool = False,
 ) -> None:
-    """Write one text at its place, with a line to its point where it is far."""
+    """Write one text at its place, with a line to its point if it is far."""
     style = {
         "textcoords": "offset points",
         "fontsize": size,
@@ -180,7 +179,7 @@ def _write(
 
 
 def wrap(text: str, most: int = 44) -> str:
-    """Cut a text that is too long for a label."""
+    """Shorten a text that is too long for a label."""
     return text if len(text) <= most else text[: most - 1].rstrip(" ,") + "…"
 
 
@@ -197,7 +196,7 @@ def _padded(box: Sequence[float], by: float) -> Box:
 
 
 def _nearest_corner(point: Sequence[float], box: Box) -> Point:
-    """Give where a line from the point meets the box, as fractions of the box."""
+    """Return where a line from the point meets the box, as fractions of its size."""
     x = min(max(point[0], box[0]), box[2])
     y = min(max(point[1], box[1]), box[3])
     return (x - box[0]) / (box[2] - box[0]), (y - box[1]) / (box[3] - box[1])

@@ -1,4 +1,4 @@
-"""The figures of measured latencies, each a function of a table and a width in inches; they compute nothing."""
+"""The figures of measured latencies, each a function of a table and a width in inches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scaling_lab.report.ticks import log_ticks
 
 
 def correlation_figure(latencies: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw median_ms against each counted cost, on log axes, a dot for each detector, coloured by `series`.
+    """Draw median_ms against each counted cost on log axes, with a dot for each detector, coloured by `series`.
 
     The table has a column `<cost>_tau` with the rank correlation of each cost, the same in every row.
     """
@@ -46,10 +46,10 @@ def correlation_figure(latencies: pd.DataFrame, width: float = WIDE) -> Figure:
 
 
 def residual_figure(latencies: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw `slower`, the latency over what its GMACs would have, against the GMACs; 1 is the line."""
+    """Draw `slower`, latency over the log-log fit on GMACs, against GMACs, with a line at 1."""
     narrow = width <= NARROW
     figure, (axes,) = new_figure(width, (0.95 if narrow else 0.48) * width)
-    title_axis(axes, x="GMACs per image (log scale)", y="latency, as a multiple of what its GMACs suggest")
+    title_axis(axes, x="GMACs per image (log scale)", y="latency / log-log fit on GMACs")
     _log_axis(axes, "x", latencies["gmacs"])
     axes.axhline(1.0, color=INK, linewidth=1.0, zorder=1)
     _scatter(axes, latencies, "gmacs", "slower")
@@ -59,7 +59,7 @@ def residual_figure(latencies: pd.DataFrame, width: float = WIDE) -> Figure:
 
 
 def rank_figure(correlations: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw tau-b with its interval for each cost (`cost`, `name`, `tau`, `low`, `high`), over all and within each group."""
+    """Draw tau-b with its interval for each cost (`cost`, `name`, `tau`, `low`, `high`), over all detectors and by group."""
     narrow = width <= NARROW
     groups = list(dict.fromkeys(correlations["among"]))
     names = [METRICS[cost].axis for cost in COUNTED]

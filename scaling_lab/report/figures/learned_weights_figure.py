@@ -1,4 +1,4 @@
-"""The figure of fusion weights: a panel for each node, a line for each input, by epoch. It averages seeds and nothing else."""
+"""The figure of fusion weights by epoch: a panel for each node, a line for each input, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from scaling_lab.report.tables import require
 
 MOST_NODES = 24
 DASHES = (0, (3.2, 1.6))
-LEAST_SPAN = 0.4  # of weights: an axis never magnifies less than this
-LABEL_ROOM = 0.30  # of the axes' width, at their right, for the names of the lines
+LEAST_SPAN = 0.4  # of weights: an axis spans at least this
+LABEL_ROOM = 0.30  # share of the axes' width at the right, for the names of the lines
 
 
 def fusion_weights_figure(table: pd.DataFrame, width: float = WIDE, *, together: bool = False) -> Figure:
-    """Draw normalised weights by epoch, a panel for each node; `together`: fast solid, softmax dashed.
+    """Draw normalised weights by epoch, a panel for each node; `together` draws fast solid and softmax dashed.
 
     The table has a row for each trial, epoch, node and input: trial, epoch, cell, node, level, input, input_name, weight,
-    fusion. An architecture's trials are averaged: draw one architecture, or two that differ in the fusion alone.
+    fusion. Trials are averaged: the table has one architecture, or two that differ only in fusion.
     """
     drawn = ("trial", "epoch", "cell", "node", "level", "input", "input_name", "weight", "fusion")
     require(table, *drawn, source="fusion_weights.weights_table")
@@ -53,7 +53,7 @@ def fusion_weights_figure(table: pd.DataFrame, width: float = WIDE, *, together:
 
 
 def weight_limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Give limits that all panels share: all weights, LEAST_SPAN at least, and nothing beyond 0 and 1 that no weight needs."""
+    """Return common limits of all panels: all weights, at least LEAST_SPAN, within 0 and 1 if the weights are."""
     low, high = float(table["weight"].min()), float(table["weight"].max())
     pad = max(0.06 * (high - low), 0.5 * (LEAST_SPAN - (high - low)))
     bottom, top = (low if low < 0.0 else max(0.0, low - pad)), (high if high > 1.0 else min(1.0, high + pad))
@@ -61,7 +61,7 @@ def weight_limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _draw_node(axes: Axes, group: pd.DataFrame, *, together: bool, size: float) -> None:
-    """Draw one node's inputs, and their names where the lines end."""
+    """Draw the weights of one node's inputs, named at the ends of the lines."""
     names, ends = [], []
     for series, (_, own) in enumerate(group.groupby("input", sort=False)):
         colour = series_colour(series)
@@ -82,6 +82,8 @@ def _draw_node(axes: Axes, group: pd.DataFrame, *, together: bool, size: float) 
     axes.set_xticks([tick for tick in ticks if first <= tick <= last and tick == round(tick)])
     low, high = axes.get_ylim()
     heights = labels.spread(ends, 0.13 * (high - low), low, high)
-    above = sum(heights) / len(heights) - sum(ends) / len(ends)  # spread moves labels up; they belong about their lines
+    above = sum(heights) / len(heights) - sum(ends) / len(
+        ends
+    )  # spread moves labels up; this centres them on their lines
     for (name, colour), height in zip(names, heights, strict=True):
         axes.text(last + 0.05 * span, height - above, name, color=colour, fontsize=size, va="center")

@@ -1,4 +1,4 @@
-"""The figures of a population: distributions of AP, and the importance of choices. They compute nothing that a table lacks."""
+"""The figures of a population: distributions of AP, and the importance of choices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scaling_lab.report.figures import labels
 from scaling_lab.report.figures.style import GRID, INK, NARROW, SERIES, WIDE, new_figure, series_colour, title_axis
 from scaling_lab.report.tables import records, require
 
-LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))  # so that colour is never the only difference
+LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))  # lines never differ in colour only
 
 
 def distribution_figure(edf: pd.DataFrame, width: float = WIDE) -> Figure:
     """Draw each group's cumulative distribution of AP as steps.
 
-    The table has a row for each architecture, by rising ap in its group: group, series, ap, share (of its group, from 0 to
-    1: those with at most this AP).
+    The table has a row for each architecture, by rising ap in its group: group, series, ap, share (the fraction of its
+    group with at most this AP).
     """
     require(edf, "group", "series", "ap", "share", source="distributions.distributions(…).edf")
     narrow = width <= NARROW
@@ -41,7 +41,7 @@ def distribution_figure(edf: pd.DataFrame, width: float = WIDE) -> Figure:
 
 
 def importance_figure(table: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw each choice's share of AP's variance and of what cost leaves, as bars with intervals, and what chance gives.
+    """Draw each choice's share of the variance of AP, before and after removing cost, with intervals and chance levels.
 
     Columns: choice, share, low, high, rest, rest_low, rest_high, chance, rest_chance.
     """
@@ -53,7 +53,7 @@ def importance_figure(table: pd.DataFrame, width: float = WIDE) -> Figure:
     rows = records(table.iloc[::-1])
     bars = (
         ("share", "low", "high", "chance", "of AP", 0.19),
-        ("rest", "rest_low", "rest_high", "rest_chance", "cost taken out", -0.19),
+        ("rest", "rest_low", "rest_high", "rest_chance", "cost removed", -0.19),
     )
     for (share, low, high, chance, name, above), colour in zip(bars, (SERIES[0], SERIES[4]), strict=True):
         places = [place + above for place in range(len(rows))]

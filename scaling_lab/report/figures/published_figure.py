@@ -1,4 +1,4 @@
-"""AP over cost with published detectors in grey."""
+"""AP against cost, with published detectors in grey."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of rank correlation with final AP by epoch, a function of a table and a width in inches; it computes nothing."""
+"""The figure of rank correlation with final AP by epoch, a function of a table and a width in inches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of scaling laws, a function of tables and a width in inches; it computes nothing."""
+"""The figure of scaling laws, a function of tables and a width in inches."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ from scaling_lab.report.ticks import log_ticks
 
 
 def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw architectures and the laws that were fitted to them; beyond the dearest architecture a law is dashed.
+    """Draw architectures and the laws fitted to them; a law is dashed beyond the highest cost.
 
-    A law without an interval ends at the dearest, dotted.
-
-    `points` have a row for each architecture: family, series, gmacs, ap_mean, ap_low, ap_high; `curves` several for each
-    law, by rising gmacs: family, series, gmacs, ap_law, low, high. Where there is no interval, its ends are nan.
+    A law without an interval is dotted and ends at the highest cost. `points` has a row for each architecture: family,
+    series, gmacs, ap_mean, ap_low, ap_high. `curves` has several rows for each law, by rising gmacs: family, series, gmacs,
+    ap_law, low, high. Ends of a missing interval are nan.
     """
     require(points, "family", "series", "gmacs", "ap_mean", "ap_low", "ap_high", source="scaling.family_points")
     require(curves, "family", "series", "gmacs", "ap_law", "low", "high", source="scaling.law_curves")
@@ -42,9 +41,9 @@ def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WI
             axes.fill_between(
                 curve["gmacs"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0, zorder=1
             )
-        dearest = float(points.loc[points["family"] == curve["family"].iloc[0], "gmacs"].max())
-        within, beyond = curve[curve["gmacs"] <= dearest], curve[curve["gmacs"] >= dearest]
-        if curve["low"].isna().all():  # nothing says how far it is chance: a guide to the eye, and no prediction
+        highest = float(points.loc[points["family"] == curve["family"].iloc[0], "gmacs"].max())
+        within, beyond = curve[curve["gmacs"] <= highest], curve[curve["gmacs"] >= highest]
+        if curve["low"].isna().all():  # no seed noise is known: a guide to the eye
             axes.plot(within["gmacs"], within["ap_law"], color=colour, linewidth=1.0, linestyle=":", zorder=2)
             continue
         axes.plot(within["gmacs"], within["ap_law"], color=colour, linewidth=1.4, zorder=2)
@@ -76,8 +75,8 @@ def scaling_figure(points: pd.DataFrame, curves: pd.DataFrame, width: float = WI
 
 
 def draw_scaling(table: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw the same from one table, as the page's CSV has it: rows of architectures have ap_mean, rows of laws ap_law.
+    """Draw scaling_figure from one table, such as the page's CSV: architectures have ap_mean, laws have ap_law.
 
-    Both have family, series and gmacs; low and high are the laws', ap_low and ap_high the architectures'.
+    Both have family, series and gmacs. Laws have low and high, architectures ap_low and ap_high.
     """
     return scaling_figure(table[table["ap_mean"].notna()], table[table["ap_law"].notna()].sort_values("gmacs"), width)

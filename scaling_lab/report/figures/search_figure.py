@@ -1,4 +1,4 @@
-"""The figure of a search's progress: the best so far by trials and by hours, a line for each sampler. It computes nothing."""
+"""The figure of a search's progress: the best so far by trials and by hours, with a line for each sampler."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scaling_lab.report.figures.style import INK, NARROW, REST, WIDE, new_figure
 
 
 def search_figure(progress: pd.DataFrame, width: float = WIDE) -> Figure:
-    """Draw a row for each ended trial (sampler, trials, hours, value, quality) as steps; random search is grey.
+    """Draw the best value so far as steps; random search is grey.
 
-    With a column series, lines have the colours of those numbers.
+    The table has a row for each ended trial: sampler, trials, hours, value, quality, and optionally series for colours.
     """
     narrow = width <= NARROW
     height = (1.3 if narrow else 0.40) * width

@@ -1,4 +1,4 @@
-"""The drawing of one feature-network cell: levels as rows, nodes in columns, arrows for edges. It knows no names."""
+"""The drawing of one feature-network cell: levels as rows, nodes in columns, edges as arrows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ROW, _COLUMN = 0.46, 0.70  # inches between levels and between columns
 _RADIUS = 0.115  # inches
 _TOP, _BOTTOM = 0.24, 0.40  # inches above the coarsest level and below the finest, where curves may pass
 _DOWN, _UP, _SAME = SERIES[0], SERIES[1], REST  # to a finer level, to a coarser one, along a level
-_STEPS = np.arange(1, 24) / 24  # along a curve
+_STEPS = np.arange(1, 24) / 24  # positions along a curve
 _BENDS = (0.0, 0.10, -0.10, 0.14, -0.14, 0.20, -0.20, 0.30, -0.30, 0.45, -0.45, 0.6, -0.6)
 
 Place = tuple[float, float]
 
 
 def topology_table(topology: Topology) -> pd.DataFrame:
-    """List a cell's inputs and nodes: id, level, column, inputs (ids, spaced), fusion, whether it is an output."""
+    """Return a cell's inputs and nodes: id, level, column, inputs (ids, spaced), fusion, output (a bool)."""
     rows = []
     for index, level, column in layout(topology):
         node = topology.node(index) if index >= topology.num_inputs else None
@@ -44,7 +44,7 @@ def topology_table(topology: Topology) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """An arrow as a quadratic curve: where it starts and ends, and its bend as matplotlib's arc3 has it."""
+    """An arrow as a quadratic curve: its start, its end, and its bend as in matplotlib's arc3."""
 
     start: Place
     end: Place
@@ -52,7 +52,7 @@ class Edge:
 
     @property
     def control(self) -> Place:
-        """The curve's middle point of control."""
+        """The curve's control point."""
         return _control(self.start, self.end, self.bend)
 
     @property
@@ -63,7 +63,7 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Where a cell's parts are drawn, in inches from the lower left: levels' heights, nodes' places, edges."""
+    """The layout of a cell in inches from the lower left: heights of levels, positions of nodes, edges."""
 
     size: Place
     levels: dict[int, float]
@@ -72,7 +72,7 @@ class Geometry:
 
 
 def geometry(nodes: pd.DataFrame, width: float = GALLERY) -> Geometry:
-    """Place the parts of a cell, at most `width` wide, from the table that topology_table gives."""
+    """Lay out a cell, at most `width` wide, from the table of topology_table."""
     levels = sorted(set(nodes["level"]))
     columns = int(nodes["column"].max()) + 1
     step = min(_COLUMN, (width - 0.85) / max(1, columns - 1))
@@ -84,7 +84,7 @@ def geometry(nodes: pd.DataFrame, width: float = GALLERY) -> Geometry:
 
 
 def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
-    """Draw a cell, at most `width` wide, from the table that topology_table gives: inputs hollow, outputs ringed."""
+    """Draw a cell, at most `width` wide, from the table of topology_table, with hollow inputs and ringed outputs."""
     require(nodes, "id", "level", "column", "inputs", "output", source="topology_table(topology)")
     drawn = geometry(nodes, width)
     right, top = drawn.size
@@ -101,7 +101,7 @@ def topology_figure(nodes: pd.DataFrame, width: float = GALLERY) -> Figure:
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """Make a figure whose axes are its whole area, in inches."""
+    """Return a figure whose axes fill it, in inches."""
     figure, (axes,) = new_figure(width, height)
     figure.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
@@ -136,7 +136,7 @@ def _draw_edge(axes: Axes, edge: Edge) -> None:
 
 
 def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
-    """Choose the flattest curve that keeps clear of all other nodes, or the clearest where none does."""
+    """Return the flattest bend that keeps clear of all other nodes, or else the one with the most clearance."""
     clearances = [_clearance(start, end, bend, others) for bend in _BENDS]
     for bend, clearance in zip(_BENDS, clearances, strict=True):
         if clearance > 1.35 * _RADIUS:
@@ -145,7 +145,7 @@ def _bend(start: Place, end: Place, others: Sequence[Place]) -> float:
 
 
 def _clearance(start: Place, end: Place, bend: float, others: Sequence[Place]) -> float:
-    """Give the least distance of a curve (matplotlib's arc3: a quadratic Bezier) from the other nodes."""
+    """Return the smallest distance of a curve (matplotlib's arc3, a quadratic Bézier) from the other nodes."""
     if not others:
         return math.inf
     weights = np.stack([(1 - _STEPS) ** 2, 2 * _STEPS * (1 - _STEPS), _STEPS**2], axis=1)

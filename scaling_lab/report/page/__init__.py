@@ -1,1 +1,1 @@
-"""Blocks of a page, and a page as HTML with its figures and tables as files."""
+"""A page from blocks, written as HTML, with its figures and tables as files."""

@@ -1,7 +1,7 @@
-"""What a page is made of, as plain data: text, tables, figures, pictures.
+"""The blocks of a page as plain data: text, tables, figures, pictures.
 
-All text is plain text; markup.py's templates escape it. A figure is a table and the function that draws it, so that each can be
-used alone, in a notebook too.
+All text is plain; the templates escape it. A figure is a table and the function that draws it, so both can be used alone,
+for example in a notebook.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Draw = Callable[[pd.DataFrame, float], MatplotlibFigure]
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A paragraph; `tone` "note" is small and grey, "warning" stands out."""
+    """A paragraph; `tone` "note" is small and grey, "warning" is highlighted."""
 
     text: str
     tone: str = "plain"
@@ -38,7 +38,7 @@ class Bullets:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Names and values: as a list, or (`tiles`) as a row of large values."""
+    """Names with values, as a list or, with `tiles`, as a row of large values."""
 
     items: tuple[tuple[str, str], ...]
     tiles: bool = False
@@ -46,9 +46,9 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Figure:
-    """A drawing of a table. `draw(table, width in inches)`; `name` is the name of its files; `alt` says what it shows.
+    """A drawing of a table by `draw(table, width in inches)`; `name` names its files, `alt` is its alternative text.
 
-    `width` is that of its files and of the page on a desk.
+    `width`, in inches, is that of the files and of the page on a desktop.
     """
 
     name: str
@@ -69,10 +69,10 @@ class Gallery:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table: the frame's column `key`, shown under `label`, sorted by the column `sort` (or itself).
+    """A column of a table: the frame's column `key`, shown under `label`, sorted by the column `sort` or by itself.
 
-    `digits` is for numbers: digits after the point, or significant ones; `signed` gives them a sign. `help` explains the
-    heading; `swatch` names a column with the row's series colour.
+    `digits` are the decimals of numbers, or their significant digits; `signed` adds a sign. `help` explains the heading;
+    `swatch` is the column with the row's series, whose colour is shown.
     """
 
     key: str
@@ -86,7 +86,7 @@ class Column:
 
 
 def metric_column(name: str, *, label: str | None = None) -> Column:
-    """Give the column of a metric, as scaling_lab.metrics says it; `label` in place of its own."""
+    """Return the column of a metric from scaling_lab.metrics; `label` replaces its label."""
     known = METRICS[name]
     return Column(
         key=name, label=label or known.label, digits=known.digits, significant=known.significant, help=known.meaning
@@ -95,9 +95,9 @@ def metric_column(name: str, *, label: str | None = None) -> Column:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """A frame as a table that sorts and filters; all its columns go into the CSV, `columns` into the page.
+    """A frame as a table that can be sorted and filtered; the CSV has all its columns, the page has `columns`.
 
-    The first `most_rows` stand in the page as they are; a reader's sorting and filtering reaches all of them.
+    The page shows the first `most_rows`; sorting and filtering apply to all rows.
     """
 
     name: str
@@ -109,9 +109,9 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explorer:
-    """Points that a reader points at, zooms into, filters and selects, and the table whose rows are the same points.
+    """An interactive plot with zoom, filter and selection, and the table with a row for each point.
 
-    `data` is plain JSON values: explorer.py gathers them, assets/explorer.js draws them.
+    `data` has plain JSON values, gathered by explorer.py and drawn by assets/explorer.js.
     """
 
     table: Table
@@ -121,7 +121,7 @@ class Explorer:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Boxes on a picture, under a title."""
+    """A title and boxes on a picture."""
 
     title: str
     boxes: tuple[Box, ...]
@@ -129,7 +129,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An image as a data URI with its size in pixels and several panels that show it."""
+    """An image as a data URI, its size in pixels, and the panels that show it."""
 
     name: str
     href: str
@@ -139,7 +139,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Pictures with boxes, one row each, and the figure of the same for files."""
+    """Pictures with boxes, one row each, and the same as a figure for files."""
 
     rows: tuple[Picture, ...]
     figure: Figure
@@ -147,14 +147,14 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """Text in a fixed-width face."""
+    """Text in a monospaced typeface."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """Blocks that are closed until asked for."""
+    """Blocks that are collapsed until opened."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -165,7 +165,7 @@ Block = Text | Bullets | Facts | Figure | Gallery | Table | Explorer | Pictures 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading and what stands under it; a page leaves out a section without blocks."""
+    """A heading with blocks; a page omits a section without blocks."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -173,9 +173,9 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A whole report: it opens with the answer and the main figure, then come the sections.
+    """A report: the answer with the main figure, then the sections.
 
-    `main` names figures of the sections; the first of them that is there stands beside the answer instead of in its section.
+    `main` names figures of the sections; the first that exists is shown with the answer instead of in its section.
     """
 
     title: str
@@ -195,7 +195,7 @@ class Page:
 
     @property
     def rest(self) -> tuple[Section, ...]:
-        """The sections that have blocks besides the main figure, without it."""
+        """The sections without the main figure, if they have other blocks."""
         figure = self.figure
         kept = (
             dataclasses.replace(section, blocks=tuple(block for block in section.blocks if block is not figure))
@@ -205,7 +205,7 @@ class Page:
 
 
 def leaves(page: Page) -> Iterator[Block]:
-    """Give all blocks of a page in order, those inside others too."""
+    """Yield all blocks of a page in order, including nested ones."""
 
     def walk(parts: Iterable[Block]) -> Iterator[Block]:
         for block in parts:
@@ -219,7 +219,7 @@ def leaves(page: Page) -> Iterator[Block]:
 
 
 def renamed(block: Block, suffix: str) -> Block:
-    """Give a block's tables and figures names of their own, for those of several runs stand in one folder."""
+    """Return a block whose tables and figures have a suffix in their names, since several runs share a folder."""
     if isinstance(block, Details):
         return dataclasses.replace(block, blocks=tuple(renamed(each, suffix) for each in block.blocks))
     if isinstance(block, (Table, Figure)):

@@ -1,4 +1,4 @@
-"""A table's values as the texts, orders and swatches of its cells; the page and the table's files show the same."""
+"""The texts, sort keys and swatches of a table's cells, for the page and for the table's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaling_lab.text import significant
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What a cell shows, the number it sorts by (none where the text does) and the style sheet's colour of its swatch."""
+    """A cell's text, the number it is sorted by (None: by its text) and the style sheet's colour of its swatch."""
 
     text: str
     order: float | None = None
@@ -22,25 +22,25 @@ class Cell:
 
 
 def first_rows(table: Table) -> list[list[Cell]]:
-    """Give the cells of the first `most_rows` rows."""
+    """Return the cells of the first `most_rows` rows."""
     first = table.frame.head(table.most_rows)
     return [list(row) for row in zip(*(_cells(first, each, table) for each in table.columns), strict=True)]
 
 
 def stored_columns(table: Table) -> list[dict[str, Any]]:
-    """Give each whole column for the page's script: texts, where they recur each once and its places; orders; swatches."""
+    """Return whole columns for the page's script: texts (repeated ones once, with indices), sort keys and swatches."""
     return [_stored(_cells(table.frame, column, table), column) for column in table.columns]
 
 
 def is_numeric(table: Table, column: Column) -> bool:
-    """Say whether a column is set as numbers."""
+    """Return whether a column is formatted as numbers."""
     return column.digits is not None or (
         column.sort is not None and pd.api.types.is_numeric_dtype(table.frame[column.sort])
     )
 
 
 def cell_text(column: Column, value: object) -> str:
-    """Write a value as its column says; a dash where a number is missing, nothing where a word is."""
+    """Format a value for its column; a missing number is a dash, a missing text is empty."""
     if is_missing(value):
         return "–" if column.digits is not None else ""
     if column.digits is None or not isinstance(value, (int, float)):
@@ -79,5 +79,5 @@ def _stored(cells: list[Cell], column: Column) -> dict[str, Any]:
 
 
 def _colour(series: object) -> str:
-    """Name the style sheet's colour of a series; none has that of the rest."""
+    """Return the style sheet's name of a series' colour; a missing series has the colour of the rest."""
     return "rest" if is_missing(series) or int(series) < 0 else f"series-{int(series) % 8}"  # type: ignore[call-overload]

@@ -1,7 +1,7 @@
-"""A page as one self-contained HTML document, by the templates beside it, which escape every text of a block.
+"""A page as one self-contained HTML document, from templates that escape every text of a block.
 
-It opens from a disk: style, script and pictures are inside it, and its content security policy lets a browser fetch
-nothing at all. The same page gives the same bytes.
+Style, scripts and pictures are embedded, and the content security policy forbids all requests. Rendering is
+reproducible byte for byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Draw = Callable[[blocks.Figure, float], MatplotlibFigure]
 
 
 def render_page(page: blocks.Page, draw: Draw = drawn, *, compact: bool = False) -> str:
-    """Give the whole HTML document; `draw` draws a figure at a width. A compact one has the explorer's table alone."""
+    """Return the HTML document; `draw` draws a figure at a width. A compact page has only the explorer's table."""
 
     def svg(figure: blocks.Figure, width: float, suffix: str) -> str:
         return inline_svg(draw(figure, width), prefix=f"{identifier(figure.name)}{suffix}")
@@ -52,7 +52,7 @@ def _templates() -> jinja2.Environment:
             4 / 3 * float(svg.split(maxsplit=4)[3])
         ),  # the width of <svg viewBox="0 0 WIDTH …, which is in points
         "numeric": lambda table: [cells.is_numeric(table, column) for column in table.columns],
-        "prose": lambda text: re.sub(r"(?<=\d) %", "\u00a0%", text),  # a percent sign stays on the line of its number
+        "prose": lambda text: re.sub(r"(?<=\d) %", "\u00a0%", text),  # no line break before a percent sign
         "stored_columns": cells.stored_columns,
     }
     found.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
@@ -60,13 +60,13 @@ def _templates() -> jinja2.Environment:
 
 
 def _example(table: blocks.Table) -> str:
-    """Say by example what can be typed into a table's filter: words, and bounds of a column of numbers."""
+    """Return an example for a table's filter: words, and a bound on a numeric column."""
     bounded = next((c.label for c in table.columns if c.digits is not None and " " not in c.label), None)
     return f"words, {bounded}>10" if bounded else "any words"
 
 
 def _scripts(*, explores: bool) -> list[str]:
-    """Give the page's own script, and to explore plotly.js, 4.8 MB, and what draws with it."""
+    """Return the page's script, and for an explorer plotly.js (4.8 MB) and the explorer's scripts."""
     scripts = [_asset("page.js")]
     if explores:
         scripts += [plotly.offline.get_plotlyjs(), _asset("drawings.js"), _asset("explorer.js")]
@@ -75,7 +75,7 @@ def _scripts(*, explores: bool) -> list[str]:
 
 
 def _style() -> str:
-    """Give the style sheet, the palette first: light, dark by the system's wish, and either by the reader's choice."""
+    """Return the style sheet with the light and dark palettes, chosen by the system or by the reader."""
     light, dark = ("".join(f"--{name}:{colour};" for name, colour in each.items()) for each in (LIGHT, DARK))
     boxes = "".join(f"--box-{index}:{colour};" for index, colour in enumerate(SERIES_DARK))
     return (

@@ -1,7 +1,7 @@
-"""Figures as bytes: SVG inside a page, and SVG, PDF and PNG files. The same figure gives the same bytes; it decides no look.
+"""Figures as reproducible bytes: SVG inside a page, and SVG, PDF and PNG files.
 
-Inside a page the SVG's colours become CSS variables, its text stays text (selectable, in the page's typeface) and its
-ids get a prefix, because several figures share one document. In files the text is outlines, which look alike anywhere.
+Inside a page an SVG's colours become CSS variables, and its text stays selectable in the page's typeface. Its ids get a
+prefix, since several figures share one document. In SVG files, text is outlines, which look the same everywhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def drawn(figure: blocks.Figure, width: float) -> MatplotlibFigure:
-    """Draw a figure at a width in inches and fix its layout, so that all its forms agree and none lays it out again."""
+    """Draw a figure at a width in inches and freeze its layout, so that all formats agree."""
     result = figure.draw(figure.table, width)
     if result.get_layout_engine() is not None:
         result.draw_without_rendering()
@@ -28,12 +28,12 @@ def drawn(figure: blocks.Figure, width: float) -> MatplotlibFigure:
 
 
 def svg_file(figure: MatplotlibFigure) -> bytes:
-    """Give a stand-alone SVG on white."""
+    """Return a stand-alone SVG on white."""
     return _svg(figure, fonttype="path", facecolor=PAPER).encode()
 
 
 def pdf_file(figure: MatplotlibFigure) -> bytes:
-    """Give a PDF on white, as papers include it; its text is text, in embedded TrueType."""
+    """Return a PDF on white for papers, with text in embedded TrueType fonts."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({**PARAMETERS, "pdf.fonttype": 42}):
         figure.savefig(
@@ -43,7 +43,7 @@ def pdf_file(figure: MatplotlibFigure) -> bytes:
 
 
 def png_file(figure: MatplotlibFigure, *, dpi: int = 200) -> bytes:
-    """Give a PNG on white."""
+    """Return a PNG on white."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(PARAMETERS):
         figure.savefig(buffer, format="png", dpi=dpi, facecolor=PAPER, metadata={"Software": None})
@@ -51,7 +51,7 @@ def png_file(figure: MatplotlibFigure, *, dpi: int = 200) -> bytes:
 
 
 def inline_svg(figure: MatplotlibFigure, *, prefix: str) -> str:
-    """Give an <svg> element for a page, its ids starting with the prefix."""
+    """Return an <svg> element for a page, its ids starting with the prefix."""
     text = _svg(figure, fonttype="none", facecolor="none")
     text = text[text.index("<svg") :]
     text = _without_excess(re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))
@@ -70,7 +70,7 @@ def inline_svg(figure: MatplotlibFigure, *, prefix: str) -> str:
 
 
 def _without_excess(text: str) -> str:
-    """Drop what does not show in a page: unused ids, lists of fonts (the page has its own), digits below 0.01 pt, indents."""
+    """Remove what a page does not need: unused ids, font families, digits below 0.01 pt, indentation."""
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
 
     def shorten(tag: re.Match[str]) -> str:

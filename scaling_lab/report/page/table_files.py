@@ -1,6 +1,6 @@
-"""A page's table as files for papers and notes: LaTeX (booktabs) and Markdown, with the columns and digits of the page.
+"""A page's table as files for papers and notes: LaTeX (booktabs) and Markdown, with the page's columns and digits.
 
-Of a long table they hold the first rows, as the page does before it is filtered; its CSV holds all.
+They hold the first rows of a long table, as the unfiltered page does; the CSV holds all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LATEX = {
 
 
 def markdown(table: Table) -> str:
-    """Give the table as GitHub's Markdown, its caption as a line below it."""
+    """Return the table as GitHub Markdown with its caption below."""
     numeric = [is_numeric(table, column) for column in table.columns]
     lines = [
         _markdown_row([column.label for column in table.columns]),
@@ -30,7 +30,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Give the table as a LaTeX tabular, which needs the package booktabs; it and the caption are comments above."""
+    """Return the table as a LaTeX tabular; comments above it name the package booktabs and the caption."""
     kinds = "".join("r" if is_numeric(table, column) else "l" for column in table.columns)
     rows = [_latex_row(cells) for cells in _cells(table)]
     head = _latex_row([column.label for column in table.columns])
@@ -45,7 +45,7 @@ def _cells(table: Table) -> list[list[str]]:
 
 
 def _caption(table: Table) -> str:
-    """Give the caption and what the file leaves out, on one line."""
+    """Return the caption and the number of omitted rows on one line."""
     return " ".join(f"{table.caption} {_more(table)}".split())
 
 
@@ -59,7 +59,7 @@ def _markdown_row(cells: list[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Escape what would end a cell, begin a tag or be a mark, and join lines."""
+    """Escape characters with a meaning in Markdown or HTML, and join lines."""
     return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(text.split()))
 
 

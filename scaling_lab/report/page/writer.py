@@ -14,11 +14,11 @@ from scaling_lab.report.page.markup import render_page
 
 
 def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = False) -> Path:
-    """Write <folder>/<name>.html, and figures/ and tables/ beside it; give the page's path.
+    """Write <folder>/<name>.html with figures/ and tables/ beside it, and return the page's path.
 
-    A `compact` page, for a repository, is the one file: all figures and tables are in it, but no explorer (plotly.js has
-    4.8 MB), and nothing stands beside it. Raises WriteError where the folder cannot be written. The page comes last and in
-    one move, so a page that is there is whole.
+    A `compact` page, for a repository, is a single file with all figures and tables, but without the explorer (plotly.js has
+    4.8 MB). The page is written last and atomically, so an existing page is complete. Raises WriteError if the folder cannot
+    be written.
     """
     files = {figure: svg.drawn(figure, figure.width) for figure in figures_of(page)}
 
@@ -37,7 +37,7 @@ def write_page(page: blocks.Page, folder: Path, name: str, *, compact: bool = Fa
 
 
 def figures_of(page: blocks.Page) -> Iterator[blocks.Figure]:
-    """Give all figures of a page, in order."""
+    """Yield all figures of a page, in order."""
     for block in blocks.leaves(page):
         if isinstance(block, blocks.Figure):
             yield block
@@ -48,7 +48,7 @@ def figures_of(page: blocks.Page) -> Iterator[blocks.Figure]:
 
 
 def tables_of(page: blocks.Page) -> Iterator[blocks.Table]:
-    """Give all tables of a page, in order."""
+    """Yield all tables of a page, in order."""
     for block in blocks.leaves(page):
         if isinstance(block, blocks.Table):
             yield block

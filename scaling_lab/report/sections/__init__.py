@@ -1,1 +1,1 @@
-"""Sections of a report: each takes analysis and gives blocks with their few sentences."""
+"""Sections of a report: each turns analysis into blocks with a few sentences."""

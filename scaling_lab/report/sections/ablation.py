@@ -1,7 +1,4 @@
-"""Architectures against a named baseline: differences, intervals, tests. beside_paper.py has those of the paper.
-
-It computes and words them; figures.py draws. Needs a run whose study names a baseline.
-"""
+"""The section Against the baseline: each architecture's difference in AP from the study's baseline, with tests."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
 MATCHED_COST = 0.05  # costs are matched up to this share of the baseline's GMACs
-MOST_SHOWN = 40  # comparisons as sentences and in the figure; the table has all
+MOST_SHOWN = 40  # comparisons in sentences and figure; the table has all
 
 
 def ablation(runs: Runs, frontier: Frontier) -> Section:
@@ -52,10 +49,11 @@ def ablation(runs: Runs, frontier: Frontier) -> Section:
 
 
 def compare(frontier: Frontier, baseline: str, specs: Mapping[str, DetectorSpec]) -> pd.DataFrame:
-    """Compare each other architecture with the baseline: Welch's interval and p, Holm's correction, what could show.
+    """Compare each other architecture with the baseline by Welch's test with Holm's correction.
 
-    Columns: label, n, difference, low, high, p, p_holm, detectable, needed (seeds a side), gmacs_ratio, matched (whether
-    that is 1 up to MATCHED_COST), factors (in which the specs differ, with commas) and their number, verdict, sentence.
+    Columns: label, n, difference, low, high, p, p_holm, detectable (smallest difference), needed (seeds a side),
+    gmacs_ratio, matched (whether that is within MATCHED_COST of 1), factors (that differ, with commas) and their number,
+    verdict, sentence.
     """
     table = frontier.architectures.set_index("architecture")
     values = frontier.aps
@@ -95,21 +93,21 @@ def _factors(spec: DetectorSpec, of_baseline: DetectorSpec) -> dict[str, Any]:
 
 
 def sentence(row: dict[str, Any], baseline: str) -> str:
-    """Say a comparison in one sentence."""
+    """Return a comparison as one sentence."""
     n, n_base = int(row["n"]), int(row["n_baseline"])
     seeds = plural(n, "seed") if n == n_base else f"{n} and {plural(n_base, 'seed')}"
     beginning = f"{row['label']} against {baseline}: {signed(row['difference'])} AP"
     cost = "" if row["matched"] else f", {cost_words(row['gmacs_ratio'])}"
-    if row["verdict"] == "no claim":
+    if row["verdict"] == "not tested":
         return f"{beginning}, {seeds}{cost}: not tested."
     text = f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}{cost}: "
-    if row["verdict"] == "distinguishable":
+    if row["verdict"] == "significant":
         return f"{text}significant."
     return f"{text}not significant (corrected p {p_value(row['p_holm'])})."
 
 
 def cost_words(ratio: float) -> str:
-    """Say how a cost stands to the baseline's: "at 12 % more GMACs", "at 2.5 times the GMACs"."""
+    """Return a cost relative to the baseline's in words: "at 12 % more GMACs", "at 2.5 times the GMACs"."""
     if math.isnan(ratio):
         return "at a cost that cannot be compared"
     if ratio >= 2.0:
@@ -119,7 +117,7 @@ def cost_words(ratio: float) -> str:
 
 
 def fairness(differences: pd.DataFrame, baseline: str) -> Text:
-    """Say how many of the comparisons are at matched cost, and how many are of one factor alone."""
+    """Return how many comparisons are at matched cost, and how many differ in one factor only."""
     matched, several, count = (
         int(differences["matched"].sum()),
         int((differences["factor_count"] > 1).sum()),
@@ -138,11 +136,11 @@ def fairness(differences: pd.DataFrame, baseline: str) -> Text:
 
 
 def _verdict(differences: pd.DataFrame) -> Text:
-    if (differences["verdict"] == "no claim").all():
+    if (differences["verdict"] == "not tested").all():
         return Text(text="With one seed on a side no difference can be tested.", tone="warning")
-    told = int((differences["verdict"] == "distinguishable").sum())
+    number = int((differences["verdict"] == "significant").sum())
     return Text(
-        text=f"{told} of {plural(len(differences), 'difference')} to the baseline significant (Welch, Holm-corrected)."
+        text=f"{number} of {plural(len(differences), 'difference')} to the baseline significant (Welch, Holm-corrected)."
     )
 
 
@@ -169,7 +167,7 @@ def _figure(differences: pd.DataFrame, baseline: str) -> Figure:
 
 
 def _table(differences: pd.DataFrame, baseline: str) -> Table:
-    """Give the table of differences, with columns for what was tested where anything was."""
+    """Return the table of differences, with columns for tests if there were any."""
     frame = differences.copy()
     frame["interval"] = [signed_interval(low, high) for low, high in zip(frame["low"], frame["high"], strict=True)]
     frame["p"] = [p_value(p) for p in frame["p_holm"]]
@@ -191,7 +189,7 @@ def _table(differences: pd.DataFrame, baseline: str) -> Table:
                 key="needed",
                 label="Seeds needed",
                 digits=0,
-                help="a side, to detect the difference seen with 80 % power",
+                help="a side, for 80 % power in one uncorrected test",
             ),
         ]
     columns += [

@@ -1,4 +1,4 @@
-"""The section Architectures: costs by part, AP by class, what they are made of, and all trials; and the table of means."""
+"""The section Architectures (costs by part, AP by class, specs, all trials), and the table of means."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_CLASS_COLUMNS = 12
 
 
 def architectures(runs: Runs, frontier: Frontier) -> Section:
-    """Show the cost by part, AP by class, what each is made of, and all trials."""
+    """Show the cost by part, AP by class, the specs and all trials."""
     found: list[Block] = []
     if len(frontier.architectures):
         found += [*_parts_figure(frontier), *_class_table(runs, frontier)]
@@ -33,7 +33,7 @@ def architectures(runs: Runs, frontier: Frontier) -> Section:
 
 
 def means_table(runs: Runs, frontier: Frontier) -> Table:
-    """Give the table of means; what is the same in all rows stands in the caption."""
+    """Return the table of means; values common to all rows are in the caption."""
     table = frontier.architectures.copy()
     table["interval"] = [interval(row["ap_low"], row["ap_high"]) for row in records(table)]
     table["front"] = ["●" if on else "" for on in table["on_front"]]
@@ -61,13 +61,15 @@ def means_table(runs: Runs, frontier: Frontier) -> Table:
                 help=f"posterior probability of being on the front of AP against GMACs{f'; {shrunk}' if shrunk else ''}",
             )
         ]
-    means = "Single trainings" if table["n"].max() == 1 else f"Means over {conclusion_words.seed_counts(table)} seeds"
+    means = (
+        "Single training runs" if table["n"].max() == 1 else f"Means over {conclusion_words.seed_counts(table)} seeds"
+    )
     caption = f"{means}; ● is on the front of AP against GMACs."
     return Table(name="architectures", frame=table, columns=tuple(columns), caption=caption)
 
 
 def _specs_table(runs: Runs, frontier: Frontier) -> Details:
-    """Give every architecture in full, also those without a complete trial."""
+    """Return the specs of all architectures, including those without a complete trial."""
     series, rows = frontier.series, []
     for digest, spec in runs.specs().items():
         height, width = spec.image_size
@@ -85,15 +87,15 @@ def _specs_table(runs: Runs, frontier: Frontier) -> Details:
         Column(key="topology", label="Topology"),
         Column(key="fusion", label="Fusion"),
         Column(key="levels", label="Levels"),
-        Column(key="repeats", label="Cells", digits=0, help="how often the topology is stacked"),
+        Column(key="repeats", label="Cells", digits=0, help="number of stacked cells"),
         Column(key="width", label="Width", digits=0, help="channels of the feature network"),
         Column(key="head_repeats", label="Head layers", digits=0),
         *([Column(key="head", label="Head")] if specs["head"].nunique() > 1 else []),
         Column(key="image", label="Image, px"),
     )
-    caption = "All that they are made of is in the run's folder, under specs/; the CSV names the files."
+    caption = "Full specs are in the run's folder under specs/; the CSV names the files."
     table = Table(name="specs", frame=specs, columns=columns, caption=caption)
-    return Details(title="What they are made of", blocks=(table,))
+    return Details(title="Specs", blocks=(table,))
 
 
 def _parts_figure(frontier: Frontier) -> list[Block]:
@@ -114,7 +116,7 @@ def _parts_figure(frontier: Frontier) -> list[Block]:
 
 
 def _class_table(runs: Runs, frontier: Frontier) -> list[Block]:
-    """Give AP by class, one row for each class, where trials recorded it."""
+    """Return AP by class, one row each, if trials recorded it."""
     chosen = frontier.architectures.head(MOST_CLASS_COLUMNS)
     by_class: dict[str, dict[str, float]] = {}
     for row in records(chosen):
@@ -151,6 +153,6 @@ def _all_trials(runs: Runs, frontier: Frontier) -> list[Block]:
         Column(key="seconds", label="Seconds", digits=0),
         *(Column(key=name, label=name.removeprefix("param_").replace("_", " ").capitalize()) for name in params),
     )
-    caption = "Every trial, whatever became of it, and its point in the study's space."
+    caption = "All trials in any state, with their points in the study's space."
     table = Table(name="trials", frame=trials, columns=columns, caption=caption)
     return [Details(title=plural(len(trials), "trial"), blocks=(table,))]

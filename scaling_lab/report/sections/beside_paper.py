@@ -1,6 +1,6 @@
-"""The section Beside the paper: this run's order of feature networks and the paper's, and how far seeds let them agree.
+"""The section Beside the paper: the ranking of feature networks in this run and in the paper, and their agreement.
 
-Nothing of the paper's was measured here. paper_differences.py has its fusions and its steps.
+paper_differences.py compares fusions and backbone steps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_EXACT = 7  # 7! orders are enumerated for the p of Kendall's tau
 
 
 def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
-    """Show the paper's comparisons of feature networks, fusions and steps beside this run's, where it has the same ones."""
+    """Show the paper's comparisons of feature networks, fusions and steps beside the same ones of this run."""
     if frontier.trials.empty:
         return Section(title=TITLE, blocks=())
     specs = runs.specs()
@@ -39,7 +39,7 @@ def beside_the_paper(runs: Runs, frontier: Frontier) -> Section:
 
 
 def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
-    """Give Table 5 beside this run's means, and the agreement of the two orders."""
+    """Return Table 5 beside this run's means, and the rank agreement."""
     baseline, _ = find_baseline(runs, frontier)
     table = published_table(frontier, baseline, specs)
     source = str(published_tables.feature_networks()["source"].iloc[0])
@@ -49,7 +49,7 @@ def _feature_networks(runs: Runs, frontier: Frontier, specs: Mapping[str, Detect
         text = f"{source} has one detector for each feature network; this run has several, so they cannot be paired."
         return [Text(text=text)]
     unequal = other_factors(specs, table["architecture"].tolist())
-    note = f"Here they differ in {listed(unequal)} too, so the order is not the feature networks' alone."
+    note = f"Here they differ in {listed(unequal)} too, so the ranking is not due to feature networks only."
     return [
         _table_5(table, source, "" if baseline is None else str(frontier.labels[baseline])),
         Text(text=agreement(frontier, table)),
@@ -73,8 +73,8 @@ def _table_5(table: pd.DataFrame, source: str, baseline: str) -> Table:
         ]
     columns += [Column(key="gmacs_ratio", label="Cost, paper", digits=2)]
     caption += (
-        f"The paper's numbers are {source}: COCO val, full-length training. They were not measured here, and the APs "
-        "of the two sides do not compare; only the order and the sign of differences do."
+        f"The paper's numbers are {source}: COCO val, full-length training. They were not measured here. APs "
+        "are not comparable between the two; the ranking and the sign of differences are."
     )
     if has_values(table, "gmacs_ratio_here"):
         columns += [Column(key="gmacs_ratio_here", label="Cost, here", digits=2)]
@@ -83,28 +83,28 @@ def _table_5(table: pd.DataFrame, source: str, baseline: str) -> Table:
 
 
 def agreement(frontier: Frontier, table: pd.DataFrame) -> str:
-    """Say how far this run's order of feature networks agrees with the paper's, and what its seeds leave open of that.
+    """Return a sentence on the rank agreement of this run's feature networks with the paper's, with its interval.
 
-    The interval is of draws of what the means here may truly be; the paper's numbers are fixed. All orders are as likely
-    beforehand, so where seeds can hardly tell the networks apart it lies about 0 and leaves out a full agreement too often
-    (five networks 0.3 AP apart, an SD of 0.8, three seeds: 62 in 100 hold it; from 1 AP apart 99 do). The ceiling, what two
-    repeats of this run would agree by, shows when that is so.
+    The interval is over posterior samples of this run's means; the paper's numbers are fixed. The prior is the same for all
+    orders, so with much seed noise the interval is centred on 0 and excludes full agreement too often. (Five networks 0.3 AP
+    apart, seed SD 0.8, three seeds: 62 of 100 intervals include it; from 1 AP apart, 99 do.) The expected agreement of two
+    repeats of this run shows when that is so.
     """
     n = len(table)
     if n < 3:
-        return f"{plural(n, 'pair')} of results: too few to speak of an order."
+        return f"{plural(n, 'pair')} of results: too few for a rank correlation."
     ours, theirs = [float(value) for value in table["ap_mean"]], [float(value) for value in table["ap_val"]]
     tau, drawn = agreement_with_paper(frontier, table)
     if math.isnan(tau):
-        return f"The {n} feature networks all have the same AP here, so there is no order to compare with the paper's."
+        return f"All {n} feature networks have the same AP here, so there is no ranking to compare with the paper's."
     text = f"Rank agreement with the paper: Kendall's tau-b {tau:+.2f}".replace("-0", "−0").replace("-1", "−1")
     if frontier.degrees > 0:
         text += f" [{number(drawn.low, 2)}, {number(drawn.high, 2)}] over {n} feature networks (95 % interval"
-        text += ", over what the seeds leave possible)"
+        text += ", posterior)"
         ceiling = ranks.noise_ceiling(ours, [frontier.sd / math.sqrt(count) for count in table["n"]])
         text += f"; two repeats of this run would agree by {number(ceiling, 2)}" if not math.isnan(ceiling) else ""
     else:
-        text += f" over {n} feature networks, without an interval, with one seed each: no claim"
+        text += f" over {n} feature networks, without an interval: one seed each, not tested"
     if n <= MOST_EXACT:
         p = ranks.permutation_p(ours, theirs)
         text += f"; by chance {100 * p:.0f} % of all orders agree or disagree as strongly"

@@ -1,4 +1,4 @@
-"""The choices of a space as a report names them, and which of them explain AP: importance with and without cost."""
+"""The importance of the choices of a space: which explain AP, with and without cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_BARS = 8
 
 
 def importance_of(table: pd.DataFrame) -> Importance | None:
-    """Give how much of AP's variance each choice explains; None where too few or equal architectures do not tell."""
+    """Return the importance of each choice; None with too few architectures or equal APs."""
     if not params_of(table) or len(table) < LEAST_ARCHITECTURES or table["ap"].max() - table["ap"].min() < 1e-9:
         return None
     found = choice_importance(table)
@@ -26,33 +26,31 @@ def importance_of(table: pd.DataFrame) -> Importance | None:
 
 
 def most_important(found: Importance) -> str:
-    """Say which choice explains most of AP, cost taken out where that is known; nothing where all may be chance."""
+    """Return a sentence on the most important choice, with cost removed if possible; "" if all are within chance."""
     share, chance = ("share", found.chance) if math.isnan(found.rest_chance) else ("rest", found.rest_chance)
     low, high = ("low", "high") if share == "share" else ("rest_low", "rest_high")
     above = found.table[found.table[share] > chance].sort_values(share, ascending=False, kind="stable")
     if above.empty:
         return ""
     row = records(above)[0]
-    what = "of AP's variance" if share == "share" else "of the AP variance that cost leaves"
+    what = "of AP's variance" if share == "share" else "of the AP variance left after removing cost"
     return f"{row['choice'].capitalize()} explains most {what}: {_percent(row, share, low, high)}, 95 % CI in brackets."
 
 
 def importance_blocks(table: pd.DataFrame) -> list[Block]:
-    """Show which choices explain AP, before and after cost is taken out."""
+    """Show which choices explain AP, before and after removing cost."""
     if not params_of(table):
         return []
     if len(table) < LEAST_ARCHITECTURES or table["ap"].max() - table["ap"].min() < 1e-9:
         why = (
-            "all have the same AP"
-            if len(table) >= LEAST_ARCHITECTURES
-            else f"allowed are {LEAST_ARCHITECTURES} and more"
+            "all have the same AP" if len(table) >= LEAST_ARCHITECTURES else f"it needs at least {LEAST_ARCHITECTURES}"
         )
-        text = f"Which choice matters is not computed from {plural(len(table), 'architecture')}: {why}."
+        text = f"The importance of choices is not computed from {plural(len(table), 'architecture')}: {why}."
         return [Text(text=text, tone="note")]
     found = choice_importance(table)
     shown = found.table[found.table["share"].notna()].head(MOST_BARS)
     if shown.empty:
-        return [Text(text="No choice has two values with enough architectures to say which matters.", tone="note")]
+        return [Text(text="No choice has two values with enough architectures to compute its importance.", tone="note")]
     lines = {"chance": found.chance, "rest_chance": found.rest_chance}
     figure = Figure(
         name="importance",
@@ -60,22 +58,24 @@ def importance_blocks(table: pd.DataFrame) -> list[Block]:
         draw=importance_figure,
         title="Which choice explains AP?",
         caption=_caption(found, len(shown)),
-        alt="The share of the variance of AP that each choice explains, before and after cost is taken out",
+        alt="Share of the variance of AP explained by each choice, before and after removing cost",
     )
     return [Bullets(items=tuple(_sentences(found))), figure, _table(found)]
 
 
 def _sentences(found: Importance) -> list[tuple[str, str]]:
     sentences = [("GMACs alone explain", f"{100 * found.cost:.0f} % of the variance of AP.")]
-    sentences += _told(found.table, "Explains AP:", "share", "low", "high", found.chance)
+    sentences += _above_chance(found.table, "Explains AP:", "share", "low", "high", found.chance)
     if not math.isnan(found.rest_chance):
-        sentences += _told(
+        sentences += _above_chance(
             found.table, "Explains AP at equal cost:", "rest", "rest_low", "rest_high", found.rest_chance
         )
     return sentences
 
 
-def _told(table: pd.DataFrame, lead: str, share: str, low: str, high: str, chance: float) -> list[tuple[str, str]]:
+def _above_chance(
+    table: pd.DataFrame, lead: str, share: str, low: str, high: str, chance: float
+) -> list[tuple[str, str]]:
     above = table[table[share] > chance].sort_values(share, ascending=False, kind="stable")
     if above.empty:
         return [(lead, f"no choice more than chance ({100 * chance:.0f} % for the best of {len(table)}).")]
@@ -90,7 +90,7 @@ def _percent(row: dict[str, Any], share: str, low: str, high: str) -> str:
 
 def _caption(found: Importance, shown: int) -> str:
     text = (
-        "Share of the variance of AP that a choice explains alone, with 95 % intervals over architectures. The dashed line "
+        "Share of the variance of AP that each choice alone explains, with 95 % intervals over architectures. The dashed line "
         "is the 95 % quantile of the best choice by chance. Cost is removed by a parabola in log GMACs. Numbers are cut at "
         "quintiles."
     )
@@ -111,16 +111,20 @@ def _table(found: Importance) -> Table:
         Column(key="interval", label="Of AP's variance", sort="share", help="with its 95 % interval"),
         Column(
             key="rest_interval",
-            label="Cost taken out",
+            label="Cost removed",
             sort="rest",
             help="of the variance that a parabola in log GMACs leaves",
         ),
         Column(key="groups", label="Groups", digits=0),
-        Column(key="n", label="Architectures", digits=0, help="that have this choice"),
+        Column(key="n", label="Architectures", digits=0, help="with this choice"),
     )
     caption = (
         f"By chance the best choice explains up to {100 * found.chance:.0f} % of AP's variance"
-        + ("" if math.isnan(found.rest_chance) else f", and {100 * found.rest_chance:.0f} % of what cost leaves")
+        + (
+            ""
+            if math.isnan(found.rest_chance)
+            else f", and {100 * found.rest_chance:.0f} % of the rest after removing cost"
+        )
         + " (95 % of permutations). Shares are corrected for the number of groups and may be negative."
     )
     return Table(name="importance_of_choices", frame=frame, columns=columns, caption=caption)

@@ -1,4 +1,4 @@
-"""The section Fronts of a report on several runs: AP against each cost that compares, and what the fronts dominate."""
+"""The section Fronts of a report on several runs: AP against each comparable cost, and hypervolumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scaling_lab.text import interval, listed, significant
 
 
 def fronts(comparison: Comparison) -> Section:
-    """Show the fronts of all runs on one axis for each cost that compares, and what they dominate."""
+    """Show the fronts of all runs for each comparable cost, and their hypervolumes."""
     if not len(comparison.points()):
         return Section(title="Fronts", blocks=(Text(text="No run has a complete trial yet, so there is no front."),))
     band = comparison.band()
@@ -65,8 +65,8 @@ def _volumes(comparison: Comparison) -> list[Block]:
         Column(key="value", label="Hypervolume of the means", digits=1, help="AP times halvings of cost"),
     ]
     caption = (
-        f"What each front dominates, in AP times halvings of cost, up to one reference point for all: "
-        f"{significant(cost)} GMACs (twice the dearest of all runs) and {ap:.0f} AP."
+        f"Hypervolume of each front, in AP times halvings of cost, with one reference point for all: "
+        f"{significant(cost)} GMACs (twice the highest cost of all runs) and {ap:.0f} AP."
     )
     if claimed:
         volumes["interval"] = [interval(row["low"], row["high"]) for row in records(volumes)]
@@ -81,7 +81,7 @@ def _volumes(comparison: Comparison) -> list[Block]:
 
 
 def _predicted(comparison: Comparison) -> list[Block]:
-    """Show predicted latencies, where one model predicted those of all runs."""
+    """Show predicted latencies if one model predicted those of all runs."""
     cost = "predicted_latency_ms"
     if not has_values(comparison.points(cost), cost):
         return []
@@ -94,7 +94,7 @@ def _predicted(comparison: Comparison) -> list[Block]:
 
 
 def _latencies(comparison: Comparison) -> list[Block]:
-    """Show measured latencies, a figure for each condition that several runs share; name the others."""
+    """Show measured latencies, a figure for each condition that several runs share, and list other conditions."""
     measured = _measured(comparison)
     if measured.empty:
         return [Text(text="Latency was not measured in these runs.", tone="note")]
@@ -107,7 +107,7 @@ def _latencies(comparison: Comparison) -> list[Block]:
         else:
             found.append(_latency_figure(comparison, group, len(found)))
     if alone:
-        text = f"Latencies of one run alone are not compared: {'; '.join(alone)}."
+        text = f"Latencies measured in one run only are not compared: {'; '.join(alone)}."
         found.append(Text(text=text, tone="note"))
     return found
 
@@ -136,7 +136,7 @@ def _latency_figure(comparison: Comparison, group: pd.DataFrame, index: int) -> 
         table=points,
         draw=draw,
         title="AP against latency",
-        caption=f"Measured in each run on {condition}: the median.{caution}{not_quiet(group)} Marks as above. An architecture "
-        "that no run measured so is not shown.",
+        caption=f"Measured in each run on {condition}: the median.{caution}{not_quiet(group)} Marks as above. Architectures "
+        "not measured under this condition are not shown.",
         alt=f"AP against latency on {condition}: fronts of {listed(list(dict.fromkeys(points['run'])))}",
     )

@@ -1,4 +1,4 @@
-"""The sections of a report on several runs, each a function from a Comparison to a Section. They only arrange."""
+"""The sections of a report on several runs, each a function from a Comparison to a Section."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ SETTINGS = {
 
 
 def title(comparison: Comparison) -> str:
-    """Name the page by its runs."""
+    """Return the page's title from the names of its runs."""
     return f"{listed([side.name for side in comparison.sides])} compared"
 
 
 def spaces(comparison: Comparison) -> Section:
-    """Compare how AP is distributed in the runs' search spaces at matched cost, where they have different ones."""
+    """Compare the distributions of AP in the runs' search spaces at matched cost, if the spaces differ."""
     if len({str(side.runs.meta.get("space")) for side in comparison.sides}) < 2:
         return Section(title="Spaces at matched cost", blocks=())
     found = population.compare_spaces({side.name: side.frontier for side in comparison.sides})
@@ -57,14 +57,14 @@ def spaces(comparison: Comparison) -> Section:
     if not led or len(found.blocks) < 2:
         return found
     text = (
-        f"The samplers of {listed(led)} chose architectures by the results before them, so what is seen is not a sample "
+        f"The samplers of {listed(led)} chose architectures by earlier results, so these are not random samples "
         "of the space."
     )
     return dataclasses.replace(found, blocks=(Text(text=text, tone="warning"), *found.blocks))
 
 
 def question(comparison: Comparison) -> str:
-    """Give the question that all runs ask, or each run's own."""
+    """Return the common question of all runs, or each run's own."""
     asked = {side.name: str(side.runs.meta.get("question", "")) for side in comparison.sides}
     if len(set(asked.values())) == 1:
         return next(iter(asked.values()))
@@ -72,12 +72,12 @@ def question(comparison: Comparison) -> str:
 
 
 def answer(comparison: Comparison) -> str:
-    """Answer in one sentence whose front is higher."""
+    """Answer in one sentence which front is higher."""
     return comparison_words.answer(comparison)
 
 
 def limits(comparison: Comparison) -> Section:
-    """Say what limits the answer, and which run is not compared and why."""
+    """Show what limits the answer, and why runs are not compared."""
     refused = (Text(text=text, tone="warning") for text in comparison_words.refusals(comparison))
     said = Bullets(items=comparison_words.limits(comparison))
     return Section(title="Limits", blocks=(*refused, said, Text(text=RULE, tone="note")))
@@ -87,7 +87,7 @@ def limits(comparison: Comparison) -> Section:
 
 
 def setting(comparison: Comparison) -> Section:
-    """Show the runs side by side, and what differs between them beside their results."""
+    """Show the runs side by side, and the differences in their settings."""
     frame = pd.DataFrame([_run_row(side) for side in comparison.sides])
     table = Table(
         name="runs",
@@ -105,12 +105,12 @@ def setting(comparison: Comparison) -> Section:
         ),
     )
     changes = differences(comparison)
-    text = "Nothing that was recorded differs between the runs but their results."
+    text = "The runs differ only in their results, as far as recorded."
     blocks: tuple[Block, ...] = (table, Text(text=text, tone="note"))
     if len(changes):
         columns = [Column(key="what", label="What differs")]
         columns += [Column(key=f"run_{side.series + 1}", label=side.name) for side in comparison.sides]
-        caption = "Beside the results. None of this keeps APs from being compared; it may be why they differ."
+        caption = "Differences besides the results. APs remain comparable, but these may explain why they differ."
         blocks = (table, Table(name="what_differs", frame=changes, columns=tuple(columns), caption=caption))
     return Section(title="The runs", blocks=blocks)
 
@@ -128,7 +128,7 @@ def _run_row(side: Side) -> dict[str, Any]:
 
 
 def differences(comparison: Comparison) -> pd.DataFrame:
-    """Give a row for each setting, device, commit or version that differs: what, and a column for each run, run_1 …."""
+    """Return a row for each setting, device, commit or version that differs: what, and a column for each run (run_1, …)."""
     by_run = {f"run_{side.series + 1}": _settings(side) for side in comparison.sides}
     names = list(dict.fromkeys(name for values in by_run.values() for name in values))
     rows = []
@@ -154,7 +154,7 @@ def _settings(side: Side) -> dict[str, str]:
 
 
 def best_by_cost(comparison: Comparison) -> Section:
-    """Show each run's best architecture in bands of cost that all share."""
+    """Show each run's best architecture in common bands of cost."""
     table = comparison.best_by_cost()
     if table.empty:
         return Section(title="Best by cost", blocks=())
@@ -162,7 +162,7 @@ def best_by_cost(comparison: Comparison) -> Section:
     table["between"] = [_between(*band) for band in table["band"]]
     table["probability"] = [comparison_words.probability(chance) for chance in table["chance"]]
     columns = [
-        Column(key="between", label="GMACs", sort="dearest"),
+        Column(key="between", label="GMACs", sort="up_to"),
         Column(key="run", label="Run", swatch="series"),
         Column(key="label", label="Best architecture"),
         metric_column("gmacs", label="Its GMACs"),
@@ -170,7 +170,7 @@ def best_by_cost(comparison: Comparison) -> Section:
     ]
     columns += [Column(key="interval", label="95 % interval", sort="ap_low")] if has_values(table, "ap_low") else []
     columns += [Column(key="n", label="Seeds", digits=0), Column(key="architectures", label="Of", digits=0)]
-    caption = "The best of each run in each band of cost. It is chosen by these seeds, so it is high in part by chance."
+    caption = "The best of each run in each band of cost. It is selected by these seeds, so its AP is biased high."
     if has_values(table, "chance"):
         help_text = "posterior probability that this run has the best architecture of the band"
         columns += [Column(key="probability", label="P(best)", sort="chance", help=help_text)]
@@ -187,12 +187,12 @@ def _between(low: float, high: float) -> str:
 
 
 def same_architectures(comparison: Comparison) -> Section:
-    """Show architectures that several runs trained: are their APs compatible?"""
+    """Show whether the APs of architectures that several runs trained agree."""
     name, table = "Same architectures", comparison.repeats.copy()
     if table.empty:
         if not len(comparison.points()):
             return Section(title=name, blocks=())
-        text = "No architecture was trained in two of the runs, so nothing shows whether a result is found again."
+        text = "No architecture was trained in two of the runs, so reproducibility is not tested."
         return Section(title=name, blocks=(Text(text=text, tone="note"),))
     sentences = [comparison_words.agreement(table), comparison_words.detectable(comparison, table)]
     sentences += comparison_words.same_seed_sentences(comparison) + comparison_words.offset_sentences(table)
@@ -215,10 +215,8 @@ def same_architectures(comparison: Comparison) -> Section:
             Column(key="interval", label="95 % interval", sort="low", help="Welch's, before correction"),
             Column(key="p_text", label="p", sort="p_holm", help="Welch's t-test, Holm's correction over the table"),
         ]
-    columns += [Column(key="verdict", label="In words")]
-    caption = (
-        "One architecture under one protocol: a difference is chance, or something that the protocol does not record."
-    )
+    columns += [Column(key="verdict", label="Verdict")]
+    caption = "Equal architecture and protocol: a difference is chance or something that the protocol does not record."
     blocks = (
         Bullets(items=tuple(("", text) for text in sentences if text)),
         Table(name="same_architectures", frame=table, columns=tuple(columns), caption=caption),
@@ -227,7 +225,7 @@ def same_architectures(comparison: Comparison) -> Section:
 
 
 def search(comparison: Comparison) -> Section:
-    """Show the progress of the searches on one pair of axes, where their objectives are equal."""
+    """Show the progress of the searches on common axes, if their objectives are equal."""
     sides = [side for side in comparison.sides if side.runs.meta.get("sampler", "grid") != "grid"]
     if not sides:
         return Section(title="Search", blocks=())
@@ -245,12 +243,12 @@ def search(comparison: Comparison) -> Section:
         return Section(title="Search", blocks=())
     table["series"] = table["sampler"].map({side.name: side.series for side in comparison.sides})
     what = table["quality"].iloc[0]
-    caption = f"{what}, after each trial of the search that ended, and against the time that its trials took in all."
+    caption = f"{what}, by ended trials of the search and by their total time."
     spaces = {json.dumps([runs.meta.get("space"), runs.meta.get("limits")], sort_keys=True) for runs in named.values()}
     caption += (
-        " One search of each: which way of searching is better cannot be told from this."
+        " One search of each does not show which sampler is better."
         if len(spaces) == 1
-        else " Their search spaces or limits differ, so this compares those as much as the ways of searching."
+        else " Their search spaces or limits differ, so this does not compare samplers alone."
     )
     alt = f"{what} by trials and by hours of {listed(list(named))}"
     figure = Figure(name="search_progress", table=table, draw=search_figure, title="Progress", caption=caption, alt=alt)
@@ -261,7 +259,7 @@ def search(comparison: Comparison) -> Section:
 
 
 def provenances(comparison: Comparison) -> Section:
-    """Show where each run's numbers come from."""
+    """Show the provenance of each run."""
     found = []
     for side in comparison.sides:
         section = provenance.provenance(side.runs)

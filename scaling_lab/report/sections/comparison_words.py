@@ -1,4 +1,4 @@
-"""A comparison of runs as sentences: what can and cannot be concluded from several of them. It computes no statistic."""
+"""The conclusions of a comparison of runs, in sentences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Bullet = tuple[str, str]
 
 
 def answer(comparison: Comparison) -> str:
-    """Answer in one sentence whose front is higher, by how much, and whether that is significant."""
+    """Answer in one sentence which front is higher, by how much, and whether that is significant."""
     filled = [side for side in comparison.sides if len(side.frontier.architectures)]
     if not filled:
         return "No run has a complete trial, so there is no AP to compare."
@@ -32,24 +32,22 @@ def answer(comparison: Comparison) -> str:
         lead, text = volume_difference(differences[0])[0]
         return f"{lead} {text}"
     volumes = comparison.volumes.sort_values("value", ascending=False, kind="stable")
-    best, told = volumes.iloc[0], sum(row["verdict"] == "distinguishable" for row in differences)
+    best, count = volumes.iloc[0], sum(row["verdict"] == "significant" for row in differences)
     return (
         f"{best['run']} has the largest of {len(volumes)} hypervolumes, {best['value']:.1f}; "
-        f"{told or 'none'} of {plural(len(differences), 'difference')} to {differences[0]['first']} "
-        f"{'is' if told < 2 else 'are'} significant."
+        f"{count or 'none'} of {plural(len(differences), 'difference')} to {differences[0]['first']} "
+        f"{'is' if count < 2 else 'are'} significant."
     )
 
 
 def refusals(comparison: Comparison) -> list[str]:
-    """Name each run that is left out, with the reason."""
+    """List the runs that are not compared, with reasons."""
     first = comparison.sides[0].name
-    return [
-        f"{each.name} is not compared; against {first} it has {'; '.join(each.reasons)}." for each in comparison.refused
-    ]
+    return [f"{each.name} is not compared with {first}: {'; '.join(each.reasons)}." for each in comparison.refused]
 
 
 def limits(comparison: Comparison) -> tuple[Bullet, ...]:
-    """Say what limits the answer: seeds, runs without results, copies, budgets and samplers."""
+    """List what limits the answer: seeds, runs without results, copies, budgets and samplers."""
     filled = [side for side in comparison.sides if len(side.frontier.architectures)]
     found = []
     empty = [side.name for side in comparison.sides if side not in filled]
@@ -59,12 +57,12 @@ def limits(comparison: Comparison) -> tuple[Bullet, ...]:
     if single:
         found.append(("One seed each:", f"{listed(single)}; differences between fronts cannot be tested."))
     found += [*_copies(comparison), *_budgets(filled), *_samplers(filled)]
-    found.append(("Selection:", "the highest of many means is high in part by chance."))
+    found.append(("Selection:", "the highest of many means is biased high."))
     return (*found, ("Data:", "all runs use the same held-out images, which also select the best architecture."))
 
 
 def best_of_each(comparison: Comparison) -> tuple[Bullet, ...]:
-    """Give each run's best architecture, by fresh seeds too where it has some, and how the fronts differ."""
+    """Return each run's best architecture, also by fresh seeds if it has some, and how the fronts differ."""
     found = []
     for side in comparison.sides:
         for frontier, how in ((side.frontier, ""), (side.frontier.fresh, " (fresh seeds)")):
@@ -80,7 +78,7 @@ def best_of_each(comparison: Comparison) -> tuple[Bullet, ...]:
 
 
 def volume_difference(row: dict[str, Any]) -> tuple[Bullet, ...]:
-    """Say how two fronts differ, where both have architectures and in hypervolume, and whether that is significant."""
+    """Return how two fronts differ, over common costs and in hypervolume, and whether that is significant."""
     first, other, found = row["first"], row["other"], []
     if not math.isnan(row["lead_value"]):
         text = _amount(row, "lead_", "AP on average above", "AP on average below", "on average as high as")
@@ -91,16 +89,15 @@ def volume_difference(row: dict[str, Any]) -> tuple[Bullet, ...]:
 
 
 def _amount(row: dict[str, Any], prefix: str, above: str, below: str, equal: str) -> str:
-    claimed = row[f"{prefix}verdict"] != "no claim"
+    claimed = row[f"{prefix}verdict"] != "not tested"
     value = row[f"{prefix}median"] if claimed else row[f"{prefix}value"]
     return equal if _is_nothing(value) else f"{abs(value):.1f} {above if value > 0 else below}"
 
 
 def _claim(row: dict[str, Any], prefix: str) -> str:
-    if row[f"{prefix}verdict"] == "no claim":
+    if row[f"{prefix}verdict"] == "not tested":
         return "; with one seed each this cannot be tested"
-    verdict = "significant" if row[f"{prefix}verdict"] == "distinguishable" else "not significant"
-    return f", {verdict} (95 % CI {signed(row[f'{prefix}low'])} to {signed(row[f'{prefix}high'])})"
+    return f", {row[f'{prefix}verdict']} (95 % CI {signed(row[f'{prefix}low'])} to {signed(row[f'{prefix}high'])})"
 
 
 def _is_nothing(value: float) -> bool:
@@ -111,19 +108,19 @@ def _is_nothing(value: float) -> bool:
 
 
 def agreement(table: pd.DataFrame) -> str:
-    """Say how many architectures differ between runs; `table` is that of `repeats`."""
+    """Return how many architectures differ between runs, from the table of `repeats`."""
     text = f"{plural(table['architecture'].nunique(), 'architecture')} in more than one run"
     tested = table[table["p"].notna()]
     if len(tested):
-        apart = tested.loc[tested["verdict"] == "distinguishable", "label"]
+        apart = tested.loc[tested["verdict"] == "significant", "label"]
         names = f" ({listed(list(dict.fromkeys(apart)), most=3)})" if len(apart) else ""
         text += f"; {len(apart)} of {plural(len(tested), 'difference')} significant{names}, Welch, Holm-corrected"
-    unclear = int((table["verdict"] == "no claim").sum())
+    unclear = int((table["verdict"] == "not tested").sum())
     return f"{text}{f'; {unclear} with one seed on a side not tested' if unclear else ''}."
 
 
 def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
-    """Say how large a difference would have shown; nothing where none is tested."""
+    """Return the smallest detectable difference as a sentence; "" if none is tested."""
     tested = table[table["p"].notna()]
     sd, degrees = comparison.pooled
     if tested.empty or degrees < 1:
@@ -135,13 +132,13 @@ def detectable(comparison: Comparison, table: pd.DataFrame) -> str:
 
 
 def same_seed_sentences(comparison: Comparison) -> list[str]:
-    """Say whether the same seed gave the same AP."""
+    """Return sentences on whether equal seeds have equal APs."""
     found = []
     for row in records(same_seeds(comparison.trials)):
-        count, identical = int(row["trainings"]), int(row["identical"])
+        count, identical = int(row["training_runs"]), int(row["identical"])
         text = f"{plural(count, 'training run')} with the same architecture and seed in {row['first']} and {row['other']}: "
         if identical == count:
-            text += "equal APs, so they are no independent repeats."
+            text += "equal APs, so they are not independent repeats."
         else:
             text += f"{identical} with equal AP, the others up to {row['largest']:.1f} AP apart."
         found.append(text)
@@ -149,14 +146,14 @@ def same_seed_sentences(comparison: Comparison) -> list[str]:
 
 
 def offset_sentences(table: pd.DataFrame) -> list[str]:
-    """Say whether one run lies above another over all architectures of both."""
+    """Return sentences on whether one run's APs are higher over all shared architectures."""
     found = []
     for row in records(offsets(table)):
         shift = f"{signed(row['mean'])} AP {signed_interval(row['low'], row['high'])}"
         text = (
             f"{row['first']} minus {row['other']} over {plural(int(row['architectures']), 'architecture')}: {shift}, "
         )
-        if row["verdict"] == "distinguishable":
+        if row["verdict"] == "significant":
             text += "significant: seeds, device, library or code differ."
         else:
             text += "not significant."
@@ -179,7 +176,7 @@ def _copies(comparison: Comparison) -> list[Bullet]:
 
 
 def _budgets(filled: list[Side]) -> list[Bullet]:
-    """Say that the runs differ in how much was tried, where they do."""
+    """Warn of runs with different numbers of trials or epochs."""
     tried = {}
     for side in filled:
         trials = side.trials
@@ -192,7 +189,7 @@ def _budgets(filled: list[Side]) -> list[Bullet]:
 
 
 def _samplers(filled: list[Side]) -> list[Bullet]:
-    """Say what searches of one study by several samplers do not show."""
+    """Warn that one search of each sampler does not show which is better."""
     samplers = [side.runs.meta.get("sampler") for side in filled]
     spaces = {str(side.runs.meta.get("space")) for side in filled}
     if len(set(samplers)) < 2 or None in samplers or len(spaces) > 1:
@@ -201,7 +198,7 @@ def _samplers(filled: list[Side]) -> list[Bullet]:
 
 
 def probability(value: float) -> str:
-    """Write a probability in words' precision; a dash where there is none."""
+    """Format a probability; a dash if missing."""
     if math.isnan(value):
         return "–"
     return "> 0.99" if value > 0.995 else "< 0.01" if value < 0.005 else f"{value:.2f}"

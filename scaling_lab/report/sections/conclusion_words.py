@@ -1,4 +1,4 @@
-"""What a run says in sentences: its answer, what limits it, and the findings beside it."""
+"""A run's answer, its limits and further findings, in sentences."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FAILURES = {
     "out_of_memory": "the device's memory was too small",
     "time_limit": "it took longer than the study allows",
     "bad_input": "an image or annotation was unusable",
-    "bad_checkpoint": "the checkpoint to go on from was damaged",
+    "bad_checkpoint": "the checkpoint to continue from was damaged",
     "lost_worker": "the process that trained it was lost",
     "error": "an error in the program",
 }
 
 
 def states(trials: pd.DataFrame) -> str:
-    """Say how many trials there are and what became of them."""
+    """Return the number of trials by state in words."""
     counts = trials["state"].value_counts()
     rest = [f"{counts[state]} {state}" for state in ("stopped", "failed", "running", "planned") if counts.get(state, 0)]
     complete = int(counts.get("complete", 0))
@@ -46,18 +46,18 @@ def states(trials: pd.DataFrame) -> str:
 
 
 def seeds_each(architectures: pd.DataFrame) -> str:
-    """Say how many seeds an architecture has: "3 seeds each", or "1 to 3 seeds each"."""
+    """Return the number of seeds of an architecture: "3 seeds each", or "1 to 3 seeds each"."""
     return f"{seed_counts(architectures)} {'seed' if architectures['n'].max() == 1 else 'seeds'} each"
 
 
 def seed_counts(architectures: pd.DataFrame) -> str:
-    """Give how many seeds an architecture has: "3", or "1 to 3"."""
+    """Return the number of seeds of an architecture: "3", or "1 to 3"."""
     least, most = int(architectures["n"].min()), int(architectures["n"].max())
     return str(most) if least == most else f"{least} to {most}"
 
 
 def answer(frontier: Frontier, trials: pd.DataFrame) -> str:
-    """Answer in one sentence which architecture has the highest AP, by fresh seeds where there are some."""
+    """Answer in one sentence which architecture has the highest AP, by fresh seeds if there are some."""
     text = _best(frontier, trials)
     return text[0].upper() + text[1:]
 
@@ -84,26 +84,26 @@ def _significance(frontier: Frontier) -> str:
     below, same = below_and_beside_best(frontier)
     others = len(below) + len(same)
     if not below:
-        whom = "any other" if others > 1 else same[0]
-        return f"but does not differ significantly from {whom}"
-    whom = f"{len(below)} of {others} others" if same else "every other" if others > 1 else below[0]
-    return f"and differs significantly from {whom}"
+        compared = "any other" if others > 1 else same[0]
+        return f"but does not differ significantly from {compared}"
+    compared = f"{len(below)} of {others} others" if same else "every other" if others > 1 else below[0]
+    return f"and differs significantly from {compared}"
 
 
 def few(labels: Sequence[str], words: int = 14) -> str:
-    """List as many labels as have so many words in all, and count the others."""
+    """List labels up to a total number of words, and count the others."""
     totals = itertools.accumulate(len(label.split()) for label in labels)
     return listed(list(labels), most=max(1, sum(total <= words for total in totals)))
 
 
 def evidence(row: Mapping[str, Any] | pd.Series[Any]) -> str:
-    """Say how well a mean AP is known: "95 % CI 81.6–85.9, 5 seeds", or "1 seed"."""
+    """Return the uncertainty of a mean AP: "95 % CI 81.6–85.9, 5 seeds", or "1 seed"."""
     n = int(row["n"])
     return "1 seed" if n == 1 else f"95 % CI {row['ap_low']:.1f}–{row['ap_high']:.1f}, {plural(n, 'seed')}"
 
 
 def limits(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet, ...]:
-    """Say what limits the answer: trials, seeds, outliers, selection and data."""
+    """List what limits the answer: trials, seeds, outliers, selection and data."""
     table = frontier.architectures
     if table.empty:
         return tuple(_why_failed(trials))
@@ -117,7 +117,7 @@ def limits(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet
 
 
 def findings(runs: Runs, frontier: Frontier) -> tuple[Bullet, ...]:
-    """Say which architectures are on the front, which differ significantly from the best, and on which sizes of object."""
+    """List the front, the architectures that differ significantly from the best, and AP by object size."""
     table = frontier.architectures
     if len(table) < 2:
         return ()
@@ -127,7 +127,7 @@ def findings(runs: Runs, frontier: Frontier) -> tuple[Bullet, ...]:
 
 
 def why_failed(kind: object) -> str:
-    """Say what a failure's kind means; a missing one has no words of its own."""
+    """Return what a failure's kind means, also for a missing kind."""
     name = str(kind or NO_KIND)
     return FAILURES.get(name, name)
 
@@ -139,7 +139,7 @@ def _why_failed(trials: pd.DataFrame) -> list[Bullet]:
 
 
 def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
-    """Say on which sizes of object the architectures differ."""
+    """Return the ranges of AP by object size."""
     sizes = [size for size in ("small", "medium", "large") if has_values(table, f"ap_{size}")]
     if len(sizes) < 2:
         return []
@@ -152,13 +152,13 @@ def _by_size(runs: Runs, table: pd.DataFrame) -> list[Bullet]:
 
 
 def told_apart(frontier: Frontier) -> list[Bullet]:
-    """Say which of the repeated architectures differ significantly from the best, and by which test."""
+    """List the repeated architectures that differ significantly from the best, with the test."""
     table = frontier.architectures
     repeated = table[table["n"] > 1]
     best, single = repeated.iloc[0]["label"], len(table) - len(repeated)
     untested = f" {plural(single, 'architecture')} with 1 seed not tested." if single else ""
     if len(repeated) == 1:
-        return [("No test.", f"{best} alone has repeated seeds.{untested}")]
+        return [("No test.", f"only {best} has repeated seeds.{untested}")]
     below, same = below_and_beside_best(frontier)
     pairs = plural(len(repeated) * (len(repeated) - 1) // 2, "pair")
     found = [(f"Significantly below {best}:", f"{few(below, 12)}.")] if below else []
@@ -167,7 +167,7 @@ def told_apart(frontier: Frontier) -> list[Bullet]:
 
 
 def _uncertainty(frontier: Frontier) -> list[Bullet]:
-    """Say which differences these seeds can show, how many runs are outliers, and how far selection lifts the best."""
+    """List the smallest detectable difference, the outliers, and the selection bias of the best."""
     table = frontier.architectures
     if len(table) < 2:
         return []
@@ -202,13 +202,13 @@ def _outliers(frontier: Frontier) -> list[Bullet]:
 
 
 def best_of_fresh(table: pd.DataFrame) -> Bullet:
-    """Say which of the finalists is best by fresh seeds alone."""
+    """Return the finalist that is best by its fresh seeds."""
     best = table.iloc[0]
     return "Highest by fresh seeds:", f"{best['label']}, AP {best['ap_mean']:.1f} ({evidence(best)})."
 
 
 def shrunk(count: int) -> str:
-    """Say towards what posterior means of so many architectures are shrunk; nothing where each is estimated by itself."""
+    """Return towards what the posterior means of `count` architectures are shrunk; "" if they are not."""
     if count < 1 + SPARE:
         return ""
     return f"means are shrunk towards {'a curve of AP over log cost' if count >= STRAIGHT else 'their common mean'}"

@@ -1,14 +1,14 @@
-"""The section Explore: each architecture as a point that can be pointed at, filtered and selected. It draws nothing.
+"""The section Explore: an interactive plot with a point for each architecture, to filter and to select.
 
-assets/explorer.js draws these values, with plotly.js; where no script runs, the table stands alone and the static figures
-tell the rest.
+assets/explorer.js draws these values with plotly.js. Without scripts the page shows only the table and the static figures.
 
     labels, digests, series, ap_low, ap_high, seeds     a value for each architecture, in the table's order
     across, up      the axes to choose from: name, label, log, values, and whether it is a cost
-    colours         the ways to colour points: label, names, and for each point the place of its name
-    trials          each comparable trial: the place of its architecture, its seed, and its values on the axes `up`
-    details         for each of the first architectures its facts, spec, topology, curves and boxes
-    topologies      drawings, by digest; pictures and classes: what the boxes of the details are on and of
+    colours         the ways to colour points: label, names, and each point's index among the names
+    trials          the comparable trials: index of the architecture, seed, and values on the axes `up`
+    details         facts, spec, topology, curves and boxes of the first architectures
+    topologies      drawings by digest
+    pictures        the sample images of the boxes; classes are their classes
 """
 
 from __future__ import annotations
@@ -52,23 +52,22 @@ CHOICES: dict[str, Callable[[DetectorSpec], object]] = {
 
 
 def explore(runs: Runs, frontier: Frontier) -> Section:
-    """Show the architectures that have a complete trial, as points and as the table of their means."""
+    """Show the architectures with a complete trial as points and as the table of their means."""
     if len(frontier.architectures) == 0:
         return Section(title="Explore", blocks=())
     data = explorer_data(runs, frontier)
     several = frontier.degrees > 0
     caption = (
         f"Each point is an architecture{': the mean of its seeds, where it has several' if several else ', trained once'}. "
-        + ("Small dots are the seeds, bars 95 % intervals, as far as they can be shown. " if several else "")
-        + "The line is the front of what is shown: nothing shown costs less and is better. Point at one to read it, select it "
-        "here or in the table to see what it is, draw a frame to look closer or to choose several, and type in the filter to "
-        "leave some out."
+        + ("Small dots are seeds, bars 95 % intervals, within the limits of the axis. " if several else "")
+        + "The line is the Pareto front of the points shown. Hover over a point for its values. Select a point or a row for "
+        "details. Drag a frame to zoom or to select several points, and type in the filter to hide some."
     )
     return Section(title="Explore", blocks=(Explorer(table=means_table(runs, frontier), data=data, caption=caption),))
 
 
 def explorer_data(runs: Runs, frontier: Frontier) -> dict[str, Any]:
-    """Gather what the page's script draws: plain JSON values, as the module says."""
+    """Return the plain JSON values that the page's script draws, as in the module's docstring."""
     table, specs = frontier.architectures, runs.specs()
     shown = [specs[digest] for digest in table["architecture"]]
     detailed = {place: shown[place] for place in _detailed(table)}
@@ -114,7 +113,7 @@ def _across(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _parameters(frontier: Frontier) -> list[dict[str, Any]]:
-    """Give the space's numeric parameters that vary, as axes that are no costs."""
+    """Return the space's numeric parameters that vary, as axes that are not costs."""
     found = []
     for column, values in _points(frontier).items():
         name = str(column)
@@ -125,14 +124,14 @@ def _parameters(frontier: Frontier) -> list[dict[str, Any]]:
 
 
 def _points(frontier: Frontier) -> pd.DataFrame:
-    """Give each architecture's parameters, in the order of `architectures`."""
+    """Return each architecture's parameters, in the order of `architectures`."""
     columns = [name for name in frontier.trials.columns if str(name).startswith("param_")]
     first = frontier.trials.drop_duplicates("architecture").set_index("architecture")
     return first.reindex(frontier.architectures["architecture"])[columns]
 
 
 def _colours(frontier: Frontier, specs: list[DetectorSpec]) -> list[dict[str, Any]]:
-    """Give the ways to colour: by architecture where they are few, by what the specs and the space's points vary in."""
+    """Return the ways to colour: by architecture if they are few, and by varying fields of specs and parameters."""
     table = frontier.architectures
     ways: list[dict[str, Any]] = []
     if len(table) <= MOST_COLOURS:
@@ -152,7 +151,7 @@ def _colours(frontier: Frontier, specs: list[DetectorSpec]) -> list[dict[str, An
 
 
 def _in_order(values: list[Any]) -> list[Any]:
-    """Give the different values, numbers by size with a missing one last, and all others as they come."""
+    """Return distinct values: numbers sorted, a missing one last, others in order of appearance."""
     different = list({_value(value): value for value in values}.values())
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in different):
         return sorted(different, key=lambda value: (math.isnan(value), value))
@@ -166,7 +165,7 @@ def _value(value: object) -> str:
 
 
 def _trials(frontier: Frontier) -> dict[str, list[Any]]:
-    """Give the trials of architectures with several seeds, where they are few enough to be drawn."""
+    """Return the trials of architectures with several seeds, if few enough to draw."""
     trials = frontier.trials[frontier.trials["n"] > 1]
     if len(trials) > MOST_TRIALS:
         trials = trials.iloc[:0]
@@ -176,6 +175,6 @@ def _trials(frontier: Frontier) -> dict[str, list[Any]]:
 
 
 def _detailed(table: pd.DataFrame) -> list[int]:
-    """Choose who is told in full: those on the front, then the best."""
+    """Return the architectures shown in detail: those on the front, then the best."""
     order = table.assign(place=range(len(table))).sort_values("on_front", ascending=False, kind="stable")
     return order["place"].head(MOST_DETAILED).tolist()

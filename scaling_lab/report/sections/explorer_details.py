@@ -1,4 +1,4 @@
-"""What the explorer tells of a selected architecture: facts, spec, topology, curves, detections, as plain JSON values."""
+"""The explorer's details of an architecture: facts, spec, topology, curves and detections as plain JSON values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_EPOCHS = 60  # points of a curve
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A sample image: its id, itself as a data URI, its size and scale in the page, and its objects' boxes."""
+    """A sample image: its id, its data URI, its size and scale in the page, and the boxes of its objects."""
 
     image: int
     href: str
@@ -36,14 +36,14 @@ class Sample:
 
 
 def numbers(values: pd.Series[Any], digits: int = 5) -> list[float | None]:
-    """Give numbers to so many significant digits; None for what is not finite, which JSON has no number for."""
+    """Return numbers rounded to significant digits; None for non-finite ones, which JSON lacks."""
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in values.astype(float).tolist()]
 
 
 def details(
     runs: Runs, frontier: Frontier, specs: Mapping[int, DetectorSpec], samples: Sequence[Sample]
 ) -> dict[str, Any]:
-    """Give by its place among `frontier.architectures` each chosen one's facts, spec, topology's digest, curves and boxes."""
+    """Return facts, spec, topology digest, curves and boxes of chosen rows of `frontier.architectures`, by row."""
     rows = records(frontier.architectures)
     probability = frontier.front_probability().tolist()
     epochs = runs.epochs()
@@ -93,14 +93,14 @@ def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> li
 
 
 def _curve(epochs: pd.DataFrame) -> dict[str, Any]:
-    """Give loss and AP by epoch, thinned to MOST_EPOCHS where there are more; the last stays."""
+    """Return loss and AP by epoch, thinned to MOST_EPOCHS including the last."""
     rows = epochs.iloc[::-1].iloc[:: math.ceil(len(epochs) / MOST_EPOCHS)].iloc[::-1] if len(epochs) else epochs
     curve: dict[str, Any] = {"epoch": rows["epoch"].tolist()}
     return curve | {name: numbers(pd.to_numeric(rows[name]), 4) for name in ("loss", "ap") if name in rows}
 
 
 def pictures(runs: Runs) -> list[Sample]:
-    """Give the first sample images whose files are there."""
+    """Return the first sample images whose files exist."""
     classes = list(runs.category_names())
     found = []
     for image, path, objects in [sample for sample in runs.samples() if sample[1].is_file()][:MOST_IMAGES]:
@@ -111,14 +111,14 @@ def pictures(runs: Runs) -> list[Sample]:
 
 
 def _box(found: Mapping[str, Any], scale: float, classes: Sequence[int]) -> list[float]:
-    """Give x, y, width, height, and the place of the class among the data's, or -1."""
+    """Return x, y, width, height, and the index of the class among the data's, or -1."""
     category = found["category_id"]
     place = classes.index(category) if category in classes else -1
     return [*(round(float(value) * scale, 1) for value in found["bbox"]), place]
 
 
 def _boxes(runs: Runs, trial: int, samples: Sequence[Sample]) -> list[list[float]]:
-    """Give what a trial detected on the samples: the sample's place, a box as `_box` gives it, the score."""
+    """Return a trial's detections on the samples: index of the sample, a box as from `_box`, the score."""
     if not samples:
         return []
     places = {sample.image: place for place, sample in enumerate(samples)}
@@ -133,7 +133,7 @@ def _boxes(runs: Runs, trial: int, samples: Sequence[Sample]) -> list[list[float
 
 
 def drawings(topologies: Iterable[Topology]) -> dict[str, Any]:
-    """Give the geometry of each topology once: see topology_figure.Geometry; numbers are rounded to a hundredth inch."""
+    """Return the geometry of each topology (topology_figure.Geometry), rounded to 0.01 inch."""
     found: dict[str, Any] = {}
     for topology in topologies:
         if topology.digest in found:

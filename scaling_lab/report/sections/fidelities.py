@@ -1,6 +1,6 @@
-"""Trials that cannot be compared with the others, for other epochs, another protocol or an early stop, as faint marks.
+"""Trials of other fidelities (other epochs, another protocol, stopped early) as faint marks.
 
-A front is of one fidelity. These trials are on none and in no interval; they are shown so that nobody misses them.
+A front has one fidelity. These trials are not comparable, so they are on no front and in no interval.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: pd.DataFrame) -> list[blocks.Block]:
-    """Give AP against GMACs once more with the trials of other fidelities; nothing where there are none.
+    """Return the figure of AP against GMACs with trials of other fidelities; nothing if there are none.
 
-    `table` is the figure's of the compared trials, a row for each, and `band` where their front may lie.
+    `table` has a row for each compared trial, as in the main figure, and `band` is their front's.
     """
     others = other_trials(runs, frontier)
     if others.empty:
@@ -36,16 +36,16 @@ def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: p
         [plural(len(named) - len(MARKERS), "other fidelity", "other fidelities")] if len(named) > len(MARKERS) else []
     )
     caption = (
-        f"Marks and front are of {main}, as above. Faint marks are of other fidelities, whose APs cannot be compared with "
-        f"these: {'; '.join(named[: len(MARKERS)] + more)}. They are on no front and in no interval; a stopped trial's AP is "
-        "that of its last evaluated epoch."
+        f"Marks and front are of {main}, as above. Faint marks are of other fidelities, whose APs are not comparable: "
+        f"{'; '.join(named[: len(MARKERS)] + more)}. They are on no front and in no interval. A stopped trial has the AP "
+        "of its last evaluated epoch."
     )
     return [
         blocks.Figure(
             name="ap_against_gmacs_fidelities",
             table=pd.concat([table.assign(fidelity=main, compared=True), _as_rows(others)], ignore_index=True),
             draw=functools.partial(fidelity_figure, band=band),
-            title="AP against multiply-adds, with what cannot be compared",
+            title="AP against multiply-adds, with other fidelities",
             caption=caption,
             alt=f"AP against GMACs with the Pareto front, and {plural(len(others), 'trial')} of other fidelities, faint",
         )
@@ -53,7 +53,7 @@ def fidelity_blocks(runs: Runs, frontier: Frontier, table: pd.DataFrame, band: p
 
 
 def _as_rows(others: pd.DataFrame) -> pd.DataFrame:
-    """Give the other trials as rows of the figure's table: each for itself, on no front."""
+    """Return the other trials as rows of the figure's table, each separate and on no front."""
     alone: dict[str, Any] = {"ap_mean": float("nan"), "ap_low": float("nan"), "ap_high": float("nan")}
     rows = others[["label", "architecture", "trial", "seed", "gmacs", "ap", "fidelity"]]
     return rows.assign(n=1, **alone, on_front=False, series=-1, compared=False)

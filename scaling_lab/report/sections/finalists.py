@@ -1,6 +1,6 @@
-"""The section Finalists: what the best of a search give with seeds that took no part in choosing them.
+"""The section Finalists: the best of a search trained again with fresh seeds, which did not select them.
 
-The APs of the search stand beside them, and no mean mixes the two.
+The AP that selected them is shown beside the AP of the fresh seeds; no mean mixes the two.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TITLE = "Finalists"
 
 
 def finalists(runs: Runs, frontier: Frontier) -> Section:
-    """Show the finalists by their fresh seeds, and how far these fall short of what chose them."""
+    """Show the finalists by their fresh seeds, and the selection bias of the search."""
     wanted = runs.meta.get("finalists")
     if not wanted and frontier.finalists.empty:
         return Section(title=TITLE, blocks=())
@@ -49,7 +49,7 @@ def _sentences(fresh: Frontier, table: pd.DataFrame) -> tuple[tuple[str, str], .
 
 
 def _curse(chosen: pd.DataFrame) -> tuple[str, str]:
-    """Say how much of the finalists' APs was luck of the choice."""
+    """Return the selection bias of the finalists' APs."""
     before, after = mean(chosen["ap_search"]), mean(chosen["ap_mean"])
     count = plural(len(chosen), "finalist")
     text = f"{before:.1f} AP in the search, {after:.1f} with fresh seeds ({signed(after - before)}), mean of {count}."
@@ -63,15 +63,13 @@ def _table(table: pd.DataFrame) -> Table:
     frame["chosen"] = ["baseline" if role == "baseline" else "" for role in frame["role"]]
     columns = [
         Column(key="label", label="Architecture", swatch="series"),
-        Column(
-            key="ap_mean", label="AP, fresh seeds", digits=1, help="COCO AP, 0–100, mean over the fresh seeds alone"
-        ),
+        Column(key="ap_mean", label="AP, fresh seeds", digits=1, help="COCO AP, 0–100, mean over fresh seeds"),
     ]
     if has_values(frame, "ap_low"):
         columns += [Column(key="interval", label="95 % interval", sort="ap_low")]
     columns += [
         Column(key="n", label="Fresh seeds", digits=0),
-        Column(key="ap_search", label="AP, search", digits=1, help="mean of the trials that it was chosen by"),
+        Column(key="ap_search", label="AP, search", digits=1, help="mean of the trials that selected it"),
         Column(key="change", label="Change", digits=1, signed=True, help="fresh seeds minus search"),
         metric_column("gmacs"),
     ]
@@ -81,7 +79,7 @@ def _table(table: pd.DataFrame) -> Table:
 
 
 def _differences(runs: Runs, fresh: Frontier) -> list[Block]:
-    """Compare the finalists with the baseline, where it was trained with fresh seeds too."""
+    """Compare the finalists with the baseline if it has fresh seeds too."""
     baseline, _ = find_baseline(runs, fresh)
     if baseline is None or len(fresh.architectures) < 2:
         return []

@@ -1,6 +1,6 @@
-"""A grid over one parameter, such as the width factor: AP by its value, and how probable it is that a value is the best.
+"""A grid over one parameter, such as the width factor: AP by value, and each value's probability of being the best.
 
-It says what the paper chose beside that. A value counts at every scale that the run has (phi), each with equal weight.
+The paper's choice is shown beside it. A value's AP is the mean over all scales (phi) with equal weight.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
     title = f"Which {name}?"
     table = grid_table(frontier, parameter, scale=scale)
     if table["value"].nunique() < 2:
-        text = f"The run has no two values of {name} with complete trials, so there is nothing to choose from."
+        text = f"The run has no two values of {name} with complete trials, so there is nothing to compare."
         return Section(title=title, blocks=(Text(text=text, tone="note"),))
     chances = best_values(frontier, table)
     without = chances_without_far_below(frontier, parameter, scale=scale)
@@ -61,14 +61,14 @@ def grid(runs: Runs, frontier: Frontier, parameter: str, *, paper: float | None 
                 caption="Posterior probability of the highest mean AP"
                 + (" over the scales" if table["scale"].nunique() > 1 else "")
                 + "; cost is not considered.",
-                alt=f"How probable it is that each {name} is the best",
+                alt=f"Posterior probability of each {name} of being the best",
             )
         )
     return Section(title=title, blocks=(*blocks, _table(table, parameter, name, scale)))
 
 
 def answer(runs: Runs, frontier: Frontier, parameter: str, *, scale: str = "phi") -> str:
-    """Answer in one sentence which value of a parameter has the highest mean AP, and how probable it is to be the best."""
+    """Answer in one sentence which value of a parameter has the highest mean AP, and its probability of being the best."""
     name = parameter.replace("_", " ")
     table = grid_table(frontier, parameter, scale=scale)
     if table["value"].nunique() < 2:
@@ -91,7 +91,7 @@ def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: flo
         )
     ]
     if chances.empty:
-        return [*found, ("No claim.", "The spread between seeds is not known at every value.")]
+        return [*found, ("Not tested.", "The spread between seeds is not known at every value.")]
     values = likeliest(by_value(chances))
     if len(values) > 1:
         text = f"the best value is one of {listed([f'{v:g}' for v in values])}"
@@ -101,7 +101,7 @@ def _sentences(table: pd.DataFrame, chances: pd.DataFrame, name: str, paper: flo
     if paper is not None:
         chance = by_value(chances).get(paper)
         here = f"; here its probability of being the best is {chance:.2f}" if chance is not None else ""
-        found.append((f"The paper chose {paper:g}", f"on COCO and prints no AP for other values{here}."))
+        found.append((f"The paper chose {paper:g}", f"on COCO and reports no AP for other values{here}."))
     return found
 
 

@@ -1,6 +1,6 @@
-"""The report on measured latencies: do multiply-adds mean anything on this device? Conditions are never mixed on one axis.
+"""The report on measured latencies: how well counted costs predict them. Conditions are never mixed on one axis.
 
-Where a cost misleads it is said with the detectors that it misleads about. Intervals come from a jackknife over detectors.
+Detectors that a cost ranks wrongly are listed. Intervals are from a jackknife over detectors.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def answer(correlated: list[pd.DataFrame]) -> str:
 
 
 def _judged(group: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give the latencies of one condition with what they are over their GMACs, and the correlations; empty where too few."""
+    """Return one condition's latencies with residuals on GMACs, and correlations; empty if too few."""
     table = with_series(group)
     found = correlations(table)
     if len(table) < LEAST or found.empty:
@@ -79,7 +79,7 @@ def _sections(group: pd.DataFrame, table: pd.DataFrame, found: pd.DataFrame, ind
     if len(table) < LEAST:
         blocks: list[Block] = [Text(text=f"A correlation needs {LEAST} detectors; here are {len(table)}.", tone="note")]
     elif found.empty:
-        blocks = [Text(text="These detectors do not differ in what is counted.", tone="note")]
+        blocks = [Text(text="These detectors have equal counted costs.", tone="note")]
     else:
         blocks = [Bullets(items=tuple(_findings(found))), *_figures(table, found, condition, index)]
     return [
@@ -90,7 +90,7 @@ def _sections(group: pd.DataFrame, table: pd.DataFrame, found: pd.DataFrame, ind
     ]
 
 
-# --- what is shown ---------------------------------------------------------------------------------------------------
+# --- blocks --------------------------------------------------------------------------------------------------------
 
 
 def _findings(correlated: pd.DataFrame) -> list[tuple[str, str]]:
@@ -126,7 +126,7 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
             name=f"latency_against_costs{suffix}",
             table=table[[*columns, *taus]],
             draw=correlation_figure,
-            title="Latency against what is counted",
+            title="Latency against counted costs",
             caption=f"Each dot is a detector, the median of its runs. {condition}.",
             alt=f"Latency against GMACs, parameters, activations and memory on {condition}",
         ),
@@ -134,7 +134,7 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
             name=f"rank_correlations{suffix}",
             table=correlated,
             draw=rank_figure,
-            title="How well each count ranks latencies",
+            title="How well each cost ranks latencies",
             caption="Kendall's tau-b with latency (1: same order, 0: none), with 95 % jackknife intervals over detectors.",
             alt="Rank correlation of each cost with latency, over all detectors and within each space",
         ),
@@ -143,8 +143,8 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
             table=table[[*columns, "slower"]],
             draw=residual_figure,
             title="Where GMACs mislead",
-            caption="Above the line a detector is slower than its GMACs suggest, below it faster.",
-            alt="Latency as a multiple of what the GMACs suggest, against GMACs",
+            caption="Latency relative to a log-log fit on GMACs; above the line a detector is slower than the fit.",
+            alt="Latency relative to a log-log fit on GMACs, against GMACs",
         ),
     ]
     if len(misled):
@@ -153,12 +153,12 @@ def _figures(table: pd.DataFrame, correlated: pd.DataFrame, condition: str, inde
                 name=f"misled_pairs{suffix}",
                 frame=misled,
                 columns=(
-                    Column(key="cheaper", label="Fewer GMACs, slower"),
-                    Column(key="dearer", label="More GMACs, faster"),
+                    Column(key="fewer_gmacs", label="Fewer GMACs, slower"),
+                    Column(key="more_gmacs", label="More GMACs, faster"),
                     Column(key="gmacs_ratio", label="GMACs, ratio", digits=2),
                     Column(key="latency_ratio", label="Latency, ratio", digits=2),
                 ),
-                caption="Pairs that GMACs order wrongly, the widest apart first; each detector stands in one pair.",
+                caption="Pairs that GMACs rank wrongly, the largest gap first; each detector is in one pair.",
             )
         )
     return found
@@ -170,13 +170,15 @@ def _table(table: pd.DataFrame, index: int) -> Table:
         Column(key="detector", label="From"),
         Column(key="median_ms", label="Latency, ms", digits=3, significant=True, help="median, for a whole batch"),
         Column(key="p90_ms", label="p90", digits=3, significant=True),
-        Column(key="spread_ms", label="Quartiles", digits=2, significant=True, help="the distance between them, ms"),
-        Column(key="process_spread", label="Processes", digits=3, help="by what share their medians differ"),
+        Column(key="spread_ms", label="Quartiles", digits=2, significant=True, help="interquartile range, ms"),
+        Column(key="process_spread", label="Processes", digits=3, help="relative difference of their medians"),
         *(metric_column(name) for name in COUNTED),
         Column(key="peak_memory_mb", label="Peak memory, MB", digits=3, significant=True),
     ]
     if "slower" in table:
-        columns.insert(3, Column(key="slower", label="Over its GMACs", digits=2, help="1 is what its GMACs suggest"))
+        columns.insert(
+            3, Column(key="slower", label="Over its GMACs", digits=2, help="relative to a log-log fit on GMACs")
+        )
     frame = table.drop(
         columns=["pieces_ms", "halves_ms", "versions", *[name for name in table if str(name).endswith("_tau")]]
     )
@@ -191,8 +193,8 @@ def _facts(group: pd.DataFrame) -> Facts:
     facts = [
         ("Conditions", condition_words(first)),
         ("Versions", ", ".join(versions)),
-        ("Runs that count", f"{least_runs} and more of each detector, in {least_processes} processes at least"),
-        ("Order", "interleaved, drawn anew for every second round and turned round for the next"),
+        ("Runs that count", f"at least {least_runs} of each detector, in at least {least_processes} processes"),
+        ("Order", "interleaved; randomised every second round and reversed in the next"),
     ]
     if pd.notna(drift):
         facts.append(

@@ -1,4 +1,4 @@
-"""What is said of measured latencies: their conditions, and what they are not worth. It computes and draws nothing."""
+"""Sentences on measured latencies: their conditions and cautions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from scaling_lab.text import plural
 
-QUIET = 1.5  # times the median: a 90th percentile beyond it means that something else ran on the device
+QUIET = 1.5  # times the median; a higher 90th percentile means that the device was busy
 METHODS = {
     "quick": ", measured quickly by the run itself",
     "anchored": "",
@@ -19,7 +19,7 @@ METHODS = {
 
 
 def condition_words(row: Any) -> str:
-    """Name the device and the conditions of a row of latencies."""
+    """Return the device and the conditions of a row of latencies in words."""
     scope = "with post-processing" if row["scope"] == "end_to_end" else "network alone"
     threads = f", {plural(int(row['threads']), 'thread')}" if row["threads"] else ""
     method = METHODS[row["method"]]
@@ -27,21 +27,21 @@ def condition_words(row: Any) -> str:
 
 
 def not_quiet(latencies: pd.DataFrame) -> str:
-    """Say that a device was not quiet, where a 90th percentile lies far above its median; else nothing."""
+    """Warn of a busy device if a 90th percentile is far above its median; else ""."""
     most = float((latencies["p90_ms"] / latencies["median_ms"]).max())
     return f" The device was not quiet: a 90th percentile reaches {most:.1f} times its median." if most > QUIET else ""
 
 
 def quick_caution(group: pd.DataFrame, meta: Mapping[str, Any]) -> str:
-    """Say what latencies of method "quick" are worth; nothing of those that were measured by the protocol.
+    """Return a caution on latencies of method "quick"; "" for latencies measured by the protocol.
 
-    A run times what is complete after its trials, and where latency is an objective or a limit each as a trial begins.
+    A run times architectures after its trials, or at the start of each trial if latency is an objective or a limit.
     """
     if group["method"].iloc[0] != "quick":
         return ""
     is_timed = any("latency_ms" in (meta.get(part) or {}) for part in ("objectives", "limits"))
     when = "as the first step of a trial, beside other trials" if is_timed else "after the trials"
     return (
-        f" Measured quickly, once each, {when}, on a machine that may have been busy: differences of this size are no "
-        "finding, so no front is drawn. `scaling-lab measure RUN` measures by the protocol."
+        f" Measured quickly, once each, {when}, on a possibly busy machine. Small differences are not reliable, so no "
+        "front is drawn. `scaling-lab measure RUN` measures by the protocol."
     )

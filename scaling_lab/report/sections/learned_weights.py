@@ -1,7 +1,7 @@
-"""The section Fusion weights: what nodes learned to fuse by, over training, and how far fast fusion follows softmax.
+"""The section Fusion weights: the weights that nodes learned over training, for fast and softmax fusion.
 
-The paper's Figure 5 (arXiv:1911.09070v7) shows for three nodes of one detector that fast normalised fusion learns much the
-weights that softmax does. Here all nodes of a run's own detectors are shown, with the spread of seeds beside the difference.
+The paper's Figure 5 (arXiv:1911.09070v7) shows for three nodes of one detector that fast normalised fusion learns similar
+weights to softmax. Here all nodes of the run's detectors are shown, and differences are compared with the seed spread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EDGE = ["cell", "node", "level", "input", "input_name"]
 
 
 def fusion_weights(runs: Runs, frontier: Frontier) -> Section:
-    """Show the learned weights of the best architecture that has them, and fast beside softmax where a run has both."""
+    """Show the learned weights of the best architecture that has them, and fast beside softmax if the run has both."""
     specs = {digest: spec for digest, spec in runs.specs().items() if fusions_in(spec)}
     ranked = [str(digest) for digest in frontier.architectures["architecture"] if digest in specs]
     if not ranked:
@@ -64,7 +64,7 @@ def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
     if nodes > MOST_NODES:
         caption += f" The first {MOST_NODES} of {nodes} nodes are drawn; the table has all."
     if together:
-        caption += " As the paper's Figure 5, but for all nodes: solid is fast fusion, dashed softmax."
+        caption += " Like the paper's Figure 5, for all nodes: solid is fast fusion, dashed softmax."
     name = "fusion_weights_fast_and_softmax" if together else "fusion_weights"
     title = "Fast and softmax fusion" if together else f"Fusion weights of {labels[0]}"
     figure = Figure(
@@ -80,7 +80,7 @@ def _shown(table: pd.DataFrame, labels: list[str]) -> list[Block]:
 
 
 def _moved(table: pd.DataFrame) -> tuple[str, str]:
-    """Say how far weights have come from the equal ones that training starts with."""
+    """Return the mean change of the weights from their equal start."""
     last = last_weights(table)
     means = last.groupby(["architecture", *EDGE], sort=True)["weight"].mean().reset_index()
     inputs = means.groupby(["architecture", "cell", "node"])["weight"].transform("size")
@@ -95,12 +95,12 @@ def _moved(table: pd.DataFrame) -> tuple[str, str]:
 
 
 def _differences(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Say how far fast and softmax are from each other at the end, beside how far two seeds of one are."""
+    """Return the final differences of weights between fast and softmax, and between seeds of one fusion."""
     last = last_weights(table)
     is_softmax = last["fusion"].str.contains("softmax")
     fast, softmax = last[~is_softmax], last[is_softmax]
     sides = [each.pivot_table(index=EDGE, columns="trial", values="weight") for each in (fast, softmax)]
-    both = sides[0].index.intersection(sides[1].index)  # a weight that was not finite is missing
+    both = sides[0].index.intersection(sides[1].index)  # non-finite weights are missing
     if both.empty:
         return []
     sides = [side.loc[both] for side in sides]
@@ -108,8 +108,8 @@ def _differences(table: pd.DataFrame) -> list[tuple[str, str]]:
     gaps = means[0] - means[1]
     place = int(gaps.abs().to_numpy().argmax())
     at = records(gaps.index.to_frame(index=False))[place]
-    told = [_with_spread(side.iloc[place].to_numpy(dtype=float)) for side in sides]
-    text = f"{abs(gaps.iloc[place]):.2f}, {_place(at)}: {told[0]} against {told[1]}" + (
+    texts = [_with_spread(side.iloc[place].to_numpy(dtype=float)) for side in sides]
+    text = f"{abs(gaps.iloc[place]):.2f}, {_place(at)}: {texts[0]} against {texts[1]}" + (
         " (± SD over seeds)." if min(side.shape[1] for side in sides) > 1 else "."
     )
     found = [("Largest difference, fast against softmax:", text)]

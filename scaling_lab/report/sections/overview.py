@@ -1,4 +1,4 @@
-"""The answer, its limits, accuracy and cost, topologies and learning curves: each a function of a run."""
+"""The sections on the answer, its limits, accuracy and cost, topologies and learning curves of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def answer(runs: Runs, frontier: Frontier) -> str:
 
 
 def limits(runs: Runs, frontier: Frontier) -> Section:
-    """Say what limits the answer."""
+    """Show what limits the answer."""
     found = conclusion_words.limits(runs, frontier, runs.table())
     return Section(title="Limits", blocks=(Bullets(items=found),) if found else ())
 
@@ -93,7 +93,7 @@ def accuracy_and_cost(runs: Runs, frontier: Frontier) -> Section:
 
 
 def _memory(frontier: Frontier) -> list[Block]:
-    """Show AP against memory, where the run has it."""
+    """Show AP against memory if the run has it."""
     if not has_values(frontier.trials, "memory_mb"):
         return []
     return [
@@ -109,7 +109,7 @@ def _memory(frontier: Frontier) -> list[Block]:
 
 
 def _hypervolume(frontier: Frontier) -> list[Block]:
-    """Say how much the front dominates, with what the seeds leave open."""
+    """Return the hypervolume with its posterior interval."""
     volume, reference = frontier.hypervolume("gmacs")
     if math.isnan(volume.low):
         return []
@@ -121,7 +121,7 @@ def _hypervolume(frontier: Frontier) -> list[Block]:
 
 
 def _predicted(runs: Runs, frontier: Frontier) -> list[Block]:
-    """Show AP against the latency that a model gives, where the study has one; never on the axis of a measured one."""
+    """Show AP against predicted latency if the study has a model; measured latency has its own figures."""
     cost = "predicted_latency_ms"
     if not has_values(frontier.trials, cost):
         return []
@@ -143,7 +143,7 @@ def _figure_table(trials: pd.DataFrame, cost: str, *more: str) -> pd.DataFrame:
 
 
 def _latency_blocks(runs: Runs, frontier: Frontier) -> list[Block]:
-    """Give a figure for each condition that latency was measured under: never two devices on one axis."""
+    """Return a figure for each condition of latency, so that devices never share an axis."""
     measured = runs.latencies()
     measured = measured[measured["architecture"].isin(set(frontier.architectures["architecture"]))]
     if measured.empty:
@@ -172,7 +172,7 @@ def _latency_figure(group: pd.DataFrame, runs: Runs, frontier: Frontier, index: 
         draw=functools.partial(cost_figures.latency_figure, name=f"latency, ms per batch of {first['batch']}"),
         title="AP against latency",
         caption=f"Measured on {condition}: the median of at least {int(group['runs'].min())} runs, "
-        f"the line to the right ends at the 90th percentile.{caution}{not_quiet(group)} Other marks as above.{lacking}",
+        f"the whisker ends at the 90th percentile.{caution}{not_quiet(group)} Other marks as above.{lacking}",
         alt=f"AP against latency on {condition}",
     )
 
@@ -189,14 +189,14 @@ def topologies(runs: Runs, frontier: Frontier) -> Section:
         users.setdefault(specs[digest].topology.digest, []).append(digest)
     drawn = [_topology(key, [specs[d] for d in digests]) for key, digests in list(users.items())[:MOST_DRAWINGS]]
     if not drawn:
-        return Section(title="Topologies", blocks=(Text(text="The run holds no architecture yet."),))
+        return Section(title="Topologies", blocks=(Text(text="The run has no architecture yet."),))
     legend = (
         "One cell each. Rows are levels (P3 has stride 8, each further level twice that); hollow circles are the "
         "cell's inputs, ringed ones its outputs. Blue arrows go to a finer level, orange ones to a coarser level, grey "
         "ones along a level."
     )
     if any(specs[digest].topology.published_name == "none" for digest in ranked):
-        legend += f" {SPELLINGS['none']}: each level still has a convolution, and no edge joins two levels."
+        legend += f" {SPELLINGS['none']}: each level has a convolution, and no edges connect levels."
     if len(users) > len(drawn):
         legend += f" {len(users) - len(drawn)} more topologies are not drawn."
     return Section(title="Topologies", blocks=(Text(text=legend, tone="note"), Gallery(figures=tuple(drawn))))
@@ -232,11 +232,10 @@ def curves(runs: Runs, frontier: Frontier) -> Section:
     order = table.drop_duplicates("trial").sort_values("series", key=lambda series: series < 0, kind="stable")["trial"]
     shown = table[table["trial"].isin(set(order.head(MOST_CURVES)))]
     caption = (
-        "One line for each trial, also for those that stopped or failed (grey where no trial of the architecture is "
-        "complete)."
+        "One line for each trial, including stopped and failed ones (grey if no trial of the architecture is complete)."
     )
     if not has_curve(shown, "ap"):
-        caption += " AP was evaluated no more than once in a trial, so it has no curve."
+        caption += " AP was evaluated at most once in a trial, so it has no curve."
     if len(order) > MOST_CURVES:
         caption += f" {MOST_CURVES} of {len(order)} trials are shown."
     figure = Figure(
@@ -251,7 +250,7 @@ def curves(runs: Runs, frontier: Frontier) -> Section:
 
 
 def curves_table(runs: Runs, frontier: Frontier) -> pd.DataFrame:
-    """Give Runs.epochs with label, architecture, seed, state and series (-1 where no trial of the architecture is compared)."""
+    """Return Runs.epochs with label, architecture, seed, state and series (-1 if no trial of the architecture is compared)."""
     trials = runs.table()[["trial", "architecture", "seed", "state"]]
     table = runs.epochs().merge(trials, on="trial")
     table.insert(1, "label", [frontier.labels.get(digest, "") for digest in table["architecture"]])

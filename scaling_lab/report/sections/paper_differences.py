@@ -1,7 +1,7 @@
-"""Differences that the paper printed beside the same ones of this run: softmax against fast fusion, and the two big steps.
+"""The paper's differences beside this run's: fast against softmax fusion, and backbone and feature network.
 
-Table 6 compares the two fusions in three detectors; Table 4 changes the backbone, then the feature network. A run has such a
-pair only where all else in the two specs is equal. Nothing of the paper's was measured here.
+Table 6 compares the two fusions in three detectors; Table 4 changes the backbone, then the feature network. A run has such
+a pair only if the two specs are otherwise equal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
 
 MOST_SENTENCES = 12
-# The rows of Table 4 as (backbone, wiring), and its steps: what is changed, from which row to which.
+# The rows of Table 4 as (backbone, wiring), and its steps as (change, from row, to row).
 TABLE_4 = {
     "resnet50 + fpn": ("resnet50", "fpn"),
     "efficientnet_b3 + fpn": ("efficientnet_b3", "fpn"),
@@ -37,11 +37,11 @@ STEPS = (
 )
 
 
-# --- Table 6: how nodes fuse -----------------------------------------------------------------------------------------
+# --- Table 6: fusion -------------------------------------------------------------------------------------------------
 
 
 def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
-    """Show fast minus softmax of every pair that differs in fusion alone beside the paper's three; nothing without a pair."""
+    """Show fast minus softmax of pairs that differ only in fusion beside the paper's three; nothing without a pair."""
     pairs = fusion_pairs(frontier, specs)
     if not pairs:
         return []
@@ -51,17 +51,19 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
     low, high = float(paper["difference"].min()), float(paper["difference"].max())
     least, most = float(paper["speedup"].min()), float(paper["speedup"].max())
     text = (
-        f"{source}: fast fusion against softmax is {_listed(paper['difference'])} AP in three detectors, and the fast "
-        f"detectors run {least:.2f} to {most:.2f} times as fast. Here, of specs that differ in nothing else:"
+        f"{source}: fast minus softmax fusion is {_listed(paper['difference'])} AP in three detectors, and the fast "
+        f"detectors run {least:.2f} to {most:.2f} times as fast. Here, for specs that differ only in fusion:"
     )
     sentences = [_sentence(row, low, high) for row in records(ours.head(MOST_SENTENCES))]
     frame = pd.concat([paper.assign(where="paper"), ours.assign(where="here")], ignore_index=True)
     frame["interval"] = [signed_interval(row["low"], row["high"]) for row in records(frame)]
     columns = [Column(key="where", label="Where"), Column(key="pair", label="Fast minus softmax")]
     columns += _difference_columns(ours)
-    caption = f"ΔAP is fast minus softmax. The paper's rows are {source}: on COCO, without an interval, and not measured here."
+    caption = (
+        f"ΔAP is fast minus softmax. The paper's rows are {source}: on COCO, without intervals, not measured here."
+    )
     if has_values(ours, "speedup"):
-        caption += " Speed-up is softmax's latency over fast's, at batch 1, the paper's on its own device."
+        caption += " Speed-up is softmax's latency over fast's at batch 1; the paper's is on another device."
     columns += [Column(key="speedup", label="Speed-up", digits=2, help="softmax's latency over fast's")]
     table = Table(name="fusion_beside_the_paper", frame=frame, columns=tuple(columns), caption=caption)
     return [Text(text=text), Bullets(items=tuple(("", sentence) for sentence in sentences)), table]
@@ -71,7 +73,7 @@ def fusion_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list
 
 
 def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[Block]:
-    """Show the steps of Table 4 that the run has both ends of, once each; nothing without any."""
+    """Show the steps of Table 4 for which the run has both ends; nothing without any."""
     ends = _table_4_rows(frontier, specs)
     paper = {str(row["variant"]): row for row in records(published_tables.ablations()) if row["study"] == "disentangle"}
     steps = [step for step in STEPS if step[1] in ends and step[2] in ends]
@@ -97,18 +99,18 @@ def step_blocks(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> list[B
         *_difference_columns(frame, label="ΔAP, here"),
         Column(key="factors", label="Differs here in"),
     )
-    caption = f"The steps of {source}: on COCO, with its own sizes and without an interval, and not measured here."
+    caption = f"The steps of {source}: on COCO, at its own sizes, without intervals, not measured here."
     return [Table(name="steps_beside_the_paper", frame=frame, columns=columns, caption=caption)]
 
 
 def _table_4_rows(frontier: Frontier, specs: Mapping[str, DetectorSpec]) -> dict[str, list[str]]:
-    """Give the compared architectures of each row of Table 4, by what their specs are."""
+    """Return the compared architectures that match each row of Table 4."""
     found: dict[str, list[str]] = {}
     for digest in frontier.architectures["architecture"]:
         spec = specs[digest]
         backbone = spec.backbone.partition(".")[0].removeprefix(
             "tf_"
-        )  # timm's tag and its sign for TensorFlow's weights
+        )  # without timm's tag and its prefix for TensorFlow's weights
         for row, (name, topology) in TABLE_4.items():
             if backbone == name and not spec.backbone_options and spec.topology.published_name == topology:
                 found.setdefault(row, []).append(str(digest))
@@ -138,16 +140,16 @@ def _differences(frontier: Frontier, pairs: Sequence[tuple[str, str]]) -> pd.Dat
 
 
 def _sentence(row: dict[str, Any], low: float, high: float) -> str:
-    """Say a difference here, and how the paper's, which go from low to high, lie to its interval."""
+    """Return a sentence on a difference here, and whether the paper's (low to high) are inside its interval."""
     seeds = plural(row["n"], "seed")
     seeds = seeds if row["n"] == row["n_second"] else f"{row['n']} and {plural(row['n_second'], 'seed')}"
     beginning = f"{row['pair']}: {signed(row['difference'])} AP"
     if math.isnan(row["p"]):
         return f"{beginning}, {seeds}: not tested."
-    significant = "significant" if verdicts.verdict(row["p_holm"]) == "distinguishable" else "not significant"
+    verdict = verdicts.verdict(row["p_holm"])
     inside = [row["low"] <= each <= row["high"] for each in (low, high)]
     where = "inside" if all(inside) else "partly inside" if any(inside) or low < row["low"] <= high else "outside"
-    return f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {significant}; the paper's lie {where}."
+    return f"{beginning} {signed_interval(row['low'], row['high'])}, {seeds}: {verdict}; the paper's are {where}."
 
 
 def _difference_columns(frame: pd.DataFrame, label: str = "ΔAP") -> list[Column]:

@@ -1,4 +1,4 @@
-"""Sample detections: the ground truth and each architecture's boxes on the same held-out images. It runs no model."""
+"""The section Detections: ground truth and each architecture's boxes on the same held-out images."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 THRESHOLD = 0.3
 MOST_IMAGES = 4
 MOST_ARCHITECTURES = 7
-LONGEST_SIDE = 480  # pixels; larger pictures go into the page as smaller JPEGs
+LONGEST_SIDE = 480  # pixels; larger pictures are downscaled to JPEGs
 
 
 def detections(runs: Runs, frontier: Frontier, *, threshold: float = THRESHOLD) -> Section:
-    """Show what the lowest seed of each architecture detects on the sample images."""
+    """Show the detections of each architecture's lowest seed on the sample images."""
     samples = [sample for sample in runs.samples() if sample[1].is_file()][:MOST_IMAGES]
     chosen = _chosen_trials(frontier)
     if chosen.empty:
         return Section(title="Detections", blocks=())
     if not samples:
-        return Section(title="Detections", blocks=(Text(text="The run holds no sample images."),))
+        return Section(title="Detections", blocks=(Text(text="The run has no sample images."),))
     table = boxes_table(runs, chosen, samples, threshold)
     rows = tuple(
         _picture(image, path, table[table["image"] == image], list(chosen["label"])) for image, path, _ in samples
     )
     left = len(frontier.architectures) - len(chosen)
     caption = (
-        f"Boxes with a score of at least {threshold:.2f}, on held-out images, with class and score, or the score alone where "
+        f"Boxes with a score of at least {threshold:.2f}, on held-out images, with class and score, or the score alone if "
         "there is little room. "
-        "Of each architecture the complete trial with the lowest seed is shown, whatever its AP."
+        "The trial shown for each architecture is the complete one with the lowest seed, whatever its AP."
         f"{f' {left} more architectures are not shown.' if left else ''}"
     )
     figure = Figure(
@@ -56,7 +56,7 @@ def detections(runs: Runs, frontier: Frontier, *, threshold: float = THRESHOLD) 
 
 
 def _chosen_trials(frontier: Frontier) -> pd.DataFrame:
-    """Give one trial of each of the best architectures: that with the lowest seed."""
+    """Return the trial with the lowest seed of each of the best architectures."""
     first = frontier.trials.sort_values(["seed", "trial"], kind="stable").drop_duplicates("architecture")
     best = [digest for digest, series in frontier.series.items() if series >= 0][:MOST_ARCHITECTURES]
     return first.set_index("architecture").reindex(best).reset_index()
@@ -65,7 +65,7 @@ def _chosen_trials(frontier: Frontier) -> pd.DataFrame:
 def boxes_table(
     runs: Runs, trials: pd.DataFrame, samples: list[tuple[int, Path, list[dict[str, Any]]]], threshold: float
 ) -> pd.DataFrame:
-    """List all boxes of the pictures: image, path in the run, panel, x, y, width, height, class, series, score."""
+    """Return all boxes of the pictures: image, path in the run, panel, x, y, width, height, class, series, score."""
     names = runs.category_names()
     series = {category: index for index, category in enumerate(names)}
     rows: list[dict[str, Any]] = []
@@ -109,13 +109,13 @@ def _picture(image: int, path: Path, boxes: pd.DataFrame, labels: list[str]) -> 
 
 
 def shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
-    """Give a picture's bytes, its size and its scale: as it is where it is small, a JPEG of LONGEST_SIDE where not."""
+    """Return a picture's bytes, size and scale: unchanged if small, else a JPEG of LONGEST_SIDE."""
     try:
         data = path.read_bytes()
         image = Image.open(io.BytesIO(data))
         image.load()
-    except (OSError, SyntaxError) as error:  # as Pillow calls what is wrong in a PNG
-        why = f"is damaged ({first_line(error)}); remove it, and the report leaves it out"
+    except (OSError, SyntaxError) as error:  # Pillow's error for a damaged PNG
+        why = f"is damaged ({first_line(error)}); remove it, and the report omits it"
         raise UserError(f"{path} {why}") from None
     scale = min(1.0, LONGEST_SIDE / max(image.size))
     if scale == 1.0:
@@ -127,7 +127,7 @@ def shrunk(path: Path) -> tuple[bytes, tuple[int, int], float]:
 
 
 def data_uri(data: bytes) -> str:
-    """Give an image file's bytes, a JPEG or a PNG, as an address that holds them."""
+    """Return the bytes of a JPEG or PNG as a data URI."""
     kind = "jpeg" if data[:2] == b"\xff\xd8" else "png"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 

@@ -1,7 +1,7 @@
 """The section Population: distributions of AP at matched cost, by a choice of the space or between spaces, and importance.
 
-A point is an architecture with one training. What it says is of the architectures that were trained: of the whole space only
-where they were drawn at random. scaling_lab.stats computes, population_figures.py draws.
+A point is an architecture with one training run. Results hold for the whole space only if architectures are random samples
+of it.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
     from scaling_lab.runs.reader import Runs
 
 TITLE = "Population"
-LEAST_EACH = 8  # architectures with a value
+LEAST_EACH = 8  # architectures for each value
 MOST_VALUES, MOST_NAMED = (
     6,
     8,
-)  # of a choice that the rule finds, and of one that is named (as many as there are colours)
+)  # values of a choice found by the rule, and of a named one (the number of colours)
 MOST_CHOICES = 2
 MOST_SENTENCES = 6
 UNBIASED = ("grid", "random")
 
 
 def population(runs: Runs, frontier: Frontier, *, by: str | None = None) -> Section:
-    """Show how AP is distributed over a space's architectures by its choices, at matched cost, and which choice matters.
+    """Show distributions of AP over a space's architectures by its choices, at matched cost, and the choices' importance.
 
-    Of the choices those with 2 to 6 values of 8 architectures each are shown, words before numbers, in the space's order, two at
-    most; `by` names one instead, which may have up to 8 such values.
+    At most two choices are shown: those with 2 to 6 values of 8 architectures each, texts before numbers, in the space's
+    order. `by` names one choice instead, with up to 8 such values.
     """
     table = population_table(frontier)
     if table.empty:
@@ -65,21 +65,21 @@ def population(runs: Runs, frontier: Frontier, *, by: str | None = None) -> Sect
 
 
 def answer(runs: Runs, frontier: Frontier) -> str:
-    """Answer in one sentence which choice explains most of AP, cost taken out where that is known, or how AP is distributed."""
+    """Answer in one sentence which choice explains most of AP, with cost removed if possible, or AP's distribution."""
     table = population_table(frontier)
     if table.empty:
         return "No architecture has a complete trial, so there is no population."
     found = importance_of(table)
-    told = found and most_important(found)
-    if told:
-        return told
+    important = found and most_important(found)
+    if important:
+        return important
     low, middle, high = table["ap"].quantile([0.25, 0.5, 0.75])
     text = f"The median AP of {plural(len(table), 'architecture')} is {middle:.1f} (interquartile range {low:.1f}–{high:.1f})"
     return f"{text}; no choice explains more than chance." if found else f"{text}."
 
 
 def compare_spaces(frontiers: Mapping[str, Frontier]) -> Section:
-    """Compare the populations of several runs, each of another space, at matched cost; all must share protocol and epochs."""
+    """Compare the populations of several runs with different spaces, at matched cost and equal protocol and epochs."""
     title = "Spaces at matched cost"
     tables = {name: population_table(frontier) for name, frontier in frontiers.items()}
     tables = {name: table for name, table in tables.items() if len(table)}
@@ -96,7 +96,7 @@ def compare_spaces(frontiers: Mapping[str, Frontier]) -> Section:
 
 
 def shown_choices(table: pd.DataFrame) -> list[str]:
-    """Give the choices to show by the rule: few values, enough architectures each, words before numbers."""
+    """Return the choices to show by the rule: few values, enough architectures each, texts before numbers."""
     found = []
     for param in params_of(table):
         values = texts(table[param]).dropna()
@@ -111,12 +111,11 @@ def shown_choices(table: pd.DataFrame) -> list[str]:
 
 
 def sentence(row: Mapping[str, Any]) -> str:
-    """Say how two populations differ."""
+    """Return a sentence on how two populations differ."""
     if np.isnan(row["p"]):
-        return f"not compared, fewer than {LEAST_LEFT} of one at shared costs."
+        return f"not compared: one has fewer than {LEAST_LEFT} at shared costs."
     interval = "" if np.isnan(row["low"]) else f" {signed_interval(row['low'], row['high'])}"
-    verdict = "significant" if row["verdict"] == "distinguishable" else "not significant"
-    return f"{signed(row['difference'])} AP{interval} at matched cost, {verdict} (p {p_value(row['p_holm'])})."
+    return f"{signed(row['difference'])} AP{interval} at matched cost, {row['verdict']} (p {p_value(row['p_holm'])})."
 
 
 def _population(table: pd.DataFrame) -> str:
@@ -126,18 +125,18 @@ def _population(table: pd.DataFrame) -> str:
         return f"{count}, with AP {middle:.1f}: no population."
     return (
         f"{count}, one training run each (lowest seed): median AP {middle:.1f}, interquartile range {low:.1f}–{high:.1f}. "
-        "The spread contains that of the seeds."
+        "The spread includes that of the seeds."
     )
 
 
 def _warnings(runs: Runs) -> list[Block]:
-    """Say what keeps the trained architectures from being a sample of the space."""
+    """Warn of what makes the trained architectures a biased sample of the space."""
     trials = runs.table()
     searched = trials[trials["role"] == "search"]
     sampler, found = str(runs.meta.get("sampler", "grid")), []
     if sampler not in UNBIASED:
         found.append(
-            f"The {sampler} sampler chose by earlier results, so these architectures are not a sample of the space."
+            f"The {sampler} sampler chose by earlier results, so these architectures are not a random sample of the space."
         )
     lost = {state: int((searched["state"] == state).sum()) for state in ("stopped", "failed")}
     if any(lost.values()):
@@ -160,12 +159,12 @@ def _by_choice(table: pd.DataFrame, choice: str) -> list[Block]:
 
 
 def _compared(table: pd.DataFrame, name: str, several: str) -> list[Block]:
-    """Give the sentences, the figure and the table of a comparison of groups."""
+    """Return the sentences, the figure and the table of a comparison of groups."""
     found = distributions(table)
     if found.pairs["p"].isna().all():
         text = f"No two {several} have {LEAST_LEFT} architectures or more at shared costs, so AP is not compared."
         return [Text(text=text, tone="note")]
-    file = identifier(name).replace("-", "_")  # a parameter's name may hold a slash
+    file = identifier(name).replace("-", "_")  # a parameter's name may contain a slash
     blocks: list[Block] = [_verdict(found, several)]
     if len(found.edf):
         blocks.append(
@@ -201,9 +200,9 @@ def _verdict(found: Distributions, several: str) -> Block:
         return Bullets(
             items=tuple((f"{row['first']} against {row['second']}:", sentence(row)) for row in records(pairs))
         )
-    told = pairs[pairs["verdict"] == "distinguishable"]
-    text = f"{len(told)} of {plural(len(pairs), 'pair')} of {several} differ significantly at matched cost"
-    widest = records(told.sort_values("difference", ascending=False, kind="stable"))[:1]
+    different = pairs[pairs["verdict"] == "significant"]
+    text = f"{len(different)} of {plural(len(pairs), 'pair')} of {several} differ significantly at matched cost"
+    widest = records(different.sort_values("difference", ascending=False, kind="stable"))[:1]
     return Text(
         text=text + ("".join(f"; most, {w['first']} against {w['second']}: {sentence(w)}" for w in widest) or ".")
     )
@@ -225,11 +224,11 @@ def _pairs_table(found: Distributions, file: str) -> Table:
         ),
         Column(key="p_text", label="p", sort="p_holm"),
         Column(key="verdict", label="Verdict"),
-        Column(key="left", label="Architectures", sort="n_first", help="of first and second, at costs that both have"),
+        Column(key="left", label="Architectures", sort="n_first", help="of first and second, at shared costs"),
         Column(key="bins", label="Bins", digits=0, help="of cost"),
     )
     caption = (
-        "Each pair is matched at all costs that the two share. ΔAP is adjusted for the slope of AP within bins of cost. p is the "
-        "smaller of that of ΔAP (t-test) and of the distance (permutations within bins), doubled, then Holm-corrected over pairs."
+        "Each pair is matched at all shared costs. ΔAP is adjusted for the slope of AP within bins of cost. p is twice the "
+        "smaller of those of ΔAP (t-test) and of the distance (permutations within bins), Holm-corrected over pairs."
     )
     return Table(name=f"pairs_by_{file}", frame=frame, columns=columns, caption=caption)

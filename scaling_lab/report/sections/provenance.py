@@ -1,4 +1,4 @@
-"""Where a run's numbers come from and what went wrong on the way: the sections Failures and Provenance."""
+"""The sections Failures and Provenance of a run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
     from scaling_lab.runs.reader import Runs
 
-MOST_FAILURES = 8  # more of them are counted by kind and listed on demand
+MOST_FAILURES = 8  # more are counted by kind and listed in a collapsed table
 NAMES = {"cpu": "CPU", "gpus": "GPUs", "memory_gb": "memory, GB", "lr": "learning rate", "ema_decay": "EMA decay"}
 WAYS = {"maximize": "high", "minimize": "low"}
 
 
 def failures(runs: Runs, frontier: Frontier) -> Section:
-    """Show failed and stopped trials by kind, and points of the space that limits refused."""
+    """Show failed and stopped trials by kind, and points of the space rejected by limits."""
     trials = runs.table()
     found: list[Block] = [Text(text=f"{conclusion_words.states(trials)}.")]
     failed = trials[trials["state"] == "failed"]
@@ -36,13 +36,13 @@ def failures(runs: Runs, frontier: Frontier) -> Section:
     elif len(trials):
         found.append(Text(text="No trial failed.", tone="note"))
     if (trials["state"] == "stopped").any():
-        text = "Stopped trials were ended before their planned epochs; their AP is never on the front."
+        text = "Stopped trials ended before their planned epochs; they are never on the front."
         found.append(Text(text=text, tone="note"))
     return Section(title="Failures", blocks=(*found, *_outliers(frontier), *_rejections(runs)))
 
 
 def _outliers(frontier: Frontier) -> list[Block]:
-    """Give the training runs that ended far below others of their architecture."""
+    """Return the training runs that are outliers, far below others of their architecture."""
     limit, marks = frontier.far_below
     if not marks.any():
         return []
@@ -65,7 +65,7 @@ def _outliers(frontier: Frontier) -> list[Block]:
 
 
 def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> list[Block]:
-    """Give the failed trials, and before many of them how many there are of each kind."""
+    """Return the failed trials; many of them collapsed behind their counts by kind."""
     whys = [conclusion_words.why_failed(kind) for kind in failed["failure_kind"]]
     frame = failed.assign(label=[frontier.labels.get(digest, "") for digest in failed["architecture"]], why=whys)
     logged = any((runs.folder.trial(int(trial)) / "error.txt").is_file() for trial in frame["trial"])
@@ -80,7 +80,7 @@ def _failure_tables(runs: Runs, failed: pd.DataFrame, frontier: Frontier) -> lis
             Column(key="why", label="Why"),
             Column(key="failure_message", label="Message"),
         ),
-        caption="More is in the run's folder, in trials/<trial>/error.txt." if logged else "",
+        caption="Details are in the run's folder, in trials/<trial>/error.txt." if logged else "",
     )
     if len(frame) <= MOST_FAILURES:
         return [each]
@@ -102,13 +102,13 @@ def _rejections(runs: Runs) -> list[Block]:
         name="rejections",
         frame=counts.sort_values(["points", "reason"], ascending=[False, True]),
         columns=(Column(key="reason", label="Reason"), Column(key="points", label="Points", digits=0)),
-        caption="Points of the space that the study's limits refused before any training.",
+        caption="Points of the space rejected by the study's limits before training.",
     )
-    return [Details(title=f"{plural(len(rejected), 'point')} of the space refused by limits", blocks=(table,))]
+    return [Details(title=f"{plural(len(rejected), 'point')} of the space rejected by limits", blocks=(table,))]
 
 
 def provenance(runs: Runs, frontier: Frontier | None = None) -> Section:
-    """Show what is needed to run it again: study file, command, versions, commit, seeds, data, devices, dates."""
+    """Show what is needed to repeat the run: study file, command, versions, commit, seeds, data, devices, dates."""
     meta, sessions, trials = runs.meta, runs.sessions(), runs.table()
     protocols = sorted({str(value) for value in trials["protocol"]}) if len(trials) else []
     facts = [
@@ -158,21 +158,21 @@ def _quantity(name: str) -> str:
 
 
 def trained_on(trials: pd.DataFrame) -> str:
-    """Name the devices that trained."""
+    """List the devices that trained."""
     return ", ".join(sorted({_device(name) for name in trials["device"].dropna()})) or "not recorded"
 
 
 def failure_counts(trials: pd.DataFrame) -> str:
-    """Count failed trials by kind: "3 diverged, 1 error"; nothing where none failed."""
+    """Count failed trials by kind: "3 diverged, 1 error"; "" if none failed."""
     counts = trials.loc[trials["state"] == "failed", "failure_kind"].fillna(NO_KIND).value_counts()
     by_kind = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     return ", ".join(f"{count} {str(kind).replace('_', ' ')}" for kind, count in by_kind)
 
 
 def seeds_by_role(meta: dict[str, Any], trials: pd.DataFrame) -> str:
-    """List the seeds that each role's trials have: the search's, then those of finalists and their baseline.
+    """List the seeds of the trials by role: the search, then finalists and their baseline.
 
-    A run without a trial has the seeds that its study names.
+    A run without a trial has the seeds of its study.
     """
     by_role = {str(role): sorted({int(seed) for seed in group}) for role, group in trials.groupby("role")["seed"]}
     if not by_role:
@@ -183,7 +183,7 @@ def seeds_by_role(meta: dict[str, Any], trials: pd.DataFrame) -> str:
 
 
 def _numbers(values: list[int]) -> str:
-    """List whole numbers, three and more that follow each other as a range."""
+    """List integers, with three or more consecutive ones as a range."""
     found: list[list[int]] = []
     for value in values:
         if found and value == found[-1][-1] + 1:
@@ -215,14 +215,14 @@ def _last_session(sessions: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _time(text: object) -> str:
-    """Write a time for people, to the minute; nothing where there is none."""
+    """Format a time to the minute; "" without a time."""
     if is_missing(text):
         return ""
     return datetime.fromisoformat(str(text)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def commit(session: dict[str, Any]) -> str:
-    """Name a session's commit, and say where files differed from it."""
+    """Return a session's commit, with a note on uncommitted changes."""
     if is_missing(session["git_commit"]):
         return "not in a git repository"
     return str(session["git_commit"]) + (" with uncommitted changes" if session["git_dirty"] == 1 else "")
@@ -253,5 +253,5 @@ def _versions(session: dict[str, Any]) -> list[Block]:
 
 
 def _flat(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Write a dictionary as names and values."""
+    """Return a nested dictionary as names and values."""
     return tuple((NAMES.get(name, name.replace("_", " ")), plainly(value)) for name, value in values.items())

@@ -1,7 +1,4 @@
-"""Does the proxy rank as the full protocol does? Sections from two runs, or from the two protocols of one run.
-
-The statistics are predictors.py's, the sentences proxy_words.py's; this computes what both need and arranges it.
-"""
+"""Sections on how well a proxy ranks architectures of the full protocol, from two runs or two protocols of one run."""
 
 from __future__ import annotations
 
@@ -39,14 +36,14 @@ def answer(found: Proxy) -> str:
 
 
 def limits(found: Proxy) -> Section:
-    """Say what limits the answer."""
+    """Show what limits the answer."""
     odd = (Text(text=found.warning, tone="warning"),) if found.warning else ()
     said = (Bullets(items=proxy_words.limits(found)),) if found.judged else ()
     return Section(title="Limits", blocks=(*odd, *said))
 
 
 def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
-    """Show AP against AP, how well each predictor ranks, what choosing by it costs, and what the protocols are."""
+    """Show AP against AP, each predictor's rank correlations and regrets, and the protocols."""
     if found.pairs.table.empty:
         return Section(title=TITLE, blocks=())
     blocks: list[Block] = [_figure(found, prefix)]
@@ -57,29 +54,29 @@ def evidence(found: Proxy, *, prefix: str = "proxy") -> Section:
 
 
 def within(runs: Runs, frontier: Frontier) -> Section:
-    """Judge the cheaper of a run's two protocols, or lengths of training, as a proxy of the other; nothing for one alone."""
+    """Judge the cheaper of a run's two protocols or lengths as a proxy of the other; no blocks for one alone."""
     found = within_proxy(frontier)
     if found is None:
         return Section(title=WITHIN, blocks=())
-    names = Text(text=f"Proxy: {found.cheap_name}. Full protocol: {found.dear_name}.", tone="note")
+    names = Text(text=f"Proxy: {found.proxy_name}. Full protocol: {found.full_name}.", tone="note")
     more = (*limits(found).blocks, *evidence(found, prefix="proxy_within").blocks)
     return Section(title=WITHIN, blocks=(Text(text=answer(found)), names, *more))
 
 
-# --- what they are made of -------------------------------------------------------------------------------------------
+# --- blocks --------------------------------------------------------------------------------------------------------
 
 
 def costs(found: Proxy) -> tuple[tuple[str, str], ...]:
-    """Say what a trial of each protocol costs, by epochs and by recorded seconds."""
+    """Return the cost of a trial of each protocol in epochs and seconds."""
     table = found.pairs.table
-    cheap, dear = float(table["cheap_seconds"].mean()), float(table["dear_seconds"].mean())
+    proxy, full = float(table["proxy_seconds"].mean()), float(table["full_seconds"].mean())
     each = [f"{plural(_epochs(side), 'epoch')}, {significant(seconds)} s" for side, seconds in
-            ((found.cheap, cheap), (found.dear, dear))]  # fmt: skip
+            ((found.proxy, proxy), (found.full, full))]  # fmt: skip
     times = ""
-    if cheap > 0 and dear > 0:
-        times = f" ({significant(dear / cheap, 2)} times as long)" if dear >= cheap else " (no longer)"
+    if proxy > 0 and full > 0:
+        times = f" ({significant(full / proxy, 2)} times as long)" if full >= proxy else " (no longer)"
     said = [("Cost of a trial:", f"{each[0]} as proxy; {each[1]} in full{times}.")]
-    devices = [sorted({str(name) for name in side.trials["device"].dropna()}) for side in (found.cheap, found.dear)]
+    devices = [sorted({str(name) for name in side.trials["device"].dropna()}) for side in (found.proxy, found.full)]
     if devices[0] != devices[1]:
         said.append(("Devices differ:", f"{listed(devices[0], most=2)}; {listed(devices[1], most=2)}."))
     return tuple(said)
@@ -87,7 +84,7 @@ def costs(found: Proxy) -> tuple[tuple[str, str], ...]:
 
 def _figure(found: Proxy, prefix: str) -> Figure:
     table = found.pairs.table
-    single = (table[["cheap_n", "dear_n"]].min(axis=1) == 1).any()
+    single = (table[["proxy_n", "full_n"]].min(axis=1) == 1).any()
     marks = "; bars are 95 % t-intervals."
     marks += " Hollow marks have one seed under one protocol." if single else ""
     marks = f"; intervals of more than {MOST_BARS} are not drawn." if len(table) > MOST_BARS else marks
@@ -116,9 +113,9 @@ def _row(predictor: Predictor) -> dict[str, Any]:
 
 
 def _agreement_table(found: Proxy, prefix: str) -> Table:
-    """Give a row for each predictor, and one for a repeat of the full protocol, with its rank correlations."""
+    """Return a row for each predictor, and one for a repeat of the full protocol, with its rank correlations."""
     rows, count = [_row(each) for each in found.judged.values()], len(found.pairs.table)
-    ceiling = found.ceilings.dear
+    ceiling = found.ceilings.full
     repeat = {"predictor": "a repeat of the full protocol", "tau": ceiling}
     repeat |= {f"{name}_text": "–" for name in ("tau", "spearman", "partial", "ahead")}
     rows.append(repeat if math.isnan(ceiling) else repeat | {"tau_text": f"{ceiling:.2f}"})
@@ -129,10 +126,8 @@ def _agreement_table(found: Proxy, prefix: str) -> Table:
             Column(key="predictor", label="Ranked by"),
             Column(key="tau_text", label="tau-b", sort="tau"),
             Column(key="spearman_text", label="Spearman", sort="spearman"),
-            Column(
-                key="partial_text", label="Partial tau", sort="partial", help="what is left of it once GMACs are known"
-            ),
-            Column(key="ahead_text", label="Proxy ahead by", sort="ahead", help="its tau-b less this one's"),
+            Column(key="partial_text", label="Partial tau", sort="partial", help="partial tau-b given GMACs"),
+            Column(key="ahead_text", label="Proxy ahead by", sort="ahead", help="its tau-b minus this one's"),
         ),
         caption=f"Rank agreement with AP of the full protocol, with {proxy_words.INTERVALS}. {proxy_words.ahead_covers(count)}"
         "Partial tau: given log GMACs. Repeat: expected tau-b of two repeats, from the seed SD.",
@@ -148,14 +143,14 @@ def _regret_table(found: Proxy, prefix: str) -> Table:
         name=f"{prefix}_regret",
         frame=pd.DataFrame([_row(each) for each in found.judged.values()]),
         columns=tuple(columns),
-        caption="AP lost by training only so many first choices in full and taking the best. "
-        f" {proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
+        caption="AP lost by training only the top k in full and taking the best. "
+        f"{proxy_words.middle_of(resamples_of(len(found.pairs.table)))}",
     )
 
 
 def _protocol_table(found: Proxy, prefix: str) -> Table:
     rows = []
-    for which, name, each in (("proxy", found.cheap_name, found.cheap), ("full", found.dear_name, found.dear)):
+    for which, name, each in (("proxy", found.proxy_name, found.proxy), ("full", found.full_name, found.full)):
         table = each.architectures
         rows.append(
             {"protocol": which, "name": name, "epochs": _epochs(each), "seconds": float(each.trials["seconds"].mean())}
@@ -185,6 +180,6 @@ def _protocol_table(found: Proxy, prefix: str) -> Table:
 
 
 def of_run(section: Section, name: str) -> Section:
-    """Tell a section of one of two runs from the other's: in its title, and in its tables' and figures' names."""
+    """Return a section with a run's name in its title and in the names of its tables and figures."""
     blocks = tuple(renamed(block, name.replace(" ", "_")) for block in section.blocks)
     return Section(title=f"{section.title} ({name})", blocks=blocks)

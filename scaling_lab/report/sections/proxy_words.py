@@ -1,4 +1,4 @@
-"""What a proxy's ranking is worth, in sentences."""
+"""How well a proxy ranks, in sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERVALS = "95 % jackknife intervals over architectures"
 
 
 def ranked(value: Ranked, digits: int = 2) -> str:
-    """Write a statistic with its interval: "0.55 [0.31, 0.72]"; a dash where it cannot be had."""
+    """Write a statistic with its interval: "0.55 [0.31, 0.72]"; a dash if undefined."""
     if math.isnan(value.value):
         return "–"
     text = number(value.value, digits)
@@ -24,9 +24,9 @@ def ranked(value: Ranked, digits: int = 2) -> str:
 
 
 def ahead_covers(count: int) -> str:
-    """Say how near the interval of a difference of taus comes to 95 %, where that is more than two points off.
+    """Return the coverage of the interval of a difference of taus, if over two points from 95 %.
 
-    By reports/results/interval_coverage.csv.
+    The values are from reports/results/interval_coverage.csv.
     """
     if not LEAST_DIFFERENCE <= count < 50:
         return ""
@@ -34,63 +34,63 @@ def ahead_covers(count: int) -> str:
 
 
 def middle_of(resamples: int) -> str:
-    """Say what stands in the brackets behind a regret, which no interval covers as a 95 % interval would."""
-    return f"In brackets: middle 95 % over {resamples:,} resamples of the architectures, which is no 95 % interval."
+    """Explain the brackets after a regret, which are not a 95 % interval."""
+    return f"In brackets: middle 95 % over {resamples:,} resamples of the architectures, not a 95 % interval."
 
 
 def answer(found: Proxy) -> str:
-    """Answer in one sentence how well the proxy ranks architectures, and what a repeat of the full protocol would reach."""
+    """Answer in one sentence how well the proxy ranks, and what a repeat of the full protocol would reach."""
     if not found.judged:
         return found.why_not
-    tau = found.judged["cheap_ap_mean"].tau
+    tau = found.judged["proxy_ap_mean"].tau
     if math.isnan(tau.value):
         return "All architectures have the same AP under one of the protocols, so nothing can be ranked."
     bounds = "" if math.isnan(tau.low) else f"95 % CI {number(tau.low, 2)} to {number(tau.high, 2)}, "
     text = f"The proxy ranks architectures with tau-b {number(tau.value, 2)} ({bounds}{len(found.pairs.table)} architectures)"
-    if math.isnan(found.ceilings.dear):
+    if math.isnan(found.ceilings.full):
         return f"{text}; without repeated seeds a repeat of the full protocol is not known."
-    return f"{text}; a repeat of the full protocol would reach {found.ceilings.dear:.2f}."
+    return f"{text}; a repeat of the full protocol would reach {found.ceilings.full:.2f}."
 
 
 def limits(found: Proxy) -> tuple[Bullet, ...]:
-    """Say what limits the answer: noise of either protocol, what size alone reaches, and what was paired."""
-    cheap = found.judged["cheap_ap_mean"]
+    """List what limits the answer: seed noise, ranking by size alone, and pairing."""
+    proxy = found.judged["proxy_ap_mean"]
     return (
-        *(against_repeat(cheap, found.ceilings) if not math.isnan(cheap.tau.value) else ()),
+        *(against_repeat(proxy, found.ceilings) if not math.isnan(proxy.tau.value) else ()),
         *(against_size(found.judged[key]) for key in ("gmacs", "params_m")),
         *_paired(found.pairs),
     )
 
 
-def against_repeat(cheap: Predictor, ceilings: Ceilings) -> tuple[Bullet, ...]:
-    """Hold the proxy's tau against that between two repeats of the full protocol."""
+def against_repeat(proxy: Predictor, ceilings: Ceilings) -> tuple[Bullet, ...]:
+    """Compare the proxy's tau with that between two repeats of the full protocol."""
     lead = "Repeat of the full protocol:"
-    if math.isnan(ceilings.dear):
-        return ((lead, "one seed each, so its agreement with itself is unknown."),)
-    if ceilings.dear < LEAST_CEILING:
+    if math.isnan(ceilings.full):
+        return ((lead, "one seed each, so its tau-b is unknown."),)
+    if ceilings.full < LEAST_CEILING:
         text = (
-            f"tau-b {ceilings.dear:.2f}, so it does not rank these architectures and cannot judge a proxy; add seeds."
+            f"tau-b {ceilings.full:.2f}, so it does not rank these architectures and cannot judge a proxy; add seeds."
         )
         return ((lead, text),)
-    if math.isnan(cheap.tau.high):
+    if math.isnan(proxy.tau.high):
         verdict = "the proxy has no interval to compare"
-    elif cheap.tau.high < ceilings.dear:
+    elif proxy.tau.high < ceilings.full:
         verdict = "the proxy is below that"
-    elif cheap.tau.value >= ceilings.dear:
+    elif proxy.tau.value >= ceilings.full:
         verdict = "the proxy ranks as well"
     else:
         verdict = "the proxy is not significantly below that"
-    found = [(lead, f"tau-b {ceilings.dear:.2f}; {verdict}.")]
-    if not math.isnan(ceilings.cheap):
-        more = ceilings.cheap < ceilings.dear and cheap.tau.value < ceilings.dear
+    found = [(lead, f"tau-b {ceilings.full:.2f}; {verdict}.")]
+    if not math.isnan(ceilings.proxy):
+        more = ceilings.proxy < ceilings.full and proxy.tau.value < ceilings.full
         found.append(
-            ("Repeat of the proxy:", f"tau-b {ceilings.cheap:.2f}{'; more proxy seeds would help' if more else ''}.")
+            ("Repeat of the proxy:", f"tau-b {ceilings.proxy:.2f}{'; more proxy seeds would help' if more else ''}.")
         )
     return tuple(found)
 
 
 def against_size(size: Predictor) -> Bullet:
-    """Say whether the proxy ranks better than a predictor that costs nothing."""
+    """Return whether the proxy ranks significantly better than a predictor without training."""
     lead = f"Ranked by {size.name}:"
     if math.isnan(size.tau.value):
         return lead, "all architectures are equal, so it ranks nothing."
@@ -110,10 +110,10 @@ def against_size(size: Predictor) -> Bullet:
 def _paired(pairs: Pairs) -> list[Bullet]:
     found = [("Paired:", f"{plural(len(pairs.table), 'architecture')}, {pairs.how()}.")]
     left = [f"{count} only under the {name}" for count, name in
-            ((pairs.only_cheap, "proxy"), (pairs.only_dear, "full protocol")) if count]  # fmt: skip
+            ((pairs.only_proxy, "proxy"), (pairs.only_full, "full protocol")) if count]  # fmt: skip
     if left:
         found.append(("Left out:", f"{listed(left)}."))
-    if pairs.only_cheap and len(pairs.table):
+    if pairs.only_proxy and len(pairs.table):
         found.append(
             (
                 "Selection:",
@@ -124,26 +124,26 @@ def _paired(pairs: Pairs) -> list[Bullet]:
 
 
 def findings(found: Proxy, costs: tuple[Bullet, ...]) -> tuple[Bullet, ...]:
-    """Say what the proxy adds to size, what choosing by it loses, and what it costs."""
-    cheap, size = found.judged["cheap_ap_mean"], found.judged["gmacs"]
-    return (*_given_size(cheap), *_choosing(cheap, size), *costs)
+    """List the proxy's partial correlation given size, its regrets, and its cost."""
+    proxy, size = found.judged["proxy_ap_mean"], found.judged["gmacs"]
+    return (*_given_size(proxy), *_choosing(proxy, size), *costs)
 
 
-def _given_size(cheap: Predictor) -> list[Bullet]:
-    if math.isnan(cheap.partial.value):
+def _given_size(proxy: Predictor) -> list[Bullet]:
+    if math.isnan(proxy.partial.value):
         return []
-    text = f"partial tau {ranked(cheap.partial)}"
-    if math.isnan(cheap.partial.low):
+    text = f"partial tau {ranked(proxy.partial)}"
+    if math.isnan(proxy.partial.low):
         text += ", without an interval"
-    elif cheap.partial.low <= 0.0 <= cheap.partial.high:
+    elif proxy.partial.low <= 0.0 <= proxy.partial.high:
         text += ", not significantly more than size alone"
     return [("At equal GMACs:", f"{text}.")]
 
 
-def _choosing(cheap: Predictor, size: Predictor) -> list[Bullet]:
+def _choosing(proxy: Predictor, size: Predictor) -> list[Bullet]:
     found = [
         (f"AP lost by {'its first choice' if k == 1 else f'the best of its first {k}'}:", f"{ranked(regret, 1)}.")
-        for k, regret in cheap.regrets.items()
+        for k, regret in proxy.regrets.items()
         if not math.isnan(regret.value)
     ]
     if found and not math.isnan(size.regrets[next(iter(size.regrets))].value):

@@ -1,6 +1,6 @@
-"""Published detectors as marks beside this run's, where its AP is of the same images. None of them was measured here.
+"""Published detectors as marks beside this run's results, if its AP is of the same images.
 
-They are in no front, band, hypervolume or table of results; their own table gives each number with its source.
+They are not measured here, so they are in no front, band, hypervolume or table of results. Their own table has sources.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def published_blocks(
     meta: Mapping[str, Any], frontier: Frontier, table: pd.DataFrame, band: pd.DataFrame
 ) -> list[blocks.Block]:
-    """Give the figure of AP against GMACs once more with published detectors, and their table; nothing off COCO.
+    """Return the figure of AP against GMACs with published detectors, and their table; nothing if not on COCO.
 
-    `table` is the figure's, a row for each trial, and `band` where their front may lie.
+    `table` has a row for each trial, as in the main figure, and `band` is their front's.
     """
     points = published_points(frontier) if is_coco(meta) else pd.DataFrame()
     if points.empty:
@@ -33,9 +33,9 @@ def published_blocks(
     sources = listed(sorted(set(points["source"])))
     splits = sorted(set(points["split"]))
     caption = (
-        f"Grey stars are not of this run: published numbers of full training on COCO ({sources}), AP on "
-        f"{'val where it was published, else on test-dev' if 'test-dev' in splits else 'val'}, GMACs at each model's own image "
-        f"size. They have no interval and take no part in the front. Shown are those within {REACH:g} times this run's costs."
+        f"Grey stars are not from this run: published numbers of full training on COCO ({sources}), AP on "
+        f"{'val if published, else on test-dev' if 'test-dev' in splits else 'val'}, GMACs at each model's own image "
+        f"size. They have no intervals and are not on the front. Shown are those within {REACH:g} times this run's costs."
     )
     figure = blocks.Figure(
         name="ap_against_gmacs_published",
@@ -52,7 +52,5 @@ def published_blocks(
         blocks.Column(key="split", label="On"),
         blocks.Column(key="source", label="Source"),
     )
-    own = blocks.Table(
-        name="published_detectors", frame=points, columns=columns, caption="None of them was measured here."
-    )
+    own = blocks.Table(name="published_detectors", frame=points, columns=columns, caption="Not measured here.")
     return [figure, blocks.Details(title="The published numbers in this figure", blocks=(own,))]

@@ -1,6 +1,6 @@
-"""How early AP shows how trials will end: rank correlation of AP at each evaluated epoch, or rung, with final AP.
+"""The rank correlation of AP at each evaluated epoch, or rung, with final AP.
 
-It reads what early stopping (successive halving) would have gone by; whom it stopped is in the search's section.
+Early stopping (successive halving) relies on it. The stopped trials are in the section Search.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
     from scaling_lab.runs.reader import Runs
 
-TITLE = "How early AP tells how a trial will end"
+TITLE = "How well early AP predicts final AP"
 
 
 def rungs(runs: Runs, frontier: Frontier) -> Section:
@@ -49,7 +49,7 @@ def rungs(runs: Runs, frontier: Frontier) -> Section:
 
 
 def where_stopped(runs: Runs, frontier: Frontier) -> Section:
-    """Show the same of a study that stops trials early, which bets on it; nothing of any other."""
+    """Show the section for a study that stops trials early; no blocks for others."""
     return rungs(runs, frontier) if runs.meta.get("stopping") else Section(title=TITLE, blocks=())
 
 
@@ -64,7 +64,7 @@ def _nothing(trials: pd.DataFrame) -> str:
         )
     if trials["ap"].nunique() < 2:
         return "All complete trials have the same AP, so nothing ranks them."
-    return "AP was measured at no epoch before the last, or of too few trials to rank them."
+    return "AP was not evaluated before the last epoch, or for too few trials."
 
 
 def _ranked(row: dict[str, Any], name: str, digits: int = 2) -> str:
@@ -74,7 +74,7 @@ def _ranked(row: dict[str, Any], name: str, digits: int = 2) -> str:
 
 
 def _sentences(runs: Runs, table: pd.DataFrame, stopped: int) -> list[tuple[str, str]]:
-    """Say what the first of the epochs, or of the rungs, tells."""
+    """Return sentences on the first rung, or the first epoch without rungs."""
     row = records(table[table["is_rung"]] if table["is_rung"].any() else table)[0]
     rung = ", first rung" if row["is_rung"] else ""
     at = f"After {plural(int(row['epoch']), 'epoch')} ({100 * row['share']:.0f} % of training{rung}):"
@@ -95,7 +95,7 @@ def _stopped(runs: Runs, frontier: Frontier) -> int:
 
 
 def _place(runs: Runs, row: dict[str, Any], stopped: int) -> tuple[str, str]:
-    """Say where the trial that ends best stands at an epoch, and whether the rule would let it go on."""
+    """Return the rank at an epoch of the trial that ends best, and whether the rule would continue it."""
     text = f"{int(row['place']):,} of {plural(int(row['trials']), 'complete trial')}"
     if row["is_rung"] and not stopped:
         factor = int(runs.meta["stopping"]["factor"])
@@ -105,7 +105,7 @@ def _place(runs: Runs, row: dict[str, Any], stopped: int) -> tuple[str, str]:
 
 
 def _selection(stopped: int) -> tuple[str, str]:
-    """Say whether trials were stopped by the AP whose worth is measured here."""
+    """Return whether stopped trials bias the correlation."""
     if stopped:
         return "Selection:", f"{plural(stopped, 'trial')} stopped early are missing, so the correlation is biased low."
     return "Selection:", "no trial was stopped early, so there is no such bias."
@@ -135,6 +135,6 @@ def _table(table: pd.DataFrame) -> Table:
         frame=frame,
         columns=tuple(columns),
         caption=f"tau-b, Spearman: with {INTERVALS}, each with all its trials. "
-        "Regret: final AP lost by continuing only so many of the best at that epoch. "
+        "Regret, top k: final AP lost by continuing only the best k at that epoch. "
         f"{middle_of(int(table['resamples'].min()))}",
     )

@@ -1,6 +1,6 @@
-"""AP against GMACs as a law: fitted for each way of scaling, with its band, its prediction for the next model, and its errors.
+"""The section Scaling: a law of AP against GMACs for each family, with its band, prediction and errors.
 
-A way of scaling is a value of one parameter of the space, such as which dimension grows; without it all are one.
+A family is a value of one parameter of the space, such as the dimension that grows; without one, all are one family.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PREDICTED = ("next_gmacs", "next_ap", "next_low", "next_high", "expected_low", "
 
 
 def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Section:
-    """Fit a saturating power law to each family of at least four costs; `family` is the parameter that tells them apart."""
+    """Fit a saturating power law to each family of at least four costs; `family` is the parameter that defines them."""
     points = family_points(frontier, family)
     laws = _laws(frontier, points)
     if not laws:
@@ -57,43 +57,43 @@ def scaling(runs: Runs, frontier: Frontier, *, family: str | None = None) -> Sec
 
 
 def _law(frontier: Frontier, group: pd.DataFrame) -> dict[str, Any] | None:
-    """Fit one family; None where it has too few costs."""
+    """Fit one family; None if it has too few costs."""
     if group["gmacs"].nunique() < LEAST:
         return None
     costs, values = group["gmacs"].tolist(), group["ap_mean"].tolist()
     seeds, pooled = group["n"].tolist(), (frontier.sd, frontier.degrees)
     law, line = fit_law(costs, values, seeds), fit_line(costs, values, seeds)
     curve = law_curve(group, pooled)
-    trainings = int(group["n"].median())
+    training_runs = int(group["n"].median())
     expected = np.full((2, 1), math.nan)
     if frontier.degrees > 0:
-        dearest = curve["gmacs"].tolist()[-1:]
-        expected = band(costs, values, dearest, seeds=seeds, pooled=pooled, trainings=trainings)
+        highest = curve["gmacs"].tolist()[-1:]
+        expected = band(costs, values, highest, seeds=seeds, pooled=pooled, training_runs=training_runs)
     errors = left_out(costs, values, seeds)
-    grows, dearest_cost = _grows(law, costs, pooled, seeds), max(costs)
+    grows, highest_cost = _grows(law, costs, pooled, seeds), max(costs)
     first = group.iloc[0]
     return {
         "family": first["family"],
         "models": len(group),
         "law": law,
-        "curve": curve if grows and frontier.degrees > 0 else curve[curve["gmacs"] <= dearest_cost],
+        "curve": curve if grows and frontier.degrees > 0 else curve[curve["gmacs"] <= highest_cost],
         "next": records(curve)[-1],
-        "trainings": trainings,
+        "training_runs": training_runs,
         "expected": (float(expected[0, 0]), float(expected[1, 0])),
         "misfit": misfit_p(law, seeds, pooled),
         "repeated": frontier.degrees > 0,
         "grows": grows,
         "errors": errors,
-        "dearest_error": float(errors[int(np.argmax(costs))]),
-        "dearest": str(group["label"].iloc[int(np.argmax(costs))]),
+        "largest_error": float(errors[int(np.argmax(costs))]),
+        "largest": str(group["label"].iloc[int(np.argmax(costs))]),
         "preferred": _preferred(law.aic(len(group)), line.aic(len(group))),
     }
 
 
 def _grows(law: Law, costs: list[float], pooled: tuple[float, int], seeds: list[float]) -> bool:
-    """Say whether the law gains more AP from the cheapest to the dearest than noise: that of a difference of two means.
+    """Return whether the law's gain from the lowest to the highest cost exceeds the noise of a difference of two means.
 
-    Without repeated seeds the noise is what the models lie off the law by.
+    Without repeated seeds the noise is estimated from the residuals.
     """
     gain = float(law([max(costs)])[0] - law([min(costs)])[0])
     off = math.sqrt(law.squares / max(1, len(costs) - 3))
@@ -102,7 +102,7 @@ def _grows(law: Law, costs: list[float], pooled: tuple[float, int], seeds: list[
 
 
 def _preferred(law: float, line: float) -> str:
-    """Say which of law and plain line the criterion prefers."""
+    """Return whether AIC prefers the law or a line."""
     if math.isinf(law):
         return "too few models to compare with a line in log GMACs"
     if abs(law - line) < 2:
@@ -111,7 +111,7 @@ def _preferred(law: float, line: float) -> str:
 
 
 def answer(runs: Runs, frontier: Frontier, *, family: str | None = None) -> str:
-    """Answer in one sentence which family's law predicts the highest AP for its next model, or which architecture has it."""
+    """Answer in one sentence which family's law predicts the highest AP for its next model, or which architecture is best."""
     laws = _laws(frontier, family_points(frontier, family))
     growing = [law for law in laws if law["grows"] and law["repeated"]]
     if not growing:
@@ -129,7 +129,7 @@ def _laws(frontier: Frontier, points: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _sentences(law: dict[str, Any]) -> list[tuple[str, str]]:
-    """Say what the law of a family predicts and how far it can be trusted."""
+    """Return what the law of a family predicts, with its errors."""
     lead = f"{law['family']}, {law['models']} models:"
     if not law["repeated"]:
         flat = "" if law["grows"] else "AP does not grow with cost; "
@@ -144,9 +144,9 @@ def _sentences(law: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(
             (f"{law['family']}, misfit:", "the residuals exceed the seed noise, so the interval is too narrow.")
         )
-    if not math.isnan(law["dearest_error"]):
-        off, signed_error = float(np.abs(law["errors"]).mean()), signed(law["dearest_error"])
-        text = f"mean error {off:.1f} AP; the most expensive model, {law['dearest']}, {signed_error} AP."
+    if not math.isnan(law["largest_error"]):
+        off, signed_error = float(np.abs(law["errors"]).mean()), signed(law["largest_error"])
+        text = f"mean error {off:.1f} AP; the most expensive model, {law['largest']}, {signed_error} AP."
         found.append((f"{law['family']}, leave-one-out:", text))
     return found
 
@@ -178,7 +178,7 @@ def _table(laws: list[dict[str, Any]]) -> Table:
         columns=(
             Column(key="family", label="Family"),
             Column(key="models", label="Models", digits=0),
-            Column(key="a", label="a", digits=1, help="the AP that the law goes towards"),
+            Column(key="a", label="a", digits=1, help="asymptotic AP"),
             Column(key="b", label="b", digits=3, significant=True),
             Column(key="c", label="c", digits=2),
             Column(
@@ -190,7 +190,9 @@ def _table(laws: list[dict[str, Any]]) -> Table:
             Column(key="next_gmacs", label="Next, GMACs", digits=3, significant=True),
             Column(key="next_ap", label="Next, AP", digits=1),
             Column(
-                key="expected", label="Expected", help="95 % interval of the mean of as many seeds of the next model"
+                key="expected",
+                label="Expected",
+                help="95 % prediction interval of the next model's mean over as many seeds",
             ),
         ),
         caption="AP = a − b · GMACs^−c. The prediction for the next model is stated before it is trained.",

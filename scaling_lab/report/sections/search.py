@@ -1,7 +1,7 @@
-"""The section Search: what became of the trials, and how fast the search got ahead, beside random search where that was run.
+"""The section Search: how trials ended, and the search's progress, beside random search if that was run.
 
-The random search of runs/<study> is runs/<study>-random: the same study, run with --sampler random. Only what both have
-in common is compared; one search of each kind says nothing of which is better.
+The random search of runs/<study> is runs/<study>-random: the same study with --sampler random. One search of each kind
+does not show which is better.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def search(runs: Runs, frontier: Frontier) -> Section:
 
 
 def how_trials_ended(trials: pd.DataFrame) -> Table:
-    """Count trials by state, and those that were stopped by the epoch at which they were."""
+    """Count trials by state, stopped ones by epoch."""
     rows = [_row(state, group) for state, group in trials.groupby("state", sort=False) if state != "stopped"]
     stopped = trials[trials["state"] == "stopped"].groupby("epochs_done")
     rows += [_row(f"stopped after {plural(int(str(epoch)), 'epoch')}", group) for epoch, group in stopped]
@@ -78,10 +78,10 @@ def _progress(runs: Runs, random: Runs | None, why_not: str) -> list[Block]:
     if table.empty:
         return []
     what = table["quality"].iloc[0]
-    caption = f"{what}, after each trial of the search that ended, and against the time that its trials took in all."
+    caption = f"{what}, by ended trials of the search and by their total time."
     note = [Text(text=why_not, tone="note")] if why_not else []
     if random is not None:
-        caption += " One search of each kind: which sampler is better cannot be told from this."
+        caption += " One search of each kind does not show which sampler is better."
         ended = {name: int((table["sampler"] == name).sum()) for name in named}
         note = [Text(text=_unequal(ended), tone="note")] if len(set(ended.values())) > 1 else []
     figure = Figure(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.run.trial import Training, explain
 from scaling_lab.study.study import Study
@@ -27,7 +28,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """A timed architecture, in seconds; `step` excludes waiting for data."""
+    """A timed architecture, in seconds; `step` excludes waiting for data. `features` are computed once, before all trials."""
 
     which: str
     architecture: str
@@ -40,13 +41,15 @@ class Timed:
     checkpoint: float
     start: float
     trial: Span
+    features: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
     """Time of the remaining trials: of one, from the fastest to the slowest, and of all, `at_once` at a time.
 
-    `stopping` is None without early stopping; `total` ignores early stopping.
+    `stopping` is None without early stopping; `total` ignores early stopping. `features` is the time to compute the features
+    of frozen backbones, once for each backbone and image size; it is part of `total`.
     """
 
     device: str
@@ -57,6 +60,7 @@ class Forecast:
     trials: int
     at_once: int
     stopping: Stopping | None
+    features: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ def picks(architectures: Iterable[Architecture], cost: str) -> dict[str, Archite
     if not ordered:
         return {}
     chosen: dict[str, Architecture] = {}
-    for which, place in (("cheapest", 0), ("dearest", len(ordered) - 1), ("median", len(ordered) // 2)):
+    for which, place in (("cheapest", 0), ("most expensive", len(ordered) - 1), ("median", len(ordered) // 2)):
         if all(ordered[place].costs[cost] != other.costs[cost] for other in chosen.values()):
             chosen[which] = ordered[place]
     return chosen
@@ -147,6 +151,7 @@ def _time(study: Study, training: Training, which: str, architecture: Architectu
         checkpoint=measured.checkpoint,
         start=measured.start,
         trial=Span(**whole),
+        features=measured.features,
     )
 
 
@@ -171,16 +176,24 @@ def forecast(
         )
         return makespan([share * seconds for seconds in searched], at_once) + makespan(final, at_once)
 
+    features = max(each.features for each in timed) * len({backbone_view(each.spec) for each in (*left, *finals)})
     return Forecast(
         device=device,
         timed=tuple(ordered),
         quickest=min(whole, key=lambda span: span.estimate),
         slowest=max(whole, key=lambda span: span.estimate),
-        total=Span(**{name: all_of(name) for name in ("estimate", "low", "high")}),
+        total=Span(**{name: features + all_of(name) for name in ("estimate", "low", "high")}),
         trials=len(left) + len(finals),
         at_once=at_once,
         stopping=_stopping(study, len(left), all_of) if left else None,
+        features=features,
     )
+
+
+def backbone_view(spec: DetectorSpec) -> tuple[object, ...]:
+    """Return what a backbone's features depend on in a spec: equal where architectures share stored features."""
+    levels = (spec.topology.min_level, spec.topology.max_level)
+    return (spec.backbone, str(spec.backbone_options), *levels, spec.image_size, spec.pixels)
 
 
 def _stopping(study: Study, trials: int, all_of: Callable[..., float]) -> Stopping | None:

@@ -74,12 +74,16 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """Bytes: a trial's checkpoint and weights, from the smallest to the largest; the bytes left to write, and the free bytes."""
+    """Bytes: a trial's checkpoint and weights, from the smallest to the largest; the bytes left to write, and the free bytes.
+
+    `features` are those of frozen backbones, which trials share; they are part of `total`.
+    """
 
     checkpoint: tuple[int, int]
     weights: tuple[int, int]
     total: int
     free: int
+    features: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.machine import free_memory
 from scaling_lab.runs.reader import ENDED, RunFolder, Runs
 from scaling_lab.study.ledger.database import Architecture
-from scaling_lab.study.plan.forecast import Forecast, between, forecast, picks, time_architectures
+from scaling_lab.study.plan.forecast import Forecast, backbone_view, between, forecast, picks, time_architectures
 from scaling_lab.study.plan.outlook import Detectable, Disk, Earlier, Places, Plan, Reading, Trials
 from scaling_lab.study.plan.survey import POINTS, Survey, survey
 from scaling_lab.study.run.job import Job, check_folder, check_objectives, check_same_protocol, choose, with_data
@@ -249,6 +249,8 @@ class _Planning:
         total = sum(between(whole, known, "params_m", each.known["params_m"]) for each in left)
         # A checkpoint is written before the previous one is removed.
         total += min(len(left), max(1, places.at_once)) * max(checkpoints)
+        features = self._features(left)
+        total += features
         free = _free_bytes(self.job.folder)
         if total > free:
             self.problems.append(
@@ -259,7 +261,19 @@ class _Planning:
             weights=(min(weights), max(weights)),
             total=round(total),
             free=free,
+            features=features,
         )
+
+    def _features(self, left: Sequence[Architecture]) -> int:
+        """Return the bytes of stored features, once for all architectures whose backbone sees the same."""
+        from scaling_lab.training.sizes import feature_bytes
+
+        study = self.job.study
+        if not study.recipe.views or self.data is None:
+            return 0
+        images = {f"{split}_images": study.data.length(split) for split in ("train", "val")}
+        apart = {backbone_view(each.spec): each.spec for each in self._candidates(left)}
+        return sum(feature_bytes(spec, study.recipe, **images) for spec in apart.values())
 
     def reading(self, places: Places) -> Reading | None:
         """Estimate the memory of read-ahead images; None where they are generated or read in the training process."""
