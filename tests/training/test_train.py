@@ -70,10 +70,10 @@ def test_a_run_of_points_that_was_stopped_ends_as_one_that_was_not(tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_head_of_points_finds_objects_after_a_minute(tmp_path: Path) -> None:
-    """An untrained detector has an AP50 below .1."""
+    """An untrained detector has an AP50 of .1; this one had 75."""
     spec = dataclasses.replace(SMALL.base, repeats=1, num_classes=8, head="points")
     data, recipe = Shapes(train_images=1024, val_images=128), Recipe.short(epochs=3)
-    assert train(spec, data, recipe, seed=3, folder=tmp_path, report=_nothing)["ap50"] > 10
+    assert train(spec, data, recipe, seed=3, folder=tmp_path, report=_nothing)["ap50"] > 30
 
 
 def test_the_same_seed_repeats_itself_and_another_does_not(tmp_path: Path) -> None:
