@@ -155,12 +155,15 @@ def _kept(folder: Path, done: int, epochs: int) -> str:
 def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[str, Any], as_json: bool) -> None:
     from scaling_lab.training.evaluation import SUMMARY
 
-    weights = folder / "weights.pt"
+    weights, best = folder / "weights.pt", folder / "best.pt" if "best_epoch" in metrics else None
     if as_json:
-        print(json.dumps({"folder": str(folder), "weights": str(weights), **metrics}, indent=1))
+        files = {"weights": str(weights), "best_weights": best and str(best)}
+        print(json.dumps({"folder": str(folder), **files, **metrics}, indent=1))
         return
     numbers = ["-" if metrics[name] is None else f"{metrics[name]:.1f}" for name in SUMMARY]
     print(f"\n{text_table([[*SUMMARY], numbers])}\n\nweights: {weights}")
+    if best is not None:
+        print(f"best: epoch {metrics['best_epoch']}, AP {metrics['best_ap']:.1f}: {best}")
     evaluate = ["scaling-lab", "evaluate", "--weights", str(weights), "--data", options.data]
     print(f"by class: {shlex.join(evaluate)}")
     print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
