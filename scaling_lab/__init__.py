@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from scaling_lab.cost import count
     from scaling_lab.data import Coco, Shapes, Voc, Yolo
+    from scaling_lab.data.anchor_fitting import fit_anchors
     from scaling_lab.model import build, for_inference, load_checkpoint
     from scaling_lab.runs.reader import Runs
     from scaling_lab.study import Finalists, Halving, Study
@@ -48,6 +49,7 @@ _HOME = {
     "build": "scaling_lab.model",
     "count": "scaling_lab.cost",
     "efficientdet": "scaling_lab.architecture",
+    "fit_anchors": "scaling_lab.data.anchor_fitting",
     "for_inference": "scaling_lab.model",
     "load_checkpoint": "scaling_lab.model",
     "run_study": "scaling_lab.study.run.runner",
@@ -73,6 +75,7 @@ __all__ = [
     "build",
     "count",
     "efficientdet",
+    "fit_anchors",
     "for_inference",
     "load_checkpoint",
     "run_study",

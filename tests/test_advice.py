@@ -194,6 +194,7 @@ def test_a_topology_without_a_name_is_changed_as_advised(project: Path, capsys: 
     assert main(["show", "custom.json", "--fusion", "sum", option, "fpn"]) == 0
 
 
+@pytest.mark.slow
 def test_weights_or_a_model_are_given_as_advised(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = _fails(["export", "x.pt2"], capsys)
     assert re.findall(r"--\w+", line) == ["--weights", "--model"]
@@ -203,6 +204,7 @@ def test_weights_or_a_model_are_given_as_advised(project: Path, capsys: pytest.C
     assert main(["export", f"y{ending}", "--model", "small.json"]) == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_taken_and_a_run_that_can_go_on(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_tiny(project)
     run = ["run", "studies/tiny.py", "--executor", "local"]

@@ -215,6 +215,7 @@ def test_evaluate_refuses_data_of_other_classes(weights: Path, capsys: pytest.Ca
     assert "the detector has 3 classes, but the data have 8 categories" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_export_writes_what_torch_can_load(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = weights.parent / "detector.pt2"
     assert main(["export", str(out), "--weights", str(weights), "--image-size", "64x96", "--json"]) == 0
@@ -424,9 +425,7 @@ def test_a_table_fits_the_screen_and_says_what_it_leaves_out(
     assert "state" not in lines[-1]
 
 
-def test_init_copies_the_three_folders_which_then_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_init_copies_the_three_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path / "mine")]) == 0
     assert "studies/topology_ablation.py" in capsys.readouterr().out
     for folder in FOLDERS:
@@ -436,6 +435,11 @@ def test_init_copies_the_three_folders_which_then_run(
     clusters = {path.name: path.read_text() for path in (tmp_path / "mine" / "clusters").iterdir()}
     assert clusters.keys() == {"slurm.sh", "kuberay-rayjob.yaml", "ray-cluster.yaml"}
     assert "is not empty" in _fails(["init", str(tmp_path / "mine")], capsys)
+
+
+@pytest.mark.slow
+def test_a_study_that_init_copied_runs_without_the_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["init", str(tmp_path / "mine")]) == 0
     monkeypatch.chdir(tmp_path / "mine")
     shutil.rmtree(tmp_path / "mine" / "reports")
     assert main(["run", "studies/topology_ablation.py", "--form", "smoke", "--executor", "local"]) == 0

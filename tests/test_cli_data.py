@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scaling_lab import Coco, Shapes, Voc
+from scaling_lab import Anchors, Coco, Shapes, Voc, efficientdet, fit_anchors
 from scaling_lab.cli import main
 from scaling_lab.cli.sheet import CELL, COLUMNS, GAP, LINE, contact_sheet
 from tests.coco_files import write_coco
@@ -182,6 +183,9 @@ def test_names_that_the_font_lacks_and_long_ones_are_drawn(coco: Coco) -> None:
             "--sheet is sheet.txt; allowed is an image file that ends in .apng, .bmp, ",
         ),
         (["coco:set,val=test"], "instances_test.json does not exist"),
+        (["set", "--image-size", "0", "--fit-anchors"], "--image-size is 0; allowed are whole numbers from 1"),
+        (["set", "--detector", "d1"], "--detector is d1, which is used by --fit-anchors alone; add --fit-anchors"),
+        (["set", "--fit-anchors", "--detector", "d11"], "detector 'd11' is unknown (did you mean 'd1'?)"),
     ],
 )
 def test_bad_arguments_are_one_line(
@@ -222,3 +226,45 @@ def test_the_advice_on_boxes_outside_works_as_it_stands(voc: Voc, capsys: pytest
     assert advice is not None
     assert main(["data", advice[1], "--no-sheet"]) == 0
     assert main(["data", "voc:VOC2007,cut_boxes=True", "--no-sheet"]) == 0
+
+
+def test_anchors_that_fit_are_proposed_with_their_gain(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["data", "set", "--no-sheet", "--fit-anchors", "--image-size", "64"]
+    assert main(arguments) == 0
+    shown = capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    before, fitted = (content["fitted_anchors"][name] for name in ("before", "fitted"))
+    spec = dataclasses.replace(efficientdet("d0"), image_size=(64, 64))
+    anchors = fit_anchors(coco, spec)
+    assert Anchors(**fitted["anchors"]) == anchors != spec.anchors
+    assert before["per_position"] == 9
+    assert before["objects"] == fitted["objects"] == content["train"]["objects"]
+    assert before["missed_centred"] == content["train"]["no_anchor"]
+    assert fitted["recall"] == 1 - fitted["missed"] / fitted["objects"] > before["recall"] + 0.1
+    assert re.search(rf"^anchors per position +9 +{anchors.per_position}$", shown, re.MULTILINE)
+    assert re.search(rf"^no anchor with IoU .5 +{before['missed']} +{fitted['missed']}$", shown, re.MULTILINE)
+    assert "\nto train with them: scaling-lab train d0 --image-size 64 --data set --anchors fit\n" in shown
+    pasted = re.search(r"^in Python: (Anchors\(.*\))$", shown, re.MULTILINE)
+    assert pasted is not None
+    assert eval(pasted[1], {"Anchors": Anchors}) == anchors
+
+
+def test_a_detectors_own_anchors_and_image_size_are_taken(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = dataclasses.replace(efficientdet("d0"), image_size=(64, 64))
+    fitting = dataclasses.replace(spec, anchors=fit_anchors(coco, spec))
+    Path("fitting.json").write_text(fitting.to_json())
+    assert main(["data", "set", "--no-sheet", "--fit-anchors", "--detector", "fitting.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "levels at 64 px" in shown
+    assert "anchors: the detector's own, recall " in shown
+    assert "the best found are within 1 point" in shown
+    assert "--anchors fit" not in shown
+
+
+def test_anchors_for_no_objects_are_one_line(coco: Coco, capsys: pytest.CaptureFixture[str]) -> None:
+    path = coco.annotation_file("train")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    assert main(["data", "set", "--no-sheet", "--fit-anchors"]) == 2
+    error = "scaling-lab: anchors cannot be fitted: train2017 has no objects; at least one is needed\n"
+    assert capsys.readouterr().err.endswith(error)

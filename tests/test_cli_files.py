@@ -77,7 +77,7 @@ def test_a_training_run_that_finds_no_room_goes_on_later(project: Path, capsys: 
         assert LOCK not in {each.name for each in out.iterdir()}
 
 
-@pytest.mark.parametrize("ending", ["onnx", "pt2"])
+@pytest.mark.parametrize("ending", [pytest.param("onnx", marks=pytest.mark.slow), "pt2"])
 def test_an_export_that_finds_no_room_leaves_the_old_file(
     ending: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,7 +285,9 @@ def _shell(command: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))]
+)
 def test_letters_that_the_output_lacks_are_escaped(encoding: str) -> None:
     ended = _shell("LAB reproduce table", PYTHONIOENCODING=encoding)
     assert (ended.returncode, ended.stderr) == (0, "")

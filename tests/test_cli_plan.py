@@ -69,6 +69,7 @@ def test_a_plan_in_lines_and_in_json(planned: Callable[..., int], capsys: pytest
     assert values["notes"] == ["time is not measured: --no-measure"]
 
 
+@pytest.mark.slow
 def test_a_plan_with_finalists_and_early_stopping(
     planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

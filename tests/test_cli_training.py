@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scaling_lab import Coco, build
+from scaling_lab import Anchors, Coco, build, fit_anchors
 from scaling_lab.cli import main, training_log
 from scaling_lab.cli.predict import class_names, picture_files
 from scaling_lab.cli.train import read_recipe
@@ -130,6 +130,42 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
     assert _train("--set", "epochs=4", "--out", "stopped") == 0
     assert Path("stopped/weights.pt").stat().st_mtime_ns == before  # done is done
     assert [line["epoch"] for line in _epochs("stopped")] == [1, 2, 3, 4]
+
+
+@pytest.mark.filterwarnings("ignore:.create_unbacked_symint:FutureWarning")  # torchvision's, in export
+def test_fitted_anchors_are_the_runs_from_its_settings_to_its_export(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fitted = fit_anchors(Coco(folder="coco"), SPEC)
+    assert fitted.per_position != SPEC.anchors.per_position
+    assert _train("--set", "epochs=1", "--anchors", "fit", "--out", "fitted") == 0
+    said = rf"^anchors: scale {fitted.scale:g}, octave scales {fitted.octave_scales}, aspects .*; 9 to {fitted.per_position} per"
+    assert re.search(said, capsys.readouterr().out, re.MULTILINE)
+    settings = json.loads(Path("fitted/run.json").read_text())
+    assert Anchors(**settings["spec"]["anchors"]) == fitted
+    spec = load_checkpoint(None, "fitted/weights.pt").spec
+    assert spec.anchors == fitted
+    before = Path("fitted/weights.pt").stat().st_mtime_ns
+    assert _train("--set", "epochs=1", "--anchors", "fit", "--out", "fitted") == 0  # the same anchors: done is done
+    assert Path("fitted/weights.pt").stat().st_mtime_ns == before
+    found = _fails(["train", "small.json", "--data", "coco:coco", "--set", "batch_size=4", "--set", "epochs=1",
+        "--workers", "0", "--device", "cpu", "--out", "fitted"], capsys)  # fmt: skip
+    assert "fitted holds another run: spec.anchors." in found
+    weights = ["--weights", "fitted/weights.pt"]
+    assert main(["evaluate", *weights, "--data", "coco:coco", "--workers", "0", "--device", "cpu", "--json"]) == 0
+    epoch = _epochs("fitted")[0]
+    assert json.loads(capsys.readouterr().out)["ap_by_class"] == pytest.approx(epoch["ap_by_class"])
+    assert main(["export", "fitted.pt2", *weights, "--postprocess"]) == 0
+    assert Path("fitted.pt2").stat().st_size > 0
+
+
+def test_weights_for_another_number_of_anchors_are_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    number = fit_anchors(Coco(folder="coco"), SPEC).per_position
+    torch.save(build(SPEC).state_dict(), "own.pth")
+    message = _fails(["train", "small.json", "--data", "coco:coco", "--weights", "own.pth", "--anchors", "fit"], capsys)
+    assert f"own.pth has 9 anchors per position, but the detector {number}; " in message
+    assert "--anchors default" in message
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow

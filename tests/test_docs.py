@@ -68,6 +68,9 @@ SMALLER = {
     "scaling-lab train d0 --data my_images --set epochs=20 --set batch_size=16": (
         "train d0 --image-size 64 --data my_images --set epochs=1 --set batch_size=8 --workers 0"
     ),
+    "scaling-lab train d0 --data my_images --anchors fit --image-size 256 --set epochs=20 --set batch_size=16": (
+        "train d0 --image-size 64 --data my_images --anchors fit --set epochs=1 --set batch_size=8 --workers 0 --out runs/fit"
+    ),
     "scaling-lab measure d0 --image-size 256 --backend eager onnxruntime --scope network end_to_end --correct": (
         f"measure {SMALL} --scope network end_to_end {SHORT}"
     ),
@@ -117,8 +120,8 @@ def name_of(page: Path) -> str:
 SHOWN = [page for page in pages() if blocks(page) and name_of(page) not in GENERATED]
 
 
-# Pages that train, evaluate and export D0, or measure latencies: half a minute each.
-SLOW = {"docs/images.md": pytest.mark.slow, "docs/latency.md": pytest.mark.slow}
+# Pages that train, measure or write several reports: ten seconds to half a minute each.
+SLOW = dict.fromkeys(("docs/images.md", "docs/latency.md", "docs/reports.md", "docs/studies.md"), pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +134,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / LATENCIES).parent.mkdir()
     shutil.copyfile(ROOT / LATENCIES, folder / LATENCIES)
     shutil.copyfile(ROOT / "reports" / "results" / "answers.csv", folder / "reports" / "results" / "answers.csv")
-    for name, sampler in (("topology_search", "tpe"), ("topology_search-random", "random")):
-        study = make_study(sampler=sampler, trials=3)
-        run_study(study, out=folder / "runs" / name, executor="local", objective=Replayed(), stream=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(shlex.split(SMALLER["scaling-lab run studies/topology_ablation.py"])) == 0
     shutil.copytree(folder / "runs" / "topology_ablation-smoke", folder / "runs" / "topology_ablation")
     return folder
+
+
+@pytest.fixture(scope="module")
+def searches(project: Path) -> None:
+    """Two searches for the page that compares them."""
+    for name, sampler in (("topology_search", "tpe"), ("topology_search-random", "random")):
+        study = make_study(sampler=sampler, trials=3)
+        run_study(study, out=project / "runs" / name, executor="local", objective=Replayed(), stream=None)
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +157,12 @@ def done() -> set[str]:
 
 @pytest.mark.filterwarnings("ignore:.create_unbacked_symint:FutureWarning")  # torchvision's, in export
 @pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW.get(name_of(page), ())) for page in SHOWN], ids=name_of)
-def test_every_block_runs(page: Path, project: Path, done: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_runs(
+    page: Path, project: Path, done: set[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(project)
+    if page.name == "reports.md":
+        request.getfixturevalue("searches")
     names: dict[str, Any] = {}
     for block in blocks(page):
         if block.title:

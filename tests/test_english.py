@@ -15,7 +15,7 @@ from pathlib import Path
 import scaling_lab
 
 PACKAGE = Path(scaling_lab.__file__).parent
-EXCEPTIONS = ("report", "paper")  # packages whose docstrings are not checked yet
+EXCEPTIONS: tuple[str, ...] = ()
 MOST_WORDS = 25
 # Literal translations and archaic wording; most have a standard term, such as "training runs" or "outliers".
 PHRASES = re.compile(

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.console import text_table
+from scaling_lab.cli.fitted_anchors import as_values, proposal
 from scaling_lab.cli.parsing import add_verb
+from scaling_lab.cli.specs import DETECTOR_HELP, detector_named
 from scaling_lab.errors import UserError, printable
 from scaling_lab.files import check_writable, whole_file
 
 if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.data import Source
     from scaling_lab.data.duplicates import Copies
     from scaling_lab.data.looking import Files
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 SHEET = Path("data_sheet.png")
 SPLITS = ("train", "val")
 MOST_NAMED = 5
+IMAGE_SIZE, DETECTOR = 512, "d0"
 _KINDS = ("BMP", "GIF", "JPEG", "PDF", "PNG", "TIFF", "WEBP")  # formats of a contact sheet, by Pillow's names
 
 Summaries = Mapping[str, dict[str, Any]]
@@ -40,6 +44,7 @@ def add_verbs(verbs: Any) -> None:
         "data /data/export,val_fraction=0.2",
         "data voc:VOCdevkit/VOC2012,val=trainval --split val --check-images",
         "data coco:/data/mine,train=train,val=valid --no-sheet --json",
+        "data /data/faces --fit-anchors --image-size 320",
     )
     data.add_argument("data", help="shapes, or a folder, with fields after commas")
     data.add_argument("--sheet", type=Path, default=SHEET, metavar="FILE", help=f"the contact sheet to write ({SHEET})")
@@ -47,20 +52,29 @@ def add_verbs(verbs: Any) -> None:
     data.add_argument("--split", choices=SPLITS, default="train", help="the split shown on the sheet (train)")
     data.add_argument("--images", type=int, default=12, help="the most images on the sheet (12)")
     data.add_argument(
-        "--image-size", type=int, default=512, metavar="PIXELS", help="input size for the counts by level (512)"
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="input size for the counts by level and for --fit-anchors (the detector's; 512)",
     )
     data.add_argument("--check-images", action="store_true", help="decode every image and list the unusable ones")
+    data.add_argument("--fit-anchors", action="store_true", help="propose anchors that fit the training boxes")
+    data.add_argument("--detector", help=f"the detector that --fit-anchors is for ({DETECTOR}): {DETECTOR_HELP}")
 
 
 def _data(options: argparse.Namespace) -> int:
     from scaling_lab.data import parse_source
+    from scaling_lab.data.anchor_fitting import compared
     from scaling_lab.data.summary import copies_of, summarize
 
     for name, value in (("--images", options.images), ("--image-size", options.image_size)):
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{name} is {value}; allowed are whole numbers from 1")
+    spec = _detector(options)
+    image_size = max(spec.image_size) if spec is not None else options.image_size or IMAGE_SIZE
     source = parse_source(options.data)
-    summaries = {split: summarize(source, split, options.image_size) for split in SPLITS}
+    fitted = None if spec is None else compared(source, spec)
+    summaries = {split: summarize(source, split, image_size) for split in SPLITS}
     copies = copies_of(source)
     for split, groups in copies.within.items():
         summaries[split]["images_twice"] = sum(len(group) - 1 for group in groups)
@@ -80,13 +94,14 @@ def _data(options: argparse.Namespace) -> int:
                     "images_in_both": len(copies.across),
                     "broken_images": broken,
                     "sheet": sheet,
+                    **({} if fitted is None else {"fitted_anchors": as_values(*fitted)}),
                 },
                 indent=1,
                 default=str,
             )
         )
     else:
-        print(_text(source, summaries, options.image_size))
+        print(_text(source, summaries, image_size))
         remarks = [
             *source.remarks(),
             *_remarks(source, summaries),
@@ -95,9 +110,27 @@ def _data(options: argparse.Namespace) -> int:
             *_broken_words(source, broken, options.check_images),
         ]
         print("\n".join(["", *remarks, *([] if sheet is None else [f"contact sheet: {sheet}"])]))
+        if fitted is not None:
+            detector = [options.detector or DETECTOR]
+            if options.image_size is not None:
+                detector += ["--image-size", str(options.image_size)]
+            print(f"\n{proposal(*fitted, detector=detector, data=options.data)}")
     refused = any(summary["misread"] for summary in summaries.values())
     refused |= any(summary["outside"] for summary in summaries.values()) and not getattr(source, "cut_boxes", False)
     return 1 if broken or refused else 0
+
+
+def _detector(options: argparse.Namespace) -> DetectorSpec | None:
+    """Return the detector that anchors are to be fitted for, at the chosen image size; None without --fit-anchors."""
+    if not options.fit_anchors:
+        if options.detector is not None:
+            raise UserError(
+                f"--detector is {options.detector}, which is used by --fit-anchors alone; add --fit-anchors"
+            )
+        return None
+    spec = detector_named(options.detector or DETECTOR)
+    size = options.image_size
+    return spec if size is None else dataclasses.replace(spec, image_size=(size, size))
 
 
 def _write_sheet(source: Source, options: argparse.Namespace) -> list[str]:

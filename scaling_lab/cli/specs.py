@@ -39,6 +39,11 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, type=kind, help=text)
 
 
+def detector_named(name: str) -> DetectorSpec:
+    """Read a detector by name or file, without changes. Raises UserError."""
+    return read_detector(name, argparse.Namespace(**dict.fromkeys(CHANGES)))
+
+
 def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
     """Read a detector by name or file and apply the changes of the options. Raises UserError."""
     from scaling_lab.architecture.naming import spec_by_name, topology_by_name

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from scaling_lab.checks import check_number, check_whole
 from scaling_lab.cli.console import text_table
@@ -23,8 +23,12 @@ from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json,
 from scaling_lab.runs.lock import only_writer
 
 if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
+    from scaling_lab.data import Source
     from scaling_lab.training import Recipe
 
+# Names of Recipe's constructors.
+RECIPES = ("short", "finetune", "paper")
 MOST_WORKERS = 16
 _EXPERIMENT = "scaling-lab"  # the trackers' name for runs of no study
 SETTINGS, LOCK = "run.json", "train.lock"
@@ -47,7 +51,11 @@ def add_verbs(verbs: Any) -> None:
     train.add_argument(
         "--data", required=True, help="shapes, or a folder, with fields after commas; sets the number of classes"
     )
-    train.add_argument("--recipe", choices=["short", "paper"], default="short", help="the recipe to start from (short)")
+    train.add_argument(
+        "--recipe",
+        choices=[*RECIPES],
+        help="the recipe to start from (finetune with --weights or pretrained, else short)",
+    )
     train.add_argument(
         "--set",
         action="append",
@@ -59,6 +67,12 @@ def add_verbs(verbs: Any) -> None:
         "--weights",
         type=Path,
         help="initial weights (.pth, .pt, .safetensors); classes match by name, else the class layer is new",
+    )
+    train.add_argument(
+        "--anchors",
+        choices=["default", "fit"],
+        default="default",
+        help="the detector's own (default), or fit: those that `data --fit-anchors` proposes for its image size",
     )
     train.add_argument("--seed", type=int, default=0, help="seed of initial weights and image order (0)")
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
@@ -88,10 +102,13 @@ def _train(options: argparse.Namespace) -> int:
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
     check_number("--features-gb", options.features_gb, above=0)
-    source, recipe = parse_source(options.data), read_recipe(options.recipe, options.set)
+    source = parse_source(options.data)
+    recipe = read_recipe(options.recipe, options.set, has_weights=options.weights is not None)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
     source.check_images("train", "val")
     check_trainable(source)
+    if options.anchors == "fit":
+        spec = _with_fitted_anchors(spec, source, sys.stderr if options.json else sys.stdout)
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
@@ -119,6 +136,18 @@ def _train(options: argparse.Namespace) -> int:
         return _run(options, run)
 
 
+def _with_fitted_anchors(spec: DetectorSpec, source: Source, stream: TextIO) -> DetectorSpec:
+    """Return the spec with anchors fitted to the training boxes, and print what was chosen."""
+    import dataclasses
+
+    from scaling_lab.cli.fitted_anchors import words
+    from scaling_lab.data.anchor_fitting import compared
+
+    own, fitted = compared(source, spec)
+    print("\n".join(words(own, fitted)), file=stream)
+    return dataclasses.replace(spec, anchors=fitted.anchors)
+
+
 def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data.accuracies import held_out_words, objects_for
@@ -132,6 +161,8 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
     words = [f"{spec.describe()}, {spec.num_classes} classes", source.describe(), *source.remarks()]
     words += [f"{folder}, {run['device']}"]
+    if source.kind != "shapes" and run["weights"] is None and not run["recipe"].pretrained:
+        words += ["training from random weights; on few photographs --set pretrained=… reaches more AP in less time"]
     if not objects_for(source)["ap"]:
         words += [f"AP will not be measured: {held_out_words(source)}"]
     elif note := uncounted_objects(source):
@@ -182,8 +213,11 @@ def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[st
     print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
 
 
-def read_recipe(name: str, changes: list[str]) -> Recipe:
-    """Return the named recipe with changes "field=value". Raises UserError for a text without "=" or a wrong value."""
+def read_recipe(name: str | None, changes: list[str], *, has_weights: bool = False) -> Recipe:
+    """Return the named recipe with changes "field=value"; without a name finetune where there are weights, else short.
+
+    Raises UserError for a text without "=" or a wrong value.
+    """
     from scaling_lab.training import Recipe
 
     values: dict[str, Any] = {}
@@ -194,7 +228,10 @@ def read_recipe(name: str, changes: list[str]) -> Recipe:
         values[field.strip().removeprefix("recipe.")] = _value(
             text.strip()
         )  # error messages name fields with this prefix
-    return Recipe.paper(**values) if name == "paper" else Recipe.short(**values)
+    if name is None:
+        name = "finetune" if has_weights or values.get("pretrained", False) is not False else "short"
+    recipe: Recipe = getattr(Recipe, name)(**values)
+    return recipe
 
 
 def _value(text: str) -> Any:

@@ -92,26 +92,25 @@ def _levels(found: Annotations, image_size: int) -> dict[str, Any]:
         for entry in found.entries
         if len(entry.labels)
     ]
-    anchors, levels = _anchor_sides()
-    best, fit = _best_anchors(np.concatenate(sides), anchors) if sides else (np.zeros(0, int), np.zeros(0))
+    anchors, levels = anchor_sides(Anchors(), LEVELS)
+    best, fit = best_anchors(np.concatenate(sides), anchors) if sides else (np.zeros(0, int), np.zeros(0))
     counts = Counter(levels[best].tolist())
     return {"levels": {f"P{level}": counts[level] for level in LEVELS}, "no_anchor": int((fit < FITS).sum())}
 
 
-def _anchor_sides() -> tuple[np.ndarray, np.ndarray]:
-    """Return (width, height) (A, 2) of the default anchors at one position of every level, and their levels (A,)."""
-    anchors = Anchors()
-    assert isinstance(anchors.scale, float)
+def anchor_sides(anchors: Anchors, levels: range) -> tuple[np.ndarray, np.ndarray]:
+    """Return (width, height) (A, 2) of the anchors at one position of every level, and their levels (A,)."""
+    scales = anchors.scale if isinstance(anchors.scale, tuple) else [anchors.scale] * len(levels)
     sides = [
-        (level, anchors.scale * 2.0 ** (level + octave / anchors.octave_scales) * np.array(aspect))
-        for level in LEVELS
+        (level, scale * 2.0 ** (level + octave / anchors.octave_scales) * np.array(aspect))
+        for level, scale in zip(levels, scales, strict=True)
         for octave in range(anchors.octave_scales)
         for aspect in anchors.aspects
     ]
     return np.array([side for _, side in sides]), np.array([level for level, _ in sides])
 
 
-def _best_anchors(sides: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best_anchors(sides: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each object's best anchor (N,) and its IoU (N,) at a common centre. Loops over anchors, as N is large."""
     areas = sides.prod(axis=1)
     best, fit = np.zeros(len(sides), dtype=np.int64), np.full(len(sides), -1.0)

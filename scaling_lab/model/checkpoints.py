@@ -79,6 +79,7 @@ def load_with_notes(
     spec = _spec(name_or_spec, path, read)
     found = find_tensors(read, path, lambda name: name.startswith(_PARTS))
     state = _our_names(found.tensors, spec.topology)
+    _check_anchors(state, spec, path)
     there = _classes(state, spec)
     file_spec = dataclasses.replace(spec, num_classes=there or spec.num_classes)
     named = class_names_of(read)
@@ -201,7 +202,7 @@ def _our_name(name: str, topology: Topology, place: Mapping[int, int]) -> str:
 
 # --- classes ---------------------------------------------------------------------------------------------------------
 
-_CLASS_LAYER = "class_head.predict."
+_CLASS_LAYER, _BOX_LAYER = "class_head.predict.", "box_head.predict."
 
 
 def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
@@ -257,6 +258,19 @@ def _without_memory(spec: DetectorSpec, path: Path, tensors: int) -> dict[str, T
             return build(spec).state_dict()
     except (RuntimeError, OverflowError) as error:  # sizes beyond 64 bits
         raise UserError(f"{path} does not fit {spec.describe()}, which cannot be built: {first_line(error)}") from None
+
+
+def _check_anchors(state: Mapping[str, Tensor], spec: DetectorSpec, path: Path) -> None:
+    """Raise UserError where the box layer is one for another number of anchors per position."""
+    wanted = spec.anchors.per_position
+    for name, bias in state.items():
+        if name.startswith(_BOX_LAYER) and name.endswith(".bias") and bias.dim() == 1 and len(bias) % 4 == 0:
+            there = len(bias) // 4
+            if there not in (0, wanted):
+                raise UserError(
+                    f"{path} has {there} anchors per position, but the detector {wanted}; weights fit only a detector with "
+                    "as many (in training, --anchors default)"
+                )
 
 
 def _check_fit(found: Fit, spec: DetectorSpec, path: Path, name: object) -> None:

@@ -21,7 +21,7 @@ FREEZES = ("none", "backbone", "backbone_norms")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Fields):
-    """The settings of one training run. `paper()` and `short()` are recipes with a reason behind every number.
+    """The settings of one training run. `paper()`, `short()` and `finetune()` have a reason behind every number.
 
     `lr` is the peak, reached from 0 after `warmup_epochs`, then a cosine to 0; it belongs to `batch_size` and is not
     scaled. `backbone_lr` is the backbone's rate relative to it. `momentum` is SGD's, or AdamW's first beta; `beta2` is its
@@ -153,6 +153,28 @@ class Recipe(Fields):
             "jitter": (1.0, 1.0),
         }
         return cls(**{**values, **changes})
+
+    @classmethod
+    def finetune(cls, **changes: Any) -> Recipe:
+        """A recipe for a pretrained backbone and hundreds of photographs. `changes` replace fields; give `pretrained`.
+
+        The backbone is frozen, so its features are computed once, in `views` augmentations of each image. The rest is `short`
+        with a lower rate, more weight decay and scale jitter. Measured on 439 photographs; docs/log has the numbers.
+
+        `finetune(epochs=46, frozen_epochs=40, freeze="backbone_norms")` trains the whole network after that, the backbone at
+        a tenth of the rate.
+        """
+        values: dict[str, Any] = {
+            "epochs": 40,
+            "freeze": "backbone",
+            "views": 8,
+            "lr": 6e-3,
+            "backbone_lr": 0.1,
+            "weight_decay": 0.1,
+            "jitter": (0.6, 1.6),
+            "eval_every": 5,
+        }
+        return cls.short(**{**values, **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -211,7 +211,8 @@ def test_no_wrong_number_and_no_code_comes_out_of_a_checkpoint(tmp_path: Path) -
             read_state(path, ("epoch", "model"), device)
 
 
-@pytest.mark.parametrize("damage", ["cut", pytest.param("other", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("damage", ["cut", "other"])
+@pytest.mark.slow
 def test_a_trial_whose_checkpoint_is_damaged_fails_alone_and_is_trained_anew_when_asked_for(
     tmp_path: Path, damage: str
 ) -> None:

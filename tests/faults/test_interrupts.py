@@ -21,18 +21,14 @@ from tests.study.engine import rows, start_driver, wait_for
     ("executor", "pauses"),
     [
         ("local", (0.2, 0.2)),
-        *(
-            pytest.param(*each, marks=pytest.mark.slow)
-            for each in (
-                ("local", (0.0, 0.0)),
-                ("local", (0.05, 1.0, 0.3)),
-                ("ray", (0.0, 0.0)),
-                ("ray", (0.05, 1.0, 0.3)),
-            )
-        ),
+        ("local", (0.0, 0.0)),
+        ("local", (0.05, 1.0, 0.3)),
+        ("ray", (0.0, 0.0)),
+        ("ray", (0.05, 1.0, 0.3)),
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_ctrl_c_again_and_again(tmp_path: Path, executor: str, pauses: tuple[float, ...]) -> None:
     out = tmp_path / "run"
     driver = start_driver(out, executor=executor, objective={"hold": 2}, study={"trials": 3}, cpus=1)

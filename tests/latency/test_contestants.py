@@ -48,7 +48,7 @@ def test_a_contestant_is_the_built_detector_with_the_same_weights_each_time() ->
         assert_alike(outputs, expected(images_for(spec, conditions)), 1e-4)
 
 
-@pytest.mark.parametrize(("scope", "batch"), [("network", 1), ("end_to_end", 2)])
+@pytest.mark.parametrize(("scope", "batch"), [pytest.param("network", 1, marks=pytest.mark.slow), ("end_to_end", 2)])
 def test_onnx_runtime_gives_what_torch_gives(scope: str, batch: int) -> None:
     spec = tiny()
     theirs = prepare(spec, Conditions(backend="onnxruntime", scope=scope, batch=batch))()

@@ -90,7 +90,13 @@ def test_a_detectors_file_gives_its_backbone(tmp_path: Path) -> None:
 
 
 # timm renames what it wraps: the first level of the one kind, with "model." before the other.
-@pytest.mark.parametrize("name", ["cspdarknet53", "pvt_v2_b0", "maxvit_rmlp_pico_rw_256"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pvt_v2_b0",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("cspdarknet53", "maxvit_rmlp_pico_rw_256")),
+    ],
+)
 def test_backbones_whose_features_have_other_names(name: str, tmp_path: Path) -> None:
     state = timm.create_model(name).state_dict()
     torch.save(state, tmp_path / "weights.pth")

@@ -36,13 +36,13 @@ _SCORES: dict[str, Any] = collections.defaultdict(list, loss=[1.0], rates=np.one
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("tf_efficientdet_d0", None),
-        ("tf_efficientdet_lite0", None),  # sum, relu6
         ("efficientdet_d0", ODD_SIZE),  # symmetric padding, no idle bias
         ("efficientdet_q0", ODD_SIZE),  # quad-FPN, norms level first
         *(
             pytest.param(*each, marks=pytest.mark.slow)
             for each in (
+                ("tf_efficientdet_d0", None),
+                ("tf_efficientdet_lite0", None),  # sum, relu6
                 ("cspresdext50pan", ODD_SIZE),  # PANet, leaky ReLU, no separable convolutions
                 ("cspdarkdet53m", ODD_SIZE),  # bilinear resampling, another activation in the heads, other taps
                 ("efficientdet_w0", ODD_SIZE),  # features from within a block

@@ -25,7 +25,9 @@ def _features(spec: DetectorSpec, sizes: list[tuple[int, int]], channels: list[i
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-@pytest.mark.parametrize("levels", [(2, 6), (3, 5), (3, 7), (3, 8), (4, 6)])
+@pytest.mark.parametrize(
+    "levels", [(3, 7), *(pytest.param(each, marks=pytest.mark.slow) for each in ((2, 6), (3, 5), (3, 8), (4, 6)))]
+)
 @pytest.mark.parametrize("size", [(128, 128), (97, 161)])
 def test_every_topology_gives_every_level_at_its_size(
     name: str, levels: tuple[int, int], size: tuple[int, int]
@@ -135,7 +137,14 @@ def test_the_batch_norms_of_a_head_are_its_levels_own() -> None:
     assert len(head.convolutions) == 2
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv3_small_050", "convnext_atto", "efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "resnet18",
+        "convnext_atto",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenetv3_small_050", "efficientnet_lite0")),
+    ],
+)
 def test_any_timm_backbone(backbone: str) -> None:
     spec = dataclasses.replace(BASE, backbone=backbone, backbone_options={})
     logits, _ = build(spec).eval()(torch.randn(1, 3, 64, 96))

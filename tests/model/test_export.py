@@ -142,7 +142,7 @@ def test_torch_loads_the_program_and_gives_the_same_outputs(tmp_path: Path) -> N
         torch.testing.assert_close(program(images), detector(images))
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize("kind", [pytest.param("onnx", marks=pytest.mark.slow), "pt2"])
 @pytest.mark.filterwarnings("ignore:.create_unbacked_symint:FutureWarning")  # torchvision's
 @torch.no_grad()
 def test_post_processing_in_the_graph_gives_the_detections(kind: str, tmp_path: Path) -> None:

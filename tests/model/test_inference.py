@@ -80,11 +80,11 @@ def test_every_fusion_gives_the_same(fusion: str) -> None:
     [
         ("resnet10t", True),
         ("tf_efficientnet_b0", True),  # pads as TensorFlow does, by the sizes it sees
-        ("mobilenetv3_small_050", True),
-        ("regnetx_002", True),
-        ("fasternet_t0", True),
+        pytest.param("mobilenetv3_small_050", True, marks=pytest.mark.slow),
+        pytest.param("regnetx_002", True, marks=pytest.mark.slow),
+        pytest.param("fasternet_t0", True, marks=pytest.mark.slow),
         ("test_convnext", True),  # it has no batch norm
-        ("edgenext_xx_small", True),
+        pytest.param("edgenext_xx_small", True, marks=pytest.mark.slow),
         ("xception41p", False),  # a hook reads what its convolutions give
     ],
 )

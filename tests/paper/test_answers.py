@@ -17,7 +17,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.paper.answer_table import answer_rows, long_markdown, short_markdown
 from scaling_lab.paper.answers import Answer, answer
 from scaling_lab.paper.kept_runs import kept_runs
-from scaling_lab.paper.questions import OPEN, QUESTIONS, Asked
+from scaling_lab.paper.questions import OPEN, QUESTIONS, QUESTIONS_RUNS, Asked
 from scaling_lab.paper.run_conditions import conditions
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
@@ -49,14 +49,21 @@ def _run(out: Path, asked: Asked, objective: Objective = trained, **changes: Any
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("results")
-    for question in QUESTIONS:
-        for asked in question.asked:
-            _run(folder, asked)
-    return folder
+    """The folder of all questions' runs; each is made for the first test that asks."""
+    return tmp_path_factory.mktemp("results")
+
+
+def _make(number: int, results: Path) -> None:
+    """Make the runs of a question that are not there yet, and those beside which its reports stand."""
+    asked = QUESTIONS[number - 1].asked
+    beside = {each.beside for each in asked}
+    for each in (*asked, *(each for each in QUESTIONS_RUNS if each.run in beside)):
+        if not (results / each.run).exists():
+            _run(results, each)
 
 
 def _answer(number: int, results: Path) -> Answer:
+    _make(number, results)
     found = answer(number, kept_runs(results, QUESTIONS[number - 1].asked))
     assert found is not None
     assert "nan" not in f"{found.short} {found.text} {found.details} {found.conditions}"
@@ -110,6 +117,7 @@ def test_a_factors_seed_counts_where_it_has_every_phi_and_outliers_are_named(tmp
     assert found.details.endswith("too narrow: 1.35 (50–90 AP).")  # others range from 80 to 90 over both phi
 
 
+@pytest.mark.slow
 def test_the_feature_network(results: Path) -> None:
     found = _answer(2, results)
     _check(f"{found.text} {found.details}", [5.0, 5.0, 10.0, 20.0, 10.0, 20.0])
@@ -165,7 +173,7 @@ def test_a_dimension_that_ends_below_the_start_is_named(results: Path, tmp_path:
     assert _answer(5, tmp_path).text.endswith("Depth alone ends at 32.0 AP, below the start's 82.0 AP.")
 
 
-@pytest.mark.parametrize(("bad", "said"), [({0}, False), ({0, 1, 2}, True)])
+@pytest.mark.parametrize(("bad", "said"), [pytest.param({0}, False, marks=pytest.mark.slow), ({0, 1, 2}, True)])
 def test_a_bad_seed_is_no_sign_that_a_dimension_does_not_train(tmp_path: Path, bad: set[int], said: bool) -> None:
     def seldom(spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         return {**trained(spec, seed, folder, report), "ap": 80.0 + seed - 70.0 * (spec.repeats > 8 and seed in bad)}
@@ -184,6 +192,7 @@ def test_a_start_that_failed_leaves_the_other_differences(tmp_path: Path) -> Non
     assert len(_differences(_answer(5, tmp_path).text)) == 4
 
 
+@pytest.mark.slow
 def test_the_search_counts_bifpn_among_no_winners(results: Path) -> None:
     found = _answer(6, results)
     run = Runs(results / "topology_search-seeds")
@@ -195,6 +204,7 @@ def test_the_search_counts_bifpn_among_no_winners(results: Path) -> None:
     assert conditions(run)["fresh"] == "5"
 
 
+@pytest.mark.slow
 def test_the_proxies(results: Path) -> None:
     found = _answer(7, results)
     # Six of the nine networks are equally good but for chance, so that the order of the others alone is the same each time.
@@ -240,7 +250,10 @@ def test_a_value_without_a_trial_is_named(tmp_path: Path) -> None:
         answer(4, kept_runs(tmp_path, (asked,)))
 
 
+@pytest.mark.slow
 def test_table_and_sections_have_every_answer(results: Path) -> None:
+    for question in QUESTIONS:
+        _make(question.number, results)
     rows = answer_rows(results)
     short, long = short_markdown(rows), long_markdown(rows)
     assert short.count("\n") == 9

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "reports" / "results"
 SMOKE = Asked(study="topology_ablation", form="smoke")
 STORED = kept_runs.stored(RESULTS)
+USUAL = ("fusion-seeds", "proxy")  # an ablation, and a run whose report needs another
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,10 @@ def _sql(folder: Path, command: str) -> None:
 # --- of the repository ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", STORED, ids=lambda asked: asked.run)
+@pytest.mark.parametrize(
+    "asked",
+    [pytest.param(asked, id=asked.run, marks=() if asked.run in USUAL else pytest.mark.slow) for asked in STORED],
+)
 def test_a_result_of_the_repository_follows_from_its_ledger(asked: Asked) -> None:
     assert problems(asked, RESULTS) == []
 
@@ -107,6 +111,7 @@ def test_a_stored_page_is_whole_by_itself(results: Path) -> None:
     assert [link for link in links if not link.startswith(("http", "data:"))] == []
 
 
+@pytest.mark.slow
 def test_a_stored_runs_figures_and_tables_can_be_made_as_files(results: Path, tmp_path: Path) -> None:
     assert main(["report", str(results / SMOKE.run), "--out", str(tmp_path / "report")]) == 0
     figures = {path.suffix for path in (tmp_path / "report" / "figures").iterdir()}

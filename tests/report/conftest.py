@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from scaling_lab.report import Frontier, compute_frontier, write_report
 from scaling_lab.runs.reader import Runs
@@ -13,6 +16,7 @@ from tests.report.fixture_run import Fixture, Latency, Trial, topology_trials, w
 ROOT = Path(__file__).parents[2]
 ABLATION = ROOT / "reports" / "topology_ablation.py"
 FRONTIER = ROOT / "reports" / "frontier.py"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = '<script>alert("x")</script>&\'"'
 
 
@@ -42,3 +46,12 @@ def page(run: Path) -> Path:
 def frontier(run: Path) -> Frontier:
     """What is computed from that run."""
     return compute_frontier(Runs(run))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for a module's tests; while it is open, nothing else in the process can run an event loop."""
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sqlite3
@@ -88,12 +89,30 @@ def with_aps(**aps: tuple[float, ...]) -> list[Trial]:
 
 
 def spec_of(trial: Trial) -> DetectorSpec:
-    chosen = {} if trial.fusion is None else {"fusion": trial.fusion}
-    topology: Topology = getattr(topologies, trial.topology)(3, 7, **chosen)
+    return _spec(trial.topology, trial.fusion, trial.backbone, trial.width, trial.image_size)
+
+
+def digest_of(trial: Trial) -> str:
+    return str(_architecture(spec_of(trial))["digest"])
+
+
+@functools.cache
+def _spec(topology: str, fusion: str | None, backbone: str, width: int, image_size: int) -> DetectorSpec:
+    chosen = {} if fusion is None else {"fusion": fusion}
+    connections: Topology = getattr(topologies, topology)(3, 7, **chosen)
     return DetectorSpec(
-        backbone=trial.backbone, topology=topology, width=trial.width, repeats=2, head_repeats=1,
-        image_size=(trial.image_size, trial.image_size), num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
+        backbone=backbone, topology=connections, width=width, repeats=2, head_repeats=1,
+        image_size=(image_size, image_size), num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
     )  # fmt: skip
+
+
+@functools.cache
+def _architecture(spec: DetectorSpec) -> dict[str, str]:
+    """What a ledger holds of an architecture, but for its costs."""
+    return {
+        "digest": spec.digest, "spec": spec.to_json(), "description": spec.describe(),
+        "topology": spec.topology.describe(),
+    }  # fmt: skip
 
 
 def write_run(path: Path, fixture: Fixture) -> Path:
@@ -172,10 +191,7 @@ def _write_architecture(connection: sqlite3.Connection, spec: DetectorSpec, tria
     }
     params = sum(part["params_m"] for part in parts.values())
     costs = {"params_m": params, "gmacs": gmacs, "memory_mb": 20 * gmacs}
-    row = {
-        "digest": spec.digest, "spec": spec.to_json(), "description": spec.describe(),
-        "topology": spec.topology.describe(), "costs": json.dumps(costs), "parts": json.dumps(parts),
-    }  # fmt: skip
+    row = {**_architecture(spec), "costs": json.dumps(costs), "parts": json.dumps(parts)}
     names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
     connection.execute(f"INSERT OR IGNORE INTO architectures ({names}) VALUES ({places})", row)
 
@@ -203,7 +219,7 @@ def _write_trial(
     }
     metrics = {**final, "ap_by_class": {name: ap + shift for name, shift in zip(CLASSES, (-4, -1, 1, 4), strict=True)}}
     row = {
-        "id": number, "architecture": spec_of(trial).digest, "protocol": trial.protocol, "seed": trial.seed, "role": trial.role,
+        "id": number, "architecture": digest_of(trial), "protocol": trial.protocol, "seed": trial.seed, "role": trial.role,
         "params": json.dumps({"topology": trial.topology, "width": trial.width}), "epochs": trial.epochs,
         "epochs_done": done, "state": trial.state, "failure_kind": failure[0], "failure_message": failure[1],
         "session": 1,
@@ -263,7 +279,7 @@ def _write_detections(folder: Path, truth: list[dict[str, Any]], random: np.rand
 
 
 def _write_latencies(connection: sqlite3.Connection, fixture: Fixture) -> None:
-    complete = {spec_of(trial).digest: trial for trial in fixture.trials if trial.state == "complete"}
+    complete = {digest_of(trial): trial for trial in fixture.trials if trial.state == "complete"}
     for number, latency in enumerate(fixture.latencies):
         for digest, trial in complete.items():
             median = (9.0 + 140 * (GMACS[trial.topology] - 0.06)) * latency.batch**0.8 * (1 + number)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from scaling_lab.report.page.writer import render_page
 from scaling_lab.report.writing import make_page
 from scaling_lab.runs.reader import Runs
-from tests.report.conftest import ABLATION, FRONTIER
+from tests.report.conftest import ABLATION, CHROMIUM, FRONTIER
 from tests.report.fixture_run import Fixture, Trial, write_run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
+slow = pytest.mark.slow
 
 PATIENCE = 300_000  # milliseconds: for a test that fails, far beyond what a stalled machine takes
+expect.set_options(timeout=PATIENCE)
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -78,15 +77,6 @@ class Opened:
         self.page.locator(selector).first.scroll_into_view_if_needed()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 def opened(browser: Browser, path: Path, *, size: dict[str, int], scheme: str = "light", script: bool = True) -> Opened:
     context = browser.new_context(viewport=size, color_scheme=scheme, java_script_enabled=script)  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE)
@@ -106,17 +96,36 @@ def page_alone(run: Path, report: Path) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ablation's page, without the files beside it."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(render_page(make_page([Runs(run)], ABLATION)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
 def desk(browser: Browser, page: Path) -> Iterator[Opened]:
+    """The page on a desk, shared: a test leaves filters, the theme and the axes' range as they were."""
     found = opened(browser, page, size=DESK).drawn()
     yield found
     assert found.wrong == []
     found.page.context.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def phone(browser: Browser, page: Path) -> Iterator[Opened]:
+    """The page on a phone, shared in the same way."""
     found = opened(browser, page, size=PHONE, scheme="dark").drawn()
+    yield found
+    assert found.wrong == []
+    found.page.context.close()
+
+
+@pytest.fixture
+def fresh(browser: Browser, page: Path) -> Iterator[Opened]:
+    """The page on a desk, for one test alone."""
+    found = opened(browser, page, size=DESK).drawn()
     yield found
     assert found.wrong == []
     found.page.context.close()
@@ -157,6 +166,7 @@ def test_both_themes_reach_into_the_figures(desk: Opened, phone: Opened) -> None
             found.page.locator("#theme").click()
             expect(found.page.locator("#theme")).to_have_text(f"Theme: {theme}")
             assert colours(found) == system[theme]
+        found.page.locator("#theme").click()  # the system's again
 
 
 def test_a_desk_and_a_phone_have_their_own_figures(desk: Opened, phone: Opened) -> None:
@@ -179,6 +189,7 @@ def test_pictures_are_shown(desk: Opened, phone: Opened) -> None:
         assert min(widths) > 50
 
 
+@slow
 def test_without_scripts_and_on_paper_the_page_is_whole(browser: Browser, page: Path) -> None:
     still = opened(browser, page, size=DESK, script=False)
     expect(still.page.locator(".live")).to_be_hidden()
@@ -196,7 +207,7 @@ def test_without_scripts_and_on_paper_the_page_is_whole(browser: Browser, page: 
 
 
 def test_a_click_on_a_heading_sorts(desk: Opened) -> None:
-    desk.page.locator("details:has(#table-trials) summary").click()
+    desk.page.locator("details:has(#table-trials)").evaluate("(details) => { details.open = true; }")
     heading = desk.table("trials").locator("th:has(button:text-is('AP'))")
     heading.locator("button").click()
     assert heading.get_attribute("aria-sort") == "descending"
@@ -214,7 +225,7 @@ def test_a_click_on_a_heading_sorts(desk: Opened) -> None:
 
 
 def test_words_and_bounds_filter(desk: Opened) -> None:
-    desk.page.locator("details:has(#table-trials) summary").click()
+    desk.page.locator("details:has(#table-trials)").evaluate("(details) => { details.open = true; }")
     box = desk.table("trials").locator("input")
     box.fill("bifpn complete")
     assert desk.column("trials", "Architecture") == ["BiFPN"] * 3
@@ -222,7 +233,7 @@ def test_words_and_bounds_filter(desk: Opened) -> None:
     box.fill("seed>=1 seed<2 complete")
     assert desk.column("trials", "Seed") == ["1"] * 3
     box.fill("bifpn seed >= 1")  # spaces around a sign
-    assert desk.column("trials", "Seed") == ["1", "2"]
+    assert sorted(desk.column("trials", "Seed")) == ["1", "2"]
     box.fill("nothing such")
     expect(desk.table("trials").locator("output")).to_have_text("0 rows")
     box.fill("seed>")  # not yet a bound: a word that no row has
@@ -250,8 +261,6 @@ def test_pointing_at_a_point_tells_it(desk: Opened) -> None:
 
 def test_a_point_and_a_row_select(desk: Opened) -> None:
     chosen = desk.page.locator(".chosen h3")
-    best = desk.column("architectures", "Architecture")[0]
-    expect(chosen).to_have_text(best)  # the best, before anything is selected
     desk.show(".plot")
     desk.page.mouse.click(*desk.point("FPN"))
     expect(chosen).to_have_text("FPN")
@@ -264,6 +273,7 @@ def test_a_point_and_a_row_select(desk: Opened) -> None:
     expect(chosen).to_have_text("PANet")
 
 
+@slow
 def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=_many(12)))
     found = opened(browser, page_alone(run, FRONTIER), size=DESK).drawn()
@@ -307,26 +317,29 @@ def test_the_filter_and_a_frame_leave_points_out(browser: Browser, tmp_path: Pat
     found.page.context.close()
 
 
-def test_the_keyboard_reaches_and_selects_rows(desk: Opened) -> None:
-    rows = desk.table("architectures").locator("tbody tr")
-    names = desk.column("architectures", "Architecture")
-    desk.table("architectures").locator("th button").last.focus()
-    desk.page.keyboard.press("Tab")  # one row takes part: the selected one, at first the best
+@slow
+def test_the_keyboard_reaches_and_selects_rows(fresh: Opened) -> None:
+    rows = fresh.table("architectures").locator("tbody tr")
+    names = fresh.column("architectures", "Architecture")
+    fresh.table("architectures").locator("th button").last.focus()
+    fresh.page.keyboard.press("Tab")  # one row takes part: the selected one, at first the best
     expect(rows.nth(0)).to_be_focused()
-    desk.page.keyboard.press("ArrowDown")
+    expect(fresh.page.locator(".chosen h3")).to_have_text(names[0])
+    fresh.page.keyboard.press("ArrowDown")
     expect(rows.nth(1)).to_be_focused()
     assert rows.nth(1).locator("td").first.evaluate("(cell) => getComputedStyle(cell).outlineStyle") == "solid"
-    desk.page.keyboard.press("Enter")
-    expect(desk.page.locator(".chosen h3")).to_have_text(names[1])
-    expect(desk.page.locator(".live [role=status]")).to_contain_text(f"{names[1]}, AP ")
-    desk.page.keyboard.press("ArrowUp")
-    desk.page.keyboard.press("Space")
-    expect(desk.page.locator(".chosen h3")).to_have_text(names[0])
-    desk.page.keyboard.press("ArrowDown")
-    desk.table("architectures").locator("th button:text-is('AP')").click()
+    fresh.page.keyboard.press("Enter")
+    expect(fresh.page.locator(".chosen h3")).to_have_text(names[1])
+    expect(fresh.page.locator(".live [role=status]")).to_contain_text(f"{names[1]}, AP ")
+    fresh.page.keyboard.press("ArrowUp")
+    fresh.page.keyboard.press("Space")
+    expect(fresh.page.locator(".chosen h3")).to_have_text(names[0])
+    fresh.page.keyboard.press("ArrowDown")
+    fresh.table("architectures").locator("th button:text-is('AP')").click()
     assert rows.evaluate_all("(all) => all.map((row) => row.tabIndex)").count(0) == 1
 
 
+@slow
 def test_what_the_legend_hides_stays_hidden_under_a_filter(browser: Browser, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=_many(12), samples=0))
     found = opened(browser, page_alone(run, FRONTIER), size=DESK).drawn()
@@ -344,6 +357,7 @@ def test_what_the_legend_hides_stays_hidden_under_a_filter(browser: Browser, tmp
     found.page.context.close()
 
 
+@slow
 def test_what_is_hidden_in_the_legend_is_on_no_front(browser: Browser, tmp_path: Path) -> None:
     found = opened(browser, page_alone(write_run(tmp_path / "run", Fixture(trials=_many(12))), FRONTIER), size=DESK)
     found.drawn().page.locator(".plot .legend .traces").first.wait_for()
@@ -369,19 +383,21 @@ def test_axes_and_colours_are_the_readers(desk: Opened) -> None:
     assert f"{values:.1f}" == rows["FPN"]
 
 
-def test_a_frame_looks_closer(desk: Opened) -> None:
-    desk.show(".plot")
+@slow
+def test_a_frame_looks_closer(fresh: Opened) -> None:
+    fresh.show(".plot")
     reach = "(() => { const [a, b] = document.querySelector('.plot')._fullLayout.yaxis.range; return b - a; })()"
-    before = desk.page.evaluate(reach)
-    x, y = desk.point("PANet")
-    desk.page.mouse.move(x - 60, y - 60)
-    desk.page.mouse.down()
-    desk.page.mouse.move(x + 60, y + 60, steps=4)
-    desk.page.mouse.up()
-    desk.page.wait_for_function(f"{reach} < {before}")
-    assert desk.page.evaluate(reach) < 0.8 * before
+    before = fresh.page.evaluate(reach)
+    x, y = fresh.point("PANet")
+    fresh.page.mouse.move(x - 60, y - 60)
+    fresh.page.mouse.down()
+    fresh.page.mouse.move(x + 60, y + 60, steps=4)
+    fresh.page.mouse.up()
+    fresh.page.wait_for_function(f"{reach} < {before}")
+    assert fresh.page.evaluate(reach) < 0.8 * before
 
 
+@slow
 def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=_many(230), samples=0))
     found = opened(browser, page_alone(run, FRONTIER), size=PHONE).drawn()
@@ -406,8 +422,11 @@ def test_the_rows_beyond_the_first_are_reached(browser: Browser, tmp_path: Path)
     found.page.context.close()
 
 
-@pytest.mark.parametrize("trials", [[], [Trial(topology="fpn")], [Trial(topology="fpn", state="failed")]],
-                         ids=["none", "one", "failed"])  # fmt: skip
+@pytest.mark.parametrize("trials", [
+    pytest.param([], id="none", marks=slow),
+    pytest.param([Trial(topology="fpn")], id="one", marks=slow),
+    pytest.param([Trial(topology="fpn", state="failed")], id="failed"),
+])  # fmt: skip
 def test_a_run_with_little_in_it_opens(browser: Browser, tmp_path: Path, trials: list[Trial]) -> None:
     run = write_run(tmp_path / "run", Fixture(trials=trials))
     for report in (ABLATION, FRONTIER):

@@ -15,9 +15,12 @@ from scaling_lab.metrics import COUNTED, METRICS
 from scaling_lab.report import write_report
 from scaling_lab.report.analysis.latency_orders import MISLED
 from scaling_lab.report.figures.latency_figures import correlation_figure, rank_figure, residual_figure
+from scaling_lab.report.page.writer import figures_of, tables_of
 from scaling_lab.report.sections import latency as report
 from scaling_lab.report.sections.latency_words import not_quiet, quick_caution
+from scaling_lab.report.writing import make_page, read_runs
 from scaling_lab.runs.latencies import write_rows
+from tests.report.conftest import ROOT
 from tests.test_latencies import ROW
 
 EVIL = '<script>alert("x")</script>'
@@ -99,19 +102,23 @@ def test_the_most_misled_pairs_come_first() -> None:
 def test_devices_are_never_on_one_axis(tmp_path: Path) -> None:
     path = tmp_path / "two_devices.csv"
     write_rows(path, [*rows(), *rows(seed=1, device="GPU", threads=0), *rows(4, batch=8)])
-    page = write_report(path)
-    assert page == tmp_path / "two_devices_report" / "latency.html"
-    figures = sorted(each.stem for each in (page.parent / "figures").glob("*.svg"))
-    assert figures == sorted(
+    page = make_page(read_runs([path]), ROOT / "reports" / "latency.py")
+    figures, tables = ({each.name: each for each in found(page)} for found in (figures_of, tables_of))
+    assert sorted(figures) == sorted(
         f"{name}{suffix}"
         for name in ("latency_against_costs", "latency_residuals", "rank_correlations")
         for suffix in ("", "_2")
     )
     for suffix, device in {"": "CPU", "_2": "GPU"}.items():
-        drawn = pd.read_csv(page.parent / "figures" / f"latency_against_costs{suffix}.csv")
-        measured = pd.read_csv(page.parent / "tables" / f"latencies{suffix}.csv")
-        assert len(drawn) == 40
-        assert set(measured["device"]) == {device}
+        assert len(figures[f"latency_against_costs{suffix}"].table) == 40
+        assert set(tables[f"latencies{suffix}"].frame["device"]) == {device}
+
+
+def test_a_page_stands_beside_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "two.csv"
+    write_rows(path, [*rows(), *rows(4, batch=8)])
+    page = write_report(path, compact=True)
+    assert page == tmp_path / "two_report" / "latency.html"
     text = page.read_text()
     assert "A correlation needs 5 detectors; here are 4." in text
     assert EVIL not in text
@@ -136,6 +143,7 @@ def test_detectors_that_count_alike_are_told(tmp_path: Path) -> None:
     assert "parameters, million:</strong> tau-b " in write_report(path, compact=True).read_text()
 
 
+@pytest.mark.slow
 def test_the_same_file_gives_the_same_page(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     write_rows(path, rows())

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from scaling_lab.report import write_report
-from tests.report.conftest import ROOT
+from tests.report.conftest import CHROMIUM, ROOT
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RESULTS = ROOT / "reports" / "results"
 LATENCIES = "latency_amd_epyc_1_thread_eager_float32.csv"
 slow = pytest.mark.slow
 # A kept run, or several, for every report file.
 KINDS = [
-    ("comparison", ["topology_ablation-seeds", "topology_ablation-matched"]),
-    ("latency", [LATENCIES]),
-    ("proxy", ["proxy", "topology_ablation-seeds"]),
-    ("scaling", ["compound_scaling-seeds"]),
+    pytest.param("comparison", ["topology_ablation-seeds", "topology_ablation-matched"], marks=slow),
     ("topology_ablation", ["fusion-seeds"]),
+    pytest.param("latency", [LATENCIES], marks=slow),
+    pytest.param("proxy", ["proxy", "topology_ablation-seeds"], marks=slow),
+    pytest.param("scaling", ["compound_scaling-seeds"], marks=slow),
     pytest.param("frontier", ["topology_search-seeds"], marks=slow),
     pytest.param("population", ["topology_search-seeds"], marks=slow),
     pytest.param("topology_ablation", ["backbone_and_network-seeds"], marks=slow),
@@ -54,14 +51,6 @@ class Written(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open:
             self.found[self.open][-1] += data
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def test_every_report_file_is_among_the_kinds() -> None:

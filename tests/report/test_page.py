@@ -100,6 +100,15 @@ def test_every_figure_has_its_files(page: Path) -> None:
     assert list(pd.read_csv(page.parent / "tables" / "architectures.csv")["label"]) == ["BiFPN", "PANet", "FPN"]
 
 
+def test_every_table_is_there_as_latex_and_markdown(page: Path) -> None:
+    tables = page.parent / "tables"
+    names = {path.stem for path in tables.glob("*.csv")}
+    assert "architectures" in names
+    assert names == {path.stem for path in tables.glob("*.tex")} == {path.stem for path in tables.glob("*.md")}
+    html = page.read_text()
+    assert '<a href="tables/architectures.tex">LaTeX</a> <a href="tables/architectures.md">Markdown</a>' in html
+
+
 def test_conditions_of_latency_are_stated(elements: Elements) -> None:
     assert (
         f"Measured on CPU {EVIL}, 2 threads, batch 1, float32, eager, network alone, measured quickly" in elements.text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from scaling_lab.report.page.blocks import Column, Table
@@ -48,12 +46,3 @@ def test_markdown() -> None:
         "",
         "Means over 3 seeds.",
     ]
-
-
-def test_a_page_has_them_beside_its_csv(page: Path) -> None:
-    tables = page.parent / "tables"
-    names = {path.stem for path in tables.glob("*.csv")}
-    assert "architectures" in names
-    assert names == {path.stem for path in tables.glob("*.tex")} == {path.stem for path in tables.glob("*.md")}
-    html = page.read_text()
-    assert '<a href="tables/architectures.tex">LaTeX</a> <a href="tables/architectures.md">Markdown</a>' in html

@@ -15,7 +15,7 @@ from tests.study.engine import Replayed, count, make_study
 
 
 @pytest.mark.parametrize("space", [nas_cell.space, edges.space], ids=["nas_cell", "edges"])
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", ["random", pytest.param("tpe", marks=pytest.mark.slow)])
 def test_fifty_trials_are_fifty_architectures(tmp_path: Path, space: Space, sampler: str) -> None:
     study = make_study(space=space, sampler=sampler, trials=50)
     run_study(study, out=tmp_path / "run", executor="local", count=count, objective=Replayed(), stream=io.StringIO())

@@ -34,6 +34,7 @@ def test_pooled_sd_is_the_residual_of_the_analysis_of_variance() -> None:
     assert estimates.pooled_sd([[1.0], [2.0]])[1] == 0
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     random = np.random.default_rng(0)
     own = pooled = 0
@@ -55,6 +56,7 @@ def test_best_of_k_equal_candidates(k: int, expected: float) -> None:
     assert estimates.expected_best_of(k) == pytest.approx(expected, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_few_runs_of_normal_seeds_have_a_training_called_far_below() -> None:
     random = np.random.default_rng(0)
     for n, count in ((3, 3), (5, 9), (10, 20)):

@@ -49,6 +49,7 @@ def test_welch_without_any_spread() -> None:
     assert hypotheses.welch([2.0, 2.0], [1.0, 1.0]).p == 0.0
 
 
+@pytest.mark.slow
 def test_welch_finds_a_difference_that_is_not_there_in_one_of_twenty() -> None:
     random = np.random.default_rng(1)
     found = 0

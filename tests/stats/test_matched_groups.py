@@ -29,6 +29,7 @@ def matched(columns: Columns) -> tuple[np.ndarray[Any, Any], ...]:
 
 
 @pytest.mark.parametrize(("first", "second"), [(20, 20), (20, 200), (150, 150)])
+@pytest.mark.slow
 def test_groups_that_differ_in_cost_alone_are_told_apart_as_often_as_chance_has_it(first: int, second: int) -> None:
     random = np.random.default_rng(0)
     found, unmatched = [], 0

@@ -48,6 +48,7 @@ def test_without_any_spread_no_value_is_the_best() -> None:
     assert all(math.isnan(chance) for chance in found.values())
 
 
+@pytest.mark.slow
 def test_draws_cover_the_true_mean_as_often_as_they_say() -> None:
     """Three seeds and their own SD: a plain bootstrap of three would cover 75 %."""
     draw = np.random.default_rng(1)
@@ -60,6 +61,7 @@ def test_draws_cover_the_true_mean_as_often_as_they_say() -> None:
     assert covered / runs == pytest.approx(0.95, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_probability_of_the_front_is_calibrated() -> None:
     """Truths are drawn too: of those who are given about p, a share of about p is on the true front."""
     draw = np.random.default_rng(2)

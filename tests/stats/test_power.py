@@ -21,6 +21,7 @@ def test_smallest_detectable_difference_as_simulated_elsewhere(n: int, expected:
     assert power.smallest_detectable(1.0, n, n) == pytest.approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 def test_smallest_detectable_difference_is_found_four_times_in_five() -> None:
     random = np.random.default_rng(2)
     delta = power.smallest_detectable(2.0, 10, 10)

@@ -75,6 +75,7 @@ def test_partial_tau_sees_through_size() -> None:
     assert math.isnan(ranks.partial_tau(size, first, size))
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_what_two_repeats_reach() -> None:
     """Thirty architectures, as simulated elsewhere: spread and SD of seeds in AP, number of seeds, tau of two repeats."""
     draw = np.random.default_rng(3)

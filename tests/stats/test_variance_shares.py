@@ -20,6 +20,7 @@ def test_the_share_is_the_corrected_one_of_an_analysis_of_variance() -> None:
     assert found["a"].value == pytest.approx((f - 1) * 3 / (f * 3 + 56), abs=1e-5)  # Kelley 1935, in terms of F
 
 
+@pytest.mark.slow
 def test_the_planted_choice_is_found_and_the_others_are_within_chance() -> None:
     random = np.random.default_rng(1)
     covered, beyond, nulls = [], [], []

@@ -100,6 +100,7 @@ def test_nothing_above_a_limit_is_proposed(tmp_path: Path) -> None:
     assert f"no trial: the limits reject all of 20 points; the least gmacs is {gmacs[0]:.3g}" in said
 
 
+@pytest.mark.slow
 def test_further_seeds_are_used_when_all_architectures_have_been_had(tmp_path: Path) -> None:
     searched(tmp_path, trials=22, seeds=(0, 1))
     seeds = [row["seed"] for row in rows(tmp_path)]

@@ -236,6 +236,7 @@ def test_without_the_gpu_all_else_is_said(tmp_path: Path) -> None:
     assert "--gpus plan for another machine" in problem
 
 
+@pytest.mark.slow
 def test_two_workers_take_their_places_and_less_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "MOST_STEPS", 3)
 

@@ -64,7 +64,9 @@ def test_what_is_predicted_to_be_too_slow_is_not_trained(file: Path) -> None:
     assert runs.meta["latency_model"] == str(file)
 
 
-@pytest.mark.parametrize("sampler", ["grid", "ehvi", "nsga2"])
+@pytest.mark.parametrize(
+    "sampler", ["grid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ehvi", "nsga2"))]
+)
 def test_it_is_an_objective(file: Path, sampler: str) -> None:
     changes: dict[str, Any] = {"sampler": sampler, "trials": None if sampler == "grid" else 3}
     runs, _ = run(file, objectives={"ap": "maximize", "predicted_latency_ms": "minimize"}, **changes)

@@ -123,7 +123,9 @@ def test_the_search_ends_where_limits_leave_nothing(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("few_draws")
-@pytest.mark.parametrize("sampler", ["random", "ehvi", "tpe", "nsga2", "nsga3"])
+@pytest.mark.parametrize(
+    "sampler", ["random", "tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ehvi", "nsga2", "nsga3"))]
+)
 def test_a_search_continues_after_a_restart_with_all_that_it_knew(tmp_path: Path, sampler: str) -> None:
     desk = Desk(tmp_path, space=wide, sampler=sampler, trials=20, seeds=tuple(range(20)), limits={"gmacs": 1.5})
     for _ in range(9):

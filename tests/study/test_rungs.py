@@ -48,7 +48,9 @@ def test_a_factor_of_two() -> None:
     assert judged([[3], [4], [2], [5]], factor=2) == [True, False, True, False]
 
 
-@pytest.mark.parametrize(("trials", "min_epochs", "factor"), [(7, 1, 2), (40, 2, 3)])
+@pytest.mark.parametrize(
+    ("trials", "min_epochs", "factor"), [(7, 1, 2), pytest.param(40, 2, 3, marks=pytest.mark.slow)]
+)
 def test_expected_epochs_are_those_of_many_random_searches(trials: int, min_epochs: int, factor: int) -> None:
     rule, chance = Halving(min_epochs=min_epochs, factor=factor), np.random.default_rng(0)
     epochs, taken = 27, []

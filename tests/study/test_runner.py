@@ -20,7 +20,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.runs.lock import WriterLock
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
-from tests.faults.afterwards import look_at, look_at_all
+from tests.faults.afterwards import look_at
 from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
 
 _OPTIONS = ("measure_latency", "executor", "address", "cpus", "retry_failed", "check")
@@ -86,7 +86,7 @@ def test_failures_have_kinds_and_messages_and_the_rest_goes_on(tmp_path: Path) -
     )
     assert "ZeroDivisionError: as asked for" in said
     assert "Traceback" not in said
-    look_at_all(tmp_path / "run")
+    look_at(tmp_path / "run")
 
 
 def test_failed_trials_are_run_again_when_asked_for(tmp_path: Path) -> None:

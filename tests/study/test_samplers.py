@@ -17,8 +17,16 @@ from scaling_lab.study.search.strategy import END, Params, Strategy
 from tests.study.desk import Desk, wide
 from tests.study.engine import count, spec
 
-SEARCHES = [name for name, sampler in SAMPLERS.items() if not sampler.is_exhaustive]
-OBJECTIVES: list[dict[str, str]] = [{"ap": "maximize"}, {"ap": "maximize", "gmacs": "minimize"}]
+USUAL = ("random", "tpe", "nsga2")
+SEARCHES = [
+    pytest.param(name, marks=() if name in USUAL else pytest.mark.slow)
+    for name, sampler in SAMPLERS.items()
+    if not sampler.is_exhaustive
+]
+OBJECTIVES = [
+    pytest.param({"ap": "maximize"}, id="one", marks=pytest.mark.slow),
+    pytest.param({"ap": "maximize", "gmacs": "minimize"}, id="two"),
+]
 
 
 def broad(trial: Any) -> DetectorSpec:
@@ -33,7 +41,7 @@ def conditional(trial: Any) -> DetectorSpec:
     return spec(getattr(topologies, name)(3, 7), width=trial.suggest_int(f"width_{name}", 8, 200, step=8))
 
 
-@pytest.mark.parametrize("objectives", OBJECTIVES, ids=["one", "two"])
+@pytest.mark.parametrize("objectives", OBJECTIVES)
 @pytest.mark.parametrize("sampler", SEARCHES)
 def test_a_stopped_search_goes_on_within_its_limit_and_leaves_nothing_running(
     tmp_path: Path, sampler: str, objectives: dict[str, str]
@@ -82,6 +90,7 @@ def test_a_conditional_space_is_searched(tmp_path: Path, sampler: str, capfd: py
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_gaussian_process_finds_more_than_chance(tmp_path: Path) -> None:
     best = {}
     for sampler in ("random", "gp"):

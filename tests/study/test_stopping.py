@@ -156,7 +156,10 @@ def test_a_stopped_trial_is_pruned_to_optuna_and_on_no_front(tmp_path: Path) -> 
     assert len(frontier.architectures) == 4
 
 
-@pytest.mark.parametrize("sampler", ["random", "ehvi", "tpe", "nsga2", "nsga3", "gp"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["random", "ehvi", "tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "nsga3", "gp"))],
+)
 def test_every_sampler_goes_on_beside_stopped_trials(tmp_path: Path, sampler: str) -> None:
     def broad(trial: Any) -> DetectorSpec:
         topology = getattr(topologies, trial.suggest_categorical("topology", ["none", "fpn", "panet"]))

@@ -64,7 +64,8 @@ def _weights(out: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.double() for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("executor", ["local", "ray"])
+@pytest.mark.slow
 def test_two_workers_train_what_one_does(tmp_path: Path, executor: str) -> None:
     study = make_study(space=space, data=DATA, recipe=RECIPE)
     two = dataclasses.replace(study, workers_per_trial=2, cpus_per_trial=2)

@@ -60,7 +60,10 @@ def _write_images(folder: Path, sizes: list[tuple[int, int]]) -> Coco:
     return Coco(folder=str(folder))
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("tf_efficientdet_lite0", SQUARE), ("tf_efficientdet_d0_ap", ALL)])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("tf_efficientdet_lite0", SQUARE), pytest.param("tf_efficientdet_d0_ap", ALL, marks=pytest.mark.slow)],
+)
 def test_detections_on_files_are_effdets(name: str, sizes: list[tuple[int, int]], tmp_path: Path) -> None:
     """From JPEG to boxes in the original's pixels: resizing, padding, normalising, network, cutting off, suppressing."""
     source = _write_images(tmp_path, sizes)

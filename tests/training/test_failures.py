@@ -145,7 +145,9 @@ def test_too_little_memory_names_the_size(tmp_path: Path, monkeypatch: pytest.Mo
         train(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, report=_nothing)
 
 
-@pytest.mark.parametrize(("width", "images"), [(160, 1), (64, 2)])  # at 64 px P7 is one position: norms need two images
+@pytest.mark.parametrize(
+    ("width", "images"), [pytest.param(160, 1, marks=pytest.mark.slow), (64, 2)]
+)  # at 64 px P7 is one position: norms need two images
 def test_too_little_memory_for_the_fewest_images_ends_the_run(
     width: int, images: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +158,7 @@ def test_too_little_memory_for_the_fewest_images_ends_the_run(
         train(spec, DATA, recipe, seed=0, folder=tmp_path, report=_nothing)
 
 
+@pytest.mark.slow
 def test_half_the_batch_is_as_if_the_recipe_had_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=1, halve_batch=True)
     said = dataclasses.replace(recipe, accumulate=4)

@@ -28,7 +28,7 @@ def _norms(run: Run) -> set[str]:
     return {f"{norm}.{name}" for norm in norms for name in run.model.get_submodule(norm).state_dict()}
 
 
-@pytest.mark.parametrize("freeze", ["none", "backbone", "backbone_norms"])
+@pytest.mark.parametrize("freeze", ["none", "backbone", pytest.param("backbone_norms", marks=pytest.mark.slow)])
 def test_frozen_parts_stay_and_the_others_learn(tmp_path: Path, freeze: str) -> None:
     run = _run(tmp_path, freeze)
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}

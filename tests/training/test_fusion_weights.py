@@ -65,6 +65,7 @@ def test_the_last_are_those_of_the_averaged_model_that_is_kept(tmp_path: Path) -
     assert last["cell 2, P7 (node 12)"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_continued_run_records_the_same(tmp_path: Path) -> None:
     whole = recorded(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

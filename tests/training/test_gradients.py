@@ -27,7 +27,7 @@ def _gradient(run: Run) -> torch.Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in run.model.parameters() if parameter.grad is not None])
 
 
-@pytest.mark.parametrize("parts", [2, 3, 8])
+@pytest.mark.parametrize("parts", [3, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 8))])
 def test_with_batch_norms_that_do_not_learn_the_parts_gradient_is_the_batchs(tmp_path: Path, parts: int) -> None:
     gradients, losses = [], []
     for accumulate in (1, parts):

@@ -22,6 +22,8 @@ from scaling_lab.training.sync_norm import synchronise_norms
 from scaling_lab.training.train import Run, train
 from search_spaces.compound import SMALL
 
+pytestmark = pytest.mark.xdist_group("two workers")
+slow = pytest.mark.slow
 # A smooth backbone: where ReLU and max-pooling have their kinks, a rounding makes a hundredth of a gradient. (In float64 the
 # gradients of two workers with the demonstration's backbone are one's to 1e-12.)
 SMOOTH: Any = {"backbone": "fasternet_t0", "backbone_options": {"embed_dim": 16, "depths": [1, 1, 1, 1]}}
@@ -73,13 +75,21 @@ def _normalised(images: slice) -> list[dict[str, torch.Tensor]]:
     return results
 
 
-def _work(rank: int, folder: Path) -> None:
-    """What each worker does; its results go to a file."""
+def _work(rank: int, folder: Path, whole: bool) -> None:
+    """What each worker does; its results go to a file. Without `whole` it is what `make test` has time for."""
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     results: dict[str, Any] = {"norms": _normalised(slice(0, 3) if rank == 0 else slice(3, 8))}
     results["whole"] = _steps(folder / "whole")
+    if whole:
+        _work_on(results, rank, folder)
+    torch.save(results, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def _work_on(results: dict[str, Any], rank: int, folder: Path) -> None:
+    """Train in other ways, diverge, and have too few images."""
     results["parts"] = _steps(folder / "parts", learn_norms=False, accumulate=3)
     results["apart"] = _steps(folder / "apart", sync_norm=False)
     reports: list[Any] = []
@@ -97,15 +107,16 @@ def _work(rank: int, folder: Path) -> None:
         train(SPEC, DATA, dataclasses.replace(RECIPE, batch_size=1), seed=0, folder=folder / "x", report=reports.append)
     except UserError as error:
         results["too_few"] = str(error)
-    torch.save(results, folder / f"{rank}.pt")
-    dist.destroy_process_group()
+
+
+def _worked(folder: Path, *, whole: bool) -> list[dict[str, Any]]:
+    torch.multiprocessing.spawn(_work, (folder, whole), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) | {"folder": folder} for rank in (0, 1)]
 
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("workers")
-    torch.multiprocessing.spawn(_work, (folder,), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) | {"folder": folder} for rank in (0, 1)]
+    return _worked(tmp_path_factory.mktemp("workers"), whole=True)
 
 
 def _largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
@@ -113,11 +124,7 @@ def _largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Ten
     return max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
 
 
-@pytest.mark.parametrize(("way", "learn_norms"), [("whole", True), ("parts", False)])
-def test_two_workers_weights_are_one_workers(
-    workers: list[dict[str, Any]], way: str, learn_norms: bool, tmp_path: Path
-) -> None:
-    ours = _steps(tmp_path, learn_norms=learn_norms)
+def _compare_weights(workers: list[dict[str, Any]], way: str, ours: dict[str, Any]) -> None:
     assert len(ours["losses"]) == 4
     for worker in workers:
         assert worker[way]["losses"] == pytest.approx(ours["losses"], rel=1e-5)
@@ -126,12 +133,25 @@ def test_two_workers_weights_are_one_workers(
     assert _largest_difference(workers[0][way]["state"], workers[1][way]["state"]) == 0
 
 
+def test_two_workers_weights_are_one_workers(tmp_path: Path) -> None:
+    workers = _worked(tmp_path, whole=False)
+    _compare_weights(workers, "whole", _steps(tmp_path / "one"))
+    _compare_norms(workers)
+
+
+@slow
+def test_in_parts_two_workers_weights_are_one_workers(workers: list[dict[str, Any]], tmp_path: Path) -> None:
+    _compare_weights(workers, "parts", _steps(tmp_path, learn_norms=False))
+
+
+@slow
 def test_norms_that_see_their_own_images_alone_would_differ(workers: list[dict[str, Any]], tmp_path: Path) -> None:
     """So the equality above is the synchronised norms' work."""
     assert _largest_difference(workers[0]["apart"]["state"], _steps(tmp_path)["state"]) > 1e-3
 
 
-def test_a_norm_over_two_workers_is_that_of_all_images(workers: list[dict[str, Any]]) -> None:
+def _compare_norms(workers: list[dict[str, Any]]) -> None:
+    """A norm over two workers is that of all images."""
     for place, whole in enumerate(_normalised(slice(0, 8))):
         for name, expected in whole.items():
             parts = [worker["norms"][place][name] for worker in workers]
@@ -140,6 +160,7 @@ def test_a_norm_over_two_workers_is_that_of_all_images(workers: list[dict[str, A
                 torch.testing.assert_close(each, expected, rtol=1e-5, atol=1e-4, msg=name)
 
 
+@slow
 def test_worker_0_alone_reports_and_writes_and_all_know_the_result(workers: list[dict[str, Any]]) -> None:
     assert [worker["reports"] for worker in workers] == [1, 0]
     assert workers[0]["metrics"] == workers[1]["metrics"] == workers[0]["again"] == workers[1]["again"]
@@ -148,6 +169,7 @@ def test_worker_0_alone_reports_and_writes_and_all_know_the_result(workers: list
     assert names == {"checkpoint.pt", "weights.pt", "best.pt", "detections.json"}
 
 
+@slow
 def test_where_one_worker_diverges_all_end(workers: list[dict[str, Any]]) -> None:
     assert workers[0]["diverged"] == workers[1]["diverged"]
     message, _, names = workers[0]["diverged"].partition("images ")
@@ -155,5 +177,6 @@ def test_where_one_worker_diverges_all_end(workers: list[dict[str, Any]]) -> Non
     assert len(set(names.split(", "))) == 7
 
 
+@slow
 def test_each_worker_needs_an_image(workers: list[dict[str, Any]]) -> None:
     assert workers[0]["too_few"] == "recipe.batch_size is 1; allowed is at least one image for each of 2 workers"

@@ -27,10 +27,10 @@ D0 = dataclasses.replace(efficientdet("d0"), image_size=(64, 64))
     ("spec", "changes"),
     [
         (SMALL, {}),
-        (SMALL, {"optimizer": "sgd"}),
-        (SMALL, {"optimizer": "sgd", "momentum": 0.0}),
+        pytest.param(SMALL, {"optimizer": "sgd"}, marks=pytest.mark.slow),
+        pytest.param(SMALL, {"optimizer": "sgd", "momentum": 0.0}, marks=pytest.mark.slow),
         (SMALL, {"freeze": "backbone"}),
-        (D0, {"freeze": "backbone_norms"}),
+        pytest.param(D0, {"freeze": "backbone_norms"}, marks=pytest.mark.slow),
     ],
 )
 def test_sizes_are_those_of_a_real_run(tmp_path: Path, spec: DetectorSpec, changes: dict[str, Any]) -> None:

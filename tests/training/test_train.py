@@ -160,7 +160,7 @@ def test_training_finds_objects_that_an_untrained_network_does_not(tmp_path: Pat
     assert all(len(sample["detections"]) == 100 for sample in samples)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("adamw", marks=pytest.mark.slow)])
 def test_a_coco_folder_is_trained_on_with_augmentation_and_workers(tmp_path: Path, optimizer: str) -> None:
     data: Coco = write_coco(tmp_path / "coco", train=8, val=4)
     spec = dataclasses.replace(SPEC, num_classes=len(data.class_names))
