@@ -90,6 +90,9 @@ def test_train_writes_weights_curves_and_lines_and_ends_with_cocos_numbers(
     assert list(drawn["val/ap"]) == [2, 4]
     assert np.mean([drawn["train/loss"][3], drawn["train/loss"][4]]) == pytest.approx(epochs[1]["loss"], rel=1e-5)
     assert {"train/class_loss", "speed/waiting", "speed/images_per_second", "ap_by_class/disc"} <= set(drawn)
+    best = max(epochs, key=lambda line: line["ap"])
+    assert f"\nbest: epoch {best['epoch']}, AP {best['ap']:.1f}: runs/train/small/best.pt\n" in shown
+    assert drawn["val/best_ap"][4] == pytest.approx(best["ap"])
     assert load_checkpoint(None, "runs/train/small/weights.pt").spec.num_classes == 3
     # What evaluate finds in the file is what the run has measured.
     capsys.readouterr()
