@@ -42,10 +42,10 @@ def space(
     found = dataclasses.replace(
         base, topology=getattr(topologies, topology)(*levels, fusion=fusion), repeats=times * base.repeats
     )
-    return found if num_classes is None else _at_cost_of(base, found, num_classes)
+    return found if num_classes is None else at_cost_of(base, found, num_classes)
 
 
-def _at_cost_of(base: DetectorSpec, spec: DetectorSpec, num_classes: int) -> DetectorSpec:
+def at_cost_of(base: DetectorSpec, spec: DetectorSpec, num_classes: int) -> DetectorSpec:
     """Return the detector at the width that matches the base's multiply-adds."""
     rule = CompoundScaling(base=dataclasses.replace(spec, num_classes=num_classes), width_multiple=1).only("width")
     return solve(rule, {"gmacs": count(dataclasses.replace(base, num_classes=num_classes)).gmacs}).spec

@@ -106,6 +106,16 @@ def test_a_spec_file_can_be_changed_on_the_way(tmp_path: Path, capsys: pytest.Ca
     assert spec["topology"]["nodes"][0][2] == "sum"
 
 
+def test_the_head_can_be_changed_on_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "d0", "--head", "points"]) == 0
+    shown = capsys.readouterr().out
+    assert "width 64, points, 512 px\n" in shown
+    assert re.search(r"^head +points$", shown, re.MULTILINE)
+    assert not re.search(r"^anchors ", shown, re.MULTILINE)
+    assert main(["show", "d0", "--head", "boxes"]) == 2
+    assert "head is 'boxes'; allowed are anchors, points" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -28,6 +28,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.files import parse_json, read_text
 
 ACTIVATIONS = ("silu", "relu", "relu6", "leaky_relu", "hard_swish", "mish")
+HEADS = ("anchors", "points")
 PADDINGS = ("same", "symmetric")
 DOWNSAMPLINGS = ("max", "bilinear")
 UPSAMPLINGS = ("nearest", "bilinear")
@@ -107,6 +108,9 @@ class DetectorSpec(Fields):
     batch norms, as in the released weights, although they have no effect. `separable` makes every 3x3 convolution a
     depthwise and a pointwise one. `norm_before_activation` is convolution, norm, activation instead of activation,
     convolution, norm. `backbone_options` are JSON values for timm.create_model, such as {"channels": [16, 32, 48, 64]}.
+
+    `head` "points" predicts one box at each position, as distances to its four sides (detection/points.py). It has no
+    anchors, so `anchors` is then the default.
     """
 
     backbone: str
@@ -127,6 +131,7 @@ class DetectorSpec(Fields):
     upsampling: str = "nearest"
     backbone_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     pixels: Pixels = field(default_factory=Pixels)
+    head: str = "anchors"
 
     def __post_init__(self) -> None:
         if isinstance(self.image_size, int):
@@ -141,6 +146,8 @@ class DetectorSpec(Fields):
                 raise UserError(f"{name} is {getattr(self, name)!r}; allowed is {kind.__name__}(...)")
         self._check_sizes()
         self._check_choices()
+        if self.head == "points":
+            object.__setattr__(self, "anchors", Anchors())
         self._check_anchors()
         self._check_dangling()
 
@@ -158,6 +165,7 @@ class DetectorSpec(Fields):
         check_choice("activation", self.activation, ACTIVATIONS)
         if self.head_activation is not None:
             check_choice("head_activation", self.head_activation, ACTIVATIONS)
+        check_choice("head", self.head, HEADS)
         check_choice("padding", self.padding, PADDINGS)
         check_choice("downsampling", self.downsampling, DOWNSAMPLINGS)
         check_choice("upsampling", self.upsampling, UPSAMPLINGS)
@@ -195,21 +203,34 @@ class DetectorSpec(Fields):
         values = {**self.to_dict(), "topology": self.topology.digest}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def boxes_per_position(self) -> int:
+        """The number of boxes that the heads predict at one position of one level."""
+        return self.anchors.per_position if self.head == "anchors" else 1
+
     def describe(self) -> str:
-        """Describe the detector in one line, such as "efficientnet_b0, bifpn P3-P7 fast x3, width 64, 512 px"."""
+        """Describe the detector in one line, such as "efficientnet_b0, bifpn P3-P7 fast x3, width 64, 512 px".
+
+        A head without anchors is named before the image size.
+        """
         height, width = self.image_size
         size = f"{width} px" if height == width else f"{width}x{height} px"
         backbone = f"{self.backbone}*" if self.backbone_options else self.backbone
-        return f"{backbone}, {self.topology.describe()} x{self.repeats}, width {self.width}, {size}"
+        head = "" if self.head == "anchors" else f"{self.head}, "
+        return f"{backbone}, {self.topology.describe()} x{self.repeats}, width {self.width}, {head}{size}"
 
     # --- JSON --------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values.
+
+        Where `head` is "anchors" it is left out, as in files from before it existed. Points have no `anchors`.
+        """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         values["topology"] = self.topology.to_dict()
         values["anchors"] = dataclasses.asdict(self.anchors)
         values["pixels"] = dataclasses.asdict(self.pixels)
+        del values["head" if self.head == "anchors" else "anchors"]
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @classmethod

@@ -211,7 +211,7 @@ def _text(source: Source, summaries: Summaries, image_size: int) -> str:
     classes = [["id", "class", *rows[0][1:]]]
     for id_, name in zip(summaries["train"]["category_ids"], summaries["train"]["classes"], strict=True):
         classes.append([str(id_), name, *(f"{summaries[split]['classes'][name]:,}" for split in SPLITS)])
-    levels = f"sizes in the images' own pixels, levels at {image_size} px with the default anchors"
+    levels = f"sizes in the images' own pixels, levels at {image_size} px with the default anchors; points have none"
     return f"{source.describe()}\n\n{text_table(rows)}\n({levels})\n\n{text_table(classes)}"
 
 

@@ -28,6 +28,7 @@ CHANGES = {
     "max_level": (int, "LEVEL", "the coarsest level of the feature network; 7 is P7, with stride 128"),
     "width": (int, "CHANNELS", "channels of the feature network and of the heads"),
     "repeats": (int, "CELLS", "number of stacked cells of the feature network"),
+    "head": (str, "HEAD", "how boxes are predicted: anchors or points"),
     "image_size": (int, "PIXELS", "height and width of the images"),
 }
 
@@ -61,8 +62,8 @@ def read_detector(name: str, options: argparse.Namespace) -> DetectorSpec:
     if chosen is not None or options.fusion is not None or not same_levels:
         name = _name(topology) if chosen is None else chosen
         topology = topology_by_name(name, lowest, highest, options.fusion)
-    changes = {"width": options.width, "repeats": options.repeats, "image_size": options.image_size}
-    changes = {field: value for field, value in changes.items() if value is not None}
+    fields = ("width", "repeats", "head", "image_size")
+    changes = {name: getattr(options, name) for name in fields if getattr(options, name) is not None}
     return dataclasses.replace(spec, topology=topology, **changes)
 
 

@@ -32,7 +32,7 @@ BYTES = 4  # in a float32
 
 # All fields of a spec affect the modules of feature network and heads, except those passed for each piece and those
 # listed here. A new field therefore counts by default.
-_ASKED = ("topology", "repeats", "head_repeats", "num_classes", "anchors")
+_ASKED = ("topology", "repeats", "head_repeats", "num_classes", "anchors", "head")
 _OTHERS = ("backbone", "backbone_options", "image_size", "pixels")
 _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name not in (*_ASKED, *_OTHERS)])
 
@@ -261,7 +261,7 @@ class Counter:
 
     def heads(self, spec: DetectorSpec) -> CountedHeads:
         """Return the counts of both heads (model/heads.py)."""
-        key = (spec.head_repeats, spec.num_classes, spec.anchors.per_position)
+        key = (spec.head_repeats, spec.num_classes, spec.boxes_per_position)
         if key not in self._heads:
             self._heads[key] = self._count_heads(spec)
         return self._heads[key]

@@ -150,7 +150,7 @@ class Pieces:
     def head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int]:
         """Return a head at one level, and the number of its parameters that belong to the level."""
         if spec.head_repeats <= 2:
-            key = (values * spec.anchors.per_position, spec.topology.num_inputs, spec.head_repeats)
+            key = (values * spec.boxes_per_position, spec.topology.num_inputs, spec.head_repeats)
             return self._once(key, lambda: _measure_head(spec, values))
         # From the second convolution on, all are equal.
         (one, own), (two, owns) = (

@@ -52,6 +52,11 @@ def feature_sizes(outputs: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
     return tuple((int(output.shape[-2]), int(output.shape[-1])) for output in outputs)
 
 
+def by_position(outputs: Sequence[Tensor], values: int) -> Tensor:
+    """Rearrange (B, boxes * values, h, w) of all levels to (B, A, values)."""
+    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values) for x in outputs], dim=1)
+
+
 def centres_and_sides(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return x and y of the centre, width and height of corners (..., 4)."""
     x0, y0, x1, y1 = boxes.unbind(-1)

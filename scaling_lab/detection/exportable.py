@@ -1,6 +1,6 @@
 """Detections as tensors of fixed sizes, for exported graphs. In Python, `detect` is simpler.
 
-Shapes: B batch, A anchors of an image, K classes, C candidates and D detections of an image. Boxes are (x0, y0, x1, y1) in
+Shapes: B batch, A boxes of an image, K classes, C candidates and D detections of an image. Boxes are (x0, y0, x1, y1) in
 pixels of the network's input.
 """
 
@@ -16,8 +16,8 @@ from torchvision.ops import nms
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import check_number, check_whole
-from scaling_lab.detection.anchors import decode, feature_sizes, make_anchors
-from scaling_lab.detection.postprocessing import by_anchor
+from scaling_lab.detection.anchors import by_position, feature_sizes
+from scaling_lab.detection.head_kinds import HEAD_KINDS, make_references
 
 
 class DetectionLayer(nn.Module):
@@ -48,17 +48,17 @@ class DetectionLayer(nn.Module):
         self.candidates = candidates
         self.iou_threshold = iou_threshold
         self.most = most
-        self.anchors_A4: Tensor
-        anchors_A4 = make_anchors(spec.anchors, spec.topology.min_level, image_size, level_sizes, torch.device("cpu"))
-        self.register_buffer("anchors_A4", anchors_A4)
+        self.decode = HEAD_KINDS[spec.head].decode
+        self.references_A4: Tensor
+        self.register_buffer("references_A4", make_references(spec, image_size, level_sizes, torch.device("cpu")))
 
     def forward(self, class_logits: Sequence[Tensor], box_deltas: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Map the detector's two lists to boxes, scores, classes and count."""
-        flat = by_anchor(class_logits, self.num_classes).flatten(1).float()
+        flat = by_position(class_logits, self.num_classes).flatten(1).float()
         num_candidates = min(self.candidates, flat.shape[1])
         logits_BC, index_BC = flat.topk(num_candidates, dim=1)
-        anchor_BC, label_BC = index_BC // self.num_classes, index_BC % self.num_classes
-        boxes_BC4 = decode(_rows(by_anchor(box_deltas, 4), anchor_BC), self.anchors_A4[anchor_BC])
+        box_BC, label_BC = index_BC // self.num_classes, index_BC % self.num_classes
+        boxes_BC4 = self.decode(_rows(by_position(box_deltas, 4), box_BC), self.references_A4[box_BC])
         scores_BC = torch.sigmoid(logits_BC)
         kept_BC = self._suppress(boxes_BC4, scores_BC, label_BC)
         # Candidates are sorted, so the first ones kept are the best, in an order that ties cannot change.

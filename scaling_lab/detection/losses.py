@@ -70,7 +70,7 @@ def detection_loss(
     targets_P4 = encode(boxes_P4, anchors_P4)
     boxes = box_weight * F.huber_loss(deltas_P4, targets_P4, reduction="sum", delta=delta) / (4.0 * count)
     if iou_weight:
-        boxes = boxes + iou_weight * (1 - _giou(decode(deltas_P4, anchors_P4), boxes_P4)).sum() / count
+        boxes = boxes + iou_weight * (1 - giou(decode(deltas_P4, anchors_P4), boxes_P4)).sum() / count
     return LossTerms(total=classes + boxes, classes=classes.detach(), boxes=boxes.detach())
 
 
@@ -167,7 +167,7 @@ def _background(logits: Tensor, gradient: Tensor, gamma: float, scale: float) ->
     return torch.stack(sums).sum()
 
 
-def _giou(a_P4: Tensor, b_P4: Tensor) -> Tensor:
+def giou(a_P4: Tensor, b_P4: Tensor) -> Tensor:
     """Return the generalised IoU (P,) of pairs of boxes (arXiv:1902.09630), -1 to 1."""
     overlap = (torch.minimum(a_P4[:, 2:], b_P4[:, 2:]) - torch.maximum(a_P4[:, :2], b_P4[:, :2])).clamp(min=0).prod(1)
     hull = (torch.maximum(a_P4[:, 2:], b_P4[:, 2:]) - torch.minimum(a_P4[:, :2], b_P4[:, :2])).prod(1)

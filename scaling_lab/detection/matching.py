@@ -39,8 +39,8 @@ def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold
     best_BA = anchors_A4.new_full((images, anchors), -1.0)
     object_BA = torch.zeros((images, anchors), dtype=torch.int64, device=anchors_A4.device)
     anchor_BN = torch.zeros_like(labels_BN)
-    for of in _pieces(real_BN, anchors):
-        iou_bnA = _iou(boxes_BN4[of].float(), anchors_A4).masked_fill_(~real_BN[of][:, :, None], -1.0)
+    for of in pieces(real_BN, anchors):
+        iou_bnA = pairwise_iou(boxes_BN4[of].float(), anchors_A4).masked_fill_(~real_BN[of][:, :, None], -1.0)
         anchor_BN[of] = iou_bnA.argmax(dim=2)
         iou_bA, place_bA = iou_bnA.max(dim=1)
         # Among equal overlaps the first object wins, as within a piece.
@@ -57,7 +57,7 @@ def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold
     return Matches(image_P=image_P, anchor_P=anchor_P, object_P=object_BA[image_P, anchor_P])
 
 
-def _pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:
+def pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:
     """Yield the images and slots whose overlaps are computed at once.
 
     On a CPU image by image, without unused slots at the end. On a GPU all images together, since the numbers of objects
@@ -76,8 +76,8 @@ def _pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:
             yield group, slice(first, min(first + step, end))
 
 
-def _iou(boxes_BN4: Tensor, anchors_A4: Tensor) -> Tensor:
-    """Return the IoU (B, N, A) of boxes and anchors."""
+def pairwise_iou(boxes_BN4: Tensor, anchors_A4: Tensor) -> Tensor:
+    """Return the IoU (B, N, A) of boxes and anchors (A, 4), or of boxes and each image's own, (B, 1, A, 4)."""
     x0, y0, x1, y1 = (side[:, :, None] for side in boxes_BN4.unbind(-1))
     ax0, ay0, ax1, ay1 = anchors_A4.unbind(-1)
     overlap = torch.minimum(x1, ax1).sub_(torch.maximum(x0, ax0)).clamp_(min=0)

@@ -1,6 +1,7 @@
 """Detections from a detector's outputs: the best scores, their boxes, and non-maximum suppression.
 
-Shapes: B batch, A anchors of an image, K classes, D detections of an image. Boxes are (x0, y0, x1, y1) in the network's pixels.
+Shapes: B batch, A boxes of an image before selection, K classes, D detections of an image. Boxes are (x0, y0, x1, y1) in the
+network's pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.detection.anchors import decode, feature_sizes, make_anchors
+from scaling_lab.detection.anchors import by_position, feature_sizes
+from scaling_lab.detection.head_kinds import HEAD_KINDS, make_references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +39,26 @@ def detect(
     most: int = 100,
     limits_B2: Tensor | None = None,
 ) -> list[Detections]:
-    """Return each image's detections: its `candidates` best (anchor, class) pairs, suppressed by class, at most `most`.
+    """Return each image's detections: its `candidates` best (box, class) pairs, suppressed by class, at most `most`.
 
     `limits_B2` is the (height, width) of the input that each image covers; boxes are clipped there before suppression.
     Source: google/automl efficientdet, tf2/postprocess.py, with hard suppression, as in effdet.
     """
     num_classes = spec.num_classes
     sizes = feature_sizes(box_deltas)
-    anchors_A4 = make_anchors(spec.anchors, spec.topology.min_level, image_size, sizes, box_deltas[0].device)
-    logits_BAK = by_anchor(class_logits, num_classes)
-    deltas_BA4 = by_anchor(box_deltas, 4)
+    references_A4 = make_references(spec, image_size, sizes, box_deltas[0].device)
+    decode = HEAD_KINDS[spec.head].decode
+    logits_BAK = by_position(class_logits, num_classes)
+    deltas_BA4 = by_position(box_deltas, 4)
     flat = logits_BAK.flatten(1).float()
     logits_BC, index_BC = flat.topk(min(candidates, flat.shape[1]), dim=1)
     found = []
     for b, (logits_C, index_C, deltas_A4) in enumerate(zip(logits_BC, index_BC, deltas_BA4, strict=True)):
-        anchor_C, label_C = index_C // num_classes, index_C % num_classes
-        boxes_C4 = decode(deltas_A4[anchor_C], anchors_A4[anchor_C])
+        box_C, label_C = index_C // num_classes, index_C % num_classes
+        boxes_C4 = decode(deltas_A4[box_C], references_A4[box_C])
         if limits_B2 is not None:
             boxes_C4 = boxes_C4.clamp(min=0).minimum(limits_B2[b].flip(0).repeat(2))
         scores_C = torch.sigmoid(logits_C)
         kept = batched_nms(boxes_C4, scores_C, label_C, iou_threshold)[:most]
         found.append(Detections(boxes_D4=boxes_C4[kept], scores_D=scores_C[kept], labels_D=label_C[kept]))
     return found
-
-
-def by_anchor(outputs: Sequence[Tensor], values: int) -> Tensor:
-    """Rearrange (B, anchors * values, h, w) of all levels to (B, A, values)."""
-    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values) for x in outputs], dim=1)

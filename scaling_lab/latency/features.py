@@ -18,7 +18,7 @@ Features = dict[str, float]
 
 # Fields with features of their own; all other fields of a spec change the operators of every piece.
 _NUMBERS = ("topology", "width", "repeats", "head_repeats", "num_classes", "image_size")
-_WITHOUT_TIME = ("pixels", "anchors", "backbone", "backbone_options")
+_WITHOUT_TIME = ("pixels", "anchors", "head", "backbone", "backbone_options")
 
 
 def style_of(spec: DetectorSpec) -> dict[str, Any]:

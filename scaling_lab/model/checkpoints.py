@@ -55,7 +55,7 @@ def load_checkpoint(
     Call `.eval()` on the detector for inference.
 
     Raises UserError for an unreadable file, and for tensors that are missing, superfluous, of another shape or not finite.
-    Also for a model name that contradicts the file's own, if only anchors or pixels differ.
+    Also for a model name that contradicts the file's own, if only head, anchors or pixels differ.
     """
     if num_classes is not None:
         check_whole("num_classes", num_classes, least=1)
@@ -127,7 +127,7 @@ def _spec(name_or_spec: str | DetectorSpec | None, path: Path, read: Mapping[str
             )
         return own
     spec = spec_by_name(name_or_spec)
-    for field in ("anchors", "pixels"):
+    for field in ("head", "anchors", "pixels"):
         if own is not None and not name_or_spec.endswith(".json") and getattr(own, field) != getattr(spec, field):
             said = "in its contents" if "spec" in read else f"in its name ({effdet_name(path.name)})"
             raise UserError(
@@ -210,7 +210,7 @@ def _classes(state: Mapping[str, Tensor], spec: DetectorSpec) -> int | None:
     for name, bias in state.items():
         if name.startswith(_CLASS_LAYER) and name.endswith(".bias") and bias.dim() == 1:
             weight = state.get(f"{name.removesuffix('bias')}weight")
-            classes, rest = divmod(len(bias), spec.anchors.per_position)
+            classes, rest = divmod(len(bias), spec.boxes_per_position)
             is_clear = weight is not None and weight.dim() == 4 and len(weight) == len(bias) and rest == 0
             return classes or None if is_clear else None
     return None
@@ -237,12 +237,12 @@ def _without_class_layer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _reordered(name: str, tensor: Tensor, rows: Sequence[int], spec: DetectorSpec) -> Tensor:
-    """Select classes' rows of the class layer's last convolution (anchor-major); return other tensors unchanged."""
+    """Select classes' rows of the class layer's last convolution (box-major); return other tensors unchanged."""
     is_first = ".depthwise." in name
     if not name.startswith(_CLASS_LAYER) or is_first or list(rows) == list(range(spec.num_classes)):
         return tensor
-    by_anchor = tensor.reshape(spec.anchors.per_position, spec.num_classes, *tensor.shape[1:])
-    return by_anchor[:, list(rows)].flatten(0, 1)
+    by_box = tensor.reshape(spec.boxes_per_position, spec.num_classes, *tensor.shape[1:])
+    return by_box[:, list(rows)].flatten(0, 1)
 
 
 # --- fitting ---------------------------------------------------------------------------------------------------------

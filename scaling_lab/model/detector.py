@@ -1,6 +1,6 @@
 """The whole detector: backbone, feature network, two heads, and their initial weights.
 
-Shapes: B batch, H, W image height and width, h, w a level's height and width, A anchors at a position, K classes.
+Shapes: B batch, H, W image height and width, h, w a level's height and width, A boxes at a position, K classes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Detector(nn.Module):
     def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Map (B, 3, H, W), normalised, to lists of class logits (B, A*K, h, w) and box deltas (B, A*4, h, w), finest first.
 
-        Channels are anchor-major: anchor 0's values, then anchor 1's. Deltas are (ty, tx, th, tw).
+        Channels are anchor-major: anchor 0's values, then anchor 1's. Deltas are (ty, tx, th, tw). With a head of points, A is
+        1, and the deltas are left, top, right and bottom (detection/points.py).
         """
         return self.from_features(self.backbone(images_BCHW))
 

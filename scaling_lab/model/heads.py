@@ -1,4 +1,7 @@
-"""The class and box heads: convolutions shared by all levels, batch norm for each level."""
+"""The class and box heads: convolutions shared by all levels, batch norm for each level.
+
+Shapes: B batch, A boxes at a position, which are its anchors, or 1 for a head of points.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ class Head(nn.Module):
     Source: google/automl efficientdet, efficientdet_arch.py, class_net and box_net.
     """
 
-    def __init__(self, spec: DetectorSpec, values_per_anchor: int) -> None:
+    def __init__(self, spec: DetectorSpec, values_per_box: int) -> None:
         super().__init__()
         repeats, levels = range(spec.head_repeats), range(spec.topology.num_inputs)
         bias = spec.bias_before_norm
         self.convolutions = nn.ModuleList(convolution(spec, spec.width, bias=bias) for _ in repeats)
         self.norms = nn.ModuleList(nn.ModuleList(batch_norm(spec.width) for _ in levels) for _ in repeats)
         self.activation = ACTIVATION_MODULES[spec.head_activation or spec.activation]()
-        self.predict = convolution(spec, values_per_anchor * spec.anchors.per_position, bias=True)
+        self.predict = convolution(spec, values_per_box * spec.boxes_per_position, bias=True)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Map (B, width, H, W) for each level to (B, anchors * values, H, W) for each level."""
+        """Map (B, width, H, W) for each level to (B, A * values, H, W) for each level."""
         outputs = []
         for level, x_BCHW in enumerate(features):
             for convolve, norms in zip(self.convolutions, self.norms, strict=True):

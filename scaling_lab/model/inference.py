@@ -158,7 +158,7 @@ class LevelHead(nn.Module):
         self.activation, self.predict = head.activation, head.predict
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Map (B, width, H, W) for each level to (B, anchors * values, H, W) for each level."""
+        """Map (B, width, H, W) for each level to (B, A * values, H, W) for each level."""
         outputs = []
         for level, x_BCHW in enumerate(features):
             for convolve in self.convolutions[level] if len(self.convolutions) else ():  # type: ignore[union-attr]

@@ -1,6 +1,6 @@
 """The gradient of a batch's loss, computed in one or several parts.
 
-Shapes: B images of the batch or of a part, N places for objects in an image, A anchors of an image.
+Shapes: B images of the batch or of a part, N places for objects in an image, A boxes of an image.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data.batches import Batch
-from scaling_lab.detection import detection_loss, make_anchors, match
+from scaling_lab.detection import make_references
 from scaling_lab.detection.anchors import feature_sizes
-from scaling_lab.detection.matching import Matches
 from scaling_lab.training import group
+from scaling_lab.training.objectives import OBJECTIVES, Objective
 from scaling_lab.training.recipe import Recipe
 
 # Maps the inputs of a part of a batch to class logits and box deltas.
@@ -57,9 +57,9 @@ def add_gradients(
 ) -> Losses:
     """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients. Return the loss.
 
-    The images pass through the network in `parts` of nearly equal size. The loss is divided by all positives of the
-    batch, so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share and the
-    loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
+    The images pass through the network in `parts` of nearly equal size. The loss is divided by a count of the whole
+    batch (objectives.py), so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share
+    and the loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
     non-finite loss.
     """
     device = batch.boxes_BN4.device
@@ -67,30 +67,16 @@ def add_gradients(
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
     inputs = list(zip(*(each.tensor_split(parts) for each in batch.inputs), strict=True))
     boxes, labels = batch.boxes_BN4.tensor_split(parts), batch.labels_BN.tensor_split(parts)
-    matches: list[Matches] = []
+    objective: Objective | None = None
     sums_3 = torch.zeros(3, dtype=torch.float64)
     for place, own in enumerate(inputs):
         with autocast:
             class_logits, box_deltas = forward(tuple(each.contiguous(memory_format=memory_format) for each in own))
-        if not matches:  # for all parts first, since each part's loss is divided by all positives
-            anchors_A4 = _anchors(spec, batch, box_deltas)
-            threshold = recipe.match_threshold
-            matches = [match(anchors_A4, *each, threshold=threshold) for each in zip(boxes, labels, strict=True)]
-            positives = int(group.summed(torch.tensor(sum(each.image_P.numel() for each in matches), device=device)))
-        terms = detection_loss(
-            class_logits,
-            box_deltas,
-            anchors_A4,
-            matches[place],
-            boxes[place],
-            labels[place],
-            positives=positives,
-            alpha=recipe.focal_alpha,
-            gamma=recipe.focal_gamma,
-            delta=recipe.huber_delta,
-            box_weight=recipe.box_weight,
-            iou_weight=recipe.iou_weight,
-        )
+        if objective is None:  # for all parts first, since each part's loss is divided by the count of all
+            references_A4 = make_references(spec, batch.image_size, feature_sizes(box_deltas), device)
+            objective = OBJECTIVES[spec.head](references_A4, boxes, labels, recipe)
+            count = int(group.summed(torch.tensor(objective.count, device=device)))
+        terms = objective.loss(place, class_logits, box_deltas, count)
         terms_3 = torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double()
         sums_3 += group.summed(terms_3).cpu()
         losses = Losses(*sums_3.tolist())
@@ -98,8 +84,3 @@ def add_gradients(
             raise NotFinite("the loss", str(losses))
         scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
     return losses
-
-
-def _anchors(spec: DetectorSpec, batch: Batch, box_deltas: list[Tensor]) -> Tensor:
-    sizes, device = feature_sizes(box_deltas), batch.boxes_BN4.device
-    return make_anchors(spec.anchors, spec.topology.min_level, batch.image_size, sizes, device)

@@ -29,6 +29,9 @@ class Recipe(Fields):
     steps n. `jitter` is the range of the random scale, relative to the image fitted into the input. `colour` is the strength
     of random changes of brightness, contrast and saturation.
 
+    The fields from `focal_alpha` to `match_threshold` are for heads with anchors. Points have the published settings of
+    detection/points.py.
+
     `pretrained` is False, True (download timm's weights) or a path: a file with all of the backbone's weights, or a folder
     with a file for each backbone, named as timm names it. `freeze` freezes the backbone, or only its batch norms;
     `frozen_epochs` freezes the backbone in that many first epochs. `views` is the number of augmentations of each training

@@ -18,6 +18,7 @@ import pytest
 from scaling_lab import Anchors, DetectorSpec, Node, Pixels, Topology, efficientdet, topologies
 from scaling_lab.architecture.efficientdet import NAMES
 from scaling_lab.errors import UserError
+from search_spaces.compound import SMALL
 
 D0 = efficientdet("d0")
 
@@ -49,6 +50,7 @@ def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not
         "upsampling": "bilinear",
         "backbone_options": {"drop_path_rate": 0.1},
         "pixels": Pixels(fill="black"),
+        "head": "points",
     }
     assert set(changes) == {field.name for field in dataclasses.fields(DetectorSpec)}
     digests = {dataclasses.replace(D0, **{name: value}).digest for name, value in changes.items()}
@@ -66,6 +68,7 @@ def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not
         ({"image_size": (512, 0)}, "image_size is 0; allowed are whole numbers from 1"),
         ({"image_size": (1, 2, 3)}, r"image_size is \(1, 2, 3\); allowed is one number, or \(height, width\)"),
         ({"activation": "swish"}, "activation is 'swish'; allowed are silu"),
+        ({"head": "boxes"}, "head is 'boxes'; allowed are anchors, points"),
         ({"padding": "valid"}, "padding is 'valid'; allowed are same, symmetric"),
         ({"topology": "bifpn"}, "topology is 'bifpn'; allowed is a Topology"),
         ({"backbone": ""}, "backbone is ''; allowed is the name of a timm model"),
@@ -93,6 +96,22 @@ def test_every_field_changes_the_digest_and_the_writing_of_the_topology_does_not
 def test_a_wrong_field_is_named_with_its_value(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataclasses.replace(D0, **changes)
+
+
+def test_digests_are_those_of_files_from_before_heads_of_points() -> None:
+    assert (D0.digest, SMALL.base.digest) == ("fd246d039af8", "6e4d8b48078c")
+    assert "head" not in D0.to_dict()
+
+
+def test_points_have_no_anchors() -> None:
+    points = dataclasses.replace(D0, head="points", anchors=Anchors(scale=3.0))
+    assert points == dataclasses.replace(D0, head="points")
+    assert "anchors" not in points.to_dict()
+    assert points.to_dict()["head"] == "points"
+    assert DetectorSpec.from_json(points.to_json()) == points
+    assert (points.boxes_per_position, D0.boxes_per_position) == (1, 9)
+    assert points.describe().endswith("width 64, points, 512 px")
+    assert D0.describe().endswith("width 64, 512 px")
 
 
 def test_a_dangling_node_is_refused_with_the_way_out() -> None:

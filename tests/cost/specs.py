@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scaling_lab import DetectorSpec, Node, Topology
 from scaling_lab.architecture import FUSIONS
-from scaling_lab.architecture.spec import ACTIVATIONS, DOWNSAMPLINGS, PADDINGS, UPSAMPLINGS, Anchors
+from scaling_lab.architecture.spec import ACTIVATIONS, DOWNSAMPLINGS, HEADS, PADDINGS, UPSAMPLINGS, Anchors
 
 # Convolutions of all kinds, attention, and sizes that are rounded down (convnext) or up.
 BACKBONES = (
@@ -42,7 +42,7 @@ def _repeats(topology: Topology) -> st.SearchStrategy[int]:
 # What `specs` draws.
 DRAWN = {
     "backbone", "topology", "width", "repeats", "head_repeats", "image_size", "num_classes", "anchors", "activation",
-    "head_activation", "padding", "downsampling", "upsampling", "separable", "bias_before_norm", "norm_before_activation",
+    "head_activation", "head", "padding", "downsampling", "upsampling", "separable", "bias_before_norm", "norm_before_activation",
 }  # fmt: skip
 
 
@@ -61,6 +61,7 @@ def specs(draw: st.DrawFn) -> DetectorSpec:
         anchors=Anchors(octave_scales=draw(st.integers(1, 3))),
         activation=draw(st.sampled_from(ACTIVATIONS)),
         head_activation=draw(st.sampled_from([None, *ACTIVATIONS])),
+        head=draw(st.sampled_from(HEADS)),
         padding=draw(st.sampled_from(PADDINGS)),
         downsampling=draw(st.sampled_from(DOWNSAMPLINGS)),
         upsampling=draw(st.sampled_from(UPSAMPLINGS)),

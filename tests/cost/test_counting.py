@@ -61,6 +61,16 @@ def test_every_fusion_is_counted_as_it_is_built(fusion: str, separable: bool) ->
     )
 
 
+@pytest.mark.parametrize("head_repeats", [0, 3])
+def test_a_head_of_points_is_counted_as_it_is_built(head_repeats: int) -> None:
+    anchors = dataclasses.replace(SMALL.base, head_repeats=head_repeats)
+    points = dataclasses.replace(anchors, head="points")
+    for spec in (anchors, points):
+        assert_counted_as_built(spec)
+    # 8 anchors fewer at each of 341 positions, with (90 classes + 4) * 32 weights each.
+    assert count(anchors).macs - count(points).macs == 341 * 8 * 94 * 32
+
+
 def test_torchs_default_type_changes_nothing() -> None:
     spec = dataclasses.replace(SMALL.base, width=37, image_size=(70, 81))  # that no other test has counted
     torch.set_default_dtype(torch.float64)

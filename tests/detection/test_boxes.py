@@ -106,7 +106,7 @@ def test_images_without_objects_have_no_positives() -> None:
 def _plain(anchors_A4: torch.Tensor, boxes_BN4: torch.Tensor, labels_BN: torch.Tensor) -> list[torch.Tensor]:
     """The formula with all overlaps of a batch at once, and a loop over its objects."""
     real_BN = labels_BN >= 0
-    iou_BNA = matching._iou(boxes_BN4, anchors_A4).masked_fill_(~real_BN[:, :, None], -1.0)
+    iou_BNA = matching.pairwise_iou(boxes_BN4, anchors_A4).masked_fill_(~real_BN[:, :, None], -1.0)
     best_BA, object_BA = iou_BNA.max(dim=1)
     positive_BA = best_BA >= 0.5
     for image, number in reversed(real_BN.nonzero().tolist()):

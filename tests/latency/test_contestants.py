@@ -48,9 +48,16 @@ def test_a_contestant_is_the_built_detector_with_the_same_weights_each_time() ->
         assert_alike(outputs, expected(images_for(spec, conditions)), 1e-4)
 
 
-@pytest.mark.parametrize(("scope", "batch"), [pytest.param("network", 1, marks=pytest.mark.slow), ("end_to_end", 2)])
-def test_onnx_runtime_gives_what_torch_gives(scope: str, batch: int) -> None:
-    spec = tiny()
+@pytest.mark.parametrize(
+    ("head", "scope", "batch"),
+    [
+        pytest.param("anchors", "network", 1, marks=pytest.mark.slow),
+        ("anchors", "end_to_end", 2),
+        pytest.param("points", "end_to_end", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_onnx_runtime_gives_what_torch_gives(head: str, scope: str, batch: int) -> None:
+    spec = tiny(head=head)
     theirs = prepare(spec, Conditions(backend="onnxruntime", scope=scope, batch=batch))()
     assert_alike(theirs, prepare(spec, Conditions(scope=scope, batch=batch))(), 1e-4)
 

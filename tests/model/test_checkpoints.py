@@ -437,6 +437,20 @@ def test_a_spec_in_a_file_cannot_have_another_file_read(state: dict[str, torch.T
             load_checkpoint(None, tmp_path / "weights.pt")
 
 
+def test_weights_of_points_come_back_with_their_classes_by_name_and_fit_no_anchors(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    detector = build(dataclasses.replace(SPEC, head="points")).eval()
+    contents = {"spec": detector.spec.to_dict(), "class_names": list(NAMES), "state": detector.state_dict()}
+    torch.save(contents, tmp_path / "weights.pt")
+    loaded = load_with_notes(None, tmp_path / "weights.pt", class_names=NAMES[::-1]).detector.eval()
+    assert loaded.spec == detector.spec
+    images = torch.randn(1, 3, 64, 64)
+    for backwards, logits in zip(loaded(images)[0], detector(images)[0], strict=True):
+        assert torch.equal(backwards.flip(1), logits)
+    with pytest.raises(UserError, match="gives head points in its contents, but d0 has anchors; omit the model"):
+        load_checkpoint("d0", tmp_path / "weights.pt")
+
+
 @pytest.mark.parametrize("number", [0, -1, "3", 2.5])
 def test_the_number_of_classes_is_a_number(number: Any, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(state, tmp_path / "weights.pt")

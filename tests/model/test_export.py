@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from scaling_lab import Anchors, DetectorSpec, Node, Topology, build, topologies
 from scaling_lab.architecture import FUSIONS
 from scaling_lab.architecture.published import PUBLISHED
+from scaling_lab.architecture.spec import HEADS
 from scaling_lab.detection import detect
 from scaling_lab.detection.exportable import detection_layer
 from scaling_lab.errors import UserError
@@ -125,6 +126,18 @@ def test_onnx_runtime_gives_torchs_outputs(
     assert json.loads(metadata["class_names"]) == ["größe", "dog"]
 
 
+@pytest.mark.slow
+def test_a_head_of_points_exports_as_any(tmp_path: Path) -> None:
+    detector = _detector(dataclasses.replace(WITH_HEADS, topology=topologies.none(3, 4), head="points"), (97, 131))
+    export_onnx(detector, tmp_path / "model.onnx", image_size=(97, 131), batch=2)
+    images = torch.randn(2, 3, 97, 131)
+    outputs = _run_onnx(tmp_path / "model.onnx", images)
+    assert [(outputs[f"{name}_p3"].shape[1]) for name in ("class_logits", "box_deltas")] == [3, 4]
+    assert _largest_difference(detector, images, outputs) < TOLERANCE
+    metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert DetectorSpec.from_json(metadata["spec"]).head == "points"
+
+
 def test_torch_loads_the_program_and_gives_the_same_outputs(tmp_path: Path) -> None:
     detector = _detector(dataclasses.replace(BASE, topology=ALL_FUSIONS, padding="same"), (97, 131)).train()
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
@@ -142,15 +155,18 @@ def test_torch_loads_the_program_and_gives_the_same_outputs(tmp_path: Path) -> N
         torch.testing.assert_close(program(images), detector(images))
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("kind", [pytest.param("onnx", marks=pytest.mark.slow), "pt2"])
 @pytest.mark.filterwarnings("ignore:.create_unbacked_symint:FutureWarning")  # torchvision's
 @torch.no_grad()
-def test_post_processing_in_the_graph_gives_the_detections(kind: str, tmp_path: Path) -> None:
+def test_post_processing_in_the_graph_gives_the_detections(kind: str, head: str, tmp_path: Path) -> None:
     size, path = (97, 131), tmp_path / f"model.{kind}"
-    spec = dataclasses.replace(WITH_HEADS, topology=topologies.bifpn(3, 5), anchors=Anchors(scale=6.0))
+    spec = dataclasses.replace(WITH_HEADS, topology=topologies.bifpn(3, 5), anchors=Anchors(scale=6.0), head=head)
     detector = _detector(spec, size)
     for parameter in detector.box_head.predict.parameters():
         parameter.mul_(0.1)  # boxes near their anchors overlap
+    if head == "points":
+        detector.box_head.predict.pointwise.bias.add_(1.0)  # type: ignore[union-attr, operator]
     settings: dict[str, Any] = {"candidates": 500, "iou_threshold": 0.3, "most": 60}
     layer = detection_layer(detector, size, **settings)
     images = torch.randn(2, 3, *size)

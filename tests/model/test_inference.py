@@ -55,6 +55,7 @@ STYLES: list[dict[str, object]] = [
     {"bias_before_norm": True, "head_activation": "relu"},
     {"head_repeats": 0},
     {"head_repeats": 3, "separable": False},
+    {"head": "points"},
 ]
 
 

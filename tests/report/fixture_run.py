@@ -47,6 +47,7 @@ class Trial:
     backbone: str = "resnet10t"
     failure: tuple[str, str] = ("diverged", "the loss is nan in epoch 2")
     image_size: int = 128
+    head: str = "anchors"
     early: Mapping[int, float] = field(default_factory=dict)  # AP at epochs, in place of a curve towards `ap`
 
 
@@ -89,7 +90,7 @@ def with_aps(**aps: tuple[float, ...]) -> list[Trial]:
 
 
 def spec_of(trial: Trial) -> DetectorSpec:
-    return _spec(trial.topology, trial.fusion, trial.backbone, trial.width, trial.image_size)
+    return _spec(trial.topology, trial.fusion, trial.backbone, trial.width, trial.image_size, trial.head)
 
 
 def digest_of(trial: Trial) -> str:
@@ -97,12 +98,12 @@ def digest_of(trial: Trial) -> str:
 
 
 @functools.cache
-def _spec(topology: str, fusion: str | None, backbone: str, width: int, image_size: int) -> DetectorSpec:
+def _spec(topology: str, fusion: str | None, backbone: str, width: int, image_size: int, head: str) -> DetectorSpec:
     chosen = {} if fusion is None else {"fusion": fusion}
     connections: Topology = getattr(topologies, topology)(3, 7, **chosen)
     return DetectorSpec(
         backbone=backbone, topology=connections, width=width, repeats=2, head_repeats=1,
-        image_size=(image_size, image_size), num_classes=len(CLASSES), anchors=Anchors(scale=2.0),
+        image_size=(image_size, image_size), num_classes=len(CLASSES), anchors=Anchors(scale=2.0), head=head,
     )  # fmt: skip
 
 

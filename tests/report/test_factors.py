@@ -34,6 +34,7 @@ OTHER: dict[str, tuple[Any, list[str]]] = {
     "upsampling": ("bilinear", ["upsampling"]),
     "backbone_options": ({"channels": [16, 32, 48, 64]}, ["backbone options"]),
     "pixels": (Pixels(fill="black"), ["pixel fill"]),
+    "head": ("points", ["head"]),
 }
 
 
@@ -47,6 +48,11 @@ def test_every_field_is_a_factor(name: str) -> None:
     value, factors = OTHER[name]
     assert differing_factors(dataclasses.replace(BASE, **{name: value}), BASE) == factors
     assert differing_factors(BASE, dataclasses.replace(BASE, **{name: value})) == factors
+
+
+def test_anchors_differ_only_between_heads_that_have_them() -> None:
+    wide = dataclasses.replace(BASE, anchors=Anchors(scale=2.0))
+    assert differing_factors(wide, dataclasses.replace(BASE, head="points")) == ["head"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,13 @@ def test_widths_and_a_single_architecture() -> None:
     assert names() == []
 
 
+def test_the_kind_of_head_is_named_where_it_differs() -> None:
+    d0 = efficientdet("d0")
+    points = dataclasses.replace(d0, head="points")
+    assert names(d0, points) == ["anchors", "points"]
+    assert names(points, dataclasses.replace(points, width=88)) == ["width 64", "width 88"]
+
+
 def test_what_most_share_is_not_named() -> None:
     bifpn, fpn, panet = (with_topology(getattr(topologies, name)(3, 7)) for name in ("bifpn", "fpn", "panet"))
     found = names(bifpn, dataclasses.replace(fpn, repeats=2 * fpn.repeats), panet)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scaling_lab import Recipe, Shapes
+from scaling_lab.architecture.spec import HEADS
 from scaling_lab.detection import make_anchors, match
 from scaling_lab.detection.anchors import feature_sizes
 from scaling_lab.training.train import Run, train
@@ -19,19 +20,23 @@ DATA = Shapes(train_images=16, val_images=4)
 RECIPE = Recipe.short(epochs=1, batch_size=8, iou_weight=1.0)
 
 
-def _run(folder: Path, recipe: Recipe = RECIPE) -> Run:
-    return Run(SPEC, DATA, recipe, seed=0, folder=folder, device="cpu", workers=0)
+def _run(folder: Path, recipe: Recipe = RECIPE, head: str = "anchors") -> Run:
+    spec = dataclasses.replace(SPEC, head=head)
+    return Run(spec, DATA, recipe, seed=0, folder=folder, device="cpu", workers=0)
 
 
 def _gradient(run: Run) -> torch.Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in run.model.parameters() if parameter.grad is not None])
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("parts", [3, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 8))])
-def test_with_batch_norms_that_do_not_learn_the_parts_gradient_is_the_batchs(tmp_path: Path, parts: int) -> None:
+def test_with_batch_norms_that_do_not_learn_the_parts_gradient_is_the_batchs(
+    tmp_path: Path, parts: int, head: str
+) -> None:
     gradients, losses = [], []
     for accumulate in (1, parts):
-        run = _run(tmp_path, dataclasses.replace(RECIPE, accumulate=accumulate, clip_norm=1e9))
+        run = _run(tmp_path, dataclasses.replace(RECIPE, accumulate=accumulate, clip_norm=1e9), head)
         run.model.eval()
         losses.append(run.step(next(iter(run.batches("train", 1))), rate=1e-3))
         gradients.append(_gradient(run))

@@ -56,6 +56,27 @@ def test_a_run_that_was_stopped_at_any_epoch_ends_as_one_that_was_not(tmp_path: 
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_of_points_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, head="points")
+
+    def stop(metrics: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    whole = train(spec, DATA, RECIPE, seed=3, folder=tmp_path / "whole", report=_nothing)
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, DATA, RECIPE, seed=3, folder=tmp_path / "stopped", report=stop)
+    resumed = train(spec, DATA, RECIPE, seed=3, folder=tmp_path / "stopped", report=_nothing)
+    assert (resumed["loss"], resumed["ap_by_class"]) == (whole["loss"], whole["ap_by_class"])
+
+
+@pytest.mark.slow
+def test_a_head_of_points_finds_objects_after_a_minute(tmp_path: Path) -> None:
+    """An untrained detector has an AP50 below .1."""
+    spec = dataclasses.replace(SMALL.base, repeats=1, num_classes=8, head="points")
+    data, recipe = Shapes(train_images=1024, val_images=128), Recipe.short(epochs=3)
+    assert train(spec, data, recipe, seed=3, folder=tmp_path, report=_nothing)["ap50"] > 10
+
+
 def test_the_same_seed_repeats_itself_and_another_does_not(tmp_path: Path) -> None:
     losses = [
         train(SPEC, DATA, dataclasses.replace(RECIPE, epochs=1), seed=seed, folder=tmp_path / str(i), report=_nothing)[

@@ -18,7 +18,7 @@ SPELLINGS = {
     "quad_fpn": "Quad FPN",
 }
 
-_TRAITS = ("topology", "fusion", "levels", "backbone", "width", "repeats", "head_repeats", "image_size")
+_TRAITS = ("topology", "fusion", "levels", "backbone", "width", "repeats", "head_repeats", "head", "image_size")
 
 
 def topology_name(topology: Topology) -> str:
@@ -72,5 +72,6 @@ def _traits(spec: DetectorSpec) -> dict[str, str]:
         "width": f"width {spec.width}",
         "repeats": f"×{spec.repeats}",
         "head_repeats": f"heads ×{spec.head_repeats}",
+        "head": spec.head,
         "image_size": f"{width} px" if height == width else f"{width}×{height} px",
     }

@@ -33,6 +33,8 @@ def differing_factors(spec: DetectorSpec, other: DetectorSpec) -> list[str]:
             continue
         if field.name == "backbone_options" and spec.backbone != other.backbone:
             continue  # options belong to their backbone
+        if field.name == "anchors" and spec.head != other.head:
+            continue  # only one of the two has anchors
         if field.name in _PARTS:
             name = field.name.rstrip("s")
             parts = [part.name for part in dataclasses.fields(first)]

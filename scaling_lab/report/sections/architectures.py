@@ -77,8 +77,10 @@ def _specs_table(runs: Runs, frontier: Frontier) -> Details:
             {"label": frontier.labels[digest], "series": series.get(digest, -1), "backbone": spec.backbone}
             | {"topology": topology_name(spec.topology), "fusion": topology_fusion(spec.topology)}
             | {"levels": f"P{spec.topology.min_level}–P{spec.topology.max_level}", "repeats": spec.repeats}
-            | {"width": spec.width, "head_repeats": spec.head_repeats, "image": f"{width} × {height}", "digest": digest}
+            | {"width": spec.width, "head_repeats": spec.head_repeats, "head": spec.head}
+            | {"image": f"{width} × {height}", "digest": digest}
         )
+    specs = pd.DataFrame(rows)
     columns = (
         Column(key="label", label="Architecture", swatch="series"),
         Column(key="backbone", label="Backbone"),
@@ -88,10 +90,11 @@ def _specs_table(runs: Runs, frontier: Frontier) -> Details:
         Column(key="repeats", label="Cells", digits=0, help="number of stacked cells"),
         Column(key="width", label="Width", digits=0, help="channels of the feature network"),
         Column(key="head_repeats", label="Head layers", digits=0),
+        *([Column(key="head", label="Head")] if specs["head"].nunique() > 1 else []),
         Column(key="image", label="Image, px"),
     )
     caption = "Full specs are in the run's folder under specs/; the CSV names the files."
-    table = Table(name="specs", frame=pd.DataFrame(rows), columns=columns, caption=caption)
+    table = Table(name="specs", frame=specs, columns=columns, caption=caption)
     return Details(title="Specs", blocks=(table,))
 
 

@@ -45,6 +45,7 @@ CHOICES: dict[str, Callable[[DetectorSpec], object]] = {
     "Width": lambda spec: spec.width,
     "Cells": lambda spec: spec.repeats,
     "Head layers": lambda spec: spec.head_repeats,
+    "Head": lambda spec: spec.head,
     "Image size": lambda spec: spec.image_size[0],
     "Levels": lambda spec: f"P{spec.topology.min_level}–P{spec.topology.max_level}",
 }

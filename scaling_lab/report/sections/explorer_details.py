@@ -86,6 +86,7 @@ def _facts(row: Mapping[str, Any], probability: float, spec: DetectorSpec) -> li
             "Size",
             f"{plural(spec.repeats, 'cell')} of width {spec.width}, heads of {plural(spec.head_repeats, 'layer')}",
         ),
+        *([("Head", spec.head)] if spec.head != "anchors" else []),
         ("Image", f"{width} × {height} px"),
         ("File", f"specs/{spec.digest}.json"),
     ]
