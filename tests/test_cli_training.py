@@ -517,7 +517,7 @@ def test_pretrained_weights_beside_those_of_the_whole_detector_are_refused(
 ) -> None:
     arguments = ["--weights", trained, "--set", "pretrained=b.pth", "--set", "epochs=1", "--out", "both"]
     assert _train(*arguments) == 2
-    assert "recipe.pretrained is 'b.pth', but weights of the whole detector are given" in capsys.readouterr().err
+    assert "recipe.pretrained is 'b.pth', but --weights has the whole detector" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -527,7 +527,7 @@ def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest
     Path("backbone.pth").unlink()
     assert _train(*arguments) == 0
     assert _train(*arguments, "--out", "new") == 2
-    assert "the weights backbone.pth do not exist" in capsys.readouterr().err
+    assert "recipe.pretrained is 'backbone.pth', which cannot be read" in capsys.readouterr().err
 
 
 def test_the_released_models_classes_are_cocos_ids(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import json
 import os
 import shlex
@@ -90,8 +91,6 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    import dataclasses
-
     import torch
 
     from scaling_lab.data import parse_source
@@ -112,6 +111,10 @@ def _train(options: argparse.Namespace) -> int:
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
+    if options.weights is not None and recipe.pretrained:
+        raise UserError(
+            f"recipe.pretrained is {recipe.pretrained!r}, but --weights has the whole detector; allowed is one of the two"
+        )
     weights = None
     if options.weights is not None and not (folder / "checkpoint.pt").exists():
         torch.manual_seed(options.seed)  # for layers without weights in the file
@@ -119,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
     settings = {
         "spec": spec.to_dict(),
         "data": {**source.to_dict(), "digest": source.digest()},
-        "recipe": recipe.protocol(),
+        "recipe": _recipe_settings(recipe, folder),
         "seed": options.seed,
         "weights": None if options.weights is None else str(options.weights),
     }
@@ -211,6 +214,19 @@ def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[st
     evaluate = ["scaling-lab", "evaluate", "--weights", str(weights), "--data", options.data]
     print(f"by class: {shlex.join(evaluate)}")
     print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
+
+
+def _recipe_settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Return what run.json records of the recipe: pretrained weights by content, which a continued run no longer needs."""
+    if (
+        not isinstance(recipe.pretrained, str)
+        or Path(recipe.pretrained).exists()
+        or not (folder / "checkpoint.pt").exists()
+    ):
+        return recipe.protocol()
+    before = read_json(folder / SETTINGS)
+    kept = before.get("recipe", {}).get("pretrained") if isinstance(before, dict) else None
+    return {**dataclasses.replace(recipe, pretrained=False).protocol(), "pretrained": kept}
 
 
 def read_recipe(name: str | None, changes: list[str], *, has_weights: bool = False) -> Recipe:
