@@ -90,6 +90,9 @@ def test_train_writes_weights_curves_and_lines_and_ends_with_cocos_numbers(
     assert list(drawn["val/ap"]) == [2, 4]
     assert np.mean([drawn["train/loss"][3], drawn["train/loss"][4]]) == pytest.approx(epochs[1]["loss"], rel=1e-5)
     assert {"train/class_loss", "speed/waiting", "speed/images_per_second", "ap_by_class/disc"} <= set(drawn)
+    best = max(epochs, key=lambda line: line["ap"])
+    assert f"\nbest: epoch {best['epoch']}, AP {best['ap']:.1f}: runs/train/small/best.pt\n" in shown
+    assert drawn["val/best_ap"][4] == pytest.approx(best["ap"])
     assert load_checkpoint(None, "runs/train/small/weights.pt").spec.num_classes == 3
     # What evaluate finds in the file is what the run has measured.
     capsys.readouterr()
@@ -514,7 +517,7 @@ def test_pretrained_weights_beside_those_of_the_whole_detector_are_refused(
 ) -> None:
     arguments = ["--weights", trained, "--set", "pretrained=b.pth", "--set", "epochs=1", "--out", "both"]
     assert _train(*arguments) == 2
-    assert "recipe.pretrained is 'b.pth', but weights of the whole detector are given" in capsys.readouterr().err
+    assert "recipe.pretrained is 'b.pth', but --weights has the whole detector" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -524,7 +527,7 @@ def test_a_run_goes_on_without_its_pretrained_file(project: Path, capsys: pytest
     Path("backbone.pth").unlink()
     assert _train(*arguments) == 0
     assert _train(*arguments, "--out", "new") == 2
-    assert "the weights backbone.pth do not exist" in capsys.readouterr().err
+    assert "recipe.pretrained is 'backbone.pth', which cannot be read" in capsys.readouterr().err
 
 
 def test_the_released_models_classes_are_cocos_ids(tmp_path: Path) -> None:

@@ -69,3 +69,14 @@ def add_feature_options(parser: argparse.ArgumentParser, default: str) -> None:
         default=20.0,
         help="the most that it may hold; the least recently used go first (20)",
     )
+
+
+def add_log_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that logs to trackers."""
+    parser.add_argument(
+        "--log",
+        action="append",
+        default=[],
+        metavar="TRACKER",
+        help="also log to mlflow or wandb (Weights & Biases, offline unless WANDB_MODE is set); may be repeated",
+    )

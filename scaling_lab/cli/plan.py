@@ -159,7 +159,7 @@ def _disk(plan: Plan) -> list[tuple[str, str]]:
     if plan.disk is None:
         return []
     disk = plan.disk
-    each = f"checkpoint {_bytes(*disk.checkpoint)}, weights {_bytes(*disk.weights)} a trial"
+    each = f"checkpoint {_bytes(*disk.checkpoint)}, weights of the last and the best epoch {_bytes(*disk.weights)} each a trial"
     features = f", features {_bytes(disk.features)} once for all trials" if disk.features else ""
     return [("disk", f"{each}{features}; {_bytes(disk.total)} to write in total, {_bytes(disk.free)} free")]
 

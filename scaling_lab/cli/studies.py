@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.cli.console import trial_rows, trial_table
-from scaling_lab.cli.parsing import add_feature_options, add_verb
+from scaling_lab.cli.parsing import add_feature_options, add_log_option, add_verb
 
 
 def add_verbs(verbs: Any) -> None:
@@ -34,6 +34,7 @@ def add_verbs(verbs: Any) -> None:
     )
     run.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
     run.add_argument("--cpus", type=int, help="number of this machine's cores for Ray (all)")
+    add_log_option(run)
     add_feature_options(run, "<run>/features")
     run.add_argument(
         "--retry-failed",
@@ -98,6 +99,7 @@ def _run(options: argparse.Namespace) -> int:
         retry_failed=options.retry_failed,
         features=options.features,
         features_gb=options.features_gb,
+        log=options.log,
         measure_latency=Latency(),
         check=_check_report,
         stream=stream,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import json
 import os
 import shlex
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from scaling_lab.checks import check_number, check_whole
 from scaling_lab.cli.console import text_table
 from scaling_lab.cli.loaded_weights import load_and_say
-from scaling_lab.cli.parsing import add_feature_options, add_verb, usable_device
+from scaling_lab.cli.parsing import add_feature_options, add_log_option, add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes, read_detector
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, is_unfinished, make_folder, read_json, write_whole
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 # Names of Recipe's constructors.
 RECIPES = ("short", "finetune", "paper")
 MOST_WORKERS = 16
+_EXPERIMENT = "scaling-lab"  # the trackers' name for runs of no study
 SETTINGS, LOCK = "run.json", "train.lock"
 _SHOWN = 3
 _LONGEST = 40
@@ -82,18 +85,18 @@ def add_verbs(verbs: Any) -> None:
         default=1,
         help="data-parallel processes, one for each GPU or core, which share the batch (1)",
     )
+    add_log_option(train)
     add_feature_options(train, "<run>/features")
     add_changes(train)
 
 
 def _train(options: argparse.Namespace) -> int:
-    import dataclasses
-
     import torch
 
     from scaling_lab.data import parse_source
     from scaling_lab.data.accuracies import check_trainable
     from scaling_lab.features.build import FeatureFolder
+    from scaling_lab.training.trackers import check_trackers
 
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
@@ -108,6 +111,10 @@ def _train(options: argparse.Namespace) -> int:
     workers = -(-_workers(options.workers) // options.processes)
     device = str(usable_device(options.device))
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
+    if options.weights is not None and recipe.pretrained:
+        raise UserError(
+            f"recipe.pretrained is {recipe.pretrained!r}, but --weights has the whole detector; allowed is one of the two"
+        )
     weights = None
     if options.weights is not None and not (folder / "checkpoint.pt").exists():
         torch.manual_seed(options.seed)  # for layers without weights in the file
@@ -115,11 +122,12 @@ def _train(options: argparse.Namespace) -> int:
     settings = {
         "spec": spec.to_dict(),
         "data": {**source.to_dict(), "digest": source.digest()},
-        "recipe": recipe.protocol(),
+        "recipe": _recipe_settings(recipe, folder),
         "seed": options.seed,
         "weights": None if options.weights is None else str(options.weights),
     }
     check_is_run(folder)
+    check_trackers(options.log, _EXPERIMENT)
     make_folder(folder)
     with only_writer(folder / LOCK):
         keep_settings(folder, settings)
@@ -150,6 +158,7 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     from scaling_lab.signals import interruptible
     from scaling_lab.training.evaluation import uncounted_objects
     from scaling_lab.training.together import train_together
+    from scaling_lab.training.trackers import Trackers, run_params
 
     stream = sys.stderr if options.json else sys.stdout
     spec, source, folder, epochs = run["spec"], run["source"], run["folder"], run["recipe"].epochs
@@ -164,9 +173,16 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     print("\n".join(words), file=stream)
     try:
         with TrainingLog(folder, stream, epochs) as log:
+            params = partial(run_params, spec, source, run["recipe"], run["seed"])
+            places: Any = {"experiment": _EXPERIMENT, "run": folder.name, "folder": folder, "params": params}
             try:
-                with interruptible(log.say, at_once=True):
-                    metrics = train_together(options.processes, report=log.epoch, progress=log.step, say=log.say, **run)
+                with interruptible(log.say, at_once=True), Trackers(options.log, say=log.say, **places) as trackers:
+
+                    def report(metrics: dict[str, Any]) -> None:
+                        log.epoch(metrics)
+                        trackers.epoch(metrics)
+
+                    metrics = train_together(options.processes, report=report, progress=log.step, say=log.say, **run)
             except KeyboardInterrupt:
                 log.say(f"stopped: {_kept(folder, log.epochs_done, epochs)}")
                 return 130
@@ -186,15 +202,31 @@ def _kept(folder: Path, done: int, epochs: int) -> str:
 def _print_result(options: argparse.Namespace, folder: Path, metrics: Mapping[str, Any], as_json: bool) -> None:
     from scaling_lab.training.evaluation import SUMMARY
 
-    weights = folder / "weights.pt"
+    weights, best = folder / "weights.pt", folder / "best.pt" if "best_epoch" in metrics else None
     if as_json:
-        print(json.dumps({"folder": str(folder), "weights": str(weights), **metrics}, indent=1))
+        files = {"weights": str(weights), "best_weights": best and str(best)}
+        print(json.dumps({"folder": str(folder), **files, **metrics}, indent=1))
         return
     numbers = ["-" if metrics[name] is None else f"{metrics[name]:.1f}" for name in SUMMARY]
     print(f"\n{text_table([[*SUMMARY], numbers])}\n\nweights: {weights}")
+    if best is not None:
+        print(f"best: epoch {metrics['best_epoch']}, AP {metrics['best_ap']:.1f}: {best}")
     evaluate = ["scaling-lab", "evaluate", "--weights", str(weights), "--data", options.data]
     print(f"by class: {shlex.join(evaluate)}")
     print(f"curves: {shlex.join(['tensorboard', '--logdir', str(folder)])}    (pip install tensorboard)")
+
+
+def _recipe_settings(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Return what run.json records of the recipe: pretrained weights by content, which a continued run no longer needs."""
+    if (
+        not isinstance(recipe.pretrained, str)
+        or Path(recipe.pretrained).exists()
+        or not (folder / "checkpoint.pt").exists()
+    ):
+        return recipe.protocol()
+    before = read_json(folder / SETTINGS)
+    kept = before.get("recipe", {}).get("pretrained") if isinstance(before, dict) else None
+    return {**dataclasses.replace(recipe, pretrained=False).protocol(), "pretrained": kept}
 
 
 def read_recipe(name: str | None, changes: list[str], *, has_weights: bool = False) -> Recipe:
@@ -258,6 +290,8 @@ def keep_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _check_same(folder: Path, path: Path, settings: Mapping[str, Any]) -> None:
+    from scaling_lab.training.trackers import flat
+
     try:
         there = read_json(path)
         if not isinstance(there, dict):
@@ -265,20 +299,12 @@ def _check_same(folder: Path, path: Path, settings: Mapping[str, Any]) -> None:
     except UserError as error:
         advice = f"remove {folder} to start over, or choose another folder with --out"
         raise UserError(f"{error}, so it is unknown what {folder / 'checkpoint.pt'} was trained on; {advice}") from None
-    before, now = _flat(there), _flat(json.loads(json.dumps(settings)))
+    before, now = flat(there), flat(json.loads(json.dumps(settings)))
     other = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if other:
         words = [_difference(name, before.get(name), now.get(name)) for name in other[:_SHOWN]]
         more = ", …" if len(other) > _SHOWN else ""
         raise UserError(f"{folder} holds another run: {', '.join(words)}{more}; choose another folder with --out")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested values by dotted names such as recipe.epochs."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _difference(name: str, before: object, now: object) -> str:

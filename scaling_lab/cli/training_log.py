@@ -75,6 +75,7 @@ class TrainingLog:
                 self._events.flush()
         words = [f"loss {metrics['loss']:.3f}", f"{100 * metrics['waiting']:.1f} % waiting for data"]
         words += [f"{metrics['images_per_second']:.1f} images/s", duration(metrics["seconds"])]
+        words += [f"{metrics['gpu_memory_mb']:,.0f} MB of GPU memory"] if "gpu_memory_mb" in metrics else []
         words += [f"ap {metrics['ap']:.1f}"] if metrics.get("ap") is not None else []
         if metrics.get("too_large"):
             words.append(

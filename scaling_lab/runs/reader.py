@@ -5,7 +5,7 @@ The study engine writes the folder and reports read it.
     runs/<study>/
         ledger.sqlite           all results; written only by the driver
         specs/<digest>.json     every architecture, resolved
-        trials/<id>/            checkpoint.pt, weights.pt, detections.json, epochs.jsonl, error.txt
+        trials/<id>/            checkpoint.pt, weights.pt, best.pt, detections.json, epochs.jsonl, error.txt
         samples/                held-out images for pictures, and ground_truth.json
         provenance.json         the last session, for display
         optuna.journal          the same trials for optuna-dashboard; rebuilt from the ledger at every start

@@ -20,7 +20,11 @@ from scaling_lab.files import append
 from scaling_lab.training.evaluation import SUMMARY
 
 _SECONDS = 10.0  # the longest delay before a step's values are written
-_SPEED = ("seconds", "images_per_second", "waiting")
+# The groups of tags; numbers of no group are of "train".
+_GROUPS = {
+    **dict.fromkeys((*SUMMARY, "best_ap", "best_epoch"), "val"),
+    **dict.fromkeys(("seconds", "images_per_second", "waiting", "gpu_memory_mb"), "speed"),
+}
 
 
 def scalars(
@@ -29,7 +33,7 @@ def scalars(
     """Yield the tag and value of each number in an epoch's metrics, and of each class's AP."""
     for name, value in metrics.items():
         if name not in without and isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{'val' if name in SUMMARY else 'speed' if name in _SPEED else 'train'}/{name}", float(value)
+            yield f"{_GROUPS.get(name, 'train')}/{name}", float(value)
     for name, value in metrics.get("ap_by_class", {}).items():
         if value is not None:
             yield f"ap_by_class/{name}", float(value)

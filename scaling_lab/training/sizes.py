@@ -23,7 +23,7 @@ _REST, _SPEC = 10_000, 3_000
 
 @dataclass(frozen=True, kw_only=True)
 class FileSizes:
-    """Bytes of checkpoint.pt, rewritten every epoch, and of weights.pt, written after the last one."""
+    """Bytes of checkpoint.pt, rewritten every epoch, and of weights.pt and best.pt, the last and the best epoch's."""
 
     checkpoint: int
     weights: int
@@ -31,7 +31,7 @@ class FileSizes:
     @property
     def trial(self) -> int:
         """The total of a trial; its other files are small."""
-        return self.checkpoint + self.weights
+        return self.checkpoint + 2 * self.weights
 
 
 def file_sizes(spec: DetectorSpec, recipe: Recipe) -> FileSizes:

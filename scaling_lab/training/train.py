@@ -45,7 +45,7 @@ Report = Callable[[dict[str, Any]], None]
 # waited (the part of them spent waiting for data), loss, lr.
 Progress = Callable[[dict[str, float]], None]
 
-# The entries of a checkpoint.
+# The entries of a checkpoint. "best" came later; without it, the best epoch is chosen among those to come.
 _STATE = (
     *("epoch", "metrics", "too_large", "model", "average", "average_steps"),
     *("optimizer", "scaler", "random"),
@@ -73,8 +73,9 @@ def train(
 
     `report` gets each epoch's metrics, `progress` each step's, `say` lines of progress. `weights`, a detector's state dict,
     initialises a training run without a checkpoint; recipe.pretrained must then be False. `folder` receives checkpoint.pt
-    each epoch, and weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from
-    it, after its last report is repeated. With `features`, epochs with a frozen backbone and recipe.views train on features
+    each epoch, best.pt (the averaged weights of the epoch with the highest AP, the first of equals) as soon as there is one, and
+    weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from it, after its
+    last report is repeated. With `features`, epochs with a frozen backbone and recipe.views train on features
     stored there. Missing ones are computed first. The result is the same without.
 
     In a torch.distributed group, each worker takes its share of every batch, and only worker 0 writes, reports and measures
@@ -170,6 +171,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.epoch = 0
         self.metrics: dict[str, Any] = {}
+        self.best: dict[str, Any] = {}  # best_ap and best_epoch, once an AP has been measured
         self.progress: Progress = lambda step: None
         self.say: Callable[[str], None] = lambda text: None
         files.make_folder(folder)
@@ -224,7 +226,10 @@ class Run:
                 self.metrics["fusion_weights"] = weights
             if epoch % self.recipe.eval_every == 0 or epoch == self.recipe.epochs:
                 self.metrics |= self.evaluate()
+                self.compare()
+                self.metrics |= self.best
             self.save()
+            self.keep_best()
         self.metrics = group.from_main(self.metrics)
 
     def set_stage(self, epoch: int) -> None:
@@ -236,10 +241,12 @@ class Run:
         self.average.leave_out("backbone." if is_frozen else None)
 
     def train_epoch(self, epoch: int) -> dict[str, Any]:
-        """Train on all training images once. Return mean losses, learning rate and speed. Raises Diverged."""
+        """Train on all training images once. Return mean losses, learning rate, speed and GPU memory. Raises Diverged."""
         self.epoch = epoch
         self.set_stage(epoch)
         loader = self.batches("train", epoch)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         start, images, waited = time.perf_counter(), 0, 0.0
         ready = start
         sums = np.zeros(3)
@@ -274,6 +281,8 @@ class Run:
             "waiting": waited / seconds,
             "accumulate": self.accumulate,
         }
+        if self.device.type == "cuda":
+            metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / 1e6
         return metrics | ({"too_large": self.too_large} if self.too_large else {})
 
     def step(self, batch: Batch, rate: float) -> Losses:
@@ -313,6 +322,26 @@ class Run:
             self.write_results(detections_D7)
         return average_precision(self.source.ground_truth("val"), detections_D7)
 
+    def compare(self) -> None:
+        """Remember this epoch as the best if its AP is higher than all before."""
+        ap = self.metrics["ap"]
+        if ap is not None and (not self.best or ap > self.best["best_ap"]):
+            self.best = {"best_ap": ap, "best_epoch": self.epoch}
+
+    def keep_best(self) -> None:
+        """Write best.pt if this epoch is the best: after the checkpoint, so that a continued run finds it or writes it."""
+        if self.best.get("best_epoch") == self.epoch:
+            best = {**self.weights(), "epoch": self.epoch, "ap": self.best["best_ap"]}
+            write_whole(self.folder / "best.pt", best)
+
+    def weights(self) -> dict[str, Any]:
+        """Return what weights.pt holds: the averaged weights, with the spec and the class names."""
+        return {
+            "spec": self.spec.to_dict(),
+            "class_names": list(self.source.class_names),
+            "state": self.average.model.state_dict(),
+        }
+
     def batches(self, split: str, epoch: int) -> Any:
         """Return one pass over a split."""
         recipe = self.recipe
@@ -351,12 +380,7 @@ class Run:
 
     def write_results(self, detections_D7: np.ndarray[Any, Any]) -> None:
         """Write the averaged weights, and the sample images' detections for the report."""
-        weights = {
-            "spec": self.spec.to_dict(),
-            "class_names": list(self.source.class_names),
-            "state": self.average.model.state_dict(),
-        }
-        write_whole(self.folder / "weights.pt", weights)
+        write_whole(self.folder / "weights.pt", self.weights())
         samples = []
         for image_id in (image_id for image_id, _ in self.source.samples(SAMPLES)):
             rows = detections_D7[detections_D7[:, 0] == image_id]
@@ -374,6 +398,7 @@ class Run:
             "class_names": list(self.source.class_names),
             "epoch": self.epoch,
             "metrics": self.metrics,
+            "best": self.best,
             "too_large": self.too_large,
             "model": self.model.state_dict(),
             "average": self.average.model.state_dict(),
@@ -391,10 +416,12 @@ class Run:
             self.take_over(state)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise not_of_this(self.checkpoint, error) from None
+        if group.rank() == 0:
+            self.keep_best()
 
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a checkpoint. Values of another form may raise any error."""
-        self.epoch, self.metrics = state["epoch"], state["metrics"]
+        self.epoch, self.metrics, self.best = state["epoch"], state["metrics"], dict(state.get("best", {}))
         self.too_large = max(self.too_large, state["too_large"], key=len)
         self.model.load_state_dict(state["model"])
         self.average.model.load_state_dict(state["average"])

@@ -270,7 +270,7 @@ def test_checkpoints_of_all_trials_and_one_beside_each_that_runs(tmp_path: Path)
     found = plan(tmp_path, trials=2, cpus=8, space=lambda trial: spec(topologies.fpn(3, 7)), seeds=(0, 1))
     assert found.disk is not None
     (checkpoint, _), (weights, _) = found.disk.checkpoint, found.disk.weights
-    assert found.disk.total == 2 * (checkpoint + weights) + 2 * checkpoint
+    assert found.disk.total == 2 * (checkpoint + 2 * weights) + 2 * checkpoint
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

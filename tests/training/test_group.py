@@ -166,7 +166,7 @@ def test_worker_0_alone_reports_and_writes_and_all_know_the_result(workers: list
     assert workers[0]["metrics"] == workers[1]["metrics"] == workers[0]["again"] == workers[1]["again"]
     assert "ap" in workers[0]["metrics"]
     names = {path.name for path in (workers[0]["folder"] / "train").iterdir()}
-    assert names == {"checkpoint.pt", "weights.pt", "detections.json"}
+    assert names == {"checkpoint.pt", "weights.pt", "best.pt", "detections.json"}
 
 
 @slow

@@ -13,6 +13,7 @@ import torch
 
 from scaling_lab import Coco, Recipe, Shapes
 from scaling_lab.errors import UserError
+from scaling_lab.model.checkpoints import load_checkpoint
 from scaling_lab.training.evaluation import SUMMARY, average_precision
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
 from scaling_lab.training.train import train
@@ -95,6 +96,78 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def _accuracies(monkeypatch: pytest.MonkeyPatch, *aps: float | None) -> None:
+    """Let the evaluations of the epochs give these APs."""
+    left = iter(aps)
+    monkeypatch.setattr("scaling_lab.training.train.average_precision", lambda *_: {"ap": next(left)})
+
+
+def test_the_best_epochs_weights_stay_beside_the_last_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _accuracies(monkeypatch, None, 5.0, 7.0, 7.0, 6.0)
+    averaged: dict[int, dict[str, torch.Tensor]] = {}
+    seen: list[tuple[float | None, int | None]] = []
+
+    def keep(metrics: dict[str, Any]) -> None:
+        state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        averaged[metrics["epoch"]] = state["average"]
+        seen.append((metrics.get("best_ap"), metrics.get("best_epoch")))
+        assert (tmp_path / "best.pt").exists() == (metrics["epoch"] > 1)
+        assert "gpu_memory_mb" not in metrics  # only GPUs have it
+
+    train(SPEC, DATA, dataclasses.replace(RECIPE, epochs=5), seed=0, folder=tmp_path, report=keep)
+    assert seen == [(None, None), (5.0, 2), (7.0, 3), (7.0, 3), (7.0, 3)]  # of equals the first
+    best = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert (best["epoch"], best["ap"]) == (3, 7.0)
+    assert all(torch.equal(best["state"][name], averaged[3][name]) for name in averaged[3])
+    assert not torch.equal(
+        _weights(tmp_path)["class_head.predict.pointwise.bias"], best["state"]["class_head.predict.pointwise.bias"]
+    )
+    assert load_checkpoint(None, tmp_path / "best.pt").class_names == DATA.class_names
+
+
+@pytest.mark.parametrize(("stop_after", "is_lost"), [(1, False), (2, False), (2, True), (3, False)])
+def test_a_continued_run_keeps_its_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int, is_lost: bool
+) -> None:
+    """`is_lost`: the run was killed between the checkpoint of its best epoch and best.pt."""
+
+    def stop(metrics: dict[str, Any]) -> None:
+        if metrics["epoch"] == stop_after:
+            raise KeyboardInterrupt
+
+    _accuracies(monkeypatch, 5.0, 7.0, 6.0, 6.5)
+    recipe = dataclasses.replace(RECIPE, epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, DATA, recipe, seed=0, folder=tmp_path, report=stop)
+    if is_lost:
+        (tmp_path / "best.pt").unlink()
+    metrics = train(SPEC, DATA, recipe, seed=0, folder=tmp_path, report=_nothing)
+    assert (metrics["best_ap"], metrics["best_epoch"]) == (7.0, 2)
+    assert torch.load(tmp_path / "best.pt", weights_only=True)["epoch"] == 2
+
+
+def test_a_checkpoint_without_a_best_epoch_starts_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _accuracies(monkeypatch, 7.0, 5.0, 6.0)
+
+    def stop(metrics: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, report=stop)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["best"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    metrics = train(SPEC, DATA, RECIPE, seed=0, folder=tmp_path, report=_nothing)
+    assert (metrics["best_ap"], metrics["best_epoch"]) == (6.0, 3)
+
+
+def test_without_an_ap_there_is_no_best_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _accuracies(monkeypatch, None, None)
+    metrics = train(SPEC, DATA, dataclasses.replace(RECIPE, epochs=2), seed=0, folder=tmp_path, report=_nothing)
+    assert "best_ap" not in metrics
+    assert not (tmp_path / "best.pt").exists()
+
+
 def test_training_finds_objects_that_an_untrained_network_does_not(tmp_path: Path) -> None:
     data = Shapes(train_images=64, val_images=8)
     spec = dataclasses.replace(SPEC, image_size=(96, 96))

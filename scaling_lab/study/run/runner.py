@@ -9,11 +9,11 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count as count_from
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, write_whole
@@ -34,6 +34,7 @@ from scaling_lab.study.search.proposals import Proposals
 from scaling_lab.study.space.study_file import StudyFile
 from scaling_lab.study.study import Study
 from scaling_lab.text import plural
+from scaling_lab.training.trackers import check_trackers
 
 EXECUTORS = ("ray", "local")
 
@@ -60,6 +61,7 @@ def run_study(
     check: Callable[[Path], None] | None = None,
     features: str | Path | None = None,
     features_gb: float = 20.0,
+    log: Sequence[str] = (),
     stream: TextIO | None = sys.stdout,
 ) -> Path:
     """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
@@ -68,7 +70,8 @@ def run_study(
     of this machine's cores to use. `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace
     training, counting and timing. `measure_latency` times complete trials that lack a latency at the end. `check` is
     called with the folder before any training. Features of frozen backbones are stored in the folder `features`
-    (<run>/features), which runs may share and which may hold `features_gb`.
+    (<run>/features), which runs may share and which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb",
+    that get each trial as a run.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.
@@ -79,13 +82,15 @@ def run_study(
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
     if objective is None:
         check_objectives(job.study)
+    check_trackers(log, job.name)
     folder = make_folder(job.folder)
     lock = WriterLock(folder.lock)
     try:
         run = _Run(job, folder, lock, stream=stream, executor=executor)
         with run.closing():
             stored = Path(features) if features is not None else folder.features
-            chosen = objective or training_objective(job.study, features=stored, features_gb=features_gb)
+            options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
+            chosen = objective or training_objective(job.study, **options)
             if run.start(count=count, check=check, retry_failed=retry_failed):
                 run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
             if measure_latency is not None:
@@ -324,8 +329,13 @@ def _set_aside(folder: Path) -> None:
         folder.rename(next(name for name in names if not name.exists()))
 
 
-def training_objective(study: Study, *, features: Path | None = None, features_gb: float = 20.0) -> Training:
-    """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder."""
+def training_objective(
+    study: Study, *, features: Path | None = None, features_gb: float = 20.0, log: Sequence[str] = (), name: str = ""
+) -> Training:
+    """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder.
+
+    `log` names the trackers that get each trial as a run of the study's `name`.
+    """
     return Training(
         data=study.data.to_dict(),
         recipe=study.recipe.to_dict(),
@@ -334,6 +344,8 @@ def training_objective(study: Study, *, features: Path | None = None, features_g
         workers=study.workers_per_trial,
         features=None if features is None else str(features.resolve()),
         features_gb=features_gb,
+        log=tuple(log),
+        study=name,
     )
 
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
-    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`.
+    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `log` names the trackers
+    that get each trial as a run of the experiment `study`.
     """
 
     data: dict[str, Any]
@@ -78,6 +80,8 @@ class Training:
     workers: int = 1
     features: str | None = None
     features_gb: float = 20.0
+    log: tuple[str, ...] = ()
+    study: str = ""
 
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         """Train one detector."""
@@ -88,19 +92,25 @@ class Training:
         from scaling_lab.training import group
         from scaling_lab.training.curves import Curves
         from scaling_lab.training.together import train_together
+        from scaling_lab.training.trackers import Trackers, run_params
 
         def drawn(metrics: dict[str, Any]) -> None:
             curves.write(metrics)
+            trackers.epoch(metrics)
             report(metrics)
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
         curves = Curves(folder)
         features = FeatureFolder(root=Path(self.features), limit_gb=self.features_gb) if self.features else None
-        return train_together(
-            processes, spec=spec, source=source_from_dict(self.data), recipe=Recipe.from_dict(self.recipe), seed=seed,
-            folder=folder, report=drawn, device=self.device, workers=self.threads - 1, features=features, say=print,
-        )  # fmt: skip
+        source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
+        params = partial(run_params, spec, source, recipe, seed)
+        places: Any = {"experiment": self.study, "run": f"{self.study}/{folder.name}", "folder": folder}
+        with Trackers(self.log if group.rank() == 0 else (), params=params, say=print, **places) as trackers:
+            return train_together(
+                processes, spec=spec, source=source, recipe=recipe, seed=seed, folder=folder, report=drawn,
+                device=self.device, workers=self.threads - 1, features=features, say=print,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
