@@ -68,7 +68,12 @@ def fit_anchors(source: Source, spec: DetectorSpec) -> Anchors:
 
 
 def compared(source: Source, spec: DetectorSpec) -> tuple[Coverage, Coverage]:
-    """Return the coverage of the spec's own anchors and of the fitted ones, on all training boxes."""
+    """Return the coverage of the spec's own anchors and of the fitted ones, on all training boxes.
+
+    Raises UserError for a head without anchors.
+    """
+    if spec.head != "anchors":
+        raise UserError(f"anchors cannot be fitted: the detector's head is {spec.head!r}; allowed is 'anchors'")
     boxes_N4 = training_boxes(source, spec.image_size)
     levels = range(spec.topology.min_level, spec.topology.max_level + 1)
     places = np.linspace(0, len(boxes_N4) - 1, min(len(boxes_N4), MOST_BOXES)).round().astype(np.int64)

@@ -261,8 +261,8 @@ def _without_memory(spec: DetectorSpec, path: Path, tensors: int) -> dict[str, T
 
 
 def _check_anchors(state: Mapping[str, Tensor], spec: DetectorSpec, path: Path) -> None:
-    """Raise UserError where the box layer is one for another number of anchors per position."""
-    wanted = spec.anchors.per_position
+    """Raise UserError where the box layer is one for another number of anchors, or boxes of points, per position."""
+    wanted = spec.boxes_per_position
     for name, bias in state.items():
         if name.startswith(_BOX_LAYER) and name.endswith(".bias") and bias.dim() == 1 and len(bias) % 4 == 0:
             there = len(bias) // 4

@@ -146,6 +146,14 @@ def test_slivers_are_no_error(tmp_path: Path) -> None:
     assert compared(write(tmp_path, sides), SPEC)[0].missed == 10
 
 
+def test_a_head_of_points_is_refused(tmp_path: Path) -> None:
+    points = dataclasses.replace(SPEC, head="points")
+    with pytest.raises(
+        UserError, match="anchors cannot be fitted: the detector's head is 'points'; allowed is 'anchors'"
+    ):
+        fit_anchors(write(tmp_path, np.full((5, 2), 40.0)), points)
+
+
 def test_a_set_without_objects_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path, np.zeros((0, 2)))
     with pytest.raises(UserError, match="anchors cannot be fitted: train2017 has no objects; at least one is needed"):
