@@ -60,7 +60,7 @@ def largest_iou(source: Coco, spec: DetectorSpec) -> torch.Tensor:
     height, width = spec.image_size
     sizes = tuple((-(-height // 2**level), -(-width // 2**level)) for level in levels)
     anchors_A4 = make_anchors(spec.anchors, spec.topology.min_level, spec.image_size, sizes, torch.device("cpu"))
-    return torch.cat([matching._iou(part[None], anchors_A4)[0].amax(dim=1) for part in boxes_N4.split(50)])
+    return torch.cat([matching.pairwise_iou(part[None], anchors_A4)[0].amax(dim=1) for part in boxes_N4.split(50)])
 
 
 @pytest.mark.parametrize("size", [(256, 256), (320, 200), (100, 130)])
