@@ -49,6 +49,7 @@ def test_a_lead_has_an_interval_about_it() -> None:
     assert 0.3 <= low < difference < high <= 0.5
 
 
+@pytest.mark.slow
 def test_a_search_is_the_same_again_trains_nothing_twice_and_is_ahead_of_chance() -> None:
     truth = Truth()
     found = {

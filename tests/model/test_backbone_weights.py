@@ -165,7 +165,7 @@ def test_what_does_not_fit_is_named(
     [
         ("broken.pth", "broken.pth is not a file of tensors: it is damaged"),
         ("missing.pth", "missing.pth do not exist"),
-        ("", "are a folder; allowed is a state dict"),
+        ("", "has no weights of backbone"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(name: str, message: str, tmp_path: Path) -> None:

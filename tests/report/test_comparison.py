@@ -231,7 +231,7 @@ def test_equal_seeds_with_equal_aps_are_no_repeats(make: Make) -> None:
     assert set(found.repeats["verdict"]) == {"the same training runs"}
     assert found.repeats["p"].isna().all()
     assert same_seeds(found.trials)[["training_runs", "identical"]].to_numpy().tolist() == [[18, 18]]
-    assert comparison_words.same_seed_sentences(found)[0].endswith("equal APs, so they are no independent repeats.")
+    assert comparison_words.same_seed_sentences(found)[0].endswith("equal APs, so they are not independent repeats.")
     assert found.pooled[1] == 12 + 12  # each training once
 
 

@@ -55,7 +55,7 @@ def test_a_pair_is_equal_in_all_but_fusion(tmp_path: Path) -> None:
 def test_a_pair_beside_the_papers_three(tmp_path: Path) -> None:
     blocks = blocks_of(tmp_path, trials("fast", 50.0, 51.0, 49.0) + trials("softmax", 50.2, 51.2, 49.2))
     (text,) = sentences(blocks)
-    assert text == ("fast against softmax: −0.2 AP [−2.5, +2.1], 3 seeds: not significant; the paper's lie inside.")
+    assert text == ("fast against softmax: −0.2 AP [−2.5, +2.1], 3 seeds: not significant; the paper's are inside.")
     assert isinstance(blocks[0], Text)
     assert (
         "−0.11, −0.01 and −0.05 AP in three detectors, and the fast detectors run 1.26 to 1.31 times" in blocks[0].text
@@ -72,7 +72,7 @@ def test_a_pair_beside_the_papers_three(tmp_path: Path) -> None:
 )
 def test_where_the_papers_differences_lie(tmp_path: Path, aps: tuple[float, ...], where: str) -> None:
     (text,) = sentences(blocks_of(tmp_path, trials("fast", *aps) + trials("softmax", 50.0, 50.0, 50.01)))
-    assert text.endswith(f"the paper's lie {where}.")
+    assert text.endswith(f"the paper's are {where}.")
 
 
 def test_one_seed_claims_nothing(tmp_path: Path) -> None:

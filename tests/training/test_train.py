@@ -168,6 +168,7 @@ def test_without_an_ap_there_is_no_best_epoch(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "best.pt").exists()
 
 
+@pytest.mark.slow
 def test_training_finds_objects_that_an_untrained_network_does_not(tmp_path: Path) -> None:
     data = Shapes(train_images=64, val_images=8)
     spec = dataclasses.replace(SPEC, image_size=(96, 96))
