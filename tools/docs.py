@@ -22,7 +22,7 @@ _COMMANDS = """# Commands
 
 `scaling-lab VERB --help` prints the same text. This page is generated from the argument parser by `make docs`.
 
-Every verb takes `--json`. The exit code is 0 for success, 1 for a result with failures or problems, 2 for wrong input, 130 after Ctrl-C.
+Every verb takes `--json`. The exit code is 0 for success, 1 for failures or problems found, 2 for wrong input, 130 after Ctrl-C.
 """
 
 
