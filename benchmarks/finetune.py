@@ -35,7 +35,7 @@ def timed_run(data: str, weights: Path, folder: Path, features: Path, *, seed: i
     """Run `scaling-lab train` and return its seconds, from the command on, and its metrics."""
     command = [
         sys.executable, "-m", "scaling_lab.cli", "train", "lite0", "--data", data, "--image-size", str(size),
-        "--topology", "bifpn", "--fusion", "fast", "--repeats", "1", "--head-repeats", "2", "--seed", str(seed),
+        "--topology", "bifpn", "--fusion", "fast", "--repeats", "1", "--seed", str(seed),
         "--out", str(folder), "--features", str(features), "--set", f"pretrained={weights}", "--json",
     ]  # fmt: skip
     began = time.perf_counter()
@@ -124,7 +124,7 @@ def main() -> None:
         print(f"{epochs} epochs, medians: {middle[0]:.0f} s, {middle[1]:.0f} s, AP {middle[2]:.1f} (SD {spread:.1f})")
     source = parse_source(options.data)
     spec = dataclasses.replace(
-        efficientdet("lite0"), topology=topologies.bifpn(3, 7, "fast"), repeats=1, head_repeats=2,
+        efficientdet("lite0"), topology=topologies.bifpn(3, 7, "fast"), repeats=1,
         image_size=(options.image_size, options.image_size), num_classes=len(source.class_names),
     )  # fmt: skip
     recipe = Recipe.finetune(views=1, pretrained=str(options.weights))
