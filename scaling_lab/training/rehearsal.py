@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +91,8 @@ def rehearse(
             run.step(*next(found))
             start = time.perf_counter() - began
             if run.is_rounded(1):
-                steps, per_image = _time_on_features(run, found, seconds)
-                wait = 0.0
+                steps, computing = _time_steps(run, found, seconds, prepare=run.rounded)
+                wait, per_image = 0.0, computing / recipe.batch_size
             else:
                 steps, wait = _time_steps(run, found, seconds)
                 per_image = 0.0
@@ -135,14 +135,21 @@ def _batches(run: Run) -> Generator[tuple[Batch, float]]:
             yield batch, learning_rate(run.recipe, place, len(loader))
 
 
-def _time_steps(run: Run, found: Iterator[tuple[Batch, float]], seconds: float) -> tuple[tuple[float, ...], float]:
-    """Return the times of steps, and the mean wait for their batches."""
+def _time_steps(
+    run: Run,
+    found: Iterator[tuple[Batch, float]],
+    seconds: float,
+    *,
+    prepare: Callable[[Batch], Batch] = lambda batch: batch,
+) -> tuple[tuple[float, ...], float]:
+    """Return the times of steps on prepared batches, and the mean wait for a batch with its preparation."""
     steps: list[float] = []
     waits: list[float] = []
     began = ready = time.perf_counter()
     for batch, rate in found:
+        prepared = prepare(batch)
         given = time.perf_counter()
-        run.step(batch, rate)
+        run.step(prepared, rate)
         waits.append(given - ready)
         ready = time.perf_counter()
         steps.append(ready - given)
@@ -150,26 +157,6 @@ def _time_steps(run: Run, found: Iterator[tuple[Batch, float]], seconds: float) 
         if counted >= MOST_STEPS or (counted >= LEAST_STEPS and ready - began >= seconds):
             break
     return tuple(steps[WARM_UP:]), float(np.mean(waits[WARM_UP:]))
-
-
-def _time_on_features(
-    run: Run, found: Iterator[tuple[Batch, float]], seconds: float
-) -> tuple[tuple[float, ...], float]:
-    """Return the times of steps on features, and the time to read an image and compute its features."""
-    steps: list[float] = []
-    times: list[float] = []
-    began = ready = time.perf_counter()
-    for batch, rate in found:
-        features = run.rounded(batch)
-        given = time.perf_counter()
-        run.step(features, rate)
-        times.append((given - ready) / len(batch.image_ids))
-        ready = time.perf_counter()
-        steps.append(ready - given)
-        counted = len(steps) - WARM_UP
-        if counted >= MOST_STEPS or (counted >= LEAST_STEPS and ready - began >= seconds):
-            break
-    return tuple(steps[WARM_UP:]), float(np.mean(times[WARM_UP:]))
 
 
 def _time_whole(run: Run, seconds: float) -> float:

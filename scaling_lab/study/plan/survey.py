@@ -77,7 +77,7 @@ def _summarise(found: Mapping[str, Architecture], costs: Costs, *, points: int, 
     rejected: Counter[str] = Counter()
     within = []
     for architecture in found.values():
-        broken = [name for name, excess in costs.excess(architecture.costs).items() if excess > 0]
+        broken = costs.broken(architecture.costs)
         if broken:
             rejected[" and ".join(broken)] += 1
         else:

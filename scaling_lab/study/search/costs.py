@@ -85,12 +85,13 @@ class Costs:
         return {name: costs[name] - limit for name, limit in self._limits.items() if name in costs}
 
     def refusal(self, costs: Mapping[str, float]) -> str | None:
-        """Return which limits the costs exceed, or None."""
-        broken = [name for name, value in self.excess(costs).items() if value > 0]
-        return (
-            ", ".join(f"{name} {costs[name]:.4g} is above the limit {self._limits[name]:.4g}" for name in broken)
-            or None
-        )
+        """Return which limits the costs exceed, in words, or None."""
+        words = (f"{name} {costs[name]:.4g} is above the limit {self._limits[name]:.4g}" for name in self.broken(costs))
+        return ", ".join(words) or None
+
+    def broken(self, costs: Mapping[str, float]) -> list[str]:
+        """Return the names of the limits that the costs exceed."""
+        return [name for name, value in self.excess(costs).items() if value > 0]
 
 
 def predictor(study: Study) -> Predict | None:
