@@ -63,9 +63,13 @@ class BatchPlan:
             )
 
     def __len__(self) -> int:
+        return self._end - self.first
+
+    @property
+    def _end(self) -> int:
+        """The number of batches of the whole pass."""
         images = self.source.length(self.split)
-        whole = images // self.batch_size if self.split == "train" else -(-images // self.batch_size)
-        return whole - self.first
+        return images // self.batch_size if self.split == "train" else -(-images // self.batch_size)
 
     def indices(self) -> list[list[int]]:
         """Return the image indices of each batch from `first` on."""
@@ -74,10 +78,8 @@ class BatchPlan:
             chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _ORDER, self.epoch))))
             # Not `permutation`, whose stream may change between versions of numpy.
             order = np.argsort(chance.random(len(order)), kind="stable")
-        return [
-            order[i * self.batch_size : (i + 1) * self.batch_size].tolist()
-            for i in range(self.first, self.first + len(self))
-        ]
+        starts = range(self.first * self.batch_size, self._end * self.batch_size, self.batch_size)
+        return [order[start : start + self.batch_size].tolist() for start in starts]
 
     def view_of(self, index: int) -> int:
         """Return which of an image's views this epoch shows."""
