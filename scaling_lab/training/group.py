@@ -58,9 +58,12 @@ def summed(values: Tensor) -> Tensor:
 
 def gathered(values: Tensor) -> Tensor:
     """Return all workers' tensors of equal shape, stacked by rank."""
-    everyones = [torch.empty_like(values) for _ in range(size())]
-    dist.all_gather(everyones, values)
-    return torch.stack(everyones)
+    everyones = values.new_empty((size(), *values.shape))
+    if values.is_cuda:
+        dist.all_gather_into_tensor(everyones, values)
+    else:  # gloo knows lists alone
+        dist.all_gather(list(everyones), values)
+    return everyones
 
 
 def joined(items: list[Any]) -> list[Any]:

@@ -33,7 +33,7 @@ Report = Callable[[dict[str, Any]], None]
 # Not caused by the trial, and any further trial would fail too: it ends the session; the trial can continue.
 DISK_FULL = "disk_full"
 
-# How often a trial is restarted after losing its worker or a process that reads its images.
+# How often a trial is restarted after losing its worker or a process that reads its images, unless its checkpoint has changed.
 LOST_WORKER_RETRIES = 2
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and returns the final

@@ -13,7 +13,9 @@ import gc
 import itertools
 import json
 import logging
+import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ from ray.tune.search import Searcher
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data.readers import LostReader
 from scaling_lab.study.run.bookkeeper import Bookkeeper
+from scaling_lab.study.run.retries import Checkpoints
 from scaling_lab.study.run.time_limit import past, traced
 from scaling_lab.study.run.trial import (
     LOST_WORKER_RETRIES,
@@ -51,6 +54,8 @@ _SECONDS_TO_END = 600
 _MOST_TRIALS, _TRIALS_A_PLACE = 1000, 20
 # After an error on a GPU, later calls may fail and memory may stay allocated. Our own code raises the other kinds.
 DAMAGING = ("error", "out_of_memory")
+# Between two looks at the checkpoints of running trials.
+_LOOK_SECONDS = 1.0
 
 
 def run_on_tune(
@@ -126,7 +131,7 @@ def _make_trainable(
             except SystemExit:  # how Tune stops a trial
                 raise Stopped from None
 
-        def time() -> None:
+        def measure_first() -> None:
             for row in measure([spec]):
                 tell({"latency": dict(row)})
 
@@ -141,7 +146,7 @@ def _make_trainable(
             seed=config["seed"],
             folder=Path(config["folder"]),
             report=report,
-            before=time if config["is_timed"] else None,
+            before=measure_first if config["is_timed"] else None,
             limit=partial(traced, seconds=config["seconds"]),
         )
         if outcome.state == "stopped":
@@ -264,6 +269,7 @@ class _Events(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed, is_interrupted: Callable[[], bool]) -> None:
         self._bookkeeper, self._proposed, self._is_interrupted = bookkeeper, proposed, is_interrupted
+        self._checkpoints, self._looked = Checkpoints(), -math.inf
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._is_interrupted():
@@ -272,6 +278,16 @@ class _Events(tune.Callback):  # type: ignore[misc]
             self._bookkeeper.tick()
             for number in self._bookkeeper.overdue():
                 self._kill(number)
+            self._forgive()
+
+    def _forgive(self) -> None:
+        """Let trials that have moved on since their last loss lose their workers as often as at the start."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for trial in self._proposed.trials.values():
+            if self._checkpoints.has_changed(Path(trial.config["folder"])):
+                trial.max_failures = trial.num_failures + LOST_WORKER_RETRIES
 
     def _kill(self, number: int) -> None:
         """Kill the worker of a trial past its time, which may hang in C code."""
