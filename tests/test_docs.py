@@ -54,6 +54,10 @@ NOT_RUN = {
         "needs those weights; tests/features trains on stored features"
     ),
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
+    "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m scaling_lab.cli train d0 "
+    "--data coco:/data/coco --recipe paper --device cuda --out /shared/d0": (
+        "needs 16 GPUs; tests/test_cli_training.py runs torchrun's two agents on CPUs"
+    ),
     "scaling-lab doctor --address auto --storage runs": "needs a cluster; tests/study/test_checkup.py runs doctor",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
 }
