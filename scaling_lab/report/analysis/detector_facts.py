@@ -150,8 +150,7 @@ def published_detectors() -> tuple[PublishedDetector, ...]:
 def raw_rows(name: str) -> list[dict[str, str]]:
     """Return a shipped table's rows as printed: text by column."""
     path = resources.files("scaling_lab.report") / "published" / f"{name}.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 def _size(text: str) -> Size | None:
