@@ -34,20 +34,10 @@ def detectors() -> pd.DataFrame:
 
 
 def _row(each: PublishedDetector) -> dict[str, Any]:
-    names = (
-        "detector",
-        "model",
-        "family",
-        *APS,
-        "params_m",
-        "gflops_printed",
-        "gmacs",
-        "counted_as",
-        "counted_params_m",
-    )
-    more = ("counted_gmacs", "suppression", "extra_data", "test_time_augmentation", "note")
+    costs = ("params_m", "gflops_printed", "printed_gmacs", "gmacs", "counted_as", "counted_params_m", "counted_gmacs")
+    conditions = ("suppression", "extra_data", "test_time_augmentation", "note")
     return {
-        **{name: getattr(each, name) for name in (*names, *more)},
+        **{name: getattr(each, name) for name in ("detector", "model", "family", *APS, *costs, *conditions)},
         "image_size": "×".join(map(str, dict.fromkeys(each.image_size or ()))),
         "ap": each.ap,
         "split": each.split,
