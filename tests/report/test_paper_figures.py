@@ -188,7 +188,7 @@ def test_the_page_fits_a_desk_and_a_phone(browser: Browser, tmp_path: Path) -> N
         opened.goto(path.as_uri())
         assert wrong == []
         assert opened.evaluate("document.documentElement.scrollWidth") == width
-        assert opened.locator("#table-published_detectors tbody tr").count() >= 40
+        assert opened.locator("#table-published-detectors tbody tr").count() >= 40
         assert opened.locator("figure svg").first.is_visible()
         top = opened.locator("figure").first.bounding_box()
         assert top is not None
