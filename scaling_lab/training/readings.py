@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
 
 import torch
 from torch import Tensor
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -50,27 +46,33 @@ class Reading:
         """Whether the device has finished the step."""
         return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
 
-    def losses(self) -> Losses:
-        """Wait for the step and return its losses. Raises NotFinite.
+    @property
+    def is_finite(self) -> bool:
+        """Whether loss and gradient are finite; waits for the step."""
+        return self._error is None
 
-        A gradient in fp16 may be infinite: the scaler skips such a step and halves its factor, unless that is already 1.
-        """
+    def losses(self) -> Losses:
+        """Wait for the step and return its losses. Raises NotFinite."""
+        if self._error is not None:
+            raise self._error
+        return self._losses
+
+    @cached_property
+    def _numbers(self) -> list[float]:
         if self._event is not None:
             self._event.synchronize()
-        *terms, norm, scale = self._values.tolist()
-        losses = Losses(*terms)
-        if not math.isfinite(losses.total):
-            raise NotFinite("the loss", str(losses))
+        return self._values.tolist()
+
+    @property
+    def _losses(self) -> Losses:
+        return Losses(*self._numbers[:3])
+
+    @property
+    def _error(self) -> NotFinite | None:
+        norm, scale = self._numbers[3:]
+        if not math.isfinite(self._losses.total):
+            return NotFinite("the loss", str(self._losses))
+        # In fp16 the scaler skips a step with an infinite gradient and halves its factor, unless that is already 1.
         if not math.isfinite(norm) and scale <= 1.0:
-            raise NotFinite("the gradient", f"norm {norm}, loss {losses}")
-        return losses
-
-
-def delayed(items: Iterable[Item], by: int) -> Iterator[Item]:
-    """Yield each item after `by` more have been made, or at the end."""
-    made: deque[Item] = deque()
-    for item in items:
-        made.append(item)
-        if len(made) > by:
-            yield made.popleft()
-    yield from made
+            return NotFinite("the gradient", f"norm {norm}, loss {self._losses}")
+        return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from scaling_lab.training.freezing import freeze, set_training
 from scaling_lab.training.gradients import Forward, add_gradients
 from scaling_lab.training.kernels import timed_kernels
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
-from scaling_lab.training.readings import Losses, NotFinite, Reading, delayed
+from scaling_lab.training.readings import Losses, NotFinite, Reading
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.sync_norm import synchronise_norms
 
@@ -132,12 +133,12 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A launched step: its numbers, images, learning rate, and the seconds waited for its batch."""
+    """A launched step of an epoch, numbered from 1."""
 
-    reading: Reading
+    number: int
     image_ids: list[int]
     rate: float
-    waited: float
+    reading: Reading
 
 
 class Run:
@@ -264,22 +265,31 @@ class Run:
         loader = self.batches("train", epoch)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        start, images = time.perf_counter(), 0
+        start, images, waited = time.perf_counter(), 0, 0.0
         sums = np.zeros(3)
-        rate = waited = 0.0
-        for place, step in enumerate(delayed(self.launched(loader, epoch), self.delay), 1):
-            try:
-                losses = step.reading.losses()
-            except NotFinite as error:
-                when = f"epoch {epoch}, step {place}"
-                names = image_names(self.source, group.joined(step.image_ids))
-                raise Diverged(f"{error.what} is not finite at {when}: {error.values}; images {names}") from None
-            rate, waited = step.rate, waited + step.waited
-            sums += (losses.total, losses.classes, losses.boxes)
+
+        def finish(step: Step) -> None:
+            nonlocal images
+            losses = self.losses_of(step)
+            sums[:] += (losses.total, losses.classes, losses.boxes)
             images += len(step.image_ids) * group.size()
-            seen = {"epoch": epoch, "step": place, "steps": len(loader), "images": len(step.image_ids)}
+            seen = {"epoch": epoch, "step": step.number, "steps": len(loader), "images": len(step.image_ids)}
             spent = {"seconds": time.perf_counter() - start, "waited": waited}
-            self.progress({**seen, **spent, "loss": losses.total, "lr": rate})
+            self.progress({**seen, **spent, "loss": losses.total, "lr": step.rate})
+
+        launched: deque[Step] = deque()
+        rate, ready = 0.0, start
+        for place, batch in enumerate(loader):
+            # A GPU that is still at the step before has not waited for this batch.
+            if not launched or launched[-1].reading.is_done:
+                waited += time.perf_counter() - ready
+            rate = learning_rate(self.recipe, (epoch - 1) * len(loader) + place, len(loader))
+            launched.append(Step(place + 1, batch.image_ids, rate, self.launch(batch, rate)))
+            while len(launched) > self.delay:
+                finish(launched.popleft())
+            ready = time.perf_counter()
+        while launched:
+            finish(launched.popleft())
         seconds = time.perf_counter() - start
         loss, class_loss, box_loss = (sums / len(loader)).tolist()
         metrics = {
@@ -299,24 +309,21 @@ class Run:
             metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / 1e6
         return metrics | ({"too_large": self.too_large} if self.too_large else {})
 
-    def launched(self, loader: Any, epoch: int) -> Iterator[Step]:
-        """Launch an epoch's steps one by one."""
-        reading: Reading | None = None
-        ready = time.perf_counter()
-        for place, batch in enumerate(loader):
-            # A GPU that is still at the step before has not waited for this batch.
-            waited = time.perf_counter() - ready if reading is None or reading.is_done else 0.0
-            rate = learning_rate(self.recipe, (epoch - 1) * len(loader) + place, len(loader))
-            reading = self.launch(batch, rate)
-            yield Step(reading, batch.image_ids, rate, waited)
-            ready = time.perf_counter()
+    def losses_of(self, step: Step) -> Losses:
+        """Wait for a launched step and return its losses. Raises Diverged."""
+        try:
+            return step.reading.losses()
+        except NotFinite as error:
+            when = f"epoch {self.epoch}, step {step.number}"
+            names = image_names(self.source, group.joined(step.image_ids))
+            raise Diverged(f"{error.what} is not finite at {when}: {error.values}; images {names}") from None
 
     def step(self, batch: Batch, rate: float) -> Losses:
-        """Take one optimizer step on a batch and wait for it. Raises NotFinite."""
+        """Take one optimizer step on a batch and wait for its losses. Raises NotFinite."""
         return self.launch(batch, rate).losses()
 
     def launch(self, batch: Batch, rate: float) -> Reading:
-        """Queue one optimizer step on a batch. Its reading says whether it was finite, when the weights have changed."""
+        """Launch one optimizer step on a batch, without waiting for a GPU. A CPU leaves the weights if it is not finite."""
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate * parameters["lr_factor"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -328,9 +335,10 @@ class Run:
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         reading = Reading(losses_3, norm, self.scaler.scale(torch.ones_like(norm)))
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.average.update()
+        if self.delay or reading.is_finite:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.average.update()
         return reading
 
     def is_rounded(self, epoch: int) -> bool:
