@@ -4,8 +4,8 @@
     <cache>/<path>-<state>.json     all else; written last, so that it means that both are complete
     <cache>/<path>-<state>.sha256   the digest of the annotation file
 
-<path> and <state> are hashes: of the file's path; of its size, times and inode, and of VERSION. Writing removes the files of
-other states of the same path. The folder is $SCALING_LAB_CACHE, or scaling_lab in $XDG_CACHE_HOME or ~/.cache. Where it
+<path> is a hash of the file's path, <state> of its size, times and inode, and of VERSION. Writing removes the files of other
+states of the same path. The folder is $SCALING_LAB_CACHE, or scaling_lab in $XDG_CACHE_HOME or ~/.cache. Where it
 cannot be written, every process decodes the file itself.
 """
 
@@ -31,7 +31,8 @@ VERSION = 1
 LEAST_BYTES = 8 * 2**20
 
 _ROW = np.dtype(
-    [("bbox", np.float64, 4), ("area", np.float64), ("image", np.int32), ("label", np.int32), ("crowd", np.bool_)], align=True
+    [("bbox", np.float64, 4), ("area", np.float64), ("image", np.int32), ("label", np.int32), ("crowd", np.bool_)],
+    align=True,
 )
 
 
@@ -130,7 +131,9 @@ def _store(base: Path, found: Annotations) -> None:
         remarks=list(found.remarks),
         placeholders=_texts(found.placeholders),
     )
-    with contextlib.suppress(WriteError, OSError, UnicodeEncodeError):  # decoding again takes seconds, and loses nothing
+    with contextlib.suppress(
+        WriteError, OSError, UnicodeEncodeError
+    ):  # decoding again takes seconds, and loses nothing
         _make_room(base.with_suffix(".npy"))
         with whole_file(base.with_suffix(".npy")) as made:
             np.save(made, rows)
@@ -142,7 +145,7 @@ def _load(base: Path) -> Annotations | None:
     try:
         facts = msgspec.json.decode(base.with_suffix(".json").read_bytes(), type=_Facts)
         rows = np.load(base.with_suffix(".npy"), mmap_mode="r")
-    except (OSError, ValueError, msgspec.MsgspecError):
+    except (OSError, ValueError, EOFError, msgspec.MsgspecError):
         return None
     if rows.dtype != _ROW or rows.shape != (facts.objects,):
         return None

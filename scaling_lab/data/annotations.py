@@ -1,7 +1,7 @@
 """Reads and checks one annotation file in COCO's format.
 
-A regular file is decoded into columns by `typed_annotations`. Any other is read record by record, which takes five times as
-long and twenty times the memory, and accepts it or says what is wrong.
+A regular file is decoded into columns by `typed_annotations`. Any other is read record by record, and either accepted or
+refused with a reason. That takes five times as long, and ten times the memory.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ def _checked_columns(path: Path, content: Record, categories: list[Record], acce
     """Check each record and return the columns. Raises UserError."""
     read = partial(_records, path, content, accepted)
     images = read("images", {"id": _whole, "file_name": _text, "width": _side, "height": _side})
-    written = content.get("annotations")
-    for number, annotation in enumerate(written if _are_records(written) else []):
+    for number, annotation in enumerate(content["annotations"] if _are_records(content.get("annotations")) else []):
         _add_box(path, number, annotation, accepted)
     needed = {"image_id": _whole, "category_id": _whole, "bbox": _box}
     found = read("annotations", needed, {"area": _area, "iscrowd": _flag})

@@ -48,7 +48,7 @@ class Images:
 
     def taken(self, places: Sequence[int]) -> Images:
         """Return the images at these indices."""
-        names, ids = (tuple(values[place] for place in places) for values in (self.names, self.ids))
+        names, ids = tuple(self.names[place] for place in places), tuple(self.ids[place] for place in places)
         return Images(names, self.sizes[np.asarray(places, dtype=np.int64)], ids)
 
 

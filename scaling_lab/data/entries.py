@@ -148,9 +148,8 @@ def checked(
     placeholders: frozenset[int],
 ) -> Annotations:
     """Return annotations of these columns, with what is wrong with their boxes; arguments as in `annotated`."""
-    outside = [
-        _outside(images, objects, place, name) for place in np.flatnonzero(objects.outside(images) > MOST_OUTSIDE)
-    ]
+    places = np.flatnonzero(objects.outside(images) > MOST_OUTSIDE).tolist()
+    outside = [_outside(images, objects, place, name) for place in places]
     misread = likely_reading(objects.bbox, images.sizes[objects.image][:, ::-1].astype(np.float64))
     return Annotations(
         images, objects, class_names, category_ids, outside, misread, tuple(remarks), placeholders
@@ -161,4 +160,4 @@ def _outside(images: Images, objects: Objects, place: int, name: Callable[[int],
     x, y, width, height = objects.bbox[place].tolist()
     image_height, image_width = images.sizes[objects.image[place]]
     box = f"spans ({x:g}, {y:g}) to ({x + width:g}, {y + height:g})"
-    return f"{name(int(place))} {box}, outside its image of {image_width} x {image_height} pixels"
+    return f"{name(place)} {box}, outside its image of {image_width} x {image_height} pixels"

@@ -2,10 +2,11 @@
 
     {"info": …, "images": [ … ], "annotations": [ … ], "categories": [ … ]}
 
-The two long lists are cut into blocks behind an object, and msgspec decodes each block as a list of typed records, without
-what is not needed, such as segmentations. What is left, with a mark in place of each list, is decoded as a whole. So each
-byte is decoded as JSON, by its place in the file: "[" + block + "]" is a list only if the block ends between two records,
-and the marks are read back only if the lists are values of the outermost object.
+The two long lists are cut into blocks behind an object. msgspec decodes each block as a list of typed records, without
+what is not needed, such as segmentations. What is left, with a mark in place of each list, is decoded as a whole.
+
+Nothing is guessed. "[" + block + "]" is a list only if the block ends between two records. A mark is read back only if its
+list is a value of the outermost object.
 
 A file that is in any way irregular gives None. Another reader then accepts it or says what is wrong.
 """
@@ -18,7 +19,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -242,22 +243,36 @@ def _cut(block: bytes, decoder: Any) -> tuple[list[Any], int, bool]:
     No records where the first one is not whole. Raises msgspec's ValidationError for a value of another type, and
     _Irregular where no cut is found.
     """
-    ends = _END.finditer(block)
-    for end, _ in zip(ends, range(_TRIES), strict=False):
-        records = _try(block[: end.end()], decoder)
+    tried = False
+    for end, after, is_end in _cuts(block):
+        tried = True
+        records = _try(block[:end] + b"]", decoder)
         if records is not None:
-            return records, end.end(), True
-    limit, tries = len(block), 0
-    while (brace := block.rfind(b"}", 0, limit)) >= 0 and tries < _TRIES:
-        limit = brace
-        if between := _BETWEEN.match(block, brace):
-            tries += 1
-            records = _try(block[: brace + 1] + b"]", decoder)
-            if records is not None:
-                return records, between.end() - 1, False
-    if tries:
+            return records, after, is_end
+    if tried:
         raise _Irregular
     return [], 0, False
+
+
+def _cuts(block: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Yield where the last whole record of a block may end, where to go on, and whether that is behind the end of the list.
+
+    The last object before another is the likeliest. In the block where the list ends, it is of a later list, and the first
+    end of a list is right. Objects within records come last.
+    """
+    between = islice(_between(block), _TRIES)
+    yield from islice(between, 1)
+    for end in islice(_END.finditer(block), _TRIES):
+        yield end.start() + 1, end.end(), True
+    yield from between
+
+
+def _between(block: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Yield the places between two objects, from the last."""
+    brace = len(block)
+    while (brace := block.rfind(b"}", 0, brace)) >= 0:
+        if found := _BETWEEN.match(block, brace):
+            yield brace + 1, found.end() - 1, False
 
 
 def _try(block: bytes, decoder: Any) -> list[Any] | None:

@@ -90,6 +90,7 @@ def run_study(
         with run.closing():
             stored = Path(features) if features is not None else folder.features
             options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
+            options["data_digest"] = job.data_digest
             chosen = objective or training_objective(job.study, **options)
             if run.start(count=count, check=check, retry_failed=retry_failed):
                 run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
@@ -330,11 +331,18 @@ def _set_aside(folder: Path) -> None:
 
 
 def training_objective(
-    study: Study, *, features: Path | None = None, features_gb: float = 20.0, log: Sequence[str] = (), name: str = ""
+    study: Study,
+    *,
+    features: Path | None = None,
+    features_gb: float = 20.0,
+    data_digest: str | None = None,
+    log: Sequence[str] = (),
+    name: str = "",
 ) -> Training:
     """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder.
 
-    `log` names the trackers that get each trial as a run of the study's `name`.
+    `data_digest` is that of the study's data, if known. `log` names the trackers that get each trial as a run of the study's
+    `name`.
     """
     return Training(
         data=study.data.to_dict(),
@@ -344,6 +352,7 @@ def training_objective(
         workers=study.workers_per_trial,
         features=None if features is None else str(features.resolve()),
         features_gb=features_gb,
+        data_digest=data_digest,
         log=tuple(log),
         study=name,
     )

@@ -69,7 +69,8 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
-    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `log` names the trackers
+    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `data_digest` is the
+    data's, which a trial need not compute again. `log` names the trackers
     that get each trial as a run of the experiment `study`.
     """
 
@@ -80,6 +81,7 @@ class Training:
     workers: int = 1
     features: str | None = None
     features_gb: float = 20.0
+    data_digest: str | None = None
     log: tuple[str, ...] = ()
     study: str = ""
 
@@ -102,7 +104,8 @@ class Training:
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
         curves = Curves(folder)
-        features = FeatureFolder(root=Path(self.features), limit_gb=self.features_gb) if self.features else None
+        limits: Any = {"limit_gb": self.features_gb, "data_digest": self.data_digest}
+        features = FeatureFolder(root=Path(self.features), **limits) if self.features else None
         source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
         params = partial(run_params, spec, source, recipe, seed)
         places: Any = {"experiment": self.study, "run": f"{self.study}/{folder.name}", "folder": folder}
