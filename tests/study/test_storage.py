@@ -351,7 +351,8 @@ def test_a_storage_that_goes_away_is_said_once_and_the_run_is_whole(path_url: st
     storage = tmp_path / "storage"
 
     def broken(spec: Any, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
-        if int(folder.name) == 2 and storage.is_dir():
+        if int(folder.name) == 2 and not (tmp_path / "broken").exists():
+            (tmp_path / "broken").touch()
             storage.rename(tmp_path / "gone")
             storage.write_text("a file where the folder was")
         report(result(spec, seed, 1))
