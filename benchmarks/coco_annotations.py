@@ -107,6 +107,11 @@ def read(path: Path, mode: str) -> dict[str, float]:
 
 
 def _peak_mb() -> float:
+    """Return this program's peak. Linux's getrusage would include the parent's before it started this."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return float(line.split()[1]) / 1e3
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
