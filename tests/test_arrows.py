@@ -27,6 +27,7 @@ ALLOWED = {
     "metrics": {"architecture", "cost"},  # for their types alone
     "machine": set(),
     "signals": set(),
+    "storage": set(),
     "starter": set(),
     "user_files": {"starter"},
     "stats": set(),
@@ -52,6 +53,7 @@ ALLOWED = {
         "latency",
         "machine",
         "signals",
+        "storage",
         "runs",
         "study",
         "study.ledger",

@@ -37,6 +37,10 @@ FIT = "a model needs twelve detectors; tests/test_cli_latency.py fits one of tin
 
 # What does not run in a test, and why.
 NOT_RUN = {
+    "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto --storage "
+    "s3://bucket/runs": "needs a cluster and an object store; tests/study/test_storage.py and test_cluster.py run it",
+    "scaling-lab fetch s3://bucket/runs/topology_ablation-paper runs/topology_ablation-paper": "needs an object store; "
+    "tests/study/test_storage.py runs it",
     "make demo": "installs everything; CI runs it",
     "make test": "it is the tests",
     "make check": "it runs the tests",

@@ -410,6 +410,7 @@ class Run:
         if split not in self.stored:
             backbone = self.average.model.backbone
             places: Any = {"augmentation": self.augmentation, "views": self.recipe.views}
+            places["data_digest"] = self.feature_folder.data_digest
             key = feature_key(self.spec, backbone, self.source, split, **places)
             self.stored[split] = stored_features(self.feature_folder, key, backbone, loader, say=self.say)
         return CachedBatches(loader, self.stored[split])

@@ -140,3 +140,39 @@ def test_the_doctor_finds_what_is_wrong_with_a_node(tmp_path: Path) -> None:
     assert wrong["storage"] == "the driver's file is missing: this is a different folder"
     assert wrong["gpus"] == "torch sees 0, Ray has 1"
     assert f"storage: mount one folder at {storage} on all nodes, writable" in done.stdout
+
+
+STORED = """
+import sys
+from scaling_lab.study.run.runner import run_study
+from tests.study.engine import count, make_study
+from tests.study.away import Away
+
+out, address, storage = sys.argv[1:]
+run_study(make_study(), out=out, address=address, count=count, objective=Away(storage + "/waits"), storage=storage)
+"""
+
+
+def test_a_trial_goes_on_though_its_node_and_its_disk_are_lost(tmp_path: Path) -> None:
+    """The nodes share no folder for runs, but a storage. The second is lost after two epochs of a trial."""
+    out, storage = tmp_path / "runs" / "run", tmp_path / "storage"
+    out.parent.mkdir()
+    storage.mkdir()
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody make a mount namespace")
+    wrap = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs none {out.parent} && exec "$@"', "sh"]
+    with two_nodes(tmp_path, wrap=wrap) as cluster:
+        command = [sys.executable, "-c", STORED, str(out), cluster.address, str(storage)]
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+        wait_for(lambda: (storage / "waits").exists() or driver.poll() is not None)
+        second = cluster.raylets()[1]
+        for pid in [*cluster.workers(second), second]:
+            os.kill(pid, signal.SIGKILL)
+        said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, said
+    assert [row["state"] for row in rows(out)] == ["complete"] * 6, said
+    trial = int((storage / "waits").read_text())
+    told = [(storage / "run" / "trials" / str(trial) / f"epoch-{epoch}").read_text() for epoch in (1, 2, 3)]
+    assert told == ["away from 0", "away from 0", "here from 2"]
+    assert (out / "trials" / str(trial) / "checkpoint.pt").read_text() == "3"
+    assert f"trial {trial:>3} lost its worker" in said

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from scaling_lab import DetectorSpec
+from scaling_lab.storage import Storage
 from scaling_lab.study import Halving
 from scaling_lab.study.run import runner
 from scaling_lab.study.run.processes import make_mark, marked
@@ -70,7 +71,9 @@ def test_two_workers_train_what_one_does(tmp_path: Path, executor: str) -> None:
     study = make_study(space=space, data=DATA, recipe=RECIPE)
     two = dataclasses.replace(study, workers_per_trial=2, cpus_per_trial=2)
     run_study(study, out=tmp_path / "one", executor="local", stream=None)
-    run_study(two, out=tmp_path / "two", executor=executor, stream=None)
+    run_study(two, out=tmp_path / "two", executor=executor, storage=str(tmp_path / "storage"), stream=None)
+    names = Storage(str(tmp_path / "storage" / "two" / "trials" / "1")).names()
+    assert {"checkpoint.pt", "weights.pt", "epochs.jsonl"} <= set(names)
     (one,), (other,) = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert one["state"] == other["state"] == "complete"
     assert other["ap"] == pytest.approx(one["ap"], abs=0.1)

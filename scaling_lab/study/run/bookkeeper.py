@@ -13,8 +13,10 @@ from typing import Any
 from scaling_lab.errors import UserError
 from scaling_lab.files import write_whole
 from scaling_lab.runs.reader import RunFolder
+from scaling_lab.storage import Storage
 from scaling_lab.study.ledger.database import Ledger
 from scaling_lab.study.run.progress import Progress
+from scaling_lab.study.run.run_copies import RunCopies
 from scaling_lab.study.run.time_limit import GRACE
 from scaling_lab.study.run.trial import DISK_FULL, Outcome
 from scaling_lab.study.search.proposal import Proposal
@@ -26,9 +28,16 @@ class Bookkeeper:
     """Hands out trials and records what happens to them."""
 
     def __init__(
-        self, *, folder: RunFolder, ledger: Ledger, proposals: Proposals, progress: Progress, session: int
+        self,
+        *,
+        folder: RunFolder,
+        ledger: Ledger,
+        proposals: Proposals,
+        progress: Progress,
+        session: int,
+        copies: RunCopies | None = None,
     ) -> None:
-        self.folder, self.progress = folder, progress
+        self.folder, self.progress, self._copies = folder, progress, copies
         self._ledger, self._proposals, self._session = ledger, proposals, session
         self._running: dict[int, _Running] = {}
         self._judge = Judge(proposals.study, proposals.values)
@@ -97,6 +106,8 @@ class Bookkeeper:
             )
         self._proposals.result(trial, outcome.state, outcome.metrics)
         self.progress.ended(trial, outcome)
+        if self._copies is not None:
+            self._copies.trial_ended(trial)
 
     def lost(self, trial: int, reason: str | None = None) -> None:
         """Record that a trial's worker was lost, perhaps before its start, and that the trial restarts."""
@@ -115,6 +126,12 @@ class Bookkeeper:
     def tick(self) -> None:
         """Refresh the screen; call it several times a second if possible."""
         self.progress.tick()
+        if self._copies is not None:
+            self._copies.tick()
+
+    def storage_of(self, trial: int) -> Storage | None:
+        """Return where a trial's files are copied to, if anywhere."""
+        return None if self._copies is None else self._copies.storage_of(trial)
 
     def _checked(self, trial: int, outcome: Outcome) -> Outcome:
         if outcome.state != "complete":

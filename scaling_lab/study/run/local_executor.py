@@ -76,6 +76,7 @@ def _run(
             report=report,
             before=time if proposal.is_timed else None,
             limit=lambda folder: raising(trial_seconds),
+            storage=bookkeeper.storage_of(proposal.trial),
         )
 
     outcome = run()

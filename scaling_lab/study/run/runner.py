@@ -28,6 +28,7 @@ from scaling_lab.study.run.job import Job, check_objectives, check_same_protocol
 from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.run.progress import Progress, by_kind
 from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, run_with_ray
+from scaling_lab.study.run.run_copies import RunCopies
 from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
@@ -62,6 +63,7 @@ def run_study(
     features: str | Path | None = None,
     features_gb: float = 20.0,
     log: Sequence[str] = (),
+    storage: str | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
     """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
@@ -71,7 +73,8 @@ def run_study(
     training, counting and timing. `measure_latency` times complete trials that lack a latency at the end. `check` is
     called with the folder before any training. Features of frozen backbones are stored in the folder `features`
     (<run>/features), which runs may share and which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb",
-    that get each trial as a run.
+    that get each trial as a run. `storage`, such as "s3://bucket/runs", gets a copy of the run: checkpoints from where
+    trials run, the ledger from here. A folder without a ledger is continued from there.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.
@@ -84,12 +87,17 @@ def run_study(
         check_objectives(job.study)
     check_trackers(log, job.name)
     folder = make_folder(job.folder)
+    copies = None if storage is None else RunCopies(folder, storage)
     lock = WriterLock(folder.lock)
     try:
-        run = _Run(job, folder, lock, stream=stream, executor=executor)
+        was_taken = copies is not None and copies.take_over()
+        run = _Run(job, folder, lock, stream=stream, executor=executor, copies=copies)
+        if copies is not None:
+            run.say(f"storage: {copies.storage.url}" + (", from which the run continues" if was_taken else ""))
         with run.closing():
             stored = Path(features) if features is not None else folder.features
             options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
+            options["data_digest"] = job.data_digest
             chosen = objective or training_objective(job.study, **options)
             if run.start(count=count, check=check, retry_failed=retry_failed):
                 run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
@@ -109,8 +117,17 @@ def run_study(
 class _Run:
     """One session of a run."""
 
-    def __init__(self, job: Job, folder: RunFolder, lock: WriterLock, *, stream: TextIO | None, executor: str) -> None:
-        self.job, self.folder, self.executor = job, folder, executor
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        lock: WriterLock,
+        *,
+        stream: TextIO | None,
+        executor: str,
+        copies: RunCopies | None = None,
+    ) -> None:
+        self.job, self.folder, self.executor, self.copies = job, folder, executor, copies
         self.mark = make_mark()
         self.stream = stream
         self.progress: Progress | None = None
@@ -119,6 +136,9 @@ class _Run:
         lock.write({"mark": self.mark})
         self.ledger = Ledger(folder.ledger)
         self.session: int | None = None
+        if copies is not None:
+            copies.say = self.say
+            copies.begin(self.mark)
 
     def say(self, text: str) -> None:
         """Print a line of progress."""
@@ -145,6 +165,8 @@ class _Run:
                 if self.session is not None:
                     self.ledger.end_session(self.session)
                 self.ledger.close()
+                if self.copies is not None:
+                    self.copies.copy_if_possible()
 
     def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
         """Record the study, and return whether there is anything to run. Raises UserError."""
@@ -199,6 +221,7 @@ class _Run:
             proposals=self.proposals,
             progress=progress,
             session=self.session,
+            copies=self.copies,
         )
         self.progress = progress
         try:
@@ -287,7 +310,10 @@ class _Run:
         failed = [row for row in self.ledger.trials() if row.state == "failed"]
         anew = [row.id for row in failed if row.failure_kind not in MACHINES_FAULT]
         for trial in anew:
-            _set_aside(self.folder.trial(trial))
+            if self.copies is None:
+                _set_aside(self.folder.trial(trial))
+            else:
+                self.copies.set_aside(trial)
         self.ledger.requeue_failed(anew=anew)
         if failed:
             self.say(f"{plural(len(failed), 'failed trial')} will be rerun")
@@ -330,11 +356,18 @@ def _set_aside(folder: Path) -> None:
 
 
 def training_objective(
-    study: Study, *, features: Path | None = None, features_gb: float = 20.0, log: Sequence[str] = (), name: str = ""
+    study: Study,
+    *,
+    features: Path | None = None,
+    features_gb: float = 20.0,
+    data_digest: str | None = None,
+    log: Sequence[str] = (),
+    name: str = "",
 ) -> Training:
     """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder.
 
-    `log` names the trackers that get each trial as a run of the study's `name`.
+    `data_digest` is that of the study's data, if known. `log` names the trackers that get each trial as a run of the study's
+    `name`.
     """
     return Training(
         data=study.data.to_dict(),
@@ -344,6 +377,7 @@ def training_objective(
         workers=study.workers_per_trial,
         features=None if features is None else str(features.resolve()),
         features_gb=features_gb,
+        data_digest=data_digest,
         log=tuple(log),
         study=name,
     )

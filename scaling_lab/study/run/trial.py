@@ -24,7 +24,9 @@ from scaling_lab.data.readers import LostReader
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
 from scaling_lab.machine import cpu_name
+from scaling_lab.storage import Storage, StorageError
 from scaling_lab.study.run.time_limit import TimeUp
+from scaling_lab.study.run.trial_copies import TrialCopies
 from scaling_lab.training.failures import Diverged, Failure
 from scaling_lab.training.recipe import Recipe
 
@@ -69,7 +71,8 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
-    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `log` names the trackers
+    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `data_digest` is the
+    data's, which a trial need not compute again. `log` names the trackers
     that get each trial as a run of the experiment `study`.
     """
 
@@ -80,6 +83,7 @@ class Training:
     workers: int = 1
     features: str | None = None
     features_gb: float = 20.0
+    data_digest: str | None = None
     log: tuple[str, ...] = ()
     study: str = ""
 
@@ -102,7 +106,8 @@ class Training:
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
         curves = Curves(folder)
-        features = FeatureFolder(root=Path(self.features), limit_gb=self.features_gb) if self.features else None
+        limits: Any = {"limit_gb": self.features_gb, "data_digest": self.data_digest}
+        features = FeatureFolder(root=Path(self.features), **limits) if self.features else None
         source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
         params = partial(run_params, spec, source, recipe, seed)
         places: Any = {"experiment": self.study, "run": f"{self.study}/{folder.name}", "folder": folder}
@@ -144,18 +149,23 @@ def run_trial(
     report: Report,
     before: Callable[[], None] | None = None,
     limit: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    storage: Storage | None = None,
 ) -> Outcome:
     """Run one trial to its end, within the context that `limit` gives for its folder.
 
     `before` is called first, and may raise Stopped or Refused. Errors are not raised: the traceback goes to error.txt in
-    the trial's folder.
+    the trial's folder. The folder is continued from its copy in `storage`, and copied there.
     """
+    copies = None if storage is None else TrialCopies(folder, storage)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with limit(folder):
             if before is not None:
                 before()
-            metrics = objective(spec, seed, folder, _Reports(folder, report))
+            if copies is not None:
+                copies.fetch()
+            with nullcontext(_nothing) if copies is None else copies.watched() as copy:
+                metrics = objective(spec, seed, folder, _Reports(folder, report, copy))
         if not isinstance(metrics, Mapping):
             raise TypeError(f"the objective returned {type(metrics).__name__}, not a dict of metrics")
         _check_finite(metrics, "at the end")
@@ -169,6 +179,8 @@ def run_trial(
         _write_traceback(folder, error)
         return Outcome(state="failed", kind=kind, message=message, device=device_name())
     finally:
+        if copies is not None:
+            copies.leave()
         _release_memory()
 
 
@@ -177,7 +189,7 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, Failure):
         return error.kind, str(error)
     first = str(error).strip().partition("\n")[0]
-    if isinstance(error, LostReader):
+    if isinstance(error, (LostReader, StorageError)):  # another node may reach the storage
         return "lost_worker", str(error)
     if _is_of_disk(error):
         return DISK_FULL, first
@@ -210,10 +222,13 @@ def _is_of_disk(error: BaseException) -> bool:
 
 
 class _Reports:
-    """Passes on reports and stores them in the folder, to repeat those that a killed driver did not record."""
+    """Passes on reports and stores them in the folder, to repeat those that a killed driver did not record.
 
-    def __init__(self, folder: Path, report: Report) -> None:
-        self._path, self._report = folder / "epochs.jsonl", report
+    `copy` is called between the two, so that what is recorded can be continued.
+    """
+
+    def __init__(self, folder: Path, report: Report, copy: Callable[[], None]) -> None:
+        self._path, self._report, self._copy = folder / "epochs.jsonl", report, copy
         if self._path.exists():
             if (folder / "checkpoint.pt").exists():
                 for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -224,6 +239,7 @@ class _Reports:
     def __call__(self, metrics: dict[str, Any]) -> None:
         _check_finite(metrics, f"at epoch {metrics['epoch']}")
         append_line(self._path, json.dumps(metrics))
+        self._copy()
         self._report(metrics)
 
     def _repeat(self, line: str) -> None:
@@ -233,6 +249,10 @@ class _Reports:
             return
         if isinstance(metrics, dict) and is_whole(metrics.get("epoch")):  # otherwise the line is damaged
             self._report(metrics)
+
+
+def _nothing() -> None:
+    """Copy nothing."""
 
 
 def _check_finite(metrics: Mapping[str, Any], when: str) -> None:

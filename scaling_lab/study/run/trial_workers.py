@@ -21,6 +21,7 @@ import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.storage import Storage
 from scaling_lab.study.run.trial import Objective, Outcome, Stopped, device_name, run_trial
 
 # Threads for run, next_report and go_on.
@@ -34,12 +35,13 @@ def run_with_workers(
     seed: int,
     folder: Path,
     report: Callable[[dict[str, Any], str], None],
+    storage: Storage | None = None,
     **options: Any,
 ) -> Outcome:
     """Run one trial to its end, like `run_trial`, in a worker for each bundle of the trial's placement group.
 
-    `report` also gets worker 0's device; `options` are further options of `run_trial`. Raises Ray's error where a worker
-    is lost; Tune then restarts the trial.
+    `report` also gets worker 0's device; `options` are further options of `run_trial`. With a storage, all workers must be
+    on one node. Raises Ray's error where a worker is lost; Tune then restarts the trial.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for meeting in folder.glob("meeting-*"):  # left by a killed head
@@ -50,10 +52,14 @@ def run_with_workers(
     try:
         places = ray.get([worker.place.remote() for worker in workers])
         on_one_node = len({node for node, _ in places}) == 1
+        if storage is not None and not on_one_node:  # the others read the checkpoint that worker 0 fetches
+            message = "its workers are on several nodes, which with --storage must be one; lower workers_per_trial"
+            return Outcome(state="failed", kind="bad_input", message=message)
         runs = []
         for rank, (worker, (_, address)) in enumerate(zip(workers, places, strict=True)):
             member = _Member(rank, len(workers), meeting, "127.0.0.1" if on_one_node else address)
-            runs.append(worker.run.remote(objective, member, spec=spec, seed=seed, folder=folder, **options))
+            own = options | {"storage": None if rank else storage}  # all join, and so wait, before they read files
+            runs.append(worker.run.remote(objective, member, spec=spec, seed=seed, folder=folder, **own))
         return _follow(workers[0], runs, report)
     except Stopped:
         return Outcome(state="stopped")
@@ -136,7 +142,7 @@ class _Worker:
 
         own, report = (folder, self._report) if member.rank == 0 else (folder / f"worker-{member.rank}", _say_nothing)
         outcome = run_trial(join_and_run, spec=spec, seed=seed, folder=own, report=report, **options)
-        if member.rank and not any(own.iterdir()):
+        if member.rank and own.is_dir() and not any(own.iterdir()):
             own.rmdir()
         return outcome
 

@@ -29,6 +29,7 @@ from ray.tune.search import Searcher
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data.readers import LostReader
+from scaling_lab.storage import Storage
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.time_limit import past, traced
 from scaling_lab.study.run.trial import (
@@ -143,6 +144,7 @@ def _make_trainable(
             report=report,
             before=time if config["is_timed"] else None,
             limit=partial(traced, seconds=config["seconds"]),
+            storage=None if config["storage"] is None else Storage(config["storage"]),
         )
         if outcome.state == "stopped":
             # Tune asked for the stop and waits for this thread; another report would wait for Tune, a deadlock.
@@ -193,6 +195,7 @@ class _Proposed(Searcher):  # type: ignore[misc]
             return Searcher.FINISHED
         self.running[proposal.trial] = proposal
         self._first, self._left = None, self._left - 1
+        storage = self._bookkeeper.storage_of(proposal.trial)
         return {
             "trial": proposal.trial,
             "spec": proposal.spec.to_dict(),
@@ -200,6 +203,7 @@ class _Proposed(Searcher):  # type: ignore[misc]
             "seconds": self._seconds,
             "is_timed": proposal.is_timed,
             "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
+            "storage": None if storage is None else storage.url,
         }
 
     def ended(self, trial: int, outcome: Outcome) -> None:
