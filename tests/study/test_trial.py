@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
 
 from scaling_lab import topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import FAILURE_KINDS
 from scaling_lab.study.run.trial import Outcome, Stopped, run_trial
 from scaling_lab.training import Diverged
-from tests.study.engine import Replayed, spec
+from tests.study.engine import ECC, Replayed, spec
 
 FPN = spec(topologies.fpn(3, 7))
 
@@ -45,6 +47,55 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("a\nb"), "error", "RuntimeError: a"),
         (AssertionError(), "error", "AssertionError"),
         (SystemExit(3), "error", "SystemExit: 3"),
+        (torch.AcceleratorError(ECC), "device_fault", f"AcceleratorError: {ECC.splitlines()[0]}"),
+        (
+            torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+            "device_fault",
+            "AcceleratorError: CUDA error: an illegal memory access was encountered",
+        ),
+        (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory", "CUDA error: out of memory"),
+        (
+            torch.AcceleratorError("CUDA error: device-side assert triggered"),
+            "error",
+            "AcceleratorError: CUDA error: device-side assert triggered",
+        ),
+        (
+            dist.DistBackendError("NCCL error in: NCCLUtils.cpp:94, unhandled cuda error"),
+            "device_fault",
+            "DistBackendError: NCCL error in: NCCLUtils.cpp:94, unhandled cuda error",
+        ),
+        (
+            dist.DistBackendError("NCCL error: invalid usage\nDuplicate GPU detected : rank 0 and rank 1"),
+            "error",
+            "DistBackendError: NCCL error: invalid usage",
+        ),
+        (
+            dist.DistStoreError("Timed out after 1801 seconds waiting for clients"),
+            "device_fault",
+            "DistStoreError: Timed out after 1801 seconds waiting for clients",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "device_fault",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`"),
+            "error",
+            "RuntimeError: CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`",
+        ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDART"),
+            "device_fault",
+            "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDART",
+        ),
+        (
+            RuntimeError(f"worker 1 failed:\nTraceback (most recent call last):\ntorch.AcceleratorError: {ECC}\n"),
+            "device_fault",
+            f"torch.AcceleratorError: {ECC.splitlines()[0]}",
+        ),
+        (RuntimeError("No CUDA GPUs are available"), "device_fault", "No CUDA GPUs are available"),
+        (UserError("image CUDA error: .png is truncated"), "bad_input", "image CUDA error: .png is truncated"),
     ],
 )
 def test_an_error_is_a_failure_with_a_kind(tmp_path: Path, error: BaseException, kind: str, message: str) -> None:

@@ -28,7 +28,7 @@ from scaling_lab.study.run.job import Job, check_objectives, check_same_protocol
 from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.run.progress import Progress, by_kind
 from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, run_with_ray
-from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
+from scaling_lab.study.run.trial import DEVICE_FAULT, Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
 from scaling_lab.study.space.study_file import StudyFile
@@ -40,7 +40,7 @@ EXECUTORS = ("ray", "local")
 
 # Failures of the machine, or by a limit: the trial continues from its checkpoint, with its full time. After the other
 # kinds, code or data must have been fixed, so the trial starts over.
-MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
+MACHINES_FAULT = ("lost_worker", DEVICE_FAULT, "out_of_memory", "time_limit")
 
 
 def run_study(
