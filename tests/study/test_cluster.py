@@ -109,6 +109,25 @@ def test_trials_of_a_lost_node_go_on_elsewhere(tmp_path: Path) -> None:
     look_at(out)
 
 
+def test_a_gpu_that_fails_in_trial_after_trial_is_left_out(tmp_path: Path) -> None:
+    """The second node has two GPUs for Ray; trials on one of them fail, and none is lost."""
+    out = tmp_path / "run"
+    study = {"gpus_per_trial": 1, "cpus_per_trial": 0.5, "sampler": "grid"}
+    fail = dict.fromkeys(("none", "fpn", "bifpn"), "fault_of_gpu_0")
+    with two_nodes(tmp_path, second=["--num-gpus=2"]) as cluster:
+        options: dict[str, Any] = {"address": cluster.address, "objective": {"fail": fail, "hold": 1}, "study": study}
+        driver = start_driver(out, executor="ray", **options)
+        # One trial waits on the GPU that works; the others start on GPU 0 until it is left out.
+        wait_for(lambda: sum(path.read_text().count("start at") for path in out.glob("trials/*/log.txt")) == 4)
+        (out / "release").touch()
+        said, _ = driver.communicate(timeout=300)
+    assert said.splitlines()[-1] == "all 6 trials are done", said
+    assert said.count(f"GPU 0 of {SECOND} is left out of this run: 3 faults within 10 minutes") == 1
+    assert said.count(f"met a fault of hardware on GPU 0 of {SECOND} (AcceleratorError: CUDA error: unc") == 3
+    assert [(row["state"], row["epochs_done"]) for row in rows(out)] == [("complete", 3)] * 6
+    look_at(out)
+
+
 def test_the_doctor_finds_what_is_wrong_with_a_node(tmp_path: Path) -> None:
     """The second node has mounted another folder, another scaling_lab and another optuna at the same places."""
     storage, copy = tmp_path / "storage", tmp_path / "copy"

@@ -5,7 +5,9 @@ The same call continues a run that was stopped or killed: only what the ledger l
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sqlite3
 import sys
 from collections import Counter
@@ -15,6 +17,7 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Any, TextIO
 
+from scaling_lab.data.sources import absolute
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, write_whole
 from scaling_lab.runs.lock import WriterLock
@@ -34,6 +37,7 @@ from scaling_lab.study.search.proposals import Proposals
 from scaling_lab.study.space.study_file import StudyFile
 from scaling_lab.study.study import Study
 from scaling_lab.text import plural
+from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.trackers import check_trackers
 
 EXECUTORS = ("ray", "local")
@@ -334,19 +338,28 @@ def training_objective(
 ) -> Training:
     """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder.
 
+    Its paths are absolute, since workers on other nodes have other working folders.
     `log` names the trackers that get each trial as a run of the study's `name`.
     """
     return Training(
-        data=study.data.to_dict(),
-        recipe=study.recipe.to_dict(),
+        data=absolute(study.data).to_dict(),
+        recipe=_absolute(study.recipe).to_dict(),
         device=_device(study),
         threads=_threads(study),
         workers=study.workers_per_trial,
+        gpu_share=min(1.0, study.gpus_per_trial / study.workers_per_trial),
         features=None if features is None else str(features.resolve()),
         features_gb=features_gb,
         log=tuple(log),
         study=name,
     )
+
+
+def _absolute(recipe: Recipe) -> Recipe:
+    """Return the recipe with the path of its pretrained weights as an absolute one."""
+    if not isinstance(recipe.pretrained, str):
+        return recipe
+    return dataclasses.replace(recipe, pretrained=os.path.abspath(recipe.pretrained))
 
 
 def trial_latency(study: Study) -> Latency:

@@ -82,6 +82,7 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
+    Each gets a share of a GPU, `gpu_share`, and no more of its memory.
     `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `log` names the trackers
     that get each trial as a run of the experiment `study`.
     """
@@ -91,6 +92,7 @@ class Training:
     device: str
     threads: int
     workers: int = 1
+    gpu_share: float = 1.0
     features: str | None = None
     features_gb: float = 20.0
     log: tuple[str, ...] = ()
@@ -102,7 +104,7 @@ class Training:
 
         from scaling_lab.data import source_from_dict
         from scaling_lab.features.build import FeatureFolder
-        from scaling_lab.training import group
+        from scaling_lab.training import group, out_of_memory
         from scaling_lab.training.curves import Curves
         from scaling_lab.training.together import train_together
         from scaling_lab.training.trackers import Trackers, run_params
@@ -114,6 +116,8 @@ class Training:
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
+        if self.device == "cuda":
+            out_of_memory.limit_to(self.gpu_share)
         curves = Curves(folder)
         features = FeatureFolder(root=Path(self.features), limit_gb=self.features_gb) if self.features else None
         source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
