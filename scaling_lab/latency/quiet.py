@@ -31,7 +31,9 @@ def refuse_busy(conditions: Conditions, say: Callable[[str], None]) -> None:
         elif used > SHARE:
             raise UserError(f"{conditions.device} is busy: {used:.0%} utilisation; {_ALLOWED}")
         if cores > CORES:
-            say(f"other programs use {cores:.2g} cores; small networks wait for the processor that starts their kernels")
+            say(
+                f"other programs use {cores:.2g} cores; small networks wait for the processor that starts their kernels"
+            )
     elif cores > CORES:
         raise UserError(f"the processor is busy: other programs use {cores:.2g} cores; {_ALLOWED}")
 

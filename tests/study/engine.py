@@ -277,6 +277,7 @@ def main() -> int:
             out=options["out"],
             executor=options["executor"],
             address=options.get("address"),
+            at_once=options.get("at_once"),
             cpus=None
             if "address" in options or options["executor"] == "local"
             else options.get("cpus", some_cores("ray")),

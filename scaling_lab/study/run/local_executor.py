@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scaling_lab.errors import UserError
+from scaling_lab.machine import hidden_gpus
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.places import Place
 from scaling_lab.study.run.time_limit import not_now, raising
@@ -104,7 +105,8 @@ def _check_gpu(gpus_per_trial: float) -> None:
     import torch
 
     if not torch.cuda.is_available():
+        why = hidden_gpus(0, torch.version.cuda) or "install a driver and torch that match the GPU"
         raise UserError(
             f"gpus_per_trial is {gpus_per_trial:g}, but torch sees no GPU on this machine; "
-            "set gpus_per_trial=0 in the study, or install a driver and torch that match the GPU"
+            f"set gpus_per_trial=0 in the study, or: {why}"
         )

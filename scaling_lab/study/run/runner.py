@@ -57,6 +57,7 @@ def run_study(
     sampler: str | None = None,
     address: str | None = None,
     cpus: int | None = None,
+    at_once: int | None = None,
     retry_failed: bool = False,
     objective: Objective | None = None,
     count: Count | None = None,
@@ -71,18 +72,18 @@ def run_study(
     """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
 
     `data` ("shapes" or "coco:DIR") and `sampler` replace the study's own. `address` is a Ray cluster's, `cpus` the number
-    of this machine's cores to use. `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace
-    training, counting and timing. `measure_latency` times complete trials that lack a latency at the end. `check` is
-    called with the folder before any training. Features of frozen backbones are stored in the folder `features`
-    (<run>/features), which runs may share and which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb",
-    that get each trial as a run.
+    of this machine's cores to use. `at_once` is the number of trials at once on a cluster that grows until they fit.
+    `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace training, counting and timing.
+    `measure_latency` times complete trials that lack a latency at the end. `check` is called with the folder before any
+    training. Features of frozen backbones are stored in the folder `features` (<run>/features), which runs may share and
+    which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb", that get each trial as a run.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
-    check_choices(executor=executor, address=address, cpus=cpus)
+    check_choices(executor=executor, address=address, cpus=cpus, at_once=at_once)
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
     if objective is None:
         check_objectives(job.study)
@@ -96,7 +97,8 @@ def run_study(
             options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
             chosen = objective or training_objective(job.study, **options)
             if run.start(count=count, check=check, retry_failed=retry_failed):
-                run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
+                places: Any = {"address": address, "cpus": cpus, "at_once": at_once}
+                run.execute(chosen, latency or trial_latency(job.study), **places)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # the reader of our output is gone
@@ -185,7 +187,15 @@ class _Run:
         write_samples(self.job.study.data, self.folder)
         return True
 
-    def execute(self, objective: Objective, measure: MeasureLatency, *, address: str | None, cpus: int | None) -> None:
+    def execute(
+        self,
+        objective: Objective,
+        measure: MeasureLatency,
+        *,
+        address: str | None,
+        cpus: int | None,
+        at_once: int | None = None,
+    ) -> None:
         """Run all planned trials."""
         assert self.session is not None
         study = self.job.study
@@ -224,6 +234,7 @@ class _Run:
                         workers_per_trial=study.workers_per_trial,
                         cpus=cpus,
                         address=address,
+                        at_once=at_once,
                     )
                     run_with_ray(
                         bookkeeper,
