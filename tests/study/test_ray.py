@@ -17,7 +17,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.runs.lock import read_holder
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.processes import marked, temporary_folder
-from scaling_lab.study.run.ray_executor import Resources
+from scaling_lab.study.run.ray_executor import Resources, check_choices
 from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.engine import (
@@ -188,3 +188,8 @@ def test_what_fits() -> None:
         Resources(cpus_per_trial=16).trials_at_once([node])
     with pytest.raises(UserError, match="needs 1 CPU and 1 GPU, but"):
         Resources(gpus_per_trial=1).trials_at_once([{"CPU": 3.0}])
+    with pytest.raises(UserError, match=r"has 0 CPUs and 0 GPUs; lower .*, or give --at-once for a cluster that grows"):
+        Resources(address="auto").trials_at_once([])
+    assert not Resources(**two).fit([{"CPU": 3.0}])
+    with pytest.raises(UserError, match="--at-once 4 is for a cluster that grows; give its --address"):
+        check_choices(executor="ray", address=None, cpus=None, at_once=4)

@@ -11,12 +11,14 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from scaling_lab import topologies
+from scaling_lab import Coco, Recipe, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import FAILURE_KINDS
+from scaling_lab.study.run.runner import training_objective
 from scaling_lab.study.run.trial import Outcome, Stopped, run_trial
 from scaling_lab.training import Diverged
-from tests.study.engine import ECC, Replayed, spec
+from scaling_lab.training.out_of_memory import CONTEXT, fraction_of, limit_to
+from tests.study.engine import ECC, Replayed, make_study, spec
 
 FPN = spec(topologies.fpn(3, 7))
 
@@ -159,3 +161,40 @@ def test_without_a_checkpoint_a_trial_begins_anew(tmp_path: Path) -> None:
     run(Replayed(), tmp_path, told.append)
     assert [metrics["epoch"] for metrics in told] == [1, 2, 3]
     assert len((tmp_path / "epochs.jsonl").read_text().splitlines()) == 3
+
+
+def test_workers_elsewhere_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    recipe = Recipe.short(epochs=3, pretrained="weights")
+    for folder, expected in (("coco", "coco"), ("~/coco", "home/coco"), (str(tmp_path / "x"), "x")):
+        study = make_study(data=Coco(folder=folder), recipe=recipe)
+        training = training_objective(study, features=Path("features"))
+        assert training.data["folder"] == str(tmp_path / expected)
+        assert training.recipe["pretrained"] == str(tmp_path / "weights")
+        assert training.features == str(tmp_path / "features")
+        assert study.to_dict()["data"]["folder"] == folder  # what the ledger keeps
+    assert training_objective(make_study()).data == make_study().data.to_dict()
+
+
+def test_a_share_of_a_gpu_is_one_of_its_memory() -> None:
+    total = 80 * 10**9
+    shares = [training_objective(make_study(gpus_per_trial=gpus)).gpu_share for gpus in (0.25, 1)]
+    assert shares == [0.25, 1.0]
+    assert fraction_of(1.0, total) == 1.0
+    # Four processes and their CUDA contexts fill the GPU.
+    assert 4 * (fraction_of(0.25, total) * total + CONTEXT) == pytest.approx(total)
+    assert fraction_of(0.05, 8 * 10**9) == 0.025
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_process_gets_no_more_than_its_share() -> None:
+    total = torch.cuda.get_device_properties(0).total_memory
+    try:
+        limit_to(0.05)
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(int(0.06 * total), dtype=torch.uint8, device="cuda")
+        torch.empty(int(0.02 * total), dtype=torch.uint8, device="cuda")
+    finally:
+        limit_to(1.0)

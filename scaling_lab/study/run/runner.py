@@ -358,7 +358,7 @@ def training_objective(
         device=_device(study),
         threads=_threads(study),
         workers=study.workers_per_trial,
-        gpu_share=min(1.0, study.gpus_per_trial / study.workers_per_trial),
+        gpu_share=study.gpus_per_trial / study.workers_per_trial,
         features=None if features is None else str(features.resolve()),
         features_gb=features_gb,
         log=tuple(log),
