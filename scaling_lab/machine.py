@@ -16,6 +16,8 @@ SHARED_MEMORY = Path("/dev/shm")
 
 # The oldest driver for each release of CUDA, by NVIDIA's table of minor version compatibility.
 _LEAST_DRIVER = {"11": 450, "12": 525, "13": 580}
+# Entries of CUDA_VISIBLE_DEVICES that hide all GPUs.
+_NO_DEVICES = {"", "-1", "NoDevFiles"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +82,16 @@ def hidden_gpus(seen: int, cuda: str | None) -> str | None:
     """
     drivers = nvidia_smi("--query-gpu=driver_version")
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = len(drivers) if allowed is None else min(len(drivers), len([each for each in allowed.split(",") if each]))
+    there = len(drivers) if allowed is None else min(len(drivers), len(set(allowed.split(",")) - _NO_DEVICES))
     if there <= seen:
         return None
+    advice = "`python -c 'import torch; torch.cuda.init()'` says why"
+    driver, release = (text.partition(".")[0] for text in (drivers[0], cuda or ""))
+    if cuda is None or (driver.isdigit() and int(driver) < _LEAST_DRIVER.get(release, 0)):
+        advice = "update the driver, or install torch for another CUDA (see pytorch.org/get-started)"
     return (
         f"nvidia-smi sees {there} GPU{'' if there == 1 else 's'}, torch {seen or 'none'}: {driver_needed(cuda)}, and the "
-        f"driver is {drivers[0]}; update the driver, or install torch for an older CUDA (see pytorch.org/get-started)"
+        f"driver is {drivers[0]}; {advice}"
     )
 
 

@@ -111,14 +111,16 @@ def test_gpus_that_torch_does_not_see_are_named_with_the_driver(
         "nvidia-smi sees 2 GPUs, torch none: torch's CUDA 13.2 needs driver 580 or newer, and the driver is 550.54.15; "
     )
     found = hidden_gpus(0, "13.2")
-    assert found == expected + "update the driver, or install torch for an older CUDA (see pytorch.org/get-started)"
+    assert found == expected + "update the driver, or install torch for another CUDA (see pytorch.org/get-started)"
+    assert "the driver is 550.54.15; `python -c" in str(hidden_gpus(1, "12.8"))
     assert hidden_gpus(2, "13.2") is None
     assert "torch 1: torch is built without CUDA" in str(hidden_gpus(1, None))
     if not torch.cuda.is_available():
         assert usable_device(None).type == "cpu"
         assert capsys.readouterr().err.startswith("using the processor: nvidia-smi sees 2 GPUs, torch none: ")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert hidden_gpus(0, "13.2") is None
+    for hiding, seen in (("", 0), ("-1", 0), ("1", 1)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hiding)
+        assert hidden_gpus(seen, "13.2") is None
 
 
 def test_a_processor_has_a_name_and_free_memory() -> None:

@@ -5,6 +5,7 @@ All executors report here, so their ledgers are the same.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -74,7 +75,9 @@ class Bookkeeper:
     def timed(self, trial: int, latency: Mapping[str, Any]) -> bool:
         """Record a trial's latency, a row of `latencies`. Return whether it may train; otherwise it is removed."""
         reason = self._proposals.timed(trial, latency)
-        if reason is not None:
+        if reason is None:
+            self._running[trial].is_timed()
+        else:
             del self._running[trial]
             self.progress.refused(trial, reason)
         return reason is None
@@ -190,6 +193,10 @@ class _Running:
     def begin(self) -> None:
         """Record a start, the first or after a lost worker."""
         self._begun = time.monotonic()
+
+    def is_timed(self) -> None:
+        """Record that its latency is known, so that another start does not measure it again."""
+        self.proposal = dataclasses.replace(self.proposal, is_timed=False)
 
     def pause(self) -> None:
         """Record that it waits for its next start."""

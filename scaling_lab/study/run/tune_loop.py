@@ -4,8 +4,8 @@
     bookkeeper.ended  <-  _Events    <-  Tune  <-  tune.report
                           _Decisions ->  Tune  ->  the trials to stop
 
-After a fault of hardware the bookkeeper proposes the trial again, which is then another trial of Tune. A worker that starts
-on a device that is left out runs nothing, and holds the device, so that Ray gives it to no other trial.
+After a fault of hardware the bookkeeper proposes the trial again, which is then another trial of Tune. A worker on a device
+that is left out runs nothing. It holds the device, so that Ray gives it to no other trial.
 
 Importing this imports ray; ray_executor.py does so once the environment is set.
 """
