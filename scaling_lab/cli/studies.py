@@ -33,6 +33,12 @@ def add_verbs(verbs: Any) -> None:
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"
     )
     run.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
+    run.add_argument(
+        "--at-once",
+        type=int,
+        metavar="N",
+        help="trials at once on a cluster that grows until they fit (as many as fit now)",
+    )
     run.add_argument("--cpus", type=int, help="number of this machine's cores for Ray (all)")
     add_log_option(run)
     add_feature_options(run, "<run>/features")
@@ -116,6 +122,7 @@ def _run(options: argparse.Namespace) -> int:
         sampler=options.sampler,
         address=options.address,
         cpus=options.cpus,
+        at_once=options.at_once,
         retry_failed=options.retry_failed,
         features=options.features,
         features_gb=options.features_gb,

@@ -451,6 +451,8 @@ class Run:
         state = read_state(self.checkpoint, _STATE, self.device)
         try:
             self.take_over(state)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):  # of the device, not of the checkpoint
+            raise
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise not_of_this(self.checkpoint, error) from None
         if group.rank() == 0:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from scaling_lab import DetectorSpec
+from scaling_lab.errors import UserError
 from scaling_lab.storage import Storage
 from scaling_lab.study import Halving
 from scaling_lab.study.run import runner
@@ -53,6 +54,16 @@ def test_two_workers_are_stopped_lost_and_fail_without_a_trace(tmp_path: Path, m
     assert names == {"checkpoint.pt", "epochs.jsonl", "log.txt", "pids-0", "pids-1"}
     assert not marked(mark)
     look_at(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_machine_whose_workers_lose_their_connection_ends_the_session(tmp_path: Path) -> None:
+    """Three faults of two trials leave it out, and it is the only one."""
+    fail = dict.fromkeys(("none", "fpn", "bifpn"), "fault")
+    with pytest.raises(UserError, match="all devices on which a trial fits are left out; finished work is kept"):
+        run(tmp_path, Shared(fail=fail), **TWO, cpus=2)
+    assert [row["state"] for row in rows(tmp_path)] == ["planned"] * 6
+    assert [len((tmp_path / "trials" / name / "log.txt").read_text().splitlines()) for name in "123"] == [1, 1, 1]
 
 
 def space(trial: Any) -> DetectorSpec:

@@ -5,6 +5,7 @@ It raises no errors and writes only into the trial's folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -25,9 +26,11 @@ from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
 from scaling_lab.machine import cpu_name
 from scaling_lab.storage import Storage, StorageError
+from scaling_lab.study.run.places import Place
 from scaling_lab.study.run.time_limit import TimeUp
 from scaling_lab.study.run.trial_copies import TrialCopies
 from scaling_lab.training.failures import Diverged, Failure
+from scaling_lab.training.hardware_faults import fault_line
 from scaling_lab.training.recipe import Recipe
 
 Report = Callable[[dict[str, Any]], None]
@@ -35,7 +38,10 @@ Report = Callable[[dict[str, Any]], None]
 # Not caused by the trial, and any further trial would fail too: it ends the session; the trial can continue.
 DISK_FULL = "disk_full"
 
-# How often a trial is restarted after losing its worker or a process that reads its images.
+# A fault of hardware: the trial continues from its checkpoint, elsewhere if it can.
+DEVICE_FAULT = "device_fault"
+
+# How often a trial is restarted after losing its worker or a process that reads its images, and after faults of hardware.
 LOST_WORKER_RETRIES = 2
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and returns the final
@@ -52,7 +58,7 @@ MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
 class Outcome:
     """How a trial ended. `state` is complete, stopped, failed, or refused by a limit before training.
 
-    A failure has one of the ledger's kinds, or DISK_FULL.
+    A failure has one of the ledger's kinds, or DISK_FULL. `places` are where a fault of hardware may have been.
     """
 
     state: str
@@ -60,10 +66,17 @@ class Outcome:
     kind: str | None = None
     message: str | None = None
     device: str | None = None
+    places: tuple[Place, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
+        """Return the outcome of a `to_dict` result."""
+        places = (Place(**{**place, "gpus": tuple(place["gpus"])}) for place in values["places"])
+        return cls(**{**values, "places": tuple(places)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +84,9 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
-    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `data_digest` is the
-    data's, which a trial need not compute again. `log` names the trackers
-    that get each trial as a run of the experiment `study`.
+    Each gets a share of a GPU, `gpu_share`, and no more of its memory. `features` is the folder of stored features of
+    frozen backbones, which may hold `features_gb`. `data_digest` is the data's, which a trial need not compute again. `log`
+    names the trackers that get each trial as a run of the experiment `study`.
     """
 
     data: dict[str, Any]
@@ -81,6 +94,7 @@ class Training:
     device: str
     threads: int
     workers: int = 1
+    gpu_share: float = 1.0
     features: str | None = None
     features_gb: float = 20.0
     data_digest: str | None = None
@@ -93,7 +107,7 @@ class Training:
 
         from scaling_lab.data import source_from_dict
         from scaling_lab.features.build import FeatureFolder
-        from scaling_lab.training import group
+        from scaling_lab.training import group, out_of_memory
         from scaling_lab.training.curves import Curves
         from scaling_lab.training.together import train_together
         from scaling_lab.training.trackers import Trackers, run_params
@@ -105,6 +119,8 @@ class Training:
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
+        if self.device == "cuda":
+            out_of_memory.limit_to(self.gpu_share)
         curves = Curves(folder)
         limits: Any = {"limit_gb": self.features_gb, "data_digest": self.data_digest}
         features = FeatureFolder(root=Path(self.features), **limits) if self.features else None
@@ -199,6 +215,8 @@ def explain(error: BaseException) -> tuple[str, str]:
         return "time_limit", str(error)
     if _is_of_memory(error):
         return "out_of_memory", first or "the machine is out of memory"
+    if fault := fault_line(error):
+        return DEVICE_FAULT, fault
     return "error", f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
@@ -209,7 +227,8 @@ def _is_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in str(error)
+    texts = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "CUDA driver error: out of memory")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 def _is_of_disk(error: BaseException) -> bool:
@@ -274,12 +293,15 @@ def _release_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         gc.collect()
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # after a fault of the GPU every call may fail
+            torch.cuda.empty_cache()
 
 
 def device_name() -> str:
     """Return the name of the training device: the GPU if torch used one, else the processor."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        return str(torch.cuda.get_device_name())
+        with contextlib.suppress(RuntimeError):
+            return str(torch.cuda.get_device_name())
+        return "a GPU that fails"
     return cpu_name()
