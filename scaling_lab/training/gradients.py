@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -54,13 +55,14 @@ def add_gradients(
     *,
     parts: int = 1,
     scaler: torch.amp.GradScaler,
+    backward: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Losses:
     """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients. Return the loss.
 
     The images pass through the network in `parts` of nearly equal size. The loss is divided by a count of the whole
     batch (objectives.py), so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share
-    and the loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
-    non-finite loss.
+    and the loss that of all workers; the gradients are still to be summed. Each backward pass runs within a context of
+    `backward`. Raises NotFinite at the first part with a non-finite loss.
     """
     device = batch.boxes_BN4.device
     autocast = torch.autocast(device.type, _DTYPES.get(recipe.precision), enabled=recipe.precision in _DTYPES)
@@ -82,5 +84,6 @@ def add_gradients(
         losses = Losses(*sums_3.tolist())
         if not math.isfinite(losses.total):
             raise NotFinite("the loss", str(losses))
-        scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
+        with backward():
+            scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
     return losses

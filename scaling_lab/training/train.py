@@ -10,6 +10,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from scaling_lab.training.freezing import freeze, set_training
 from scaling_lab.training.gradients import Forward, Losses, NotFinite, add_gradients
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
 from scaling_lab.training.recipe import Recipe
+from scaling_lab.training.recompute import recompute_backbone, statistics_kept
 from scaling_lab.training.sync_norm import synchronise_norms
 
 Report = Callable[[dict[str, Any]], None]
@@ -158,6 +161,8 @@ class Run:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         freeze(self.model, recipe.freeze)
+        if recipe.recompute_backbone:
+            recompute_backbone(self.model)
         self.feature_folder = features
         self.stored: dict[str, Features] = {}
         whole = torch.compile(self.model) if recipe.compile else self.model
@@ -293,7 +298,10 @@ class Run:
         if self.is_rounded(self.epoch) and not batch.are_features:
             batch = self.rounded(batch)
         forward = self.forward_features if batch.are_features else self.forward
-        losses = add_gradients(forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler)
+        backward = partial(statistics_kept, self.model.backbone) if self.recipe.recompute_backbone else nullcontext
+        losses = add_gradients(
+            forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler, backward=backward
+        )
         group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm))
