@@ -246,7 +246,7 @@ def test_two_workers_take_their_places_and_less_time(tmp_path: Path, monkeypatch
     two = {"workers_per_trial": 2, "cpus_per_trial": 4, "recipe": Recipe.short(epochs=1, batch_size=8, sync_norm=True)}
     found = plan(tmp_path, space=single, measure=True, cpus=9, **two)
     assert (found.places.at_once, found.problems) == (2, ())
-    assert "time is measured with one worker; a trial has 2 and takes less" in found.notes
+    assert "time is measured on the share of one of 2 workers; what they exchange is not in it" in found.notes
 
 
 def test_a_batch_larger_than_the_data_is_a_problem(tmp_path: Path) -> None:
