@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.console import decimals, text_table
 from scaling_lab.cli.parsing import add_verb
-from scaling_lab.study.plan.gpus import D0_RATES, GPUS
 from scaling_lab.text import duration, plural
 
 if TYPE_CHECKING:
@@ -41,9 +40,7 @@ def add_verbs(verbs: Any) -> None:
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
     plan.add_argument("--cpus", type=int, help="cores of the machine to plan for (this machine's)")
     plan.add_argument("--gpus", type=int, help="GPUs of the machine to plan for (this machine's)")
-    plan.add_argument(
-        "--gpu", metavar="NAME", help=f"the GPU whose memory and rate to plan for (this machine's): {', '.join(GPUS)}"
-    )
+    plan.add_argument("--gpu", help="the GPU to plan for, such as a100-80gb or t4-16gb (this machine's)")
     plan.add_argument("--points", type=int, help="points to sample from a space without a grid (200)")
     plan.add_argument("--no-measure", action="store_true", help="measure no training steps; no time estimate")
 
@@ -212,6 +209,8 @@ def _gpu_memory(memory: GpuMemory | None) -> list[tuple[str, str]]:
 
 
 def _gpu_time(plan: Plan) -> list[tuple[str, str]]:
+    from scaling_lab.study.plan.gpus import D0_RATES
+
     time = plan.gpu_time
     if time is None:
         return []

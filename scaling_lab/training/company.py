@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
+from scaling_lab.data.readers import readers_kept
 from scaling_lab.training import out_of_memory
 from scaling_lab.training.failures import OutOfMemory
 from scaling_lab.training.train import Run
@@ -65,7 +66,7 @@ def _keep_training(pipe: Connection, threads: int, settings: dict[str, Any]) -> 
     """Take steps until the pipe ends, and say when the first is done."""
     torch.set_num_threads(threads)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, readers_kept():
             run = Run(**settings, folder=Path(folder))
             run.epoch = 1
             run.set_stage(1)

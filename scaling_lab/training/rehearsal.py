@@ -21,6 +21,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.batches import Batch
 from scaling_lab.data.drawn import forget
+from scaling_lab.data.readers import readers_kept
 from scaling_lab.training import out_of_memory
 from scaling_lab.training.company import company
 from scaling_lab.training.evaluation import average_precision, predict
@@ -89,6 +90,7 @@ def rehearse(
     forget()  # clears cached images, since a trial in a new process has none
     with ExitStack() as stack:
         stack.enter_context(_threads(threads))
+        stack.enter_context(readers_kept())
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         run_settings: Any = {"seed": seed, "device": device, "workers": workers}
         stack.enter_context(company(beside, threads=threads, spec=spec, source=source, recipe=recipe, **run_settings))

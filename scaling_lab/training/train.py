@@ -24,6 +24,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.batches import Batch, Batches, batches
+from scaling_lab.data.readers import readers_kept
 from scaling_lab.errors import UserError
 from scaling_lab.features.build import FeatureFolder, stored_features
 from scaling_lab.features.cached_batches import CachedBatches
@@ -57,6 +58,7 @@ _STATE = (
 SAMPLES = 8
 
 
+@readers_kept()
 def train(
     spec: DetectorSpec,
     source: Source,

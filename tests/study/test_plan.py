@@ -13,11 +13,11 @@ import torch
 
 from scaling_lab import Coco, DetectorSpec, Finalists, Halving, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
+from scaling_lab.machine import cores
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.plan import planner
 from scaling_lab.study.plan.outlook import Detectable, Plan, Reading
 from scaling_lab.study.plan.planner import make_plan
-from scaling_lab.study.run.ray_executor import cores
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.search import proposals
 from scaling_lab.training import rehearsal
@@ -229,10 +229,10 @@ def test_without_the_data_all_else_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_the_gpu_all_else_is_said(tmp_path: Path) -> None:
-    found = plan(tmp_path, measure=True, gpus_per_trial=1, gpus=2)
+    found = plan(tmp_path, measure=True, gpus_per_trial=1, gpus=2, cpus_per_trial=1)
     assert found.notes == ("time is not measured: gpus_per_trial is 1, but torch sees no GPU on this machine",)
     assert (found.places.at_once, found.problems) == (min(2, cores()), ())
-    (problem,) = plan(tmp_path, gpus_per_trial=1).problems
+    (problem,) = plan(tmp_path, gpus_per_trial=1, cpus_per_trial=1).problems
     assert "--gpus plan for another machine" in problem
 
 

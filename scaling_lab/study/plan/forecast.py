@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.readers import readers_beside
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.run.trial import Training, explain
 from scaling_lab.study.study import Study
@@ -148,7 +149,7 @@ def _time(study: Study, training: Training, which: str, architecture: Architectu
         recipe,
         seed=study.seeds[0],
         device=training.device,
-        workers=training.threads - 1,
+        workers=readers_beside(training.threads),
         threads=training.threads,
         beside=beside,
     )

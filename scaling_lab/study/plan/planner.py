@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import check_whole
-from scaling_lab.data.readers import memory_size
+from scaling_lab.data.readers import memory_size, readers_beside
 from scaling_lab.errors import UserError
-from scaling_lab.machine import free_memory
+from scaling_lab.machine import cores, free_memory
 from scaling_lab.runs.reader import ENDED, RunFolder, Runs
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.plan.forecast import (
@@ -43,7 +43,7 @@ from scaling_lab.study.plan.outlook import (
 )
 from scaling_lab.study.plan.survey import POINTS, Survey, survey
 from scaling_lab.study.run.job import Job, check_folder, check_objectives, check_same_protocol, choose, with_data
-from scaling_lab.study.run.ray_executor import Resources, check_address, cluster_machines, cores
+from scaling_lab.study.run.ray_executor import Resources, check_address, cluster_machines
 from scaling_lab.study.run.runner import training_objective
 from scaling_lab.study.run.trial import device_name
 from scaling_lab.study.search.costs import Count
@@ -175,7 +175,7 @@ class _Planning:
         try:
             machines = cluster_machines(address) if address else [_machine(study, cpus, gpus)]
             wanted = Resources(
-                cpus_per_trial=study.cpus_per_trial,
+                cpus_per_trial=study.trial_cpus,
                 gpus_per_trial=study.gpus_per_trial,
                 workers_per_trial=study.workers_per_trial,
             )
@@ -187,7 +187,7 @@ class _Planning:
         return Places(
             where=f"the cluster at {address}" if address else "the given machine" if told else "this machine",
             machines=tuple({name: each.get(name, 0) for name in ("CPU", "GPU")} for each in machines),
-            cpus_per_trial=study.cpus_per_trial,
+            cpus_per_trial=study.trial_cpus,
             gpus_per_trial=study.gpus_per_trial,
             at_once=at_once,
         )
@@ -307,7 +307,7 @@ class _Planning:
     def reading(self, places: Places) -> Reading | None:
         """Estimate the memory of read-ahead images; None where they are generated or read in the training process."""
         study, training = self.job.study, training_objective(self.job.study)
-        readers = training.threads - 1
+        readers = readers_beside(training.threads)
         if not self._reads or not readers:
             return None
         height, width = max((each.spec.image_size for each in self.space.within), key=math.prod)
@@ -326,7 +326,7 @@ class _Planning:
         if found.free is not None and trial * at_once > found.free:
             self.problems.append(
                 f"read-ahead images need {trial * at_once / 1e9:.3g} GB of memory, but only "
-                f"{found.free / 1e9:.3g} GB are free; lower cpus_per_trial (all its cores but one read images)"
+                f"{found.free / 1e9:.3g} GB are free; lower cpus_per_trial (its cores but one, up to 16, read images)"
             )
         return found
 
@@ -339,7 +339,7 @@ class _Planning:
     def readers(self) -> int:
         """The processes of a trial that read images: its image readers, else the training processes."""
         training = training_objective(self.job.study)
-        return training.workers * max(1, training.threads - 1)
+        return training.workers * max(1, readers_beside(training.threads))
 
     def reader(self, left: Sequence[Architecture], *, measure: bool) -> float | None:
         """Time the images/s of one reader here, at the median image size; None where trials read no images each epoch."""
