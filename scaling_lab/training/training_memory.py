@@ -28,8 +28,11 @@ _IMAGES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMemory:
-    """Bytes: `fixed` for weights, their average, gradients and the optimizer's state; `image` for each image in the network
-    at once; `input` for each image of the batch."""
+    """Bytes of a training run on a GPU.
+
+    `fixed` is for weights, their average, gradients and the optimizer's state. `image` is for each image in the network at
+    once, `input` for each image of the batch.
+    """
 
     fixed: int
     image: int

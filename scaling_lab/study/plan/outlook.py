@@ -117,9 +117,9 @@ class Feed:
 class GpuMemory:
     """Bytes on a GPU for the architecture with the most activations, `part` images of a batch in the network at once.
 
-    They are counted on shapes (training/training_memory.py). `gpu` is the named GPU, else the one here; `usable` is what a
-    trial's share of it has for tensors, `most` the images that fit, and `accumulate` the least value that fits; None where
-    no GPU is known, or none fits. `fits` has the least `accumulate` for each known GPU that can hold an image.
+    They are counted on shapes (training/training_memory.py). `gpu` is the named GPU, else the one here, or None. `usable` is
+    what a trial's share of it has for tensors. `most` is the number of images that fit, `accumulate` the least value that
+    fits, None where no image does. `fits` has the least `accumulate` for each known GPU that can hold an image.
     """
 
     architecture: str
