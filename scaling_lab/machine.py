@@ -1,7 +1,8 @@
-"""The processor's name, memory, shared memory, and GPUs as the driver sees them, of this machine."""
+"""The processor's name, usable cores, free memory, shared memory and GPUs as the driver sees them, of this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -40,6 +41,15 @@ def shared_memory() -> Space | None:
     except OSError:
         return None
     return Space(total=usage.total, free=usage.free)
+
+
+def cores() -> int:
+    """Return the number of cores this process may use: its affinity, or a container's smaller quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no quota
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        count = min(count, max(1, int(quota) // int(period)))
+    return count
 
 
 @lru_cache

@@ -32,13 +32,11 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator and record its results; views share their base's storage."""
         made = func(*args, **(kwargs or {}))
+        tensors = [each for each in tree_leaves(made) if isinstance(each, Tensor)]
         if func._overloadpacket in flop_registry:
-            self.activations += (
-                made if isinstance(made, Tensor) else made[0]
-            ).numel()  # attention returns more than its result
-        for each in tree_leaves(made):
-            if isinstance(each, Tensor):
-                self._note(_storage(each))
+            self.activations += tensors[0].numel()  # attention returns more than its result
+        for each in tensors:
+            self._note(_storage(each))
         return made
 
     def _note(self, storage: UntypedStorage) -> None:

@@ -6,7 +6,7 @@ Shapes: B images of the batch or of a part, N places for objects in an image, A 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ def add_gradients(
     *,
     parts: int = 1,
     scaler: torch.amp.GradScaler,
+    backward: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Tensor:
     """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients.
 
@@ -40,7 +41,8 @@ def add_gradients(
 
     The images pass through the network in `parts` of nearly equal size. The loss is divided by a count of the whole
     batch (objectives.py), so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share
-    and the loss that of all workers; the gradients are still to be summed.
+    and the loss that of all workers; the gradients are still to be summed. Each backward pass runs within a context of
+    `backward`.
     """
     device = batch.boxes_BN4.device
     is_half = recipe.precision in _DTYPES
@@ -59,5 +61,6 @@ def add_gradients(
             objective = OBJECTIVES[spec.head](sizes, references_A4, boxes, labels, recipe)
         terms = objective.loss(place, class_logits, box_deltas)
         sums_3 += torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double()
-        scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
+        with backward():
+            scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
     return group.summed(sums_3)

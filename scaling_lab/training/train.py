@@ -10,6 +10,8 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.batches import Batch, Batches, batches
+from scaling_lab.data.readers import readers_kept
 from scaling_lab.errors import UserError
 from scaling_lab.features.build import FeatureFolder, stored_features
 from scaling_lab.features.cached_batches import CachedBatches
@@ -40,6 +43,7 @@ from scaling_lab.training.kernels import timed_kernels
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
 from scaling_lab.training.readings import Losses, NotFinite, Reading
 from scaling_lab.training.recipe import Recipe
+from scaling_lab.training.recompute import recompute_backbone, statistics_kept
 from scaling_lab.training.sync_norm import synchronise_norms
 
 Report = Callable[[dict[str, Any]], None]
@@ -57,6 +61,7 @@ SAMPLES = 8
 
 
 @timed_kernels()
+@readers_kept()
 def train(
     spec: DetectorSpec,
     source: Source,
@@ -171,6 +176,8 @@ class Run:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         freeze(self.model, recipe.freeze)
+        if recipe.recompute_backbone:
+            recompute_backbone(self.model)
         self.feature_folder = features
         self.stored: dict[str, Features] = {}
         if recipe.compile:
@@ -330,7 +337,10 @@ class Run:
         if self.is_rounded(self.epoch) and not batch.are_features:
             batch = self.rounded(batch)
         forward = self.forward_features if batch.are_features else self.forward
-        losses_3 = add_gradients(forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler)
+        backward = partial(statistics_kept, self.model.backbone) if self.recipe.recompute_backbone else nullcontext
+        losses_3 = add_gradients(
+            forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler, backward=backward
+        )
         group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)

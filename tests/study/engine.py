@@ -22,8 +22,8 @@ from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study,
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.data.readers import read_ahead
 from scaling_lab.errors import UserError
+from scaling_lab.machine import cores
 from scaling_lab.runs.reader import Runs
-from scaling_lab.study.run.ray_executor import cores
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Report, Stopped
 from scaling_lab.training import Diverged

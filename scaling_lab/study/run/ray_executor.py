@@ -5,7 +5,6 @@ Ray's state is never read back: a continued run starts Ray anew with the trials 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
@@ -15,11 +14,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError
+from scaling_lab.machine import cores
 from scaling_lab.signals import handlers_kept, undisturbed
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.processes import make_mark, temporary_folder, watched
@@ -98,15 +97,6 @@ class Resources:
             # A worker never spans GPUs: two of 0.6 do not fit on one, three of 0.3 do.
             fits = min(fits, node.get("GPU", 0) * int(1 / gpus + 1e-9))
         return int(fits + 1e-9)
-
-
-def cores() -> int:
-    """Return the number of cores this process may use: its affinity, or a container's smaller quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # no quota
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        count = min(count, max(1, int(quota) // int(period)))
-    return count
 
 
 def check_choices(*, executor: str, address: str | None, cpus: int | None, at_once: int | None = None) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from scaling_lab.data.sources import absolute
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, write_whole
+from scaling_lab.machine import cores
 from scaling_lab.runs.lock import WriterLock
 from scaling_lab.runs.reader import RunFolder
 from scaling_lab.signals import interruptible, undisturbed
@@ -30,7 +31,7 @@ from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.job import Job, check_objectives, check_same_protocol, make_folder, prepare
 from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.run.progress import Progress, by_kind
-from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, run_with_ray
+from scaling_lab.study.run.ray_executor import Resources, check_choices, run_with_ray
 from scaling_lab.study.run.run_copies import RunCopies
 from scaling_lab.study.run.trial import DEVICE_FAULT, Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
@@ -253,7 +254,7 @@ class _Run:
                     )
                 else:
                     resources = Resources(
-                        cpus_per_trial=study.cpus_per_trial,
+                        cpus_per_trial=study.trial_cpus,
                         gpus_per_trial=study.gpus_per_trial,
                         workers_per_trial=study.workers_per_trial,
                         cpus=cpus,
@@ -417,4 +418,4 @@ def _device(study: Study) -> str:
 
 
 def _threads(study: Study) -> int:
-    return max(1, int(study.cpus_per_trial / study.workers_per_trial))
+    return max(1, int(study.trial_cpus / study.workers_per_trial))

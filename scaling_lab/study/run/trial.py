@@ -21,7 +21,7 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import is_whole
-from scaling_lab.data.readers import LostReader
+from scaling_lab.data.readers import LostReader, readers_beside
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
 from scaling_lab.machine import cpu_name
@@ -130,7 +130,7 @@ class Training:
         with Trackers(self.log if group.rank() == 0 else (), params=params, say=print, **places) as trackers:
             return train_together(
                 processes, spec=spec, source=source, recipe=recipe, seed=seed, folder=folder, report=drawn,
-                device=self.device, workers=self.threads - 1, features=features, say=print,
+                device=self.device, workers=readers_beside(self.threads), features=features, say=print,
             )  # fmt: skip
 
 
