@@ -1,0 +1,166 @@
+"""Counts a backbone at any image size: run on shapes at the first size, by arithmetic from the second on.
+
+One run at a large size gives each convolution's multiply-adds and each tensor's bytes as products of the sides of features
+(sides.py). These are compared with runs at other sizes, operator by operator. Where they differ, as with attention, or the
+backbone does not run at these sizes, it is run at every size. Images below 32 px are run too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.cost.counts import PartCost
+from scaling_lab.cost.pieces import BYTES, PartMemory, Run, observed, on_meta, run
+from scaling_lab.cost.polynomials import Polynomial, Product, largest, values_of
+from scaling_lab.cost.sides import Sides, Size
+from scaling_lab.errors import UserError, first_line
+from scaling_lab.model.backbone import make_backbone
+
+# The shape (C, H, W) of each backbone feature, finest first.
+Shapes3 = tuple[tuple[int, int, int], ...]
+Counted = tuple[PartCost, PartMemory, Shapes3]
+
+# Primes times the coarsest stride: no channels, and no two sides down to it, are equal.
+_LARGE = (64 * 1009, 64 * 1013)
+# Halved again and again, their sides are even and odd, rounded up and down.
+_HELD_OUT = ((193, 191), (236, 170), (33, 40))
+_SMALLEST = 32
+
+
+def count_backbone(spec: DetectorSpec) -> Counted:
+    """Return cost, memory and feature shapes of the backbone, up to the topology's levels."""
+    options = json.dumps(spec.backbone_options, sort_keys=True) if spec.backbone_options else "{}"
+    return _count(spec.backbone, options, spec.topology.min_level, spec.topology.max_level, spec.image_size)
+
+
+@lru_cache(maxsize=4096)
+def _count(name: str, options: str, min_level: int, max_level: int, image_size: Size) -> Counted:
+    return _backbone(name, options, min_level, max_level).at(image_size)
+
+
+@lru_cache(maxsize=256)
+def _backbone(name: str, options: str, min_level: int, max_level: int) -> _Backbone:
+    return _Backbone(name, options, min_level, max_level)
+
+
+@lru_cache(maxsize=16)
+def _module(name: str, options: str, min_level: int, max_level: int) -> nn.Module:
+    with on_meta():
+        return make_backbone(name, min_level, max_level, **json.loads(options))[0].eval()
+
+
+class _Backbone:
+    def __init__(self, name: str, *others: str | int) -> None:
+        self._name, self._key = name, (name, *others)
+        self._first: Size | None = None
+        self._formula: _Formula | None = None
+        self._is_derived = False
+
+    def at(self, size: Size) -> Counted:
+        """Return the counts at an image size. Raises UserError where the backbone cannot be run."""
+        if self._first in (None, size) or min(size) < _SMALLEST:
+            return self._ran(size)
+        if not self._is_derived:
+            self._formula, self._is_derived = self._derived(), True
+        return (self._formula and self._formula.at(size)) or self._ran(size)
+
+    def _ran(self, size: Size) -> Counted:
+        module = _module(*self._key)
+        try:
+            counted = _counted(_run(module, size))
+        except Exception as error:  # any error of the backbone's code
+            raise UserError(
+                f"the backbone {self._name} cannot be counted at {size[0]}x{size[1]}: {first_line(error)} (it is run on "
+                "shapes only, so its code must not read tensor values)"
+            ) from error
+        self._first = self._first or size
+        return counted
+
+    def _derived(self) -> _Formula | None:
+        module = _module(*self._key)
+        try:
+            formula = _derive(module)
+            is_exact = all(formula.equals(_run(module, size), size) for size in _HELD_OUT)
+        except Exception:  # any error of the backbone's code, which need not run at these sizes
+            return None
+        return formula if is_exact else None
+
+
+def _run(module: nn.Module, size: Size) -> Run[int]:
+    with on_meta():
+        return run(module, torch.empty(1, 3, *size))
+
+
+def _counted(counted: Run[int]) -> Counted:
+    cost = PartCost(params=counted.params, macs=counted.macs, activations=counted.activations)
+    outputs = sum(BYTES * x.numel() for x in counted.outputs)
+    return cost, PartMemory(weights=counted.weights, peak=counted.peak, outputs=outputs), _shapes(counted)
+
+
+def _shapes(counted: Run[int]) -> Shapes3:
+    return tuple((x.shape[1], x.shape[2], x.shape[3]) for x in counted.outputs)
+
+
+# --- by arithmetic ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Formula:
+    """A backbone's counts as polynomials in the sides of its features."""
+
+    sides: Sides
+    run: Run[Polynomial]
+    shapes: tuple[tuple[Polynomial, ...], ...]
+    most: tuple[Polynomial, ...]  # of the moments, those that can be the peak
+    products: frozenset[Product]
+
+    def at(self, size: Size) -> Counted | None:
+        """Return the counts at an image size, or None where the polynomials do not hold."""
+        values = self._values(size)
+        if values is None:
+            return None
+        shapes = tuple(tuple(side.at(values) for side in shape) for shape in self.shapes)
+        run = self.run
+        cost = PartCost(params=run.params.at(values), macs=run.macs.at(values), activations=run.activations.at(values))
+        memory = PartMemory(
+            weights=run.weights.at(values),
+            peak=max((moment.at(values) for moment in self.most), default=0),
+            outputs=sum(BYTES * channels * height * width for channels, height, width in shapes),
+        )
+        return cost, memory, shapes  # type: ignore[return-value]
+
+    def equals(self, ran: Run[int], size: Size) -> bool:
+        """Return whether a run at an image size gives the same counts, and the same bytes after every operator."""
+        values = self._values(size)
+        if values is None:
+            return False
+        moments = tuple(moment.at(values) for moment in self.run.moments)
+        return moments == ran.moments and self.at(size) == _counted(ran)
+
+    def _values(self, size: Size) -> dict[Product, int] | None:
+        sides = {name: side.at(size) for name, side in self.sides.sides.items()}
+        if min(sides.values()) < 1 or any(sides[name] != side.at(size) for name, side in self.sides.equal):
+            return None
+        return values_of(self.products, sides)
+
+
+def _derive(module: nn.Module) -> _Formula:
+    sides = Sides(_LARGE)
+    with on_meta():
+        counted = observed(module, torch.empty(1, 3, *_LARGE), sides)
+    shapes = tuple(tuple(sides.read(side) for side in x.shape[1:]) for x in counted.outputs)
+    sums = (counted.params, counted.macs, counted.activations, counted.weights, *counted.moments)
+    return _Formula(
+        sides=sides,
+        run=counted,
+        shapes=shapes,
+        most=largest(counted.moments),
+        products=frozenset(each for one in (*sums, *itertools.chain(*shapes)) for each in one.terms),
+    )

@@ -1,0 +1,116 @@
+"""The pieces that feature network and heads are made of, for every width."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scaling_lab.architecture.node import Node
+from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.architecture.topology import Topology
+from scaling_lab.cost.pieces import Derived, Piece, Sizes, on_meta, run
+from scaling_lab.model.feature_network import FusionNode
+from scaling_lab.model.fusion import make_fusion
+from scaling_lab.model.heads import Head
+from scaling_lab.model.layers import Projection, Size, resample, resampling_steps
+
+
+class Pieces:
+    """The pieces of all specs of one style; `spec` is one of them."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        # Heads differ by what they predict at a position, whatever that consists of.
+        self._spec = dataclasses.replace(spec, head="points", topology=Topology(1, 1), repeats=1)
+        self._known: dict[tuple[Any, ...], Derived] = {}
+        self._steps: dict[str, tuple[int, int]] = {}
+
+    def projection(self, channels: int, width: int) -> Piece:
+        """Return the projection from `channels` to the width."""
+        return self._once(("projection",), self._make_projection).at(width=width, read=channels)
+
+    def after_fusion(self, width: int) -> Piece:
+        """Return the operations of a node after its fusion."""
+        return self._once(("node",), self._make_node).at(width=width)
+
+    def head(self, repeats: int, levels: int, predicted: int, width: int) -> tuple[Piece, int]:
+        """Return a head at one level, and the number of its parameters that belong to the level."""
+        if repeats <= 2:
+            spec = dataclasses.replace(self._spec, head_repeats=repeats, topology=Topology(1, levels))
+            sizes = {"width": width, "predicted": predicted}
+            head = self._once(("head", repeats, levels), lambda sizes: _make_head(spec, sizes)).at(**sizes)
+            norms = self._once(("norms", repeats, levels), lambda sizes: _make_norms(spec, sizes)).at(**sizes)
+            return head, norms.params
+        # From the second convolution on, all are equal.
+        (one, own), (two, owns) = (self.head(each, levels, predicted, width) for each in (1, 2))
+        return two.with_more_like_it(one, repeats - 2), owns + (owns - own) * (repeats - 2)
+
+    def resampled(self, source: Size, target: Size) -> tuple[int, int]:
+        """Return the bytes of one channel alive while a feature is resampled: at the peak, and at the end."""
+        peak = left = 0
+        for mode, (height, width) in resampling_steps(source, target, self._spec):
+            most, made = self._steps.get(mode) or self._step(mode)
+            peak = max(peak, left + most * height * width)
+            left = made * height * width
+        return peak, left
+
+    def _step(self, mode: str) -> tuple[int, int]:
+        """Measure the bytes at each position that a step of resampling makes: at the peak, and at the end."""
+        few, many = (2, 2), (4, 4)
+        source, target = (many, few) if mode == self._spec.downsampling else (few, many)
+        with on_meta():
+            counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), torch.empty(1, 1, *source))
+        positions = target[0] * target[1]
+        self._steps[mode] = counted.peak // positions, counted.left // positions
+        return self._steps[mode]
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[Sizes], tuple[nn.Module, list[int] | int]]) -> Derived:
+        if key not in self._known:
+            self._known[key] = Derived(make)
+        return self._known[key]
+
+    def _make_projection(self, sizes: Sizes) -> tuple[nn.Module, int]:
+        return Projection(sizes["read"], self._wide(sizes)), sizes["read"]
+
+    def _make_node(self, sizes: Sizes) -> tuple[nn.Module, int]:
+        return _OfOneInput(self._wide(sizes)), sizes["width"]
+
+    def _wide(self, sizes: Sizes) -> DetectorSpec:
+        return dataclasses.replace(self._spec, width=sizes["width"])
+
+
+def fusion(kind: str, inputs: int, width: int) -> Piece:
+    """Return a fusion of `inputs` inputs."""
+    return _fusion(kind, inputs).at(width=width)
+
+
+@cache
+def _fusion(kind: str, inputs: int) -> Derived:
+    return Derived(lambda sizes: (make_fusion(kind, inputs, sizes["width"]), [sizes["width"]] * inputs))
+
+
+def _make_head(spec: DetectorSpec, sizes: Sizes) -> tuple[Head, list[int]]:
+    return Head(dataclasses.replace(spec, width=sizes["width"]), sizes["predicted"]), [sizes["width"]]
+
+
+def _make_norms(spec: DetectorSpec, sizes: Sizes) -> tuple[nn.Module, int]:
+    """Return the norms of one level, which leave their input as it is."""
+    head, _ = _make_head(spec, sizes)
+    norms = nn.Identity()
+    norms.each = nn.ModuleList(level[0] for level in head.norms)  # type: ignore[index]
+    return norms, sizes["width"]
+
+
+class _OfOneInput(nn.Module):
+    """A node that reads one feature at its own size, so that only the operations after its fusion remain."""
+
+    def __init__(self, spec: DetectorSpec) -> None:
+        super().__init__()
+        self.node = FusionNode(spec, Node(spec.topology.min_level, (0,), "sum"), [spec.width])
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return self.node([x_BCHW], (x_BCHW.shape[2], x_BCHW.shape[3]))  # type: ignore[no-any-return]
