@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.architecture.topology import Topology
-from scaling_lab.cost.pieces import Derived, Piece, Sizes, on_meta, run
+from scaling_lab.cost.pieces import Derived, Formula, Piece, Sizes, on_meta, run
 from scaling_lab.model.feature_network import FusionNode
 from scaling_lab.model.fusion import make_fusion
 from scaling_lab.model.heads import Head
@@ -40,11 +40,9 @@ class Pieces:
     def head(self, repeats: int, levels: int, predicted: int, width: int) -> tuple[Piece, int]:
         """Return a head at one level, and the number of its parameters that belong to the level."""
         if repeats <= 2:
-            spec = dataclasses.replace(self._spec, head_repeats=repeats, topology=Topology(1, levels))
-            sizes = {"width": width, "predicted": predicted}
-            head = self._once(("head", repeats, levels), lambda sizes: _make_head(spec, sizes)).at(**sizes)
-            norms = self._once(("norms", repeats, levels), lambda sizes: _make_norms(spec, sizes)).at(**sizes)
-            return head, norms.params
+            head = self._once(("head", repeats, levels), lambda sizes: self._make_head(repeats, levels, sizes))
+            norms = self._once(("norms", repeats, levels), lambda sizes: self._make_norms(repeats, levels, sizes))
+            return head.at(width=width, predicted=predicted), norms.at(width=width).params
         # From the second convolution on, all are equal.
         (one, own), (two, owns) = (self.head(each, levels, predicted, width) for each in (1, 2))
         return two.with_more_like_it(one, repeats - 2), owns + (owns - own) * (repeats - 2)
@@ -79,6 +77,19 @@ class Pieces:
     def _make_node(self, sizes: Sizes) -> tuple[nn.Module, int]:
         return _OfOneInput(self._wide(sizes)), sizes["width"]
 
+    def _make_head(self, repeats: int, levels: int, sizes: Sizes) -> tuple[nn.Module, list[int]]:
+        return self._head(repeats, levels, sizes["predicted"], sizes), [sizes["width"]]
+
+    def _make_norms(self, repeats: int, levels: int, sizes: Sizes) -> tuple[nn.Module, int]:
+        """Return the norms of one level, which leave their input as it is."""
+        norms = nn.Identity()
+        norms.own = nn.ModuleList(level[0] for level in self._head(repeats, levels, 1, sizes).norms)  # type: ignore[index]
+        return norms, sizes["width"]
+
+    def _head(self, repeats: int, levels: int, predicted: int, sizes: Sizes) -> Head:
+        topology = Topology(1, levels)
+        return Head(dataclasses.replace(self._wide(sizes), head_repeats=repeats, topology=topology), predicted)
+
     def _wide(self, sizes: Sizes) -> DetectorSpec:
         return dataclasses.replace(self._spec, width=sizes["width"])
 
@@ -88,21 +99,29 @@ def fusion(kind: str, inputs: int, width: int) -> Piece:
     return _fusion(kind, inputs).at(width=width)
 
 
+# Numbers of inputs: those of which the costs of more follow, if each input costs the same, and one at which to check that.
+_FEWER, _MORE, _HELD_OUT = 4, 5, 8
+
+
 @cache
-def _fusion(kind: str, inputs: int) -> Derived:
+def _fusion(kind: str, inputs: int) -> Derived | Formula:
+    return (_of_more(kind, inputs) if inputs > _MORE and _is_regular(kind) else None) or _derived_fusion(kind, inputs)
+
+
+@cache
+def _is_regular(kind: str) -> bool:
+    formula = _derived_fusion(kind, _HELD_OUT).formula
+    return formula is not None and _of_more(kind, _HELD_OUT) == formula
+
+
+def _of_more(kind: str, inputs: int) -> Formula | None:
+    fewer, more = (_derived_fusion(kind, each).formula for each in (_FEWER, _MORE))
+    return more.with_more_like_it(fewer, inputs - _MORE) if fewer and more else None
+
+
+@cache
+def _derived_fusion(kind: str, inputs: int) -> Derived:
     return Derived(lambda sizes: (make_fusion(kind, inputs, sizes["width"]), [sizes["width"]] * inputs))
-
-
-def _make_head(spec: DetectorSpec, sizes: Sizes) -> tuple[Head, list[int]]:
-    return Head(dataclasses.replace(spec, width=sizes["width"]), sizes["predicted"]), [sizes["width"]]
-
-
-def _make_norms(spec: DetectorSpec, sizes: Sizes) -> tuple[nn.Module, int]:
-    """Return the norms of one level, which leave their input as it is."""
-    head, _ = _make_head(spec, sizes)
-    norms = nn.Identity()
-    norms.each = nn.ModuleList(level[0] for level in head.norms)  # type: ignore[index]
-    return norms, sizes["width"]
 
 
 class _OfOneInput(nn.Module):

@@ -7,7 +7,8 @@ other sizes. Where they differ, the module is measured at each width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias
@@ -156,16 +157,14 @@ def _run_at(make: Make, sizes: Sizes, reader: Reader[Amount]) -> Run[Amount]:
         return observed(module.eval(), tensors[0] if isinstance(channels, int) else tensors, reader)
 
 
-class _Formula:
-    """A piece at all sizes. Raises ValueError for one whose costs are not linear in the positions."""
+class Formula:
+    """A piece at all sizes: `numbers` are those of a Piece as polynomials, in its order."""
 
-    def __init__(self, derived: Run[Polynomial]) -> None:
-        self._numbers = [derived.params, derived.weights]
-        for line in (derived.macs, derived.activations, derived.left, *largest(derived.moments)):
-            self._numbers += line.linear_in("positions")
-        self._products = {product for one in self._numbers for product in one.terms}
+    def __init__(self, numbers: Sequence[Polynomial]) -> None:
+        self._numbers = tuple(numbers)
+        self._products = {product for one in numbers for product in one.terms}
 
-    def at(self, sizes: Sizes) -> Piece:
+    def at(self, **sizes: int) -> Piece:
         """Return the piece at these sizes."""
         values = values_of(self._products, sizes)
         params, weights, *rest = [number.at(values) for number in self._numbers]
@@ -174,8 +173,20 @@ class _Formula:
             params=params, weights=weights, macs=macs, activations=activations, left=left, moments=tuple(moments)
         )
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Formula) and self._numbers == other._numbers
 
-def _derived(make: Make) -> _Formula | None:
+    __hash__ = None  # type: ignore[assignment]
+
+    def with_more_like_it(self, less: Formula, times: int) -> Formula | None:
+        """Return the formula with `times` more of what this one has and `less` lacks, or None if they differ in kind."""
+        pairs = list(zip(self._numbers, less._numbers, strict=False))
+        if not len(pairs) == len(self._numbers) == len(less._numbers):
+            return None
+        return Formula([own + (own - other) * times for own, other in pairs])
+
+
+def _derive(make: Make) -> Formula | None:
     """Return a module's formula, or None where its costs have none."""
     derived = _run_at(make, _PRIMES, Symbols(_PRIMES))
     sums = (derived.params, derived.weights, derived.macs, derived.activations, derived.left, *derived.moments)
@@ -185,9 +196,10 @@ def _derived(make: Make) -> _Formula | None:
         numbers = (ran.params, ran.weights, ran.macs, ran.activations, ran.left, *ran.moments)
         if numbers != tuple(one.at(values) for one in sums):
             return None
+    lines = (derived.macs, derived.activations, derived.left, *largest(derived.moments))
     try:
-        return _Formula(derived)
-    except ValueError:
+        return Formula([*sums[:2], *itertools.chain(*[line.linear_in("positions") for line in lines])])
+    except ValueError:  # not linear
         return None
 
 
@@ -214,13 +226,13 @@ class Derived:
     """A piece at all sizes: by its formula or, where it has none, measured at each width."""
 
     def __init__(self, make: Make) -> None:
-        self._make, self._formula = make, _derived(make)
+        self._make, self.formula = make, _derive(make)
         self._measured: dict[tuple[int, ...], Piece] = {}
 
     def at(self, **sizes: int) -> Piece:
         """Return the piece at these sizes, which have the same names at each call."""
-        if self._formula is not None:
-            return self._formula.at(sizes)
+        if self.formula is not None:
+            return self.formula.at(**sizes)
         key = tuple(sizes.values())
         if key not in self._measured:
             self._measured[key] = _measured(self._make, sizes)
