@@ -1,12 +1,13 @@
 """Counts a backbone at any image size: run on shapes at the first size, by arithmetic from the second on.
 
 One run at a large size gives each convolution's multiply-adds and each tensor's bytes as products of the sides of features
-(sides.py). These are compared with runs at other sizes, operator by operator. Where they differ, as with attention, or the
-backbone does not run at these sizes, it is run at every size. Images below 32 px are run too.
+(sides.py). These are compared with runs at other sizes, operator by operator. Where they differ, as with some attention, or
+the backbone does not run at these sizes, it is run at every size. It is also run where a side is a single pixel.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from dataclasses import dataclass
@@ -30,8 +31,7 @@ Counted = tuple[PartCost, PartMemory, Shapes3]
 # Primes times the coarsest stride: no channels, and no two sides down to it, are equal.
 _LARGE = (64 * 1009, 64 * 1013)
 # Halved again and again, their sides are even and odd, rounded up and down.
-_HELD_OUT = ((193, 191), (236, 170), (33, 40))
-_SMALLEST = 32
+_HELD_OUT = ((193, 191), (236, 170), (66, 95))
 
 
 def count_backbone(spec: DetectorSpec) -> Counted:
@@ -60,15 +60,15 @@ class _Backbone:
     def __init__(self, name: str, *others: str | int) -> None:
         self._name, self._key = name, (name, *others)
         self._first: Size | None = None
-        self._formula: _Formula | None = None
+        self._formula: Formula | None = None
         self._is_derived = False
 
     def at(self, size: Size) -> Counted:
         """Return the counts at an image size. Raises UserError where the backbone cannot be run."""
-        if self._first in (None, size) or min(size) < _SMALLEST:
+        if self._first in (None, size):
             return self._ran(size)
         if not self._is_derived:
-            self._formula, self._is_derived = self._derived(), True
+            self._formula, self._is_derived = derive(_module(*self._key)), True
         return (self._formula and self._formula.at(size)) or self._ran(size)
 
     def _ran(self, size: Size) -> Counted:
@@ -82,15 +82,6 @@ class _Backbone:
             ) from error
         self._first = self._first or size
         return counted
-
-    def _derived(self) -> _Formula | None:
-        module = _module(*self._key)
-        try:
-            formula = _derive(module)
-            is_exact = all(formula.equals(_run(module, size), size) for size in _HELD_OUT)
-        except Exception:  # any error of the backbone's code, which need not run at these sizes
-            return None
-        return formula if is_exact else None
 
 
 def _run(module: nn.Module, size: Size) -> Run[int]:
@@ -112,13 +103,17 @@ def _shapes(counted: Run[int]) -> Shapes3:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Formula:
+class Formula:
     """A backbone's counts as polynomials in the sides of its features."""
 
     sides: Sides
-    run: Run[Polynomial]
-    shapes: tuple[tuple[Polynomial, ...], ...]
+    params: Polynomial
+    macs: Polynomial
+    activations: Polynomial
+    weights: Polynomial
+    moments: tuple[Polynomial, ...]
     most: tuple[Polynomial, ...]  # of the moments, those that can be the peak
+    shapes: tuple[tuple[Polynomial, ...], ...]
     products: frozenset[Product]
 
     def at(self, size: Size) -> Counted | None:
@@ -127,10 +122,11 @@ class _Formula:
         if values is None:
             return None
         shapes = tuple(tuple(side.at(values) for side in shape) for shape in self.shapes)
-        run = self.run
-        cost = PartCost(params=run.params.at(values), macs=run.macs.at(values), activations=run.activations.at(values))
+        cost = PartCost(
+            params=self.params.at(values), macs=self.macs.at(values), activations=self.activations.at(values)
+        )
         memory = PartMemory(
-            weights=run.weights.at(values),
+            weights=self.weights.at(values),
             peak=max((moment.at(values) for moment in self.most), default=0),
             outputs=sum(BYTES * channels * height * width for channels, height, width in shapes),
         )
@@ -141,26 +137,40 @@ class _Formula:
         values = self._values(size)
         if values is None:
             return False
-        moments = tuple(moment.at(values) for moment in self.run.moments)
+        moments = tuple(moment.at(values) for moment in self.moments)
         return moments == ran.moments and self.at(size) == _counted(ran)
 
     def _values(self, size: Size) -> dict[Product, int] | None:
         sides = {name: side.at(size) for name, side in self.sides.sides.items()}
-        if min(sides.values()) < 1 or any(sides[name] != side.at(size) for name, side in self.sides.equal):
+        if min(sides.values()) < 2 or any(sides[name] != side.at(size) for name, side in self.sides.equal):
             return None
         return values_of(self.products, sides)
 
 
-def _derive(module: nn.Module) -> _Formula:
+def derive(module: nn.Module) -> Formula | None:
+    """Return a backbone's formula, or None where runs at other sizes differ from it or fail."""
+    try:
+        formula = _derived(module)
+        is_exact = all(formula.equals(_run(module, size), size) for size in _HELD_OUT)
+    except Exception:  # any error of the backbone's code, which need not run at these sizes
+        return None
+    return dataclasses.replace(formula, moments=()) if is_exact else None
+
+
+def _derived(module: nn.Module) -> Formula:
     sides = Sides(_LARGE)
     with on_meta():
         counted = observed(module, torch.empty(1, 3, *_LARGE), sides)
     shapes = tuple(tuple(sides.read(side) for side in x.shape[1:]) for x in counted.outputs)
     sums = (counted.params, counted.macs, counted.activations, counted.weights, *counted.moments)
-    return _Formula(
+    return Formula(
         sides=sides,
-        run=counted,
-        shapes=shapes,
+        params=counted.params,
+        macs=counted.macs,
+        activations=counted.activations,
+        weights=counted.weights,
+        moments=counted.moments,
         most=largest(counted.moments),
+        shapes=shapes,
         products=frozenset(each for one in (*sums, *itertools.chain(*shapes)) for each in one.terms),
     )

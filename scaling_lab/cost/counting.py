@@ -26,7 +26,7 @@ _OTHERS = ("backbone", "backbone_options", "image_size", "pixels", "width")
 _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name not in (*_ASKED, *_OTHERS)])
 
 
-# Of widths and image sizes, kept to count more topologies; as many as memory is nothing to speak of.
+# How many are kept, each for one width and one set of feature shapes.
 MOST_COUNTERS = 1000
 
 # An input of a node: its level and number of channels.

@@ -125,8 +125,8 @@ class Sides(Symbols):
         packet = func._overloadpacket
         if packet not in WINDOWS and packet not in PADDINGS:
             return
-        for axis in (0, 1):
-            name = self._names.get(args[0].shape[axis - 2]) if args[0].dim() == 4 else None
+        for axis, side in enumerate(args[0].shape[-2:]):
+            name = self._names.get(side)
             if name is None:
                 continue
             if packet in PADDINGS:
@@ -134,6 +134,9 @@ class Sides(Symbols):
                 self._pad(self.sides[name], amount)
             else:
                 self._slide(name, WINDOWS[packet](axis, *args))
+        height, width = (made if isinstance(made, Tensor) else made[0]).shape[-2:]
+        if height in self._names and width in self._names:
+            self._areas.setdefault(height * width, (self._names[height], self._names[width]))
 
     def _pad(self, side: Side, amount: int) -> None:
         padded = side.divided(amount, 1)

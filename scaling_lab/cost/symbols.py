@@ -21,11 +21,14 @@ class Symbols:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self._names = {value: name for name, value in sizes.items()}
+        self._areas: dict[int, tuple[str, str]] = {}  # products that are read as just these two sizes
 
     def read(self, number: int) -> Polynomial:
         """Return a number as a multiple of a product of sizes, as many as it can be divided by."""
-        names: list[str] = []
-        if number in self._names:
+        names = list(self._areas.get(number, ()))
+        if names:
+            number = 1
+        elif number in self._names:
             number, names = 1, [self._names[number]]
         elif number >= min(self._names):
             for value in sorted(self._names, reverse=True):
