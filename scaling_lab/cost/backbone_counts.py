@@ -2,15 +2,16 @@
 
 One run at a large size gives each convolution's multiply-adds and each tensor's bytes as products of the sides of features
 (sides.py). These are compared with runs at other sizes, operator by operator. Where they differ, as with some attention, or
-the backbone does not run at these sizes, it is run at every size. It is also run where a side is a single pixel.
+the backbone does not run at these sizes, it is run at every size. It is also run where a side is a single pixel, or leaves a
+remainder, divided by a layer's stride, that no run had before.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -20,7 +21,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.cost.counts import PartCost
 from scaling_lab.cost.pieces import BYTES, PartMemory, Run, observed, on_meta, run
 from scaling_lab.cost.polynomials import Polynomial, Product, largest, values_of
-from scaling_lab.cost.sides import Sides, Size
+from scaling_lab.cost.sides import Side, Sides, Size
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.model.backbone import make_backbone
 
@@ -66,22 +67,27 @@ class _Backbone:
     def at(self, size: Size) -> Counted:
         """Return the counts at an image size. Raises UserError where the backbone cannot be run."""
         if self._first in (None, size):
-            return self._ran(size)
+            self._first = size
+            return _counted(self._ran(size))
         if not self._is_derived:
             self._formula, self._is_derived = derive(_module(*self._key)), True
-        return (self._formula and self._formula.at(size)) or self._ran(size)
+        counted = self._formula and self._formula.at(size)
+        if counted:
+            return counted
+        ran = self._ran(size)
+        if self._formula and not self._formula.learns(ran, size):
+            self._formula = None
+        return _counted(ran)
 
-    def _ran(self, size: Size) -> Counted:
+    def _ran(self, size: Size) -> Run[int]:
         module = _module(*self._key)
         try:
-            counted = _counted(_run(module, size))
+            return _run(module, size)
         except Exception as error:  # any error of the backbone's code
             raise UserError(
                 f"the backbone {self._name} cannot be counted at {size[0]}x{size[1]}: {first_line(error)} (it is run on "
                 "shapes only, so its code must not read tensor values)"
             ) from error
-        self._first = self._first or size
-        return counted
 
 
 def _run(module: nn.Module, size: Size) -> Run[int]:
@@ -104,7 +110,10 @@ def _shapes(counted: Run[int]) -> Shapes3:
 
 @dataclass(frozen=True, kw_only=True)
 class Formula:
-    """A backbone's counts as polynomials in the sides of its features."""
+    """A backbone's counts as polynomials in the sides of its features.
+
+    They hold where each side leaves a remainder, divided by the stride of a layer that reads it, that a run has confirmed.
+    """
 
     sides: Sides
     params: Polynomial
@@ -115,12 +124,27 @@ class Formula:
     most: tuple[Polynomial, ...]  # of the moments, those that can be the peak
     shapes: tuple[tuple[Polynomial, ...], ...]
     products: frozenset[Product]
+    confirmed: set[tuple[Side, int, int]] = field(default_factory=set)
 
     def at(self, size: Size) -> Counted | None:
-        """Return the counts at an image size, or None where the polynomials do not hold."""
+        """Return the counts at an image size, or None where it is not known that the polynomials hold."""
+        values = self._values(size)
+        if values is None or not self.sides.remainders(size) <= self.confirmed:
+            return None
+        return self._counted(values)
+
+    def learns(self, ran: Run[int], size: Size) -> bool:
+        """Confirm the polynomials by a run at an image size; return whether they are equal, operator by operator."""
         values = self._values(size)
         if values is None:
-            return None
+            return True  # they do not claim to hold
+        moments = tuple(moment.at(values) for moment in self.moments)
+        is_equal = moments == ran.moments and self._counted(values) == _counted(ran)
+        if is_equal:
+            self.confirmed.update(self.sides.remainders(size))
+        return is_equal
+
+    def _counted(self, values: Mapping[Product, int]) -> Counted:
         shapes = tuple(tuple(side.at(values) for side in shape) for shape in self.shapes)
         cost = PartCost(
             params=self.params.at(values), macs=self.macs.at(values), activations=self.activations.at(values)
@@ -131,14 +155,6 @@ class Formula:
             outputs=sum(BYTES * channels * height * width for channels, height, width in shapes),
         )
         return cost, memory, shapes  # type: ignore[return-value]
-
-    def equals(self, ran: Run[int], size: Size) -> bool:
-        """Return whether a run at an image size gives the same counts, and the same bytes after every operator."""
-        values = self._values(size)
-        if values is None:
-            return False
-        moments = tuple(moment.at(values) for moment in self.moments)
-        return moments == ran.moments and self.at(size) == _counted(ran)
 
     def _values(self, size: Size) -> dict[Product, int] | None:
         sides = {name: side.at(size) for name, side in self.sides.sides.items()}
@@ -151,10 +167,10 @@ def derive(module: nn.Module) -> Formula | None:
     """Return a backbone's formula, or None where runs at other sizes differ from it or fail."""
     try:
         formula = _derived(module)
-        is_exact = all(formula.equals(_run(module, size), size) for size in _HELD_OUT)
+        is_exact = all(formula.learns(_run(module, size), size) for size in _HELD_OUT)
     except Exception:  # any error of the backbone's code, which need not run at these sizes
         return None
-    return dataclasses.replace(formula, moments=()) if is_exact else None
+    return formula if is_exact else None
 
 
 def _derived(module: nn.Module) -> Formula:

@@ -27,7 +27,7 @@ _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name
 
 
 # How many are kept, each for one width and one set of feature shapes.
-MOST_COUNTERS = 1000
+MOST_COUNTERS = 100
 
 # An input of a node: its level and number of channels.
 Kind = tuple[int, int]
@@ -284,6 +284,6 @@ def _counter(spec: DetectorSpec, features: Shapes3) -> Counter:
         if style not in _pieces:
             _pieces[style] = Pieces(spec)
         if len(_counters) >= MOST_COUNTERS:
-            _counters.clear()
+            del _counters[next(iter(_counters))]  # the oldest
         _counters[key] = Counter(_pieces[style], spec, features)
     return _counters[key]

@@ -108,7 +108,8 @@ PADDINGS = (aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d)
 class Sides(Symbols):
     """Amounts as polynomials in the sides of features, found while an image of (height, width) `size` is run.
 
-    `equal` are pairs of sides that are equal in this run: the polynomials hold where they are equal.
+    `equal` are pairs of sides that are equal in this run: the polynomials hold where they are equal. `strides` are the sides
+    that layers with a stride read, and the stride.
     """
 
     def __init__(self, size: Size) -> None:
@@ -116,6 +117,7 @@ class Sides(Symbols):
         self._size = size
         self.sides: dict[str, Side] = {}
         self.equal: set[tuple[str, Side]] = set()
+        self.strides: set[tuple[Side, int]] = set()
         self._padded: dict[int, tuple[Side, int]] = {}  # by the side after padding: the one before, and how much
         for axis in (0, 1):
             self._add(Side(axis))
@@ -138,6 +140,10 @@ class Sides(Symbols):
         if height in self._names and width in self._names:
             self._areas.setdefault(height * width, (self._names[height], self._names[width]))
 
+    def remainders(self, size: Size) -> set[tuple[Side, int, int]]:
+        """Return what remains of each side that is divided by a stride: how layers pad or round may depend on it."""
+        return {(side, stride, side.at(size) % stride) for side, stride in self.strides}
+
     def _pad(self, side: Side, amount: int) -> None:
         padded = side.divided(amount, 1)
         if padded is None or not amount:
@@ -152,6 +158,8 @@ class Sides(Symbols):
         if window is None:
             return
         before, amount = self._padded.get(side.at(self._size), (side, 0))
+        if window.stride > 1:
+            self.strides |= {(side, window.stride), (before, window.stride)}
         if amount and window.stride > 1 and not window.padding and amount == window.reach - window.stride:
             # As much as TensorFlow pads: at other sizes more.
             fitting = before.padded_for(window.reach, window.stride)

@@ -155,8 +155,8 @@ class Features(nn.Module):
 
 @st.composite
 def layers(draw: st.DrawFn) -> nn.Module:
-    """Draw a convolution or pooling of three channels, padded in any way; strides are powers of two, as in backbones."""
-    kernel, stride = draw(st.integers(1, 5)), draw(st.sampled_from([1, 2, 4]))
+    """Draw a convolution or pooling of three channels, padded in any way."""
+    kernel, stride = draw(st.integers(1, 5)), draw(st.integers(1, 4))
     padding, dilation = draw(st.integers(0, kernel // 2)), draw(st.integers(1, 2))
     pad, ceil = draw(st.sampled_from(["own", "same", "fixed"])), draw(st.booleans())
     given = {"kernel_size": kernel, "stride": stride, "padding": padding if pad == "own" else 0}
@@ -172,7 +172,7 @@ def layers(draw: st.DrawFn) -> nn.Module:
     return layer if pad == "own" else Padded(layer, reach, stride, None if pad == "same" else padding)
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(100, marks=pytest.mark.slow)])
 def test_any_layers_are_counted_at_any_size_or_have_no_formula(examples: int) -> None:
     derived = []
 
@@ -185,9 +185,18 @@ def test_any_layers_are_counted_at_any_size_or_have_no_formula(examples: int) ->
         derived.append(found is not None)
         for _ in range(3):
             size = (data.draw(st.integers(60, 300)), data.draw(st.integers(60, 300)))
-            counted = found.at(size) if found else None
+            if found is None:
+                break
+            counted = found.at(size)
+            try:
+                ran = backbone_counts._run(module, size)
+            except RuntimeError:  # a kernel is larger than what it reads
+                assert counted is None
+                break
             if counted is not None:
-                assert counted == backbone_counts._counted(backbone_counts._run(module, size))
+                assert counted == backbone_counts._counted(ran)
+            elif not found.learns(ran, size):
+                found = None
 
     is_as_run()
     assert sum(derived) > len(derived) / 4
