@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.cost.activation_memory import Alive, module_tensors
+from scaling_lab.cost.activation_memory import Alive, Numbers, module_tensors
 from scaling_lab.model import Detector, build
 from scaling_lab.training.freezing import freeze, set_training
 from scaling_lab.training.recipe import Recipe
@@ -73,7 +73,7 @@ def _peak(detector: Detector) -> int:
     """Return the peak bytes, besides weights, of a forward and backward pass and the loss between them."""
     dtype = next(detector.parameters()).dtype
     inputs = torch.empty(_IMAGES, 3, *detector.spec.image_size, dtype=dtype, device="meta")
-    with Alive([*module_tensors(detector), inputs]) as alive:
+    with Alive([*module_tensors(detector), inputs], Numbers()) as alive:
         class_logits, box_deltas = detector(inputs)
         loss = alive.now + _LOSS_VALUES * _FLOAT * max(logits.numel() for logits in class_logits)
         outputs = [*class_logits, *box_deltas]

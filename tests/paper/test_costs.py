@@ -16,7 +16,7 @@ import scaling_lab
 from scaling_lab.architecture import DetectorSpec, Topology, topologies
 from scaling_lab.cli import main
 from scaling_lab.cost import count
-from scaling_lab.cost.counting import count_backbone
+from scaling_lab.cost.backbone_counts import count_backbone
 from scaling_lab.paper import Column, Table, as_text, cost_tables
 from scaling_lab.paper.backbone_costs import backbone_table
 from scaling_lab.paper.elementwise import elementwise_operations
