@@ -48,7 +48,7 @@ class FusedConv(nn.Conv2d):
         """Map (B, C, H, W) to the activated output."""
         if self._is_for_onednn(x_BCHW):
             weight, padding = self._symmetric(x_BCHW) if self.is_same else (self.weight, self.padding)
-            return torch.ops.mkldnn._convolution_pointwise(
+            return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
                 x_BCHW, weight, self.bias, padding, self.stride, self.dilation, self.groups,
                 FUSED[type(self.activation)], [], "",
             )  # fmt: skip
