@@ -30,17 +30,23 @@ from torch.profiler import profile
 from scaling_lab.architecture.effdet import spec_from_effdet
 from scaling_lab.latency.device import device_name
 from scaling_lab.model import for_inference, load_checkpoint
+from scaling_lab.model.inference import PreparedDetector
 
 with warnings.catch_warnings():  # torch.jit.script, which effdet uses, is deprecated
     warnings.simplefilter("ignore")
     from effdet import EfficientDet, get_efficientdet_config
 
+IN_CHANNELS_LAST = ("here, as trained", "effdet, channels last")
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def models(name: str, device: str, dtype: torch.dtype) -> tuple[dict[str, nn.Module], int]:
-    """Build effdet's model with random weights and norm statistics, and ours with the same."""
+def models(
+    name: str, device: str, dtype: torch.dtype, image_size: int | None
+) -> tuple[dict[str, nn.Module], tuple[int, int]]:
+    """Build effdet's model with random weights and norm statistics, and ours with the same; return the image size too."""
     config = get_efficientdet_config(name)
+    if image_size is not None:
+        config.image_size = [image_size, image_size]
     config.backbone_args = {}
     torch.manual_seed(0)
     theirs = EfficientDet(config, pretrained_backbone=False)
@@ -51,13 +57,26 @@ def models(name: str, device: str, dtype: torch.dtype) -> tuple[dict[str, nn.Mod
     with tempfile.TemporaryDirectory() as folder:
         torch.save(theirs.state_dict(), Path(folder) / "weights.pth")
         ours = load_checkpoint(spec_from_effdet(config), Path(folder) / "weights.pth")
+    here = for_inference(ours.to(device, dtype))
     made = {
-        "here": for_inference(ours.to(device, dtype)),
+        "here": here,
+        "here, the other layout": other_layout(here),
         "here, as trained": ours.eval().to(memory_format=torch.channels_last),
         "effdet": theirs.eval().to(device, dtype),
         "effdet, channels last": copy.deepcopy(theirs).to(memory_format=torch.channels_last),
     }
-    return made, config.image_size[0]
+    return made, (config.image_size[0], config.image_size[1])
+
+
+def other_layout(prepared: PreparedDetector) -> PreparedDetector:
+    """Return a copy in the memory layout that for_inference has not chosen."""
+    other = copy.deepcopy(prepared)
+    is_last = prepared.memory_format == torch.channels_last
+    other.memory_format = torch.contiguous_format if is_last else torch.channels_last
+    for weight in other.parameters():
+        if weight.dim() == 4:
+            weight.data = weight.data.contiguous(memory_format=other.memory_format)
+    return other
 
 
 def run(model: nn.Module, images: Tensor) -> Callable[[], Any]:
@@ -132,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tf_efficientdet_d0")
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--image-size", type=int, help="pixels (the model's)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=DTYPES, default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -141,13 +161,13 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    made, side = models(options.model, options.device, DTYPES[options.precision])
-    images = torch.randn(options.batch, 3, side, side, generator=torch.Generator().manual_seed(1))
+    made, size = models(options.model, options.device, DTYPES[options.precision], options.image_size)
+    images = torch.randn(options.batch, 3, *size, generator=torch.Generator().manual_seed(1))
     images = images.to(options.device, DTYPES[options.precision])
     last = images.contiguous(memory_format=torch.channels_last)
-    inputs = {name: images if name in ("here", "effdet") else last for name in made}
+    inputs = {name: last if name in IN_CHANNELS_LAST else images for name in made}
     where = device_name(torch.device(options.device))
-    print(f"{options.model} at {side} px, batch {options.batch}, {options.precision}")
+    print(f"{options.model} at {size[0]} px, batch {options.batch}, {options.precision}")
     print(f"torch {torch.__version__}, {where}, {options.threads} threads")
     outputs = {name: run(model, images)() for name, model in made.items()}
     for name in ("here", "here, as trained"):
@@ -161,8 +181,8 @@ def main() -> None:
     if options.no_compile:
         return
     print("compiled (torch.compile)")
-    del made["effdet"]  # channels last is the faster
-    compiled = {name: run(torch.compile(model), inputs[name]) for name, model in made.items()}
+    names = ("here", *IN_CHANNELS_LAST) if options.device == "cpu" else ("here", "effdet", "effdet, channels last")
+    compiled = {name: run(torch.compile(made[name]), inputs[name]) for name in names}
     show(timed(compiled, rounds=options.rounds, runs=options.runs))
 
 
