@@ -23,6 +23,7 @@ from scaling_lab.data.batches import Batch
 from scaling_lab.data.drawn import forget
 from scaling_lab.training import out_of_memory
 from scaling_lab.training.evaluation import average_precision, predict
+from scaling_lab.training.kernels import timed_kernels
 from scaling_lab.training.optimization import learning_rate
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.train import Run
@@ -70,6 +71,7 @@ class Rehearsal:
         return self.start + recipe.epochs * steps_per_epoch * step + checkpoints + waits + whole + evaluating
 
 
+@timed_kernels()
 def rehearse(
     spec: DetectorSpec,
     source: Source,
