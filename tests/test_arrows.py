@@ -38,7 +38,7 @@ ALLOWED = {
     "data": {"architecture", "machine"},
     "cost": {"architecture", "model"},
     "features": {"architecture", "data"},
-    "training": {"architecture", "model", "detection", "data", "features", "pretrained", "cost"},
+    "training": {"architecture", "model", "detection", "data", "features", "pretrained", "cost", "signals"},
     "latency": {"architecture", "model", "detection", "cost", "machine", "stats"},
     "runs": {"architecture"},
     "study": {"architecture", "data", "training"},

@@ -8,9 +8,13 @@ import dataclasses
 import io
 import json
 import multiprocessing
+import os
 import re
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -180,6 +184,55 @@ def test_two_processes_train_one_detector(project: Path, capsys: pytest.CaptureF
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert capsys.readouterr().out.count("epoch 2/2: ") == 2
     assert list(scalars_in("two")["train/loss"]) == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_nodes_trains_one_detector(project: Path) -> None:
+    """Two agents on this machine, each with one process, as `torchrun` starts them on two."""
+    still = ["--set", "epochs=1", "--set", "sync_norm=true", "--set", "optimizer=sgd", "--set", "lr=0.005"]
+    assert _train(*still, "--out", "one") == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    command = [
+        "small.json",
+        "--data",
+        "coco:coco",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        "--set",
+        "batch_size=4",
+        *still,
+    ]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(Path(__file__).parents[1])}
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *options, "--node-rank", str(node),
+             "-m", "scaling_lab.cli", "train", *command, "--out", "two"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        )
+        for node in (0, 1)
+    ]  # fmt: skip
+    said = [node.communicate(timeout=600) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert "epoch 1/1: loss " in said[0][0]
+    assert said[1][0] == ""  # worker 0 alone speaks
+    (one,), (two,) = _epochs("one"), _epochs("two")
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["ap_by_class"] == pytest.approx(one["ap_by_class"], abs=0.1)
+
+
+def test_under_torchrun_the_processes_are_its_own(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert _train("--processes", "2") == 2
+    said = "--processes is 2; allowed is 1 under torchrun, which starts the processes\n"
+    assert capsys.readouterr().err == f"scaling-lab: {said}"
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ STUDY = Study(question="Does it run?", space=space, data=Shapes(train_images=8, 
     recipe=Recipe.short(epochs=EPOCHS, batch_size=4), sampler="grid", seeds=(0, 1))
 """
 STUBS = {
-    "scontrol": "printf 'head\\nsecond\\n'",
+    "scontrol": """if [[ $1 == requeue ]]; then echo "requeued $2"; else printf 'head\\nsecond\\n'; fi""",
     "hostname": f"echo '{HEAD} 10.1.2.3'",
     # Slurm's own options, then the command; the second node has an address of its own.
     "srun": f"""
@@ -90,7 +91,7 @@ STUBS = {
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("cluster")
-@pytest.mark.parametrize("way", ["ends", "is stopped"])
+@pytest.mark.parametrize("way", ["ends", "is stopped", "is at its time limit"])
 def test_the_slurm_script_runs(tmp_path: Path, way: str) -> None:
     """Two nodes on this machine, in place of Slurm's; the script's own commands, from its first line to its last."""
     assert main(["init", str(tmp_path / "project")]) == 0
@@ -120,8 +121,8 @@ def test_the_slurm_script_runs(tmp_path: Path, way: str) -> None:
             assert job.stdout is not None
             for line in job.stdout:
                 lines.append(line)
-                if way == "is stopped" and not asked and re.match(r"trial +\d+ running", line):
-                    job.terminate()
+                if way != "ends" and not asked and re.match(r"trial +\d+ running", line):
+                    job.send_signal(signal.SIGTERM if way == "is stopped" else signal.SIGUSR1)
                     asked = True
         left = marked(mark)
     finally:
@@ -136,4 +137,5 @@ def test_the_slurm_script_runs(tmp_path: Path, way: str) -> None:
     else:
         assert (job.returncode, "the same command continues" in said) == (130, True), said
         assert states == ["planned"] * 2
+    assert (f"requeued {os.getpid()}\n" in said) == (way == "is at its time limit")
     assert left == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import json
 import shlex
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.data import Source
     from scaling_lab.training import Recipe
+    from scaling_lab.training.joining import Launched
 
 # Names of Recipe's constructors.
 RECIPES = ("short", "finetune", "paper")
@@ -85,7 +87,7 @@ def add_verbs(verbs: Any) -> None:
         "--processes",
         type=int,
         default=1,
-        help="data-parallel processes, one for each GPU or core, which share the batch (1)",
+        help="data-parallel processes, one for each GPU or core, which share the batch (1); on several machines use torchrun",
     )
     add_log_option(train)
     add_feature_options(train, "<run>/features")
@@ -93,16 +95,34 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from scaling_lab.training.joining import launched
+
+    place = launched()
+    if place is None or place.rank == 0:
+        return _train_at(place, options)
+    # Worker 0 alone writes; an error passes through.
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        return _train_at(place, options)
+
+
+def _train_at(place: Launched | None, options: argparse.Namespace) -> int:
     import torch
 
     from scaling_lab.data import parse_source
     from scaling_lab.data.accuracies import check_trainable
     from scaling_lab.features.build import FeatureFolder
+    from scaling_lab.training.together import train_launched
     from scaling_lab.training.trackers import check_trackers
 
     check_whole("--seed", options.seed, least=0)
     check_whole("--processes", options.processes, least=1)
     check_number("--features-gb", options.features_gb, above=0)
+    if place is not None and options.processes > 1:
+        raise UserError(f"--processes is {options.processes}; allowed is 1 under torchrun, which starts the processes")
     source = parse_source(options.data)
     recipe = read_recipe(options.recipe, options.set, has_weights=options.weights is not None)
     spec = dataclasses.replace(read_detector(options.detector, options), num_classes=len(source.class_names))
@@ -110,8 +130,8 @@ def _train(options: argparse.Namespace) -> int:
     check_trainable(source)
     if options.anchors == "fit":
         spec = _with_fitted_anchors(spec, source, sys.stderr if options.json else sys.stdout)
-    workers = _workers(options.workers, options.processes)
-    device = str(usable_device(options.device))
+    workers = _workers(options.workers, options.processes if place is None else place.local_size)
+    device = _device(place, options)
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
     if options.weights is not None and recipe.pretrained:
         raise UserError(
@@ -121,6 +141,14 @@ def _train(options: argparse.Namespace) -> int:
     if options.weights is not None and not (folder / "checkpoint.pt").exists():
         torch.manual_seed(options.seed)  # for layers without weights in the file
         weights = load_and_say(spec, options.weights, source.class_names).state_dict()
+    features = FeatureFolder(root=options.features or folder / "features", limit_gb=options.features_gb)
+    run: dict[str, Any] = {
+        "spec": spec, "source": source, "recipe": recipe, "seed": options.seed, "folder": folder, "device": device,
+        "workers": workers, "weights": weights, "features": features,
+    }  # fmt: skip
+    if place is not None and place.rank > 0:
+        train_launched(place, report=lambda metrics: None, **run)
+        return 0
     settings = {
         "spec": spec.to_dict(),
         "data": {**source.to_dict(), "digest": source.digest()},
@@ -133,12 +161,19 @@ def _train(options: argparse.Namespace) -> int:
     make_folder(folder)
     with only_writer(folder / LOCK):
         keep_settings(folder, settings)
-        features = FeatureFolder(root=options.features or folder / "features", limit_gb=options.features_gb)
-        run = {
-            "spec": spec, "source": source, "recipe": recipe, "seed": options.seed, "folder": folder, "device": device,
-            "workers": workers, "weights": weights, "features": features,
-        }  # fmt: skip
-        return _run(options, run)
+        return _run(place, options, run)
+
+
+def _device(place: Launched | None, options: argparse.Namespace) -> str:
+    """Return the device, with torchrun the process's own. Where other processes train, it is not touched here."""
+    import torch
+
+    is_any_gpu = options.device == "cuda" or (options.device is None and torch.cuda.is_available())
+    if place is not None and not is_any_gpu and options.device not in (None, "cpu"):
+        raise UserError(f"--device is {options.device!r}; allowed are cpu and cuda under torchrun")
+    if is_any_gpu and options.processes > 1:
+        return "cuda"
+    return str(usable_device(f"cuda:{place.local_rank}" if place is not None and is_any_gpu else options.device))
 
 
 def _with_fitted_anchors(spec: DetectorSpec, source: Source, stream: TextIO) -> DetectorSpec:
@@ -153,13 +188,14 @@ def _with_fitted_anchors(spec: DetectorSpec, source: Source, stream: TextIO) -> 
     return dataclasses.replace(spec, anchors=fitted.anchors)
 
 
-def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
+def _run(place: Launched | None, options: argparse.Namespace, run: Mapping[str, Any]) -> int:
     from scaling_lab.cli.training_log import TrainingLog
     from scaling_lab.data.accuracies import held_out_words, objects_for
     from scaling_lab.data.readers import LostReader
     from scaling_lab.signals import interruptible
     from scaling_lab.training.evaluation import uncounted_objects
-    from scaling_lab.training.together import train_together
+    from scaling_lab.training.failures import LostProcess
+    from scaling_lab.training.together import train_launched, train_together
     from scaling_lab.training.trackers import Trackers, run_params
 
     stream = sys.stderr if options.json else sys.stdout
@@ -184,11 +220,14 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
                         log.epoch(metrics)
                         trackers.epoch(metrics)
 
-                    metrics = train_together(options.processes, report=report, progress=log.step, say=log.say, **run)
+                    begin = (
+                        partial(train_together, options.processes) if place is None else partial(train_launched, place)
+                    )
+                    metrics = begin(report=report, progress=log.step, say=log.say, **run)
             except KeyboardInterrupt:
                 log.say(f"stopped: {_kept(folder, log.epochs_done, epochs)}")
                 return 130
-            except LostReader as error:
+            except (LostReader, LostProcess) as error:
                 raise UserError(f"{error}; {_kept(folder, log.epochs_done, epochs)}") from None
     except WriteError as error:
         raise UserError(f"{error}; finished epochs are kept, and the same command continues") from error
@@ -197,7 +236,7 @@ def _run(options: argparse.Namespace, run: Mapping[str, Any]) -> int:
 
 
 def _kept(folder: Path, done: int, epochs: int) -> str:
-    again = "continues from there" if done else "starts over"
+    again = "continues from there" if (folder / "checkpoint.pt").exists() else "starts over"
     return f"{folder} holds {done} of {epochs} epochs; the same command {again}"
 
 

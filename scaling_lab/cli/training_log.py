@@ -34,7 +34,8 @@ class TrainingLog:
             self._path.unlink(missing_ok=True)
         self._events: Events | None = None
         self._bar: Any = None
-        self._loss, self._steps, self._next = 0.0, 0, time.monotonic() + LINES_EVERY
+        self._loss, self._summed = 0.0, 0  # over this session's steps of the epoch
+        self._steps, self._next = 0, time.monotonic() + LINES_EVERY
 
     def __enter__(self) -> Self:
         return self
@@ -54,8 +55,10 @@ class TrainingLog:
         if self._events is None:
             self._events = Events(self._folder, self._steps)  # events after the checkpoint are written again
         self._events.add(self._steps, [("train/loss", step["loss"]), ("train/lr", step["lr"])])
-        self._loss = step["loss"] + (self._loss if step["step"] > 1 else 0.0)
-        words = f"loss {self._loss / step['step']:.3f}, {100 * step['waited'] / step['seconds']:.1f} % waiting for data"
+        if step["step"] == 1:
+            self._loss, self._summed = 0.0, 0
+        self._loss, self._summed = self._loss + step["loss"], self._summed + 1
+        words = f"loss {self._loss / self._summed:.3f}, {100 * step['waited'] / step['seconds']:.1f} % waiting for data"
         if self._stream.isatty():
             self._draw(step, words)
         elif time.monotonic() >= self._next:

@@ -3,14 +3,17 @@
 #
 #     sbatch clusters/slurm.sh studies/topology_ablation.py --form paper
 #
-# The same command goes on with it. What follows the script's name goes to scaling-lab run.
+# Slurm runs the job again until the study is done: after a preemption, a failed node and its time limit. scancel ends it, and
+# the same command continues. What follows the script's name goes to scaling-lab run.
 #SBATCH --job-name=scaling-lab
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=16
 #SBATCH --gpus-per-node=1
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@180
 set -euo pipefail
 # source .venv/bin/activate    # whatever puts scaling-lab on the path of every node
 
@@ -47,14 +50,20 @@ done
 export RAY_ADDRESS=$ip:$port
 scaling-lab doctor --address auto --nodes "${#nodes[@]}" --storage runs
 
-# Slurm says two minutes before the end that it comes: the study stops cleanly, and the next job goes on.
 scaling-lab run "$@" --address auto &
 study=$!
-trap 'kill -TERM "$study" 2>/dev/null || true' TERM
+# USR1 comes three minutes before the time limit, TERM with a preemption or scancel. The study stops cleanly. After a preemption
+# Slurm requeues the job itself.
+stop() { kill -TERM "$study" 2>/dev/null || true; }
+requeue=false
+trap 'requeue=true; stop' USR1
+trap stop TERM
 code=0
 wait "$study" || code=$?
-if kill -0 "$study" 2>/dev/null; then # the signal has ended the first wait
+while kill -0 "$study" 2>/dev/null; do # a signal has ended the wait
     code=0
     wait "$study" || code=$?
-fi
+done
+# 130 is a clean stop; a study that has ended or failed is not run again.
+if $requeue && ((code == 130)); then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$code"

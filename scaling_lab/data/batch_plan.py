@@ -33,6 +33,9 @@ class BatchPlan:
     With `views`, a training image has that many fixed placements, the same for every seed. Each epoch shows the next one, in
     an order that the seed decides. `view` shows one of them in every epoch.
 
+    `first` is the number of the first batch of an interrupted training epoch: those before it are left out, and `len` counts
+    the rest.
+
     `skipped` fills during reading, if the source's `skip_broken` is set: the error of each skipped training image, by its
     file. The next readable image of the split takes its place.
     """
@@ -49,27 +52,34 @@ class BatchPlan:
     device: torch.device
     views: int = 0
     view: int | None = None
+    first: int = 0
     skipped: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if self.split == "train" and len(self) == 0:
+        if self.split == "train" and self.batch_size > self.source.length(self.split):
             images = self.source.length(self.split)
             raise UserError(
                 f"batch_size is {self.batch_size}; allowed is up to {images}, the number of training images"
             )
 
     def __len__(self) -> int:
+        return self._end - self.first
+
+    @property
+    def _end(self) -> int:
+        """The number of batches of the whole pass."""
         images = self.source.length(self.split)
         return images // self.batch_size if self.split == "train" else -(-images // self.batch_size)
 
     def indices(self) -> list[list[int]]:
-        """Return the image indices of each batch."""
+        """Return the image indices of each batch from `first` on."""
         order = np.arange(self.source.length(self.split))
         if self.split == "train":
             chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence((self.seed, _ORDER, self.epoch))))
             # Not `permutation`, whose stream may change between versions of numpy.
             order = np.argsort(chance.random(len(order)), kind="stable")
-        return [order[i * self.batch_size : (i + 1) * self.batch_size].tolist() for i in range(len(self))]
+        starts = range(self.first * self.batch_size, self._end * self.batch_size, self.batch_size)
+        return [order[start : start + self.batch_size].tolist() for start in starts]
 
     def view_of(self, index: int) -> int:
         """Return which of an image's views this epoch shows."""

@@ -67,12 +67,14 @@ def batches(
     workers: int = 0,
     device: str | torch.device = "cpu",
     views: int = 0,
+    first: int = 0,
 ) -> Batches:
     """Prepare one pass over a split: "train" shuffled, augmented, without a smaller last batch; "val" complete, in order.
 
     `pixels` sets the normalisation (default: ImageNet's). `workers` processes read images from disk; Shapes are rendered
-    in this process, on `device`. With `views`, a training image has that many placements, fixed for all seeds. Raises
-    UserError for a file that cannot be read, and for a training split smaller than one batch.
+    in this process, on `device`. With `views`, a training image has that many placements, fixed for all seeds. The pass
+    begins with the batch number `first`. Raises UserError for a file that cannot be read, and for a training split smaller
+    than one batch.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     return Batches(
@@ -87,6 +89,7 @@ def batches(
         workers,
         torch.device(device),
         views=views,
+        first=first,
     )
 
 

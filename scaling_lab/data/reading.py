@@ -31,6 +31,8 @@ def read_batches(plan: BatchPlan, source: OnDisk) -> Iterator[Read]:
 
     With workers, the pixels' memory is reused when the next batch is requested.
     """
+    if not len(plan):  # an interrupted epoch had all of them
+        return
     images = _Images(plan, source)
     shape = (images.most, *plan.image_size, 3)
     with ExitStack() as stack:

@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scaling_lab.checks import check_whole
 from scaling_lab.data import Source
 from scaling_lab.data.accuracies import MOST_DETECTIONS
 from scaling_lab.data.batches import Batch, batches
-from scaling_lab.detection import detect
+from scaling_lab.detection import Detections, detect
 from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
 from scaling_lab.model.class_names import difference, places_by_name
+from scaling_lab.training.precision import autocast
 
 # COCO's summary, in order: APs, then recall with 1, 10 and 100 detections an image.
 SUMMARY = (
@@ -127,10 +129,11 @@ def file_category_id(number: int, source: Source) -> int:
 
 @torch.inference_mode()
 def predict(
-    detector: Detector, source: Source, loader: Iterable[Batch], *, candidates: int = 5000
+    detector: Detector, source: Source, loader: Iterable[Batch], *, candidates: int = 5000, precision: str = "float32"
 ) -> NDArray[np.float64]:
     """Return detections (D, 7): image id, x, y, width, height in pixels of the original image, score, category.
 
+    The network computes in `precision`, one of a recipe's; its outputs are decoded in float32.
     Images and categories are numbered from 1 as in the source's ground truth, since floats cannot hold all ids of files.
     """
     training = detector.training
@@ -138,21 +141,35 @@ def predict(
     categories = class_categories(detector.spec.num_classes, source, detector.class_names)
     rows: list[NDArray[np.float64]] = []
     for batch in loader:
-        class_logits, box_deltas = detector.of(batch.inputs, are_features=batch.are_features)
+        with autocast(precision, batch.boxes_BN4.device):
+            outputs = detector.of(batch.inputs, are_features=batch.are_features)
+        class_logits, box_deltas = ([level.float() for level in levels] for levels in outputs)
         size = batch.image_size
         limits_B2 = batch.sizes_B2 * batch.scales_B[:, None]
         limits: Any = {"candidates": candidates, "most": MOST_DETECTIONS, "limits_B2": limits_B2}
         found = detect(class_logits, box_deltas, detector.spec, size, **limits)
-        for image_id, scale, image in zip(batch.image_ids, batch.scales_B.tolist(), found, strict=True):
-            boxes_D4 = image.boxes_D4.cpu().double().numpy() / scale
-            boxes_D4[:, 2:] -= boxes_D4[:, :2]
-            scores_D = image.scores_D.cpu().double().numpy()
-            ids_D = np.full(len(scores_D), image_id, dtype=np.float64)
-            categories_D = categories[image.labels_D.cpu().numpy()]
-            found_D7 = np.column_stack([ids_D, boxes_D4, scores_D, categories_D])
-            rows.append(found_D7[categories_D != NO_CATEGORY])
+        boxes_D4, scores_D, scales_D, labels_D = _on_cpu(found, batch.scales_B)
+        boxes_D4 /= scales_D[:, None]
+        boxes_D4[:, 2:] -= boxes_D4[:, :2]
+        ids_D = np.repeat(np.array(batch.image_ids, dtype=np.float64), [len(image.scores_D) for image in found])
+        categories_D = categories[labels_D.astype(np.int64)]
+        found_D7 = np.column_stack([ids_D, boxes_D4, scores_D, categories_D])
+        rows.append(found_D7[categories_D != NO_CATEGORY])
     detector.train(training)
     return np.concatenate(rows) if rows else np.zeros((0, 7))
+
+
+def _on_cpu(found: Sequence[Detections], scales_B: Tensor) -> Iterator[NDArray[np.float64]]:
+    """Yield boxes (D, 4), scores, scales of the image and labels of all images' detections, in one copy from the device."""
+    parts = [
+        torch.cat(
+            [image.boxes_D4, image.scores_D[:, None], scale.expand(len(image.scores_D), 1), image.labels_D[:, None]], 1
+        )
+        for image, scale in zip(found, scales_B, strict=True)
+    ]
+    rows_D7 = torch.cat(parts).cpu().double().numpy()
+    yield rows_D7[:, :4]
+    yield from rows_D7[:, 4:].T
 
 
 def average_precision(ground_truth: dict[str, Any], detections_D7: NDArray[np.float64]) -> dict[str, Any]:

@@ -25,6 +25,12 @@ class OutOfMemory(Failure):
     kind = "out_of_memory"
 
 
+class LostProcess(Failure):
+    """A training process was killed or suspended. The run continues from its checkpoint."""
+
+    kind = "lost_worker"
+
+
 class BadCheckpoint(Failure):
     """The checkpoint to continue from cannot be read, or belongs to another training run."""
 

@@ -17,12 +17,11 @@ from scaling_lab.detection import make_references
 from scaling_lab.detection.anchors import feature_sizes
 from scaling_lab.training import group
 from scaling_lab.training.objectives import OBJECTIVES, Objective
+from scaling_lab.training.precision import autocast
 from scaling_lab.training.recipe import Recipe
 
 # Maps the inputs of a part of a batch to class logits and box deltas.
 Forward = Callable[[tuple[Tensor, ...]], tuple[list[Tensor], list[Tensor]]]
-
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def add_gradients(
@@ -45,15 +44,13 @@ def add_gradients(
     `backward`.
     """
     device = batch.boxes_BN4.device
-    is_half = recipe.precision in _DTYPES
-    autocast = torch.autocast(device.type, _DTYPES[recipe.precision]) if is_half else nullcontext()
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
     inputs = list(zip(*(each.tensor_split(parts) for each in batch.inputs), strict=True))
     boxes, labels = batch.boxes_BN4.tensor_split(parts), batch.labels_BN.tensor_split(parts)
     objective: Objective | None = None
     sums_3 = torch.zeros(3, dtype=torch.float64, device=device)
     for place, own in enumerate(inputs):
-        with autocast:
+        with autocast(recipe.precision, device):
             class_logits, box_deltas = forward(tuple(each.contiguous(memory_format=memory_format) for each in own))
         if objective is None:  # for all parts first, since each part's loss is divided by the count of all
             sizes = feature_sizes(box_deltas)

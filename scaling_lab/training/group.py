@@ -18,7 +18,7 @@ from scaling_lab.data.batches import Batches
 
 
 def rank() -> int:
-    """Return this worker's rank, from 0. Only worker 0 writes, reports and measures AP."""
+    """Return this worker's rank, from 0. Only worker 0 writes and reports."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -36,6 +36,18 @@ class Share(Batches):
         return [np.array_split(indices, size())[rank()].tolist() for indices in super().indices()]
 
 
+@dataclass(frozen=True)
+class OwnBatches(Batches):
+    """A worker's batches of a pass that all workers share: whole ones, in turn."""
+
+    def indices(self) -> list[list[int]]:
+        """Return the image indices of each of the worker's batches."""
+        return super().indices()[rank() :: size()]
+
+    def __len__(self) -> int:
+        return len(range(rank(), super().__len__(), size()))
+
+
 def summed(values: Tensor) -> Tensor:
     """Return the sum of all workers' tensors."""
     if size() > 1:
@@ -46,9 +58,12 @@ def summed(values: Tensor) -> Tensor:
 
 def gathered(values: Tensor) -> Tensor:
     """Return all workers' tensors of equal shape, stacked by rank."""
-    everyones = [torch.empty_like(values) for _ in range(size())]
-    dist.all_gather(everyones, values)
-    return torch.stack(everyones)
+    everyones = values.new_empty((size(), *values.shape))
+    if values.is_cuda:
+        dist.all_gather_into_tensor(everyones, values)
+    else:  # gloo knows lists alone
+        dist.all_gather(list(everyones), values)
+    return everyones
 
 
 def joined(items: list[Any]) -> list[Any]:
@@ -69,13 +84,34 @@ def from_main(value: Any) -> Any:
     return values[0]
 
 
+def spread(tensors: Iterable[Tensor]) -> None:
+    """Set tensors of one type to worker 0's values, in all workers."""
+    if size() > 1 and (own := list(tensors)):
+        flat = torch.cat([tensor.flatten() for tensor in own])
+        dist.broadcast(flat, 0)
+        _copy_parts(flat, own)
+
+
+def any_of(wishes: list[bool]) -> list[bool]:
+    """Return which of the wishes at least one worker has. No GPU takes part."""
+    if size() == 1:
+        return wishes
+    found = torch.tensor(wishes, dtype=torch.int32)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return [bool(each) for each in found.tolist()]
+
+
 @torch.no_grad()
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace each gradient by its sum over all workers."""
     if size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    total = summed(torch.cat([gradient.flatten() for gradient in gradients]))
-    values = torch.split(total, [gradient.numel() for gradient in gradients])
-    for gradient, sums in zip(gradients, values, strict=True):
-        gradient.copy_(sums.view_as(gradient))
+    _copy_parts(summed(torch.cat([gradient.flatten() for gradient in gradients])), gradients)
+
+
+def _copy_parts(flat: Tensor, tensors: list[Tensor]) -> None:
+    """Copy the consecutive parts of a flat tensor into tensors."""
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))

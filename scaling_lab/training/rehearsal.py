@@ -69,7 +69,8 @@ class Rehearsal:
         whole_epochs = 0 if self.whole_step is None else recipe.epochs - recipe.frozen_epochs
         whole = whole_epochs * steps_per_epoch * ((self.whole_step or 0.0) - step)
         evaluating = self.evaluation + (evaluations - 1) * self.later_evaluation
-        return self.start + recipe.epochs * (steps_per_epoch * step + self.checkpoint) + waits + whole + evaluating
+        checkpoints = (recipe.epochs + evaluations) * self.checkpoint  # one more before each evaluation
+        return self.start + recipe.epochs * steps_per_epoch * step + checkpoints + waits + whole + evaluating
 
 
 @timed_kernels()
@@ -217,7 +218,7 @@ def _pass(run: Run) -> tuple[np.ndarray[Any, Any], list[int], float]:
             if run.is_rounded(1):  # the features are stored then
                 batch = run.rounded(batch)
                 ready = time.perf_counter()
-            found.append(predict(run.average.model, run.source, [batch]))
+            found.append(predict(run.average.model, run.source, [batch], precision=run.recipe.precision))
             image_ids += batch.image_ids
             now = time.perf_counter()
             times.append(now - ready)

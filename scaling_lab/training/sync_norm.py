@@ -1,4 +1,6 @@
-"""Batch norm over the images of all workers. torch's own does not run on CPUs and drops timm's activations.
+"""Batch norm over the images of all workers: torch's kernels on GPUs, the same steps in plain torch elsewhere.
+
+torch's SyncBatchNorm does not run on CPUs, waits for the GPU in every norm, and drops timm's activations.
 
 Shapes: B this worker's images, C channels, R workers.
 """
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scaling_lab.training import group
+from scaling_lab.training.norm_kernels import PlainKernels
 
 
 def synchronise_norms(model: nn.Module) -> None:
@@ -24,10 +27,9 @@ def synchronise_norms(model: nn.Module) -> None:
 def _forward(norm: Any, x_BCHW: Tensor) -> Any:
     if not norm.training:
         return type(norm).forward(norm, x_BCHW)
-    output_BCHW, mean_C, variance_C = _Normalise.apply(x_BCHW, norm.weight, norm.bias, norm.eps)
-    norm.running_mean.lerp_(mean_C, norm.momentum)
-    norm.running_var.lerp_(variance_C, norm.momentum)
     norm.num_batches_tracked.add_(1)
+    running = (norm.running_mean, norm.running_var, norm.momentum, norm.eps)
+    output_BCHW = _Normalise.apply(x_BCHW, norm.weight, norm.bias, *running)
     # timm's norms include the following dropout and activation.
     for follower in ("drop", "act"):
         if hasattr(norm, follower):
@@ -36,36 +38,49 @@ def _forward(norm: Any, x_BCHW: Tensor) -> Any:
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalises; also returns mean and unbiased variance. Gradients of weight and bias are this worker's share."""
+    """Normalises and updates the running statistics. Gradients of weight and bias are this worker's share."""
 
     @staticmethod
-    def forward(ctx: Any, x_BCHW: Tensor, weight_C: Tensor, bias_C: Tensor, epsilon: float) -> tuple[Tensor, ...]:
-        x = x_BCHW.float()
-        variance_C, mean_C = torch.var_mean(x, (0, 2, 3), correction=0)
-        own = torch.cat([mean_C, variance_C, mean_C.new_tensor([x.numel() / len(mean_C)])])
-        everyones_RV = group.gathered(own)
-        count_R1 = everyones_RV[:, -1:]
-        means_RC, variances_RC = everyones_RV[:, :-1].chunk(2, dim=1)
-        count = count_R1.sum()
-        mean_C = (count_R1 * means_RC).sum(0) / count
-        variance_C = (count_R1 * (variances_RC + (means_RC - mean_C) ** 2)).sum(0) / count
-        scale_C = torch.rsqrt(variance_C + epsilon)
-        ctx.save_for_backward(x_BCHW, weight_C, mean_C, scale_C, count)
-        output = (x - _wide(mean_C)) * _wide(scale_C * weight_C) + _wide(bias_C)
-        return output.to(x_BCHW.dtype), mean_C, variance_C * (count / (count - 1))
+    def forward(
+        ctx: Any,
+        x_BCHW: Tensor,
+        weight_C: Tensor,
+        bias_C: Tensor,
+        running_mean_C: Tensor,
+        running_var_C: Tensor,
+        momentum: float,
+        epsilon: float,
+    ) -> Tensor:
+        x_BCHW, kernels = _dense(x_BCHW), _kernels(x_BCHW)
+        channels = len(weight_C)
+        mean_C, scale_C = kernels.batch_norm_stats(x_BCHW, epsilon)
+        count_1 = mean_C.new_full((1,), x_BCHW.numel() // channels)
+        everyones_RX = group.gathered(torch.cat([mean_C, scale_C, count_1]))
+        mean_RC, scale_RC, count_R1 = (
+            each.contiguous() for each in torch.split(everyones_RX, [channels, channels, 1], dim=1)
+        )
+        running = (running_mean_C, running_var_C, momentum, epsilon)
+        mean_C, scale_C = kernels.batch_norm_gather_stats_with_counts(
+            x_BCHW, mean_RC, scale_RC, *running, count_R1.flatten()
+        )
+        ctx.save_for_backward(x_BCHW, weight_C, mean_C, scale_C, count_R1.flatten().to(torch.int32))
+        return kernels.batch_norm_elemt(x_BCHW, weight_C, bias_C, mean_C, scale_C, epsilon)  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x_BCHW, weight_C, mean_C, scale_C, count = ctx.saved_tensors
-        gradient = gradients[0].float()
-        normal = (x_BCHW.float() - _wide(mean_C)) * _wide(scale_C)
-        bias_gradient_C = gradient.sum((0, 2, 3))
-        weight_gradient_C = (gradient * normal).sum((0, 2, 3))
-        means_2C = group.summed(torch.stack([bias_gradient_C, weight_gradient_C])) / count
-        inner = gradient - _wide(means_2C[0]) - normal * _wide(means_2C[1])
-        input_gradient = (inner * _wide(scale_C * weight_C)).to(x_BCHW.dtype)
-        return input_gradient, weight_gradient_C, bias_gradient_C, None
+        x_BCHW, weight_C, mean_C, scale_C, count_R = ctx.saved_tensors
+        gradient_BCHW, kernels = _dense(gradients[0]), _kernels(x_BCHW)
+        own = (gradient_BCHW, x_BCHW, mean_C, scale_C, weight_C)
+        *sums, weight_gradient_C, bias_gradient_C = kernels.batch_norm_backward_reduce(*own, True, True, True)
+        everyones = group.summed(torch.cat(sums)).chunk(2)
+        input_gradient = kernels.batch_norm_backward_elemt(*own, *everyones, count_R)
+        return input_gradient, weight_gradient_C, bias_gradient_C, None, None, None, None
 
 
-def _wide(values_C: Tensor) -> Tensor:
-    return values_C[:, None, None]
+def _kernels(x_BCHW: Tensor) -> Any:
+    return torch if x_BCHW.is_cuda else PlainKernels
+
+
+def _dense(x_BCHW: Tensor) -> Tensor:
+    """Return the tensor in a layout that the kernels take: channels last, or contiguous."""
+    return x_BCHW if x_BCHW.is_contiguous(memory_format=torch.channels_last) else x_BCHW.contiguous()

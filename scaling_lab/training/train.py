@@ -1,6 +1,6 @@
-"""The training loop of one detector, top to bottom: batches, losses, steps, evaluation, a checkpoint each epoch.
+"""The training loop of one detector, top to bottom: batches, losses, steps, evaluation, checkpoints.
 
-It reports each epoch to a function, and continues from the checkpoint in its folder.
+It reports each epoch to a function, and continues from the checkpoint in its folder, within an epoch too.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from scaling_lab.features.key import feature_key
 from scaling_lab.features.store import Features
 from scaling_lab.model import build
 from scaling_lab.model.fusion_weights import fusion_weights
+from scaling_lab.signals import interruptible
 from scaling_lab.training import group, out_of_memory
 from scaling_lab.training.checkpoint import not_of_this, random_states, read_state, set_random_states, write_whole
+from scaling_lab.training.epoch_so_far import EpochSoFar
 from scaling_lab.training.evaluation import average_precision, file_category_id, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
 from scaling_lab.training.freezing import freeze, set_training
@@ -47,15 +49,18 @@ from scaling_lab.training.recompute import recompute_backbone, statistics_kept
 from scaling_lab.training.sync_norm import synchronise_norms
 
 Report = Callable[[dict[str, Any]], None]
-# Called after each step with epoch, step, steps (of the epoch), images (of the batch), seconds (since the epoch's start),
-# waited (the part of them spent waiting for data), loss, lr.
+# Called after each step with epoch, step, steps (of the epoch), images (of all workers' batch), seconds (in the epoch), waited
+# (the part of them spent waiting for data), loss, lr.
 Progress = Callable[[dict[str, float]], None]
 
-# The entries of a checkpoint. "best" came later; without it, the best epoch is chosen among those to come.
+# The entries of a checkpoint. "best" came later; without it, the best epoch is chosen among those to come. "so_far" has the
+# steps of an unfinished epoch, "other_random" the random states of workers other than worker 0.
 _STATE = (
     *("epoch", "metrics", "too_large", "model", "average", "average_steps"),
     *("optimizer", "scaler", "random"),
 )
+# Seconds of an epoch after which a checkpoint is written within it.
+SAVE_EVERY = 300.0
 # Number of held-out images whose detections are stored for the report's pictures.
 SAMPLES = 8
 
@@ -81,14 +86,18 @@ def train(
 
     `report` gets each epoch's metrics, `progress` each step's, `say` lines of progress. `weights`, a detector's state dict,
     initialises a training run without a checkpoint; recipe.pretrained must then be False. `folder` receives checkpoint.pt
-    each epoch, best.pt (the averaged weights of the epoch with the highest AP, the first of equals) as soon as there is one, and
-    weights.pt (averaged weights) and detections.json at the end. A folder with a checkpoint is continued from it, after its
-    last report is repeated. With `features`, epochs with a frozen backbone and recipe.views train on features
-    stored there. Missing ones are computed first. The result is the same without.
+    each epoch, before its evaluation and after it, and within an epoch every five minutes. It receives best.pt (the averaged
+    weights of the epoch with the highest AP, the first of equals) as soon as there is one, and weights.pt (averaged weights)
+    and detections.json at the end. A folder with a checkpoint is continued from it, after its last report is repeated. On a
+    CPU the result is the same to the bit as without the interruption. With `features`, epochs with a frozen backbone and
+    recipe.views train on features stored there. Missing ones are computed first. The result is the same without.
 
-    In a torch.distributed group, each worker takes its share of every batch, and only worker 0 writes, reports and measures
-    AP. Raises UserError for settings that do not fit, Diverged for a non-finite loss, and OutOfMemory where the recipe does
-    not allow to halve the parts (never allowed in a group).
+    In the main thread, SIGINT, SIGTERM and SIGHUP within an epoch raise KeyboardInterrupt after the current step, once the
+    checkpoint is written; a second one raises it at once.
+
+    In a torch.distributed group, each worker takes its share of every batch and of the held-out images, and only worker 0
+    writes and reports. A signal to any worker ends all. Raises UserError for settings that do not fit, Diverged for a
+    non-finite loss, and OutOfMemory where the recipe does not allow to halve the parts (never allowed in a group).
     """
 
     def start(too_large: Sequence[int] = ()) -> Run:
@@ -115,6 +124,7 @@ def train(
     if group.rank() > 0:
         report = progress = say = nothing
     run = start()
+    run.check_position()
     if run.metrics:  # the interruption may have come between a checkpoint and its report
         report(run.metrics)
     while run.epoch < recipe.epochs:
@@ -194,7 +204,14 @@ class Run:
             synchronise_norms(self.model)
         self.optimizer = make_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        if group.rank() > 0:  # equal weights above, but another drop path
+            torch.manual_seed(int(np.random.SeedSequence((seed, group.rank())).generate_state(1, np.uint64)[0]))
         self.epoch = 0
+        self.so_far: EpochSoFar | None = None  # of the epoch that is not finished
+        self.is_saved, self.saved = (
+            True,
+            time.perf_counter(),
+        )  # whether all steps are in the checkpoint; when it was written
         self.metrics: dict[str, Any] = {}
         self.best: dict[str, Any] = {}  # best_ap and best_epoch, once an AP has been measured
         self.progress: Progress = lambda step: None
@@ -214,6 +231,17 @@ class Run:
                 f"at {height}x{width} px its {level} has a single position, too few for a batch norm; "
                 f"allowed are parts of at least 2 images, or images above {2**self.spec.topology.max_level} px"
             )
+
+    def check_position(self) -> None:
+        """Raise UserError where the workers of a group have read different checkpoints."""
+        positions = group.joined([(self.epoch, self.so_far.steps if self.so_far else 0)])
+        for rank, position in enumerate(positions):
+            if position != positions[0]:
+                words = [f"{epoch} epochs and {steps} steps" for epoch, steps in (positions[0], position)]
+                raise UserError(
+                    f"worker 0 continues after {words[0]}, worker {rank} after {words[1]}; allowed is a folder that all "
+                    f"workers see, which {self.folder} is not"
+                )
 
     def is_single_value(self, parts: int) -> bool:
         """Return whether one of `parts` parts has a single image with a single position at some level."""
@@ -243,19 +271,36 @@ class Run:
         return -(-own_images // self.accumulate)
 
     def next_epoch(self) -> None:
-        """Train an epoch, measure AP if due, and write the checkpoint."""
+        """Train an epoch, measure AP if due, and write the checkpoint before and after that.
+
+        Raises KeyboardInterrupt after a signal, once the checkpoint is written.
+        """
         epoch = self.epoch + 1
-        self.metrics = self.train_epoch(epoch)
+        is_due = epoch % self.recipe.eval_every == 0 or epoch == self.recipe.epochs
+        with interruptible(self.say, at_once=False) as is_interrupted:
+            metrics = self.train_epoch(epoch, is_interrupted)
+            if not is_due:
+                self.end_epoch(metrics)
+            elif not self.is_saved:
+                self.save()
+        if is_interrupted():
+            raise KeyboardInterrupt
+        if is_due:
+            self.end_epoch(metrics | self.evaluate())
+
+    def end_epoch(self, metrics: dict[str, Any]) -> None:
+        """Record the metrics of a finished epoch, and write the checkpoint."""
         if group.rank() == 0:
             if weights := fusion_weights(self.average.model):
-                self.metrics["fusion_weights"] = weights
-            if epoch % self.recipe.eval_every == 0 or epoch == self.recipe.epochs:
-                self.metrics |= self.evaluate()
-                self.compare()
-                self.metrics |= self.best
-            self.save()
+                metrics["fusion_weights"] = weights
+            if "ap" in metrics:
+                self.compare(metrics["ap"])
+                metrics |= self.best
+        self.metrics = group.from_main(metrics)
+        self.so_far = None
+        self.save()
+        if group.rank() == 0:
             self.keep_best()
-        self.metrics = group.from_main(self.metrics)
 
     def set_stage(self, epoch: int) -> None:
         """Freeze and train the parts of the detector that an epoch of the recipe does."""
@@ -265,51 +310,56 @@ class Run:
         set_training(self.model, stage)
         self.average.leave_out("backbone." if is_frozen else None)
 
-    def train_epoch(self, epoch: int) -> dict[str, Any]:
-        """Train on all training images once. Return mean losses, learning rate, speed and GPU memory. Raises Diverged."""
+    def train_epoch(self, epoch: int, is_interrupted: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+        """Train on the training images that the epoch still lacks. Return mean losses, learning rate, speed and GPU memory.
+
+        A checkpoint is written every SAVE_EVERY seconds. Raises Diverged, and KeyboardInterrupt with a checkpoint as soon as
+        any worker `is_interrupted`.
+        """
         self.epoch = epoch
         self.set_stage(epoch)
-        loader = self.batches("train", epoch)
+        if self.so_far is None:
+            self.so_far = EpochSoFar(epoch=epoch)
+        so_far = self.so_far
+        loader = self.batches("train", epoch, first=so_far.steps)
+        steps = so_far.steps + len(loader)
+        loader.skipped.update(so_far.skipped)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        start, images, waited = time.perf_counter(), 0, 0.0
-        sums = np.zeros(3)
-
-        def finish(step: Step) -> None:
-            nonlocal images
-            losses = self.losses_of(step)
-            sums[:] += (losses.total, losses.classes, losses.boxes)
-            images += len(step.image_ids) * group.size()
-            seen = {"epoch": epoch, "step": step.number, "steps": len(loader), "images": len(step.image_ids)}
-            spent = {"seconds": time.perf_counter() - start, "waited": waited}
-            self.progress({**seen, **spent, "loss": losses.total, "lr": step.rate})
-
         launched: deque[Step] = deque()
-        rate, ready = 0.0, start
-        for place, batch in enumerate(loader):
+
+        def finish(*, all_but: int) -> None:
+            """Wait for all launched steps but the last ones, and count them."""
+            while len(launched) > all_but:
+                step = launched.popleft()
+                losses = self.losses_of(step)
+                so_far.add(losses, step.rate)
+                so_far.seconds, so_far.skipped, self.is_saved = time.perf_counter() - start, loader.skipped, False
+                seen = {"epoch": epoch, "step": so_far.steps, "steps": steps, "images": self.recipe.batch_size}
+                spent = {"seconds": so_far.seconds, "waited": so_far.waited}
+                self.progress({**seen, **spent, "loss": losses.total, "lr": step.rate})
+
+        ready = time.perf_counter()
+        start = ready - so_far.seconds
+        for place, batch in enumerate(loader, so_far.steps):
             # A GPU that is still at the step before has not waited for this batch.
             if not launched or launched[-1].reading.is_done:
-                waited += time.perf_counter() - ready
-            rate = learning_rate(self.recipe, (epoch - 1) * len(loader) + place, len(loader))
+                so_far.waited += time.perf_counter() - ready
+            rate = learning_rate(self.recipe, (epoch - 1) * steps + place, steps)
             launched.append(Step(place + 1, batch.image_ids, rate, self.launch(batch, rate)))
-            while len(launched) > self.delay:
-                finish(launched.popleft())
+            finish(all_but=self.delay)
             ready = time.perf_counter()
-        while launched:
-            finish(launched.popleft())
-        seconds = time.perf_counter() - start
-        loss, class_loss, box_loss = (sums / len(loader)).tolist()
+            stop, is_late = group.any_of([is_interrupted(), ready - self.saved > SAVE_EVERY])
+            if stop or is_late:
+                finish(all_but=0)  # a checkpoint has the weights after every launched step
+                self.save()
+            if stop:
+                raise KeyboardInterrupt
+        finish(all_but=0)
         metrics = {
             "epoch": epoch,
             "epochs": self.recipe.epochs,
-            "loss": loss,
-            "class_loss": class_loss,
-            "box_loss": box_loss,
-            "lr": rate,
-            "seconds": seconds,
-            "images_per_second": images / seconds,
-            "skipped_images": len(loader.skipped),
-            "waiting": waited / seconds,
+            **so_far.metrics(self.recipe.batch_size),
             "accumulate": self.accumulate,
         }
         if self.device.type == "cuda":
@@ -362,15 +412,22 @@ class Run:
         return dataclasses.replace(batch, inputs=features, are_features=True)
 
     def evaluate(self) -> dict[str, Any]:
-        """Return COCO's numbers of the averaged weights on the held-out images."""
-        detections_D7 = predict(self.average.model, self.source, self.batches("val", self.epoch))
+        """Return COCO's numbers of the averaged weights on the held-out images; nothing in workers other than worker 0."""
+        averaged = self.average.model
+        # Without sync_norm the workers' norms differ; worker 0's are those that it writes.
+        group.spread(buffer for buffer in averaged.buffers() if buffer.is_floating_point())
+        loader = self.batches("val", self.epoch)
+        own_D7 = predict(averaged, self.source, loader, precision=self.recipe.precision)
+        detections_D7 = np.concatenate(group.joined([own_D7]))
+        if group.rank() > 0:
+            return {}
+        detections_D7 = detections_D7[np.argsort(detections_D7[:, 0], kind="stable")]  # in the order of one worker
         if self.epoch == self.recipe.epochs:
             self.write_results(detections_D7)
         return average_precision(self.source.ground_truth("val"), detections_D7)
 
-    def compare(self) -> None:
+    def compare(self, ap: float | None) -> None:
         """Remember this epoch as the best if its AP is higher than all before."""
-        ap = self.metrics["ap"]
         if ap is not None and (not self.best or ap > self.best["best_ap"]):
             self.best = {"best_ap": ap, "best_epoch": self.epoch}
 
@@ -388,8 +445,8 @@ class Run:
             "state": self.average.model.state_dict(),
         }
 
-    def batches(self, split: str, epoch: int) -> Any:
-        """Return one pass over a split."""
+    def batches(self, split: str, epoch: int, *, first: int = 0) -> Any:
+        """Return one pass over a split, from the batch number `first` on."""
         recipe = self.recipe
         loader = batches(
             self.source,
@@ -403,9 +460,10 @@ class Run:
             workers=self.workers,
             device=self.device,
             views=recipe.views if recipe.is_frozen(epoch) else 0,
+            first=first,
         )
-        if split == "train" and group.size() > 1:
-            loader = group.Share(**vars(loader))
+        if group.size() > 1:
+            loader = (group.Share if split == "train" else group.OwnBatches)(**vars(loader))
         return loader if self.feature_folder is None or not self.is_rounded(epoch) else self.cached(loader)
 
     @property
@@ -439,11 +497,16 @@ class Run:
         files.write_whole(self.folder / "detections.json", json.dumps(samples))
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
+        """Write the checkpoint atomically. All workers of a group call it, since worker 0 writes their random states."""
+        random, *other_random = group.joined([random_states(self.device)])
+        self.is_saved, self.saved = True, time.perf_counter()
+        if group.rank() > 0:
+            return
         state = {
             "spec": self.spec.to_dict(),
             "class_names": list(self.source.class_names),
-            "epoch": self.epoch,
+            "epoch": self.epoch - (self.so_far is not None),
+            "so_far": None if self.so_far is None else self.so_far.to_dict(),
             "metrics": self.metrics,
             "best": self.best,
             "too_large": self.too_large,
@@ -452,7 +515,8 @@ class Run:
             "average_steps": self.average.steps,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": random_states(self.device),
+            "random": random,
+            "other_random": other_random,
         }
         write_whole(self.checkpoint, state)
 
@@ -477,7 +541,10 @@ class Run:
         self.average.steps = state["average_steps"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        set_random_states(state["random"], self.device)
+        so_far, random = state.get("so_far"), [state["random"], *state.get("other_random", [])]
+        self.so_far = None if so_far is None else EpochSoFar(**so_far)
+        if group.rank() < len(random):
+            set_random_states(random[group.rank()], self.device)
 
 
 def nothing(_: Any) -> None:

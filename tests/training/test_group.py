@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 from pathlib import Path
@@ -48,6 +49,22 @@ def _steps(folder: Path, *, learn_norms: bool = True, **changes: Any) -> dict[st
     return {"losses": losses, "state": run.model.state_dict(), "average": run.average.model.state_dict()}
 
 
+def _evaluated(folder: Path) -> dict[str, Any]:
+    """Give COCO's numbers of a detector that has seen no image, with scores that spread, and the detections that are kept."""
+    data = Shapes(train_images=28, val_images=9)
+    recipe = dataclasses.replace(RECIPE, batch_size=8, accumulate=2 // group.size())  # four images at once
+    run = Run(SPEC, data, recipe, seed=0, folder=folder, device="cpu", workers=0)
+    torch.nn.init.normal_(
+        run.average.model.class_head.predict.pointwise.weight, generator=torch.Generator().manual_seed(0)
+    )
+    if group.rank() > 0:  # worker 0's are those that count
+        for buffer in run.average.model.buffers():
+            buffer.zero_()
+    run.epoch = 1
+    numbers = run.evaluate()
+    return {"numbers": numbers, "kept": (folder / "detections.json").read_text() if group.rank() == 0 else ""}
+
+
 def _norms() -> list[nn.Module]:
     torch.manual_seed(0)
     norms: list[nn.Module] = [nn.BatchNorm2d(3), BatchNormAct2d(3, act_layer=nn.SiLU)]
@@ -55,6 +72,16 @@ def _norms() -> list[nn.Module]:
         nn.init.normal_(norm.weight)  # type: ignore[arg-type]
         nn.init.normal_(norm.bias)  # type: ignore[arg-type]
     return norms
+
+
+def _compare_evaluations(workers: list[dict[str, Any]], ours: dict[str, Any]) -> None:
+    """Worker 0 has the numbers of all held-out images, the other none."""
+    theirs = workers[0]["evaluated"]
+    assert workers[1]["evaluated"]["numbers"] == {}
+    assert ours["numbers"]["ar100"] > 0
+    assert theirs["numbers"] == ours["numbers"]
+    assert len(json.loads(theirs["kept"])) == 8
+    assert theirs["kept"] == ours["kept"]
 
 
 def _normalised(images: slice) -> list[dict[str, torch.Tensor]]:
@@ -81,6 +108,7 @@ def _work(rank: int, folder: Path, whole: bool) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     results: dict[str, Any] = {"norms": _normalised(slice(0, 3) if rank == 0 else slice(3, 8))}
+    results["evaluated"] = _evaluated(folder / "evaluated")
     results["whole"] = _steps(folder / "whole")
     if whole:
         _work_on(results, rank, folder)
@@ -137,6 +165,7 @@ def test_two_workers_weights_are_one_workers(tmp_path: Path) -> None:
     workers = _worked(tmp_path, whole=False)
     _compare_weights(workers, "whole", _steps(tmp_path / "one"))
     _compare_norms(workers)
+    _compare_evaluations(workers, _evaluated(tmp_path / "evaluated"))
 
 
 @slow

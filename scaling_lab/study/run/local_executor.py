@@ -15,6 +15,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.machine import hidden_gpus
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.places import Place
+from scaling_lab.study.run.retries import Checkpoints
 from scaling_lab.study.run.time_limit import not_now, raising
 from scaling_lab.study.run.trial import (
     LOST_WORKER_RETRIES,
@@ -93,9 +94,12 @@ def _run(
             storage=bookkeeper.storage_of(proposal.trial),
         )
 
+    folder, checkpoints, losses = bookkeeper.folder.trial(proposal.trial), Checkpoints(), 0
+    checkpoints.has_changed(folder)
     outcome = run()
-    for _ in range(LOST_WORKER_RETRIES):
-        if outcome.kind != "lost_worker":
+    while outcome.kind == "lost_worker":
+        losses = 1 if checkpoints.has_changed(folder) else losses + 1
+        if losses > LOST_WORKER_RETRIES:
             break
         bookkeeper.lost(proposal.trial, outcome.message)
         outcome = run()

@@ -41,7 +41,8 @@ DISK_FULL = "disk_full"
 # A fault of hardware: the trial continues from its checkpoint, elsewhere if it can.
 DEVICE_FAULT = "device_fault"
 
-# How often a trial is restarted after losing its worker or a process that reads its images, and after faults of hardware.
+# How often a trial is restarted after losing its worker or a process that reads its images, and after faults of hardware,
+# unless its checkpoint has changed.
 LOST_WORKER_RETRIES = 2
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and returns the final

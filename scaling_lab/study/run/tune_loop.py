@@ -17,6 +17,7 @@ import gc
 import itertools
 import json
 import logging
+import math
 import os
 import time
 import warnings
@@ -38,6 +39,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.storage import Storage
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.places import Device
+from scaling_lab.study.run.retries import Checkpoints
 from scaling_lab.study.run.time_limit import past, traced
 from scaling_lab.study.run.trial import (
     DEVICE_FAULT,
@@ -64,6 +66,8 @@ DAMAGING = ("error", "out_of_memory", DEVICE_FAULT)
 
 # Between the reports of a worker that holds a device.
 _HOLDING_SECONDS = 1.0
+# Between two looks at the checkpoints of running trials.
+_LOOK_SECONDS = 1.0
 
 
 def run_on_tune(
@@ -331,6 +335,7 @@ class _Events(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, bookkeeper: Bookkeeper, proposed: _Proposed, is_interrupted: Callable[[], bool]) -> None:
         self._bookkeeper, self._proposed, self._is_interrupted = bookkeeper, proposed, is_interrupted
+        self._checkpoints, self._looked = Checkpoints(), -math.inf
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         if self._is_interrupted():
@@ -339,6 +344,16 @@ class _Events(tune.Callback):  # type: ignore[misc]
             self._bookkeeper.tick()
             for number in self._bookkeeper.overdue():
                 self._kill(number)
+            self._forgive()
+
+    def _forgive(self) -> None:
+        """Let trials that have moved on since their last loss lose their workers as often as at the start."""
+        if time.monotonic() - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for trial in self._proposed.trials.values():
+            if self._checkpoints.has_changed(Path(trial.config["folder"])):
+                trial.max_failures = trial.num_failures + LOST_WORKER_RETRIES
 
     def _kill(self, number: int) -> None:
         """Kill the worker of a trial past its time, which may hang in C code."""
