@@ -50,16 +50,25 @@ def main() -> None:
     parser.add_argument("--precision", choices=DTYPES, default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--image-size", type=int, help="pixels (the model's)")
+    parser.add_argument("--compile", action="store_true", help="both through torch.compile")
+    parser.add_argument("--only-steps", action="store_true", help="neither the loss alone nor the evaluators")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {_device(options.device)}, {options.threads} threads, {options.precision}")
-    ours, theirs, config = _models(options.model, options.device)
+    ours, theirs, config = _models(options.model, options.device, options.image_size)
     batch = _batch(options.batch, config.image_size, config.num_classes, options.device)
     print(f"{options.model} at {config.image_size[0]} px, batch {options.batch}, {OBJECTS} objects an image")
 
+    if options.compile:
+        ours.compile()
+        theirs.model.compile()
     step, their_step = _step(ours, batch, options), _their_step(theirs, batch, options)
     print(f"loss of the first step: {step():.4f}, effdet {their_step():.4f}")
-    _compare("training step", step, their_step, options.rounds, options.device)
+    name = "compiled training step" if options.compile else "training step"
+    _compare(name, step, their_step, options.rounds, options.device)
+    if options.only_steps:
+        return
     _compare("matching and loss", *_losses(ours, theirs, batch), options.rounds, options.device)
     _compare_evaluators(rounds=3)
 
@@ -75,7 +84,7 @@ def _compare(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], roun
             seconds.append(time.perf_counter() - start)
     mine, other = (statistics.median(seconds[1:]) for seconds in times)  # the first is the warm-up
     print(
-        f"{name:20} {mine * 1000:9.1f} ms   peer {other * 1000:9.1f} ms   {other / mine:6.2f} times as fast", flush=True
+        f"{name:22} {mine * 1000:9.1f} ms   peer {other * 1000:9.1f} ms   {other / mine:6.2f} times as fast", flush=True
     )
 
 
@@ -87,9 +96,11 @@ def _device(device: str) -> str:
     return "cpu"
 
 
-def _models(name: str, device: str) -> tuple[nn.Module, nn.Module, Any]:
+def _models(name: str, device: str, image_size: int | None) -> tuple[nn.Module, nn.Module, Any]:
     """Build effdet's model with its bench, and ours with the same weights."""
     config = get_efficientdet_config(name)
+    if image_size is not None:
+        config.image_size = [image_size, image_size]
     config.backbone_args = {}  # no stochastic depth, which would change the losses
     torch.manual_seed(0)
     theirs = EfficientDet(config, pretrained_backbone=False)

@@ -26,6 +26,9 @@ NETWORKS = {
 # The paper gives no configuration of Table 5; D3 with 5 cells, not 6, matches its multiply-adds (`scaling-lab reproduce costs`).
 TABLE_5 = dataclasses.replace(efficientdet("d3"), repeats=5)
 
+# For photographs and features of a frozen pretrained backbone, which a laptop computes once: one cell, 256 px.
+PHOTOGRAPHS = dataclasses.replace(efficientdet("lite0"), repeats=1, image_size=(256, 256))
+
 
 def space(
     trial: Any,

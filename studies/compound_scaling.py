@@ -6,8 +6,9 @@
 
 Its report fits a law to each way of scaling and predicts the most expensive model from the others.
 
-The paper form has 39 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 10 H100 days in total. This is an
-estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
+The paper form has 39 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 158 A100 days in total. This is an
+estimate from NVIDIA's published 255 images/s for D0 on one A100, scaled by activations. A batch has 8 parts, which fit a GPU of
+80 GB. `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Figure 6: from one start, at 10 to 60 billion multiply-adds, compound
 scaling is above image size, channels, BiFPN layers and box/class layers alone; the figure gives no numbers.
@@ -47,7 +48,7 @@ STUDY = Study(
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or the folder of --data
-            "recipe": Recipe.paper(),
+            "recipe": Recipe.paper(accumulate=8),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,
             "cpus_per_trial": 8,

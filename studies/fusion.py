@@ -7,8 +7,9 @@
 
 Its report compares the learned weights of fast and softmax fusion.
 
-The paper form has 36 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 29 H100 days in total. This is an
-estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
+The paper form has 36 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 309 A100 days in total. This is an
+estimate from NVIDIA's published 255 images/s for D0 on one A100, scaled by activations. A batch has 8 parts, which fit a GPU of
+80 GB. `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Table 6: fast fusion has 0.01 to 0.11 AP less than softmax on three
 detectors and is 1.26 to 1.31 times as fast on a GPU; Figure 5: their learned weights are similar.
@@ -56,7 +57,7 @@ STUDY = Study(
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or the folder of --data
-            "recipe": Recipe.paper(),
+            "recipe": Recipe.paper(accumulate=8),
             "baseline": {"model": "d0", "fusion": "fast"},
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,

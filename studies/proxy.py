@@ -10,8 +10,9 @@
 At 96 px the light is within the receptive field of P3's own features, so there the task may be easier, or different. The
 report gives the rank correlation with its interval and noise ceiling, next to those of parameters and multiply-adds.
 
-The paper form has 27 training runs of 12 epochs, each on one GPU and 8 CPU cores: about 1 H100 day in total. This is an
-estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
+The paper form has 27 training runs of 12 epochs, each on one GPU and 8 CPU cores: about 12 A100 days in total. This is an
+estimate from NVIDIA's published 255 images/s for D0 on one A100, scaled by activations. A batch has 8 parts, which fit a GPU of
+80 GB. `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: none in arXiv:1911.09070. NAS-FPN (arXiv:1904.07392) searched with ten epochs of a small
 backbone; EcoNAS (arXiv:2001.01233) measured the agreement of such rankings for classifiers.
@@ -53,7 +54,7 @@ STUDY = Study(
         "paper": {
             "space": _table_5,
             "data": Coco(folder="coco"),  # or the folder of --data
-            "recipe": dataclasses.replace(Recipe.paper(), epochs=12),
+            "recipe": Recipe.paper(epochs=12, accumulate=8),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,
             "cpus_per_trial": 8,

@@ -6,9 +6,9 @@
     scaling-lab run studies/topology_ablation.py --form paper --data coco:DIR       D3 with 5 cells instead of 6, on GPUs
     scaling-lab run studies/topology_ablation.py --form paper_matched --data coco:DIR
 
-The paper form has 27 training runs of 300 epochs (`paper_matched` too), each on one GPU and 8 CPU cores: about 25 H100 days
-in total. This is an estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures
-your machine.
+The paper form has 27 training runs of 300 epochs (`paper_matched` too), each on one GPU and 8 CPU cores: about 292 A100 days in
+total. This is an estimate from NVIDIA's published 255 images/s for D0 on one A100, scaled by activations. A batch has 8 parts,
+which fit a GPU of 80 GB. `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, Table 5 (COCO val AP of repeated FPN 42.3, FPN + PANet 44.1,
 NAS-FPN 43.2, fully-connected 43.1, BiFPN 44.0 without weights and 44.4 with them, at about EfficientDet-D3's size). The
@@ -52,7 +52,7 @@ _SEEDS = {
 _PAPER = {
     "space": _table_5,
     "data": Coco(folder="coco"),  # or the folder of --data
-    "recipe": Recipe.paper(),
+    "recipe": Recipe.paper(accumulate=8),
     "seeds": (0, 1, 2),
     "gpus_per_trial": 1,
     "cpus_per_trial": 8,

@@ -4,8 +4,9 @@
     scaling-lab run studies/width_factor.py --form seeds        at phi 1 and 2, 5 epochs, 5 seeds, about 55 minutes
     scaling-lab run studies/width_factor.py --form paper --data coco:DIR            at phi 1, 2 and 3, on GPUs
 
-The paper form has 54 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 26 H100 days in total. This is an
-estimate from multiply-adds at 7 % of the card's bf16 rate; `scaling-lab plan` with this form measures your machine.
+The paper form has 54 training runs of 300 epochs, each on one GPU and 8 CPU cores: about 347 A100 days in total. This is an
+estimate from NVIDIA's published 255 images/s for D0 on one A100, scaled by activations. A batch has 8 parts, which fit a GPU of
+80 GB. `scaling-lab plan` with this form measures your machine.
 
 Published result to compare with: arXiv:1911.09070v7, section 4.2 chose 1.35 from {1.2, 1.25, 1.3, 1.35, 1.4, 1.45} and
 gives no AP for the others.
@@ -47,7 +48,7 @@ STUDY = Study(
         "paper": {
             "space": _paper,
             "data": Coco(folder="coco"),  # or the folder of --data
-            "recipe": Recipe.paper(),
+            "recipe": Recipe.paper(accumulate=8),
             "seeds": (0, 1, 2),
             "gpus_per_trial": 1,
             "cpus_per_trial": 8,

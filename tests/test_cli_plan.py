@@ -127,6 +127,24 @@ def test_a_search_says_what_one_seed_cannot_show(
     assert _lines(capsys.readouterr().out)["seeds"].startswith("1 for each architecture: no difference can be tested")
 
 
+def test_gpu_hours_and_memory_are_printed(planned: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    told = ["--cpus", "8", "--gpus", "2", "--no-measure"]
+    assert planned(*told, "--gpu", "t4-16gb", changes="'gpus_per_trial': 0.5") == 0
+    out = capsys.readouterr().out
+    lines = _lines(out)
+    assert re.match(
+        r"parts of \d+ images need \S+ MB: \S+ MB an image, \S+ [kM]B for weights \(counted", lines["GPU memory"]
+    )
+    assert re.search(r"^ {12}7.2 GB a trial on t4-16gb: up to \d+ images at once$", out, re.MULTILINE)
+    assert re.match(
+        r"about \S+ hours of A100 \(\S+ days\), \S+ to \S+ a trial at \S+ to \S+ images/s$", lines["GPU time"]
+    )
+    assert "not measured: D0's published 255 images/s, scaled by activations (NVIDIA/DeepLearningExamples, " in out
+    assert lines["machine"].endswith("2 CPUs and 0.5 GPUs a trial: 4 at once")
+    assert planned(*told, "--gpu", "t4", changes="'gpus_per_trial': 1") == 2
+    assert "--gpu is 't4'; allowed are t4-16gb, " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("study", "count"),
     [

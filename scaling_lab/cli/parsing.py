@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,16 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def usable_device(name: str | None) -> torch.device:
-    """Return the device of that name; without a name, a GPU if available. Raises UserError where it cannot be used."""
+    """Return the device of that name; without a name, a GPU if available, with a note where torch does not see one.
+
+    Raises UserError where it cannot be used.
+    """
     import torch
 
+    from scaling_lab.machine import hidden_gpus
+
+    if name is None and not torch.cuda.is_available() and (note := hidden_gpus(0, torch.version.cuda)):
+        print(f"using the processor: {note}", file=sys.stderr, flush=True)
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         if device.type not in ("cpu", "cuda", "mps"):

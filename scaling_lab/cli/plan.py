@@ -15,7 +15,7 @@ from scaling_lab.text import duration, plural
 
 if TYPE_CHECKING:
     from scaling_lab.study.plan.forecast import Forecast
-    from scaling_lab.study.plan.outlook import Detectable, Places, Plan, Reading
+    from scaling_lab.study.plan.outlook import Detectable, Feed, GpuMemory, Places, Plan, Reading
     from scaling_lab.study.plan.survey import Survey
 
 _INDENT = 12
@@ -29,7 +29,7 @@ def add_verbs(verbs: Any) -> None:
         _plan,
         "estimate a study before it is run: trials, time, disk, and the differences its seeds can detect",
         "plan studies/topology_ablation.py --form seeds",
-        "plan studies/width_factor.py --form paper --data coco:/data/coco --cpus 64 --gpus 8",
+        "plan studies/width_factor.py --form paper --data coco:/data/coco --cpus 64 --gpus 8 --gpu a100-80gb",
         "plan studies/width_factor.py --no-measure --json",
     )
     plan.add_argument("study", help="a study file, such as studies/topology_ablation.py")
@@ -40,6 +40,7 @@ def add_verbs(verbs: Any) -> None:
     plan.add_argument("--address", help="plan for the Ray cluster at this address")
     plan.add_argument("--cpus", type=int, help="cores of the machine to plan for (this machine's)")
     plan.add_argument("--gpus", type=int, help="GPUs of the machine to plan for (this machine's)")
+    plan.add_argument("--gpu", help="the GPU to plan for, such as a100-80gb or t4-16gb (this machine's)")
     plan.add_argument("--points", type=int, help="points to sample from a space without a grid (200)")
     plan.add_argument("--no-measure", action="store_true", help="measure no training steps; no time estimate")
 
@@ -56,6 +57,7 @@ def _plan(options: argparse.Namespace) -> int:
         address=options.address,
         cpus=options.cpus,
         gpus=options.gpus,
+        gpu=options.gpu,
         points=options.points,
         measure=not options.no_measure,
         say=lambda text: print(text, file=sys.stderr, flush=True),
@@ -76,6 +78,9 @@ def plan_text(plan: Plan) -> str:
         ("machine", _places(plan.places)),
         *_disk(plan),
         *_reading(plan.reading),
+        *_feed(plan.feed),
+        *_gpu_memory(plan.gpu_memory),
+        *_gpu_time(plan),
         ("seeds", _detectable(plan)),
         *([("finalists", _differences(plan, plan.detectable_finalists))] if plan.detectable_finalists else []),
         *_time(plan),
@@ -173,6 +178,53 @@ def _reading(reading: Reading | None) -> list[tuple[str, str]]:
     words += f", {_bytes(reading.trial * reading.at_once)} at once" if reading.at_once > 1 else ""
     free = "" if reading.free is None else f", {_bytes(reading.free)} free"
     return [("reading", f"{words}{free}; no shared memory (/dev/shm)")]
+
+
+def _feed(feed: Feed | None) -> list[tuple[str, str]]:
+    if feed is None:
+        return []
+    words = f"{plural(feed.readers, 'process', 'processes')} a trial read {feed.trial:,.0f} images/s, "
+    words += f"at the {feed.reader:,.0f} of one measured here"
+    if feed.takes is not None:
+        words += f"; training takes up to {feed.takes:,.0f}"
+        words += "" if feed.takes < feed.trial else ", as many as they read: more cpus_per_trial would be faster"
+    return [("feed", words)]
+
+
+def _gpu_memory(memory: GpuMemory | None) -> list[tuple[str, str]]:
+    """Return the lines on a GPU's memory for the largest architecture."""
+    if memory is None:
+        return []
+    lines = [
+        f"parts of {plural(memory.part, 'image')} need {_bytes(memory.total)}: {_bytes(memory.image)} an image, "
+        f"{_bytes(memory.fixed)} for weights (counted on shapes; {memory.architecture})"
+    ]
+    if memory.gpu is None:
+        least = ", ".join(f"{number} on {name}" for name, number in memory.fits.items())
+        lines.append(f"fits with accumulate from {least} (--gpu plans for one)" if least else "fits no known GPU")
+    else:
+        fits = f"up to {plural(memory.most, 'image')} at once" if memory.most else "not even one image"
+        lines.append(f"{_bytes(memory.usable or 0)} a trial on {memory.gpu}: {fits}")
+    return [("GPU memory" if place == 0 else "", line) for place, line in enumerate(lines)]
+
+
+def _gpu_time(plan: Plan) -> list[tuple[str, str]]:
+    from scaling_lab.study.plan.gpus import D0_RATES
+
+    time = plan.gpu_time
+    if time is None:
+        return []
+    rates = " to ".join(dict.fromkeys(f"{rate:,.0f}" for rate in time.rates))
+    each = " to ".join(dict.fromkeys(f"{hours:,.3g}" for hours in time.trial))
+    words = (
+        f"about {time.hours:,.3g} hours of {time.gpu} ({time.hours / 24:,.3g} days), {each} a trial at {rates} images/s"
+    )
+    if time.source is None:
+        return [("GPU time", f"{words}; measured here")]
+    return [
+        ("GPU time", words),
+        ("", f"not measured: D0's published {D0_RATES[time.gpu]:.0f} images/s, scaled by activations ({time.source})"),
+    ]
 
 
 def _detectable(plan: Plan) -> str:

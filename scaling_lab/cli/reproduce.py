@@ -1,4 +1,4 @@
-"""reproduce: the paper's questions, answers and stored results, and its cost tables."""
+"""reproduce: the paper's questions, answers and stored results, its cost tables and two of its figures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def add_verbs(verbs: Any) -> None:
         verbs,
         "reproduce",
         _reproduce,
-        "list the paper's questions with the answers found here, check or store results, or print the paper's cost tables",
+        "list the paper's questions with the answers found here, check or store results, print its cost tables, draw two figures",
         "reproduce",
         "reproduce check",
         "reproduce keep topology_ablation-seeds",
         "reproduce table --short",
         "reproduce costs",
+        "reproduce figures --out published",
     )
     reproduce.add_argument(
         "what",
@@ -36,11 +37,12 @@ def add_verbs(verbs: Any) -> None:
         default="questions",
         help="questions: answers and state of the runs (the default); check: whether study, page and answers follow from the "
         "stored ledgers; keep: store finished runs, update pages and answers; table: the answers as Markdown; costs: "
-        "Tables 1, 2, 4 and 5, without training",
+        "Tables 1, 2, 4 and 5, without training; figures: a page of Figures 1 and 4 with later published detectors",
     )
     reproduce.add_argument("names", nargs="*", metavar="RUN", help="for check and keep: which runs (default: all)")
     reproduce.add_argument("--short", action="store_true", help="for table: one line for each answer")
     reproduce.add_argument("--runs", type=Path, default=Path("runs"), help="the folder of runs (runs)")
+    reproduce.add_argument("--out", type=Path, help="for figures: the folder of the page (published)")
     reproduce.add_argument("--results", type=Path, help="the folder of stored runs (reports/results)")
 
 
@@ -49,6 +51,8 @@ def _reproduce(options: argparse.Namespace) -> int:
         raise UserError(f"reproduce {options.what} takes no run names; got {options.names[0]!r}")
     if options.short and options.what != "table":
         raise UserError(f"--short is for reproduce table; reproduce {options.what} has no short form")
+    if options.out is not None and options.what != "figures":
+        raise UserError(f"--out is for reproduce figures; reproduce {options.what} writes no page")
     return _WHAT[options.what](options)
 
 
@@ -57,6 +61,16 @@ def _costs(options: argparse.Namespace) -> int:
 
     tables = cost_tables()
     print(json.dumps([table.to_dict() for table in tables], indent=1) if options.json else as_text(tables))
+    return 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    """Write the page of Figures 1 and 4 from published numbers."""
+    from scaling_lab.report.page.writer import write_page
+    from scaling_lab.report.sections.paper_figures import figures_page
+
+    page = write_page(figures_page(), options.out or Path("published"), "figures")
+    print(json.dumps({"page": str(page)}) if options.json else page)
     return 0
 
 
@@ -274,4 +288,5 @@ _WHAT: dict[str, Callable[[argparse.Namespace], int]] = {
     "keep": _keep,
     "table": _table,
     "costs": _costs,
+    "figures": _figures,
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.font_manager import findfont, get_font
 from PIL import Image, ImageDraw, ImageFont
 
 from scaling_lab.cli.drawn_boxes import draw_boxes
 from scaling_lab.data import Source
+from scaling_lab.data.columns import Objects
 from scaling_lab.data.entries import Annotations
 from scaling_lab.data.scenes import NATIVE_SIZE
 from scaling_lab.data.shapes import Shapes
@@ -28,17 +30,15 @@ _PAPER, _INK, _BROKEN = "#ffffff", "#10151d", "#dedede"
 def contact_sheet(source: Source, split: str, most: int) -> tuple[Image.Image, list[str]]:
     """Draw up to `most` evenly spaced images with objects. Return the sheet and the errors of unusable images."""
     found = annotations_of(source, split)
-    annotations: dict[int, list[dict[str, Any]]] = {entry.image_id: [] for entry in found.entries}
-    for annotation in found.ground_truth["annotations"]:
-        annotations[annotation["image_id"]].append(annotation)
-    full = [index for index, entry in enumerate(found.entries) if annotations[entry.image_id]] or [0]
+    full = np.unique(found.objects.image).tolist() or [0]
     chosen = [full[place * len(full) // most] for place in range(most)] if len(full) > most else full
     broken: list[str] = []
     cells: list[tuple[Image.Image, str]] = []
     for index in chosen:
         entry = found.entries[index]
         try:
-            cell = _drawn(_picture(source, split, index, found), annotations[entry.image_id], found)
+            objects = found.objects.taken(found.objects.image == index)
+            cell = _drawn(_picture(source, split, index, found), objects, found.class_names)
         except UserError as error:
             broken.append(str(error))
             cell = Image.new("RGB", _cell_size((entry.size[1], entry.size[0])), _BROKEN)
@@ -74,17 +74,15 @@ def _picture(source: Source, split: str, index: int, found: Annotations) -> Imag
     return Image.fromarray(render([source.scene(split, index)], NATIVE_SIZE)[0].permute(1, 2, 0).numpy())
 
 
-def _drawn(image: Image.Image, annotations: list[dict[str, Any]], found: Annotations) -> Image.Image:
+def _drawn(image: Image.Image, objects: Objects, class_names: Sequence[str]) -> Image.Image:
     scale, size = CELL / max(image.size), _cell_size(image.size)
-    places = {category["id"]: place for place, category in enumerate(found.ground_truth["categories"])}
     boxes = []
-    for annotation in annotations:
-        x, y, width, height = (side * scale for side in annotation["bbox"])
+    for bbox, place, is_crowd in zip(objects.bbox.tolist(), objects.label.tolist(), objects.crowd, strict=True):
+        x, y, width, height = (side * scale for side in bbox)
         left, top = min(max(0.0, x), size[0] - 1.0), min(max(0.0, y), size[1] - 1.0)
         right, bottom = max(left, min(x + width, size[0])), max(top, min(y + height, size[1]))
-        place = places[annotation["category_id"]]
-        name = _drawable(found.ground_truth["categories"][place])
-        text = f"{name} (crowd)" if annotation["iscrowd"] else name
+        name = _drawable(class_names[place], place + 1)
+        text = f"{name} (crowd)" if is_crowd else name
         boxes.append(Box(bbox=(left, top, right - left, bottom - top), name=text, series=place, score=None))
     return draw_boxes(image.resize(size), boxes)
 
@@ -104,11 +102,10 @@ def _shortened(text: str) -> str:
     return text
 
 
-def _drawable(category: dict[str, Any]) -> str:
-    """Return a class name, shortened if long, or its id where the font lacks a character."""
-    name = str(category["name"])
+def _drawable(name: str, number: int) -> str:
+    """Return a class name, shortened if long, or its number where the font lacks a character."""
     if not all(get_font(findfont(_FONT)).get_char_index(ord(letter)) for letter in name):
-        return f"id {category['id']}"
+        return f"id {number}"
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

@@ -1,4 +1,4 @@
-"""run, report, init: from a study file to its report."""
+"""run, report, fetch, init: from a study file to its report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scaling_lab.cli.parsing import add_feature_options, add_log_option, add_ver
 
 
 def add_verbs(verbs: Any) -> None:
-    """Add the three verbs to the parser."""
+    """Add the four verbs to the parser."""
     run = add_verb(
         verbs,
         "run",
@@ -33,9 +33,21 @@ def add_verbs(verbs: Any) -> None:
         "--executor", choices=["ray", "local"], default="ray", help="local: one trial at a time, in this process"
     )
     run.add_argument("--address", help="a Ray cluster's address; without it, Ray starts on this machine")
+    run.add_argument(
+        "--at-once",
+        type=int,
+        metavar="N",
+        help="trials at once on a cluster that grows until they fit (as many as fit now)",
+    )
     run.add_argument("--cpus", type=int, help="number of this machine's cores for Ray (all)")
     add_log_option(run)
     add_feature_options(run, "<run>/features")
+    run.add_argument(
+        "--storage",
+        metavar="URL",
+        help="copy checkpoints and ledger to URL/<run>, such as s3://bucket/runs, and continue from there; nodes then need "
+        "no shared folder",
+    )
     run.add_argument(
         "--retry-failed",
         action="store_true",
@@ -71,6 +83,18 @@ def add_verbs(verbs: Any) -> None:
         help="output folder (<run>/report; x_report for x.csv; for several runs comparison_<run>_<run>)",
     )
 
+    fetch = add_verb(
+        verbs,
+        "fetch",
+        _fetch,
+        "bring a run's copy from a storage into a folder, without checkpoints",
+        "fetch s3://bucket/runs/width_factor runs/width_factor",
+        "fetch s3://bucket/runs/width_factor runs/width_factor --weights && scaling-lab report runs/width_factor",
+    )
+    fetch.add_argument("url", help="the URL of `run --storage`, and the run's name")
+    fetch.add_argument("folder", type=Path, help="a new or empty folder")
+    fetch.add_argument("--weights", action="store_true", help="also the trials' weights.pt and best.pt")
+
     init = add_verb(
         verbs,
         "init",
@@ -83,6 +107,8 @@ def add_verbs(verbs: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from scaling_lab.report import write_report
+    from scaling_lab.runs.reader import RunFolder
+    from scaling_lab.study.run.run_copies import RunCopies
     from scaling_lab.study.run.runner import run_study
     from scaling_lab.study.run.trial import Latency
 
@@ -96,16 +122,20 @@ def _run(options: argparse.Namespace) -> int:
         sampler=options.sampler,
         address=options.address,
         cpus=options.cpus,
+        at_once=options.at_once,
         retry_failed=options.retry_failed,
         features=options.features,
         features_gb=options.features_gb,
         log=options.log,
+        storage=options.storage,
         measure_latency=Latency(),
         check=_check_report,
         stream=stream,
     )
     print("writing the report", file=stream, flush=True)
     page = write_report(folder)
+    if options.storage is not None:
+        RunCopies(RunFolder(folder), options.storage).copy_report()
     rows = trial_rows(folder)
     if options.json:
         print(json.dumps({"run": str(folder), "report": str(page), "trials": rows}, indent=1))
@@ -129,6 +159,15 @@ def _report(options: argparse.Namespace) -> None:
 
     page = write_report(options.runs, options.report, options.out)
     print(json.dumps({"report": str(page)}) if options.json else f"report: {page}")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from scaling_lab.runs.reader import RunFolder
+    from scaling_lab.storage import Storage
+    from scaling_lab.study.run.run_copies import fetch_run
+
+    fetch_run(Storage(options.url), RunFolder(options.folder), weights=options.weights)
+    print(json.dumps({"run": str(options.folder)}) if options.json else f"run: {options.folder}")
 
 
 def _init(options: argparse.Namespace) -> None:

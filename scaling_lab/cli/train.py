@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 # Names of Recipe's constructors.
 RECIPES = ("short", "finetune", "paper")
-MOST_WORKERS = 16
 _EXPERIMENT = "scaling-lab"  # the trackers' name for runs of no study
 SETTINGS, LOCK = "run.json", "train.lock"
 _SHOWN = 3
@@ -80,7 +79,11 @@ def add_verbs(verbs: Any) -> None:
     train.add_argument("--seed", type=int, default=0, help="seed of initial weights and image order (0)")
     train.add_argument("--out", type=Path, help="the run's folder (runs/train/<detector>)")
     train.add_argument("--device", help="cpu, cuda, cuda:1, … (a GPU if available)")
-    train.add_argument("--workers", type=int, help="processes that read images (cores minus one)")
+    train.add_argument(
+        "--workers",
+        type=int,
+        help="processes that read images, in all (of each training process: its cores minus one, at most 16)",
+    )
     train.add_argument(
         "--processes",
         type=int,
@@ -128,7 +131,7 @@ def _train_at(place: Launched | None, options: argparse.Namespace) -> int:
     check_trainable(source)
     if options.anchors == "fit":
         spec = _with_fitted_anchors(spec, source, sys.stderr if options.json else sys.stdout)
-    workers = -(-_workers(options.workers) // (options.processes if place is None else place.local_size))
+    workers = _workers(options.workers, options.processes if place is None else place.local_size)
     device = _device(place, options)
     folder = options.out or Path("runs", "train", Path(options.detector).stem)
     if options.weights is not None and recipe.pretrained:
@@ -299,12 +302,15 @@ def _value(text: str) -> Any:
         return text
 
 
-def _workers(number: int | None) -> int:
+def _workers(number: int | None, processes: int) -> int:
+    """Return the image readers of each training process: of all `number`, else of its share of the machine's cores."""
+    from scaling_lab.data.readers import readers_beside
+    from scaling_lab.machine import cores
+
     if number is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(MOST_WORKERS, cores - 1)
+        return readers_beside(cores() // processes)
     check_whole("--workers", number, least=0)
-    return number
+    return -(-number // processes)
 
 
 # --- the run's folder ------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@ __all__ = ["Cost", "PartCost", "count"]
 def count(spec: DetectorSpec) -> Cost:
     """Return the cost of a spec at its own image size, without running it: its modules see only shapes.
 
-    Multiply-adds of convolutions and matrix products count as one each (torch's own counter counts two). Counts are cached,
-    so the first spec with a backbone takes seconds and later ones less than a millisecond. Raises UserError for a backbone
-    unknown to timm or without the spec's levels.
+    Multiply-adds of convolutions and matrix products count as one each (torch's own counter counts two). The first two image
+    sizes of a backbone take about a second. Later specs take less than a millisecond, whatever their width, image size and
+    topology. A backbone that cost/backbone_counts.py finds no formula for takes that second at every image size.
+
+    Raises UserError for a backbone unknown to timm or without the spec's levels.
     """
     from scaling_lab.cost.counting import count_spec
 

@@ -1,50 +1,33 @@
-"""Counts a spec as the sum of its pieces, which pieces.py counts on the modules themselves, and its memory as model/ uses it.
+"""Counts a spec as the sum of its pieces, which are derived from the modules themselves, and its memory as model/ uses it.
 
-Counts are cached: the backbone's for each (name, levels, image size), a piece for each form of a module, a node for each
-set of inputs. tests/cost/test_counting.py compares the sums with whole detectors.
+Formulas are kept: a backbone's for each (name, levels), a piece's for each form of a module. tests/cost/test_counting.py
+compares the sums with whole detectors.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Hashable
-from dataclasses import dataclass
-from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-import torch
-from torch import nn
-
 from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.cost.backbone_counts import Shapes3, count_backbone
 from scaling_lab.cost.counts import Cost, LevelCost, PartCost, total
-from scaling_lab.cost.pieces import Piece, Pieces, Run, on_meta, run
-from scaling_lab.errors import UserError, first_line
-from scaling_lab.model.backbone import make_backbone
+from scaling_lab.cost.network_pieces import Pieces, fusion
+from scaling_lab.cost.pieces import BYTES, PartMemory, Piece
 from scaling_lab.model.layers import next_size
-
-# The shape (C, H, W) of each backbone feature, finest first.
-Shapes3 = tuple[tuple[int, int, int], ...]
-
-BYTES = 4  # in a float32
 
 # All fields of a spec affect the modules of feature network and heads, except those passed for each piece and those
 # listed here. A new field therefore counts by default.
 _ASKED = ("topology", "repeats", "head_repeats", "num_classes", "anchors", "head")
-_OTHERS = ("backbone", "backbone_options", "image_size", "pixels")
+_OTHERS = ("backbone", "backbone_options", "image_size", "pixels", "width")
 _style = attrgetter(*[f.name for f in dataclasses.fields(DetectorSpec) if f.name not in (*_ASKED, *_OTHERS)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartMemory:
-    """Bytes of one part: its weights and buffers, its peak besides the inputs, and its outputs."""
-
-    weights: int
-    peak: int
-    outputs: int
-
+# How many are kept, each for one width and one set of feature shapes.
+MOST_COUNTERS = 100
 
 # An input of a node: its level and number of channels.
 Kind = tuple[int, int]
@@ -54,6 +37,17 @@ class CountedNode(NamedTuple):
     """A node's cost; the bytes of its weights, of its peak, and of its output."""
 
     cost: LevelCost
+    weights: int
+    peak: int
+    output: int
+
+
+class _Projected(NamedTuple):
+    """A projection of a level's feature to the width: its cost, and bytes."""
+
+    params: int
+    macs: int
+    activations: int
     weights: int
     peak: int
     output: int
@@ -94,57 +88,20 @@ def count_spec(spec: DetectorSpec) -> Cost:
     )
 
 
-# --- backbone --------------------------------------------------------------------------------------------------------
-
-
-def count_backbone(spec: DetectorSpec) -> tuple[PartCost, PartMemory, Shapes3]:
-    """Return cost, memory and feature shapes of the backbone, up to the topology's levels."""
-    options = json.dumps(spec.backbone_options, sort_keys=True) if spec.backbone_options else "{}"
-    return _count_backbone(spec.backbone, options, spec.topology.min_level, spec.topology.max_level, spec.image_size)
-
-
-@lru_cache(maxsize=1024)
-def _count_backbone(
-    name: str, options: str, min_level: int, max_level: int, image_size: tuple[int, int]
-) -> tuple[PartCost, PartMemory, Shapes3]:
-    backbone = _backbone(name, options, min_level, max_level)
-    try:
-        with on_meta():
-            counted = run(backbone, torch.empty(1, 3, *image_size))
-    except Exception as error:  # any error of the backbone's code
-        raise UserError(
-            f"the backbone {name} cannot be counted at {image_size[0]}x{image_size[1]}: {first_line(error)} (it is run on shapes "
-            "only, so its code must not read tensor values)"
-        ) from error
-    shapes = tuple((x.shape[1], x.shape[2], x.shape[3]) for x in counted.outputs)
-    return _cost(counted), _memory(counted), shapes
-
-
-@lru_cache(maxsize=16)  # for spaces with many image sizes
-def _backbone(name: str, options: str, min_level: int, max_level: int) -> nn.Module:
-    with on_meta():
-        return make_backbone(name, min_level, max_level, **json.loads(options))[0].eval()
-
-
-def _cost(counted: Run) -> PartCost:
-    return PartCost(params=counted.params, macs=counted.macs, activations=counted.activations)
-
-
-def _memory(counted: Run) -> PartMemory:
-    outputs = sum(BYTES * x.numel() for x in counted.outputs)
-    return PartMemory(weights=counted.weights, peak=counted.peak, outputs=outputs)
-
-
 # --- feature network and heads ---------------------------------------------------------------------------------------
 
 
 class Counter:
-    """Counts specs of equal style, levels and backbone feature shapes."""
+    """Counts specs of equal style, width, levels and backbone feature shapes."""
 
     def __init__(self, pieces: Pieces, spec: DetectorSpec, features: Shapes3) -> None:
         self._pieces, self._width = pieces, spec.width
         topology = spec.topology
         self._sizes = {level: shape[1:] for level, shape in zip(topology.levels, features, strict=False)}
+        self._after_fusion = pieces.after_fusion(spec.width)
+        self._fusions: dict[tuple[str, int], Piece] = {}
+        self._projections: dict[tuple[int, int], _Projected] = {}
+        self._resamplings: dict[tuple[int, int], tuple[int, int]] = {}
         self._nodes: dict[tuple[int, str, tuple[Kind, ...]], CountedNode] = {}
         self._heads: dict[tuple[int, int, int], CountedHeads] = {}
         self._inputs: list[Kind] = [(topology.min_level + index, shape[0]) for index, shape in enumerate(features)]
@@ -158,33 +115,48 @@ class Counter:
 
     def _add_level(self, level: int, *, is_raw: bool) -> None:
         """FeatureNetwork._next_level."""
-        source, channels = self._sizes[level - 1], self._inputs[-1][1]
-        self._sizes[level] = next_size(*source)
+        channels = self._inputs[-1][1]
+        self._sizes[level] = next_size(*self._sizes[level - 1])
         before = sum(self._held)
         cost, projected = LevelCost(params=0, macs=0, activations=0, level=level, kind="level"), 0
         if is_raw and channels != self._width:
-            cost, peak, projected, weights = self._projection(channels, source, level=level, kind="level")
-            self._peak = max(self._peak, before + peak)
-            self._weights += weights
-        peak, left = self._pieces.resampled(source, self._sizes[level])
-        self._peak = max(self._peak, before + projected + self._width * peak)
+            made = self._projection(level - 1, channels)
+            cost, projected = _cost_of(made, level=level, kind="level"), made.output
+            self._peak = max(self._peak, before + made.peak)
+            self._weights += made.weights
+        peak, left = self._resampled(level - 1, level)
+        self._peak = max(self._peak, before + projected + peak)
         self._made.append(cost)
         self._inputs.append((level, self._width))
-        self._held.append(self._width * left)
+        self._held.append(left)
 
-    def _projection(
-        self, channels: int, size: tuple[int, int], *, level: int, kind: str
-    ) -> tuple[LevelCost, int, int, int]:
-        """Return a projection's cost, and the bytes of its peak, output and weights."""
-        piece, positions = self._pieces.projection(channels), size[0] * size[1]
-        cost = LevelCost(
-            params=piece.params,
-            macs=piece.macs * positions,
-            activations=piece.activations * positions,
-            level=level,
-            kind=kind,
-        )
-        return cost, piece.peak(positions), piece.left * positions, piece.weights
+    def _projection(self, level: int, channels: int) -> _Projected:
+        known = self._projections.get((level, channels))
+        if known is None:
+            piece, (height, width) = self._pieces.projection(channels, self._width), self._sizes[level]
+            positions = height * width
+            known = self._projections[level, channels] = _Projected(
+                params=piece.params,
+                macs=piece.macs.at(positions),
+                activations=piece.activations.at(positions),
+                weights=piece.weights,
+                peak=piece.peak(positions),
+                output=piece.left.at(positions),
+            )
+        return known
+
+    def _resampled(self, source: int, target: int) -> tuple[int, int]:
+        """Return the bytes alive while a feature of the width is resampled: at the peak, and at the end."""
+        known = self._resamplings.get((source, target))
+        if known is None:
+            peak, left = self._pieces.resampled(self._sizes[source], self._sizes[target])
+            known = self._resamplings[source, target] = (self._width * peak, self._width * left)
+        return known
+
+    def _fusion(self, kind: str, inputs: int) -> Piece:
+        if (kind, inputs) not in self._fusions:
+            self._fusions[kind, inputs] = fusion(kind, inputs, self._width)
+        return self._fusions[kind, inputs]
 
     # --- feature network
 
@@ -214,11 +186,11 @@ class Counter:
         alive = sum(held)
         for level, channels in inputs:
             if channels != self._width:
-                cost, most, output, own = self._projection(channels, self._sizes[level], level=level, kind="output")
-                pieces.append(cost)
-                weights += own
-                peak = max(peak, alive + most)
-                alive += output
+                made = self._projection(level, channels)
+                pieces.append(_cost_of(made, level=level, kind="output"))
+                weights += made.weights
+                peak = max(peak, alive + made.peak)
+                alive += made.output
         return pieces, PartMemory(weights=weights, peak=peak, outputs=self._output_bytes)
 
     def _node(self, node: Node, inputs: tuple[Kind, ...]) -> CountedNode:
@@ -229,33 +201,33 @@ class Counter:
 
     def _count_node(self, level: int, kind: str, inputs: tuple[Kind, ...]) -> CountedNode:
         """Count FusionNode.forward: projections are alive until its end, resampled features until the fusion."""
-        pieces, size, positions = self._pieces, self._sizes[level], self._positions[level]
+        positions = self._positions[level]
         params = macs = activations = weights = projected = peak = 0
         for source, channels in inputs:
             if channels != self._width:
-                cost, most, left, own = self._projection(channels, self._sizes[source], level=level, kind="node")
-                params, macs, activations = params + cost.params, macs + cost.macs, activations + cost.activations
-                weights += own
-                peak = max(peak, projected + most)
-                projected += left
+                made = self._projection(source, channels)
+                params, macs, activations = params + made.params, macs + made.macs, activations + made.activations
+                weights += made.weights
+                peak = max(peak, projected + made.peak)
+                projected += made.output
         alive = projected
         for source, _ in inputs:
-            most, left = pieces.resampled(self._sizes[source], size)
-            peak = max(peak, alive + self._width * most)
-            alive += self._width * left
-        fusion, then = pieces.fusion(kind, len(inputs)), pieces.after_fusion
-        peak = max(peak, alive + fusion.peak(positions))
+            most, left = self._resampled(source, level)
+            peak = max(peak, alive + most)
+            alive += left
+        fused, then = self._fusion(kind, len(inputs)), self._after_fusion
+        peak = max(peak, alive + fused.peak(positions))
         # A sum of one input is the input itself.
-        fused = projected + fusion.left * positions if fusion.left else alive
-        peak = max(peak, fused + then.peak(positions))
+        result = fused.left.at(positions)
+        peak = max(peak, (projected + result if result else alive) + then.peak(positions))
         cost = LevelCost(
-            params=params + fusion.params + then.params,
-            macs=macs + (fusion.macs + then.macs) * positions,
-            activations=activations + (fusion.activations + then.activations) * positions,
+            params=params + fused.params + then.params,
+            macs=macs + fused.macs.at(positions) + then.macs.at(positions),
+            activations=activations + fused.activations.at(positions) + then.activations.at(positions),
             level=level,
             kind="node",
         )
-        return CountedNode(cost, weights + fusion.weights + then.weights, peak, then.left * positions)
+        return CountedNode(cost, weights + fused.weights + then.weights, peak, then.left.at(positions))
 
     # --- heads
 
@@ -272,8 +244,8 @@ class Counter:
         pieces = tuple(
             LevelCost(
                 params=sum(own for _, own, _ in heads),
-                macs=sum(piece.macs for piece in both) * positions,
-                activations=sum(piece.activations for piece in both) * positions,
+                macs=sum(piece.macs.at(positions) for piece in both),
+                activations=sum(piece.activations.at(positions) for piece in both),
                 level=level,
                 kind="heads",
             )
@@ -288,12 +260,17 @@ class Counter:
 
     def _count_head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int, PartMemory]:
         """Return a head at one level, its number of parameters by level, and the memory of all levels."""
-        piece, own = self._pieces.head(spec, values)
+        predicted = values * spec.boxes_per_position
+        piece, own = self._pieces.head(spec.head_repeats, spec.topology.num_inputs, predicted, self._width)
         peak = outputs = 0
         for positions in self._positions.values():
             peak = max(peak, outputs + piece.peak(positions))
-            outputs += piece.left * positions
+            outputs += piece.left.at(positions)
         return piece, own, PartMemory(weights=piece.weights, peak=peak, outputs=outputs)
+
+
+def _cost_of(made: _Projected, *, level: int, kind: str) -> LevelCost:
+    return LevelCost(params=made.params, macs=made.macs, activations=made.activations, level=level, kind=kind)
 
 
 _pieces: dict[Hashable, Pieces] = {}
@@ -302,9 +279,11 @@ _counters: dict[Hashable, Counter] = {}
 
 def _counter(spec: DetectorSpec, features: Shapes3) -> Counter:
     style = _style(spec)
-    key = (style, features, spec.topology.min_level, spec.topology.max_level)
+    key = (style, spec.width, features, spec.topology.min_level, spec.topology.max_level)
     if key not in _counters:
         if style not in _pieces:
             _pieces[style] = Pieces(spec)
+        if len(_counters) >= MOST_COUNTERS:
+            del _counters[next(iter(_counters))]  # the oldest
         _counters[key] = Counter(_pieces[style], spec, features)
     return _counters[key]

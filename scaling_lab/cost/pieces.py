@@ -1,96 +1,82 @@
-"""Costs of the modules of feature network and heads, each counted once on torch's meta device, for every size.
+"""Costs of the modules of feature network and heads, each derived once from runs on torch's meta device, for every size.
 
-A piece's inputs and outputs have one height and width. Multiply-adds and activations are proportional to its number of
-positions, and so are the bytes of its tensors, except those without positions.
+A piece's inputs and outputs have one height and width. Its costs are polynomials in the width and in the channels that it
+reads or predicts, and linear in its number of positions. They are read off one run (symbols.py) and compared with runs at
+other sizes. Where they differ, the module is measured at each width.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from scaling_lab.architecture.node import Node
-from scaling_lab.architecture.spec import DetectorSpec
-from scaling_lab.cost.activation_memory import Alive, module_tensors, size
-from scaling_lab.model.feature_network import FusionNode
-from scaling_lab.model.fusion import make_fusion
-from scaling_lab.model.heads import Head
-from scaling_lab.model.layers import Projection, resample
+from scaling_lab.cost.activation_memory import Alive, Amount, Numbers, Reader, distinct, module_tensors
+from scaling_lab.cost.polynomials import Polynomial, largest, values_of
+from scaling_lab.cost.symbols import Symbols
 
-Value = TypeVar("Value")
-
-# Two sizes separate what grows with the positions from what does not.
-_SIZES = ((2, 2), (2, 4))
+BYTES = 4  # in a float32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class PartMemory:
+    """Bytes of one part: its weights and buffers, its peak besides the inputs, and its outputs."""
+
+    weights: int
+    peak: int
+    outputs: int
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Generic[Amount]):
     """One run of a module: bytes of weights, bytes alive after each creation of a tensor, bytes of outputs."""
 
-    params: int
-    macs: int
-    activations: int
-    weights: int
-    moments: tuple[int, ...]
-    left: int
+    params: Amount
+    macs: Amount
+    activations: Amount
+    weights: Amount
+    moments: tuple[Amount, ...]
+    left: Amount
     outputs: tuple[Tensor, ...]
 
     @property
-    def peak(self) -> int:
+    def peak(self: Run[int]) -> int:
         """The peak number of bytes, besides weights and inputs."""
         return max(self.moments, default=0)
 
 
-def run(module: nn.Module | Callable[[Any], Any], inputs: Tensor | list[Tensor]) -> Run:
+def run(module: nn.Module | Callable[[Any], Any], inputs: Tensor | list[Tensor]) -> Run[int]:
     """Run a module of the meta device on tensors there. Its inputs do not count as alive."""
+    return observed(module, inputs, Numbers())
+
+
+def observed(
+    module: nn.Module | Callable[[Any], Any], inputs: Tensor | list[Tensor], reader: Reader[Amount]
+) -> Run[Amount]:
+    """Run a module like `run`, with amounts as a reader gives them."""
+    parameters = list(module.parameters()) if isinstance(module, nn.Module) else []
     own = module_tensors(module) if isinstance(module, nn.Module) else []
     given = [inputs] if isinstance(inputs, Tensor) else inputs
-    with torch.no_grad(), FlopCounterMode(display=False) as counter, Alive([*own, *given]) as alive:
+    with torch.no_grad(), Alive([*own, *given], reader) as alive:
         outputs = module(inputs)
         left = alive.now
     return Run(
-        params=sum(parameter.numel() for parameter in module.parameters()) if isinstance(module, nn.Module) else 0,
-        macs=counter.get_total_flops() // 2,
+        params=sum((reader.elements(each) for each in parameters), start=reader.nothing),
+        macs=alive.macs,
         activations=alive.activations,
-        weights=size(own),
+        weights=sum((reader.bytes(each) for each in distinct(own)), start=reader.nothing),
         moments=tuple(alive.moments),
         left=left,
         outputs=(outputs,) if isinstance(outputs, Tensor) else tuple(outputs),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """A module's cost; `macs`, `activations` and `left`, the bytes of its result, are for one position.
-
-    `moments` are the bytes alive besides weights and inputs while it runs: (bytes for a position, constant bytes).
-    """
-
-    params: int
-    weights: int
-    macs: int
-    activations: int
-    left: int
-    moments: tuple[tuple[int, int], ...]
-
-    def peak(self, positions: int) -> int:
-        """Return the peak number of bytes while it runs."""
-        return max((each * positions + fixed for each, fixed in self.moments), default=0)
-
-    def with_more_like_it(self, less: Piece, times: int) -> Piece:
-        """Return the piece with `times` more of what this piece has and `less` lacks, executed last."""
-        grown = {
-            name: getattr(self, name) + times * (getattr(self, name) - getattr(less, name))
-            for name in ("params", "weights", "macs", "activations")
-        }
-        return dataclasses.replace(self, **grown)
 
 
 @contextmanager
@@ -105,88 +91,149 @@ def on_meta() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def measure(make: Callable[[], nn.Module], channels: Sequence[int] | int) -> Piece:
-    """Return the cost of a module that takes a list of tensors with these channels, or one tensor."""
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """A number that grows with the positions: each * positions + fixed."""
+
+    each: int
+    fixed: int
+
+    def at(self, positions: int) -> int:
+        """Return it for a number of positions."""
+        return self.each * positions + self.fixed
+
+    def more(self, less: Line, times: int) -> Line:
+        """Return the line with `times` more of what this line has and `less` lacks."""
+        return Line(self.each + times * (self.each - less.each), self.fixed + times * (self.fixed - less.fixed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """A module's cost. `left` are the bytes of its result, `moments` those alive besides weights and inputs while it runs."""
+
+    params: int
+    weights: int
+    macs: Line
+    activations: Line
+    left: Line
+    moments: tuple[Line, ...]
+
+    def peak(self, positions: int) -> int:
+        """Return the peak number of bytes while it runs."""
+        return max([each * positions + fixed for each, fixed in self.moments], default=0)
+
+    def with_more_like_it(self, less: Piece, times: int) -> Piece:
+        """Return the piece with `times` more of what this piece has and `less` lacks, executed last."""
+        return Piece(
+            params=self.params + times * (self.params - less.params),
+            weights=self.weights + times * (self.weights - less.weights),
+            macs=self.macs.more(less.macs, times),
+            activations=self.activations.more(less.activations, times),
+            left=self.left,
+            moments=self.moments,
+        )
+
+
+Sizes: TypeAlias = Mapping[str, int]
+# Returns a module for these sizes, and the channels that it reads: of a list of tensors, or of one tensor.
+Make: TypeAlias = Callable[[Sizes], tuple[nn.Module, list[int] | int]]
+
+# Sizes of a piece: primes, and those at which the polynomials are compared with a run. Positions are in `columns` columns.
+_PRIMES = {"positions": 10007, "width": 10009, "read": 10037, "predicted": 10039}
+_HELD_OUT = (
+    {"positions": 6, "columns": 2, "width": 24, "read": 40, "predicted": 15},
+    {"positions": 35, "columns": 7, "width": 11, "read": 3, "predicted": 64},
+)
+
+
+def _run_at(make: Make, sizes: Sizes, reader: Reader[Amount]) -> Run[Amount]:
     with on_meta():
-        module = make().eval()
-    runs = []
-    for height, width in _SIZES:
+        module, channels = make(sizes)
         shapes = [channels] if isinstance(channels, int) else channels
-        tensors = [torch.empty(1, each, height, width, dtype=torch.float32, device="meta") for each in shapes]
-        runs.append(run(module, tensors[0] if isinstance(channels, int) else tensors))
-    (small, large), (few, many) = runs, [height * width for height, width in _SIZES]
-    moments = set()
-    for less, more in zip(small.moments, large.moments, strict=True):
+        columns = sizes.get("columns", 1)
+        tensors = [torch.empty(1, each, sizes["positions"] // columns, columns) for each in shapes]
+        return observed(module.eval(), tensors[0] if isinstance(channels, int) else tensors, reader)
+
+
+class Formula:
+    """A piece at all sizes: `numbers` are those of a Piece as polynomials, in its order."""
+
+    def __init__(self, numbers: Sequence[Polynomial]) -> None:
+        self._numbers = tuple(numbers)
+        self._products = {product for one in numbers for product in one.terms}
+
+    def at(self, **sizes: int) -> Piece:
+        """Return the piece at these sizes."""
+        values = values_of(self._products, sizes)
+        params, weights, *rest = [number.at(values) for number in self._numbers]
+        macs, activations, left, *moments = map(Line, rest[::2], rest[1::2])
+        return Piece(
+            params=params, weights=weights, macs=macs, activations=activations, left=left, moments=tuple(moments)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Formula) and self._numbers == other._numbers
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def with_more_like_it(self, less: Formula, times: int) -> Formula | None:
+        """Return the formula with `times` more of what this one has and `less` lacks, or None if they differ in kind."""
+        pairs = list(zip(self._numbers, less._numbers, strict=False))
+        if not len(pairs) == len(self._numbers) == len(less._numbers):
+            return None
+        return Formula([own + (own - other) * times for own, other in pairs])
+
+
+def _derive(make: Make) -> Formula | None:
+    """Return a module's formula, or None where its costs have none."""
+    derived = _run_at(make, _PRIMES, Symbols(_PRIMES))
+    sums = (derived.params, derived.weights, derived.macs, derived.activations, derived.left, *derived.moments)
+    products = {product for one in sums for product in one.terms}
+    for sizes in _HELD_OUT:
+        ran, values = _run_at(make, sizes, Numbers()), values_of(products, sizes)
+        numbers = (ran.params, ran.weights, ran.macs, ran.activations, ran.left, *ran.moments)
+        if numbers != tuple(one.at(values) for one in sums):
+            return None
+    lines = (derived.macs, derived.activations, derived.left, *largest(derived.moments))
+    try:
+        return Formula([*sums[:2], *itertools.chain(*[line.linear_in("positions") for line in lines])])
+    except ValueError:  # not linear
+        return None
+
+
+def _measured(make: Make, sizes: Sizes) -> Piece:
+    """Return the cost of a module from two runs, which separate what grows with the positions from what does not."""
+    few, many = 4, 8
+    small, large = (_run_at(make, {**sizes, "positions": positions}, Numbers()) for positions in (few, many))
+
+    def line(less: int, more: int) -> Line:
         each = (more - less) // (many - few)
-        moments.add((each, less - each * few))
+        return Line(each, less - each * few)
+
     return Piece(
         params=small.params,
         weights=small.weights,
-        macs=small.macs // few,
-        activations=small.activations // few,
-        left=small.left // few,
-        moments=tuple(sorted(moments)),
+        macs=line(small.macs, large.macs),
+        activations=line(small.activations, large.activations),
+        left=line(small.left, large.left),
+        moments=tuple(line(*pair) for pair in zip(small.moments, large.moments, strict=True)),
     )
 
 
-class Pieces:
-    """The pieces of all specs of one style; `spec` is one of them."""
+class Derived:
+    """A piece at all sizes: by its formula or, where it has none, measured at each width."""
 
-    def __init__(self, spec: DetectorSpec) -> None:
-        self._spec = spec
-        self._known: dict[Hashable, object] = {}
-        # A single input at its own size needs only the operations after the fusion.
-        self.after_fusion = measure(lambda: _OfOneInput(spec), spec.width)
+    def __init__(self, make: Make) -> None:
+        self._make, self.formula = make, _derive(make)
+        self._measured: dict[tuple[int, ...], Piece] = {}
 
-    def projection(self, channels: int) -> Piece:
-        """Return the projection from `channels` to the width."""
-        return self._once(channels, lambda: measure(lambda: Projection(channels, self._spec), channels))
-
-    def fusion(self, kind: str, inputs: int) -> Piece:
-        """Return a fusion of `inputs` inputs."""
-        width = self._spec.width
-        return self._once((kind, inputs), lambda: measure(lambda: make_fusion(kind, inputs, width), [width] * inputs))
-
-    def head(self, spec: DetectorSpec, values: int) -> tuple[Piece, int]:
-        """Return a head at one level, and the number of its parameters that belong to the level."""
-        if spec.head_repeats <= 2:
-            key = (values * spec.boxes_per_position, spec.topology.num_inputs, spec.head_repeats)
-            return self._once(key, lambda: _measure_head(spec, values))
-        # From the second convolution on, all are equal.
-        (one, own), (two, owns) = (
-            self.head(dataclasses.replace(spec, head_repeats=repeats), values) for repeats in (1, 2)
-        )
-        more = spec.head_repeats - 2
-        return two.with_more_like_it(one, more), owns + (owns - own) * more
-
-    def resampled(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-        """Return the bytes of one channel alive while a feature is resampled: at the peak, and at the end."""
-        return self._once((source, target), lambda: self._resample(source, target))
-
-    def _resample(self, source: tuple[int, int], target: tuple[int, int]) -> tuple[int, int]:
-        x_BCHW = torch.empty(1, 1, *source, dtype=torch.float32, device="meta")
-        counted = run(lambda x_BCHW: resample(x_BCHW, target, self._spec), x_BCHW)
-        return counted.peak, counted.left
-
-    def _once(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        if key not in self._known:
-            self._known[key] = make()
-        return self._known[key]  # type: ignore[return-value]
-
-
-def _measure_head(spec: DetectorSpec, values: int) -> tuple[Piece, int]:
-    with on_meta():
-        head = Head(spec, values)
-    own = sum(parameter.numel() for norms in head.norms for parameter in norms[0].parameters())  # type: ignore[index]
-    return measure(lambda: head, [spec.width]), own
-
-
-class _OfOneInput(nn.Module):
-    """A node that reads one feature at its own size."""
-
-    def __init__(self, spec: DetectorSpec) -> None:
-        super().__init__()
-        self.node = FusionNode(spec, Node(spec.topology.min_level, (0,), "sum"), [spec.width])
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return self.node([x_BCHW], (x_BCHW.shape[2], x_BCHW.shape[3]))  # type: ignore[no-any-return]
+    def at(self, **sizes: int) -> Piece:
+        """Return the piece at these sizes, which have the same names at each call."""
+        if self.formula is not None:
+            return self.formula.at(**sizes)
+        key = tuple(sizes.values())
+        if key not in self._measured:
+            self._measured[key] = _measured(self._make, sizes)
+        return self._measured[key]

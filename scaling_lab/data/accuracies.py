@@ -29,9 +29,9 @@ _SIZES = {
 
 def objects_for(source: Source, split: str = "val") -> dict[str, int]:
     """Return the number of objects in a split for each AP, by the AP's name."""
-    annotations = source.ground_truth(split)["annotations"]
-    areas = [annotation["area"] for annotation in annotations if not annotation["iscrowd"]]
-    return {name: sum(least <= area <= most for area in areas) for name, (least, most) in AREAS.items()}
+    objects = source.annotations(split).objects
+    areas = objects.area[~objects.crowd]
+    return {name: int(((areas >= least) & (areas <= most)).sum()) for name, (least, most) in AREAS.items()}
 
 
 def check_measurable(source: Source, names: Iterable[str], what: str) -> None:
@@ -60,11 +60,11 @@ def held_out_words(source: Source, name: str = "ap") -> str:
 
 def _words(source: Source, split: str, name: str) -> str:
     """Return the message that a split has no object for an AP, with its name, images and other objects."""
-    annotations = source.ground_truth(split)["annotations"]
-    crowds = sum(bool(annotation["iscrowd"]) for annotation in annotations)
+    objects = source.annotations(split).objects
+    crowds = int(objects.crowd.sum())
     kind = "training" if split == "train" else "held-out"
     place = f" {getattr(source, split)} of {source.folder}" if hasattr(source, "folder") else ""
-    others = len(annotations) - crowds
+    others = len(objects) - crowds
     there = [_counted(count, what) for count, what in ((others, "other object"), (crowds, "crowd")) if count]
     size = f" {_SIZES[name]}" if name in _SIZES else ""
     beside = f", but {' and '.join(there)}" if there else ""

@@ -21,6 +21,7 @@ from scaling_lab.data.drawn import drawn_batches
 from scaling_lab.data.reading import read_batches
 from scaling_lab.data.shapes import Shapes
 from scaling_lab.data.sources import Source
+from scaling_lab.data.transfer import constant, to_device
 
 # Weights of red, green and blue in grey (ITU-R BT.601), as in Pillow and torchvision.
 _LUMA = (0.299, 0.587, 0.114)
@@ -113,14 +114,16 @@ class Batches(BatchPlan):
             boxes_BN4[b, : len(example.labels)] = example.boxes
             labels_BN[b, : len(example.labels)] = example.labels
         placements = [example.placement for example in examples]
+        scales_B = torch.tensor([p.scale for p in placements], dtype=torch.float32)
+        sizes_B2 = torch.tensor([p.original for p in placements], dtype=torch.int64)
         return Batch(
             inputs=inputs,
             image_size=self.image_size,
-            boxes_BN4=torch.from_numpy(boxes_BN4).to(self.device),
-            labels_BN=torch.from_numpy(labels_BN).to(self.device),
+            boxes_BN4=to_device(torch.from_numpy(boxes_BN4), self.device),
+            labels_BN=to_device(torch.from_numpy(labels_BN), self.device),
             image_ids=[example.image_id for example in examples],
-            scales_B=torch.tensor([p.scale for p in placements], dtype=torch.float32, device=self.device),
-            sizes_B2=torch.tensor([p.original for p in placements], dtype=torch.int64, device=self.device),
+            scales_B=to_device(scales_B, self.device),
+            sizes_B2=to_device(sizes_B2, self.device),
             are_features=are_features,
         )
 
@@ -132,14 +135,14 @@ def recolour(pixels_BCHW: Tensor, placements: list[Placement]) -> None:
             brightness, contrast, saturation = placement.colour
             height, width = placement.filled
             image_CHW = pixels_CHW[:, :height, :width].to(torch.float32)
-            grey_HW = torch.tensordot(image_CHW.new_tensor(_LUMA), image_CHW, dims=1)
+            grey_HW = torch.tensordot(constant(_LUMA, image_CHW.device), image_CHW, dims=1)
             image_CHW = brightness * torch.lerp(grey_HW.mean(), torch.lerp(grey_HW, image_CHW, saturation), contrast)
             pixels_CHW[:, :height, :width] = image_CHW.round_().clamp_(0, 255).to(torch.uint8)
 
 
 def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels, device: torch.device) -> Tensor:
     """Return the network's input from pixels uint8 (B, 3, H, W), with 0 outside the `placements`."""
-    mean_C, std_C = 255 * torch.tensor(pixels.mean), 255 * torch.tensor(pixels.std)
+    mean_C, std_C = 255 * constant(pixels.mean, device), 255 * constant(pixels.std, device)
     images_BCHW: Any
     if device.type == "cpu":
         # numpy, in one thread: torch would wait for threads whose cores the image readers use.
@@ -151,10 +154,8 @@ def normalised(pixels_BCHW: Tensor, placements: list[Placement], pixels: Pixels,
         rows_BHX /= np.tile(std_C.numpy(), width)
         images_BCHW = rows_BHX.reshape(values_BHWC.shape).transpose(0, 3, 1, 2)
     else:
-        if pixels_BCHW.device.type == "cpu" and device.type == "cuda":
-            pixels_BCHW = pixels_BCHW.pin_memory()  # makes the copy to the GPU asynchronous
-        images_BCHW = pixels_BCHW.to(device, non_blocking=True).to(torch.float32)
-        images_BCHW.sub_(mean_C[:, None, None].to(device)).div_(std_C[:, None, None].to(device))
+        images_BCHW = to_device(pixels_BCHW, device).to(torch.float32)
+        images_BCHW.sub_(mean_C[:, None, None]).div_(std_C[:, None, None])
     if pixels.fill == "mean":
         for image_CHW, placement in zip(images_BCHW, placements, strict=True):
             height, width = placement.filled

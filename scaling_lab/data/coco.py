@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from scaling_lab.data.annotations import read_annotations
+from scaling_lab.data.annotation_cache import digest_cached, read_cached
 from scaling_lab.data.entries import Annotations, Entry
 from scaling_lab.data.image_files import Found, find_images
 from scaling_lab.data.on_disk import OnDisk
@@ -85,7 +85,7 @@ class Coco(OnDisk):
 
     def read(self, split: str) -> Annotations:
         """Read and check a split's annotation file."""
-        return read_annotations(self.annotation_file(split))
+        return read_cached(self.annotation_file(split))
 
     def state(self, split: str) -> Hashable:
         """Return the time and size of a split's file."""
@@ -115,10 +115,10 @@ class Coco(OnDisk):
 @lru_cache(maxsize=4)
 def _found(source: Coco, split: str, state: Hashable) -> Found:
     names = [
-        entry.file_name
+        name
         for each in ("train", "val")
         if source.origin(each) == split
-        for entry in source.read_split(each).entries
+        for name in source.read_split(each).images.names
     ]
     return find_images(source.image_folders(split), source.root, names)
 
@@ -157,5 +157,4 @@ def _is_coco(path: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _digest(path: Path, state: Hashable) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return digest_cached(path)

@@ -12,6 +12,7 @@ from scaling_lab.data.batch_plan import BatchPlan, Example
 from scaling_lab.data.rendering import render
 from scaling_lab.data.scenes import NATIVE_SIZE, Scene
 from scaling_lab.data.shapes import Shapes, boxes
+from scaling_lab.data.transfer import to_device
 
 # Of all images kept in one process.
 KEPT_BYTES = 512 * 2**20
@@ -68,9 +69,9 @@ class _Drawing:
             self._images = torch.empty(shape, dtype=torch.uint8, device=self._device)
         missing = [index for index in indices if not self._is_drawn[index]]
         if missing:
-            self._images[missing] = self._draw(missing)
+            self._images.index_copy_(0, to_device(torch.tensor(missing), self._device), self._draw(missing))
             self._is_drawn[missing] = True
-        return self._images.index_select(0, torch.tensor(indices, device=self._device))
+        return self._images.index_select(0, to_device(torch.tensor(indices), self._device))
 
     def _draw(self, indices: list[int]) -> Tensor:
         return render([self._source.scene(self._split, index) for index in indices], self._side, self._device)

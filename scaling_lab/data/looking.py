@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ class Files:
 
 
 def look_through(
-    source: OnDisk, split: str, entries: list[Entry], *, decode: bool, tick: Callable[[int, int], None]
+    source: OnDisk, split: str, entries: Sequence[Entry], *, decode: bool, tick: Callable[[int, int], None]
 ) -> Files:
     """Decode all images of a split, or read up to MOST_HEADERS evenly spaced headers.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_flag, check_number, check_text
 from scaling_lab.data.checked_images import check_whole_image, look_at, missing_image, read_image
-from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entry
+from scaling_lab.data.entries import MOST_OUTSIDE, Annotations, Entries, Entry
 from scaling_lab.data.images import BrokenImage, Look, Picture, Reading
 from scaling_lab.errors import UserError, printable
 
@@ -108,7 +108,7 @@ class OnDisk(Fields, ABC):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The class names, in the order of `category_ids`."""
-        return tuple(category["name"] for category in self.read_split("val").ground_truth["categories"])
+        return self.read_split("val").class_names
 
     @property
     def category_ids(self) -> tuple[int, ...]:
@@ -145,7 +145,7 @@ class OnDisk(Fields, ABC):
     def describe(self) -> str:
         """Describe the data set in one line."""
         train, val = (
-            f"{len(self.read_split(split).entries)} images of {self.split_name(split)}" for split in ("train", "val")
+            f"{len(self.read_split(split).images)} images of {self.split_name(split)}" for split in ("train", "val")
         )
         counts = f"{train} and {val.replace(' images', '', 1)}, {len(self.category_ids)} classes"
         return f"{self._format} {self.folder}{self._detail()}: {counts}"
@@ -192,11 +192,11 @@ class OnDisk(Fields, ABC):
 
     def ground_truth(self, split: str) -> dict[str, Any]:
         """Return images, annotations (crowds too) and categories in COCO's form, with `area` and `iscrowd` always set."""
-        return self._checked(split).ground_truth
+        return self.annotations(split).ground_truth
 
-    def entries(self, split: str) -> list[Entry]:
+    def entries(self, split: str) -> Entries:
         """Return the images of a split with the boxes to train on."""
-        found = self._checked(split)
+        found = self.annotations(split)
         self.check_categories(split)
         return found.entries
 
@@ -273,14 +273,15 @@ class OnDisk(Fields, ABC):
     def check_categories(self, split: str) -> None:
         """Raise UserError where a split's categories are not those of the held-out one."""
         found = self.read_split(split)
-        names = [category["name"] for category in found.ground_truth["categories"]]
+        names = list(found.class_names)
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(f"{self.folder}: two categories with objects have the name {twice!r}; allowed is one")
         if (found.category_ids, names) != (self.file_category_ids, list(self.class_names)):
             raise UserError(self._other_categories(dict(zip(found.category_ids, names, strict=True))))
 
-    def _checked(self, split: str) -> Annotations:
+    def annotations(self, split: str) -> Annotations:
+        """Return a split's annotations. Raises UserError for boxes outside their images."""
         found = self.read_split(split)
         if found.misread:
             raise UserError(f"{self._format} {self.folder}, {self.split_name(split)}: {found.misread}")
@@ -332,7 +333,7 @@ def _changed(source: OnDisk, split: str, state: Hashable, left_out: frozenset[in
 def _share(found: Annotations, fraction: float, *, held_out: bool, name: str) -> list[int]:
     """Return the indices of a share of the images, selected by name; versions of one image stay together."""
     # Roboflow names versions of an image NAME.rf.HASH.jpg.
-    groups = [entry.file_name.split(".rf.")[0] for entry in found.entries]
+    groups = [name.split(".rf.")[0] for name in found.images.names]
     if len(set(groups)) < 2:
         raise UserError(f"{name} has a single image, so none can be held out; val_fraction needs two or more")
     order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode(errors="surrogatepass")).digest())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from scaling_lab.data.batch_plan import BatchPlan, Example
 from scaling_lab.data.entries import Entry
 from scaling_lab.data.images import BrokenImage
 from scaling_lab.data.on_disk import OnDisk
-from scaling_lab.data.readers import read_ahead
+from scaling_lab.data.readers import kept_or_own
 from scaling_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,17 +35,31 @@ def read_batches(plan: BatchPlan, source: OnDisk) -> Iterator[Read]:
         return
     images = _Images(plan, source)
     shape = (images.most, *plan.image_size, 3)
-    read: Generator[tuple[np.ndarray, tuple[list[Example], Skipped]]]
-    if plan.workers == 0:
-        blank = ((number, np.empty(shape, dtype=np.uint8)) for number in range(len(plan)))
-        read = ((pixels, images.read(number, pixels)) for number, pixels in blank)
-    else:
-        read = read_ahead(images.read, len(plan), shape=shape, workers=plan.workers)
-    with closing(read):
+    with ExitStack() as stack:
+        read: Generator[tuple[np.ndarray, tuple[list[Example], Skipped]]]
+        if plan.workers == 0:
+            blank = ((number, np.empty(shape, dtype=np.uint8)) for number in range(len(plan)))
+            read = ((pixels, images.read(number, pixels)) for number, pixels in blank)
+        else:
+            readers = stack.enter_context(kept_or_own())
+            read = readers.read_ahead(source, _prepared, _work(plan), len(plan), shape=shape, workers=plan.workers)
+        stack.enter_context(closing(read))
         for pixels_BHWC, (examples, skipped) in read:
             plan.skipped.update(skipped)
             pixels_BCHW = torch.from_numpy(pixels_BHWC[: len(examples)].transpose(0, 3, 1, 2))
             yield pixels_BCHW, examples
+
+
+def _work(plan: BatchPlan) -> tuple[type[BatchPlan], dict[str, Any]]:
+    """Return the plan without its source, which readers have."""
+    rest = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    return type(plan), {name: value for name, value in rest.items() if name not in ("source", "skipped")}
+
+
+def _prepared(source: OnDisk, work: tuple[type[BatchPlan], dict[str, Any]]) -> Callable[[int, np.ndarray], Any]:
+    """Return what reads the batches of a plan, in a reader."""
+    kind, rest = work
+    return _Images(kind(source=source, **rest), source).read  # type: ignore[arg-type]
 
 
 class _Images:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from scaling_lab.data.augmentation import Placement, letterbox
 from scaling_lab.data.scenes import GRID, NATIVE_SIZE, PATCH, STRIPE, Scene, Thing
+from scaling_lab.data.transfer import to_device
 
 # The remaining brightness of each channel of the light: a bright red and a dark blue. With equal brightness, one training
 # run in four never learned the colour (docs/log, 2026-11-28).
@@ -39,6 +40,7 @@ def render(
     edges are rendered at its scale, not resampled.
     """
     height, width = (size, size) if isinstance(size, int) else size
+    device = torch.device(device)
     if placements is None:
         placements = [letterbox((NATIVE_SIZE, NATIVE_SIZE), (height, width))] * len(scenes)
     # Scenes with the most things first, so that images with an n-th thing are a slice without a copy.
@@ -51,7 +53,7 @@ def render(
     _add_noise(grey_BHW, scenes)
     image_BCHW = _with_light(grey_BHW, scenes, view)
     back = sorted(range(len(order)), key=order.__getitem__)
-    return image_BCHW.index_select(0, torch.tensor(back, device=image_BCHW.device))
+    return image_BCHW.index_select(0, to_device(torch.tensor(back), device))
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class _View:
         return _View(self.x_BW[images], self.y_BH[images], self.scale_B1[images])
 
 
-def _view(placements: Sequence[Placement], height: int, width: int, device: str | torch.device) -> _View:
+def _view(placements: Sequence[Placement], height: int, width: int, device: torch.device) -> _View:
     rows = [(p.scale * NATIVE_SIZE / GRID, *p.offset, p.mirror_x, p.mirror_y) for p in placements]
     scale_B1, left_B1, top_B1, mirror_x_B1, mirror_y_B1 = _columns(rows, device)
     x_BW = (torch.arange(width, dtype=torch.float32, device=device) + 0.5 + left_B1) / scale_B1
@@ -77,9 +79,9 @@ def _view(placements: Sequence[Placement], height: int, width: int, device: str 
     return _View(x_BW, y_BH, scale_B1)
 
 
-def _columns(rows: Sequence[Sequence[float]], device: str | torch.device) -> tuple[Tensor, ...]:
+def _columns(rows: Sequence[Sequence[float]], device: torch.device) -> tuple[Tensor, ...]:
     """Return each column of a table as a tensor (rows, 1)."""
-    return torch.tensor(rows, dtype=torch.float32, device=device)[:, :, None].unbind(1)
+    return to_device(torch.tensor(rows, dtype=torch.float32), device)[:, :, None].unbind(1)
 
 
 def _background(scenes: Sequence[Scene], view: _View) -> Tensor:
@@ -120,7 +122,7 @@ def _draw_textures(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View, large
     if not textured:
         return
     device = grey_BHW.device
-    image_M = torch.tensor([b for b, _ in textured], device=device)
+    image_M = to_device(torch.tensor([b for b, _ in textured]), device)
     middle_x_M1, middle_y_M1, columns_M1 = _columns([_middle(thing) for _, thing in textured], device)
     # A patch is small, so only a window around it is computed.
     pixels = math.ceil(PATCH / GRID * NATIVE_SIZE * largest_scale) + 2
@@ -179,7 +181,7 @@ def _light_before(at_BW: Tensor) -> Tensor:
 def _add_noise(grey_BHW: Tensor, scenes: Sequence[Scene]) -> None:
     # A hash of seed and pixel (a multiply-xorshift mix). int32 overflow is the same on every device.
     device, (height, width) = grey_BHW.device, grey_BHW.shape[1:]
-    seed_B11 = torch.tensor([scene.noise for scene in scenes], dtype=torch.int32, device=device)[:, None, None]
+    seed_B11 = to_device(torch.tensor([scene.noise for scene in scenes], dtype=torch.int32), device)[:, None, None]
     pixel_HW = torch.arange(height * width, dtype=torch.int32, device=device).reshape(height, width)
     hash_BHW = (pixel_HW * 0x1E3779B1) ^ (seed_B11 * 0x1B873593)
     for _ in range(2):
@@ -191,7 +193,8 @@ def _with_light(grey_BHW: Tensor, scenes: Sequence[Scene], view: _View) -> Tenso
     x0, y0, x1, y1 = _columns([scene.light.box for scene in scenes], grey_BHW.device)
     across_BW, down_BH = _covered(view.x_BW, x0, x1, view.scale_B1), _covered(view.y_BH, y0, y1, view.scale_B1)
     light_BHW = across_BW[:, None, :] * down_BH[:, :, None]
-    less_B3 = torch.tensor([LIGHT_COLOURS[scene.light.colour] for scene in scenes], device=grey_BHW.device) - 1
+    colours_B3 = torch.tensor([LIGHT_COLOURS[scene.light.colour] for scene in scenes])
+    less_B3 = to_device(colours_B3, grey_BHW.device) - 1
     grey_BHW = grey_BHW.clamp_(0, 1).mul_(255)
     image_BCHW = torch.empty((len(scenes), 3, *grey_BHW.shape[1:]), dtype=torch.uint8, device=grey_BHW.device)
     for channel in range(3):

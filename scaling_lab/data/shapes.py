@@ -18,6 +18,7 @@ import numpy as np
 
 from scaling_lab.checks import Fields, check_whole
 from scaling_lab.data import scenes
+from scaling_lab.data.entries import Annotations, annotated
 from scaling_lab.data.scenes import NATIVE_SIZE, Scene
 
 # Raised whenever the same settings give other images, so that trials before and after are not compared.
@@ -94,6 +95,10 @@ class Shapes(Fields):
         """Return the objects in COCO's format, in pixels of an image of NATIVE_SIZE; image ids count from 1."""
         return _ground_truth(self, split)
 
+    def annotations(self, split: str) -> Annotations:
+        """Return the same objects as columns."""
+        return _annotations(self, split)
+
     def samples(self, count: int) -> list[tuple[int, np.ndarray]]:
         """Return the first `count` held-out images at NATIVE_SIZE, as (image id, RGB uint8 of height, width, 3)."""
         from scaling_lab.data.rendering import render
@@ -122,3 +127,8 @@ def _ground_truth(source: Shapes, split: str) -> dict[str, Any]:
             annotations.append({"id": len(annotations) + 1, **annotation, **box})
     categories = [{"id": id_, "name": name} for id_, name in zip(source.category_ids, source.class_names, strict=True)]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+@lru_cache(maxsize=4)
+def _annotations(source: Shapes, split: str) -> Annotations:
+    return annotated(_ground_truth(source, split), str)

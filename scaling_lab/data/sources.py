@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,3 +30,10 @@ def source_from_dict(values: Mapping[str, Any]) -> Source:
         return _KINDS[kind](**fields)
     except TypeError as error:
         raise UserError(f"a data source of kind {kind!r} cannot be made from {sorted(fields)}: {error}") from error
+
+
+def absolute(source: Source) -> Source:
+    """Return the source with its folder as an absolute path, for a process with another working or home folder."""
+    if isinstance(source, Shapes):
+        return source
+    return dataclasses.replace(source, folder=os.path.abspath(os.path.expanduser(source.folder)))

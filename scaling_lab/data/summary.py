@@ -9,8 +9,9 @@ import numpy as np
 
 from scaling_lab.architecture import Anchors
 from scaling_lab.data import Source
+from scaling_lab.data.columns import Images, Objects
 from scaling_lab.data.duplicates import Copies, find_copies
-from scaling_lab.data.entries import Annotations, annotated
+from scaling_lab.data.entries import Annotations
 from scaling_lab.data.shapes import Shapes
 
 # COCO's area limits, in pixels of the original image (pycocotools, Params.areaRng).
@@ -22,7 +23,7 @@ FITS = 0.5
 def annotations_of(source: Source, split: str) -> Annotations:
     """Return a split's annotations of any source, without the check for boxes outside their images."""
     if isinstance(source, Shapes):
-        return annotated(source.ground_truth(split), str)
+        return source.annotations(split)
     source.check_categories(split)
     return source.read_split(split)
 
@@ -45,55 +46,52 @@ def summarize(source: Source, split: str, image_size: int) -> dict[str, Any]:
     whose best anchor has an IoU below .5.
     """
     found = annotations_of(source, split)
-    truth = found.ground_truth
-    objects = [annotation for annotation in truth["annotations"] if not annotation["iscrowd"]]
-    by_category = Counter(annotation["category_id"] for annotation in objects)
-    classes = {category["name"]: by_category[category["id"]] for category in truth["categories"]}
+    objects, per_image = found.objects.taken(~found.objects.crowd), found.entries.counts
+    by_class = np.bincount(objects.label, minlength=len(found.class_names)).tolist()
+    classes = dict(zip(found.class_names, by_class, strict=True))
     return {
-        "images": len(truth["images"]),
-        "images_without_object": sum(1 for entry in found.entries if not len(entry.labels)),
+        "images": len(found.images),
+        "images_without_object": int((per_image == 0).sum()),
         "objects": len(objects),
-        "crowds": len(truth["annotations"]) - len(objects),
-        "most_objects": max(len(entry.labels) for entry in found.entries),
-        "twice": _twice(truth["annotations"]),
+        "crowds": len(found.objects) - len(objects),
+        "most_objects": int(per_image.max()),
+        "twice": _twice(found.objects),
         "without_area": found.degenerate,
         "outside": found.outside,
         "misread": found.misread,
         "classes": classes,
         "empty_classes": [name for name, count in classes.items() if not count],
         "category_ids": list(found.category_ids),
-        "sizes": _sizes([annotation["area"] for annotation in objects]),
+        "sizes": _sizes(objects.area),
         **_levels(found, image_size),
-        "image_sizes": _image_sizes([(image["width"], image["height"]) for image in truth["images"]]),
+        "image_sizes": _image_sizes(found.images),
     }
 
 
-def _twice(annotations: list[dict[str, Any]]) -> int:
+def _twice(objects: Objects) -> int:
     """Return the number of duplicate boxes: same image, class and box."""
-    different = {(each["image_id"], each["category_id"], *each["bbox"]) for each in annotations}
-    return len(annotations) - len(different)
+    rows = np.column_stack([objects.image, objects.label, objects.bbox])
+    return len(rows) - len(np.unique(rows, axis=0))
 
 
-def _sizes(areas: list[float]) -> dict[str, int]:
+def _sizes(areas: np.ndarray) -> dict[str, int]:
     names = ("small", "medium", "large")
-    counts = np.bincount(np.digitize(areas, [SMALL, MEDIUM]), minlength=len(names)) if areas else [0] * len(names)
-    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+    counts = np.bincount(np.digitize(areas, [SMALL, MEDIUM]), minlength=len(names)).tolist()
+    return dict(zip(names, counts, strict=True))
 
 
-def _image_sizes(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+def _image_sizes(images: Images) -> dict[str, Any]:
+    sizes = [(width, height) for height, width in images.sizes.tolist()]
     by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     places = {"smallest": 0, "median": len(sizes) // 2, "largest": -1}
     return {**{name: list(by_area[place]) for name, place in places.items()}, "different": len(set(sizes))}
 
 
 def _levels(found: Annotations, image_size: int) -> dict[str, Any]:
-    sides = [
-        (entry.boxes[:, 2:] - entry.boxes[:, :2]) * (image_size / max(entry.size))
-        for entry in found.entries
-        if len(entry.labels)
-    ]
+    boxes = found.entries.boxes
+    scales = (image_size / found.entries.sizes.max(axis=1)).astype(np.float32)
     anchors, levels = anchor_sides(Anchors(), LEVELS)
-    best, fit = best_anchors(np.concatenate(sides), anchors) if sides else (np.zeros(0, int), np.zeros(0))
+    best, fit = best_anchors((boxes[:, 2:] - boxes[:, :2]) * scales[:, None], anchors)
     counts = Counter(levels[best].tolist())
     return {"levels": {f"P{level}": counts[level] for level in LEVELS}, "no_anchor": int((fit < FITS).sum())}
 

@@ -41,6 +41,7 @@ def detection_loss(
     labels_BN: Tensor,
     *,
     positives: int | None = None,
+    by_level: Sequence[int] | None = None,
     alpha: float = 0.25,
     gamma: float = 1.5,
     delta: float = 0.1,
@@ -50,12 +51,13 @@ def detection_loss(
     """Return the loss of a batch; `class_logits` and `box_deltas` are the detector's two lists.
 
     Both terms are divided by `positives` + 1 (default: the batch's own), the box term also by 4. `iou_weight` times the mean
-    1 - GIoU of the positives is added (google/automl, tf2/train_lib.py; arXiv:1911.09070, section 5.1).
+    1 - GIoU of the positives is added (google/automl, tf2/train_lib.py; arXiv:1911.09070, section 5.1). `by_level` are the
+    batch's numbers of positives of each level; without them, the host waits for the device to count.
     """
     per_position = box_deltas[0].shape[1] // 4
     count = (matches.image_P.numel() if positives is None else positives) + 1.0
     labels_P = labels_BN[matches.image_P, matches.object_P]
-    levels = _by_level(box_deltas, per_position, matches)
+    levels = _by_level(box_deltas, per_position, matches, by_level)
     num_classes = class_logits[0].shape[1] // per_position
     places = [level.places(num_classes, labels_P[level.rows_Q, None]) for level in levels]
     classes = _FocalLoss.apply(places, alpha, gamma, count, *class_logits)
@@ -90,13 +92,17 @@ class _Level:
         return self.image_Q[:, None], channel_QV, self.y_Q[:, None], self.x_Q[:, None]
 
 
-def _by_level(outputs: Sequence[Tensor], per_position: int, matches: Matches) -> list[_Level]:
+def _by_level(
+    outputs: Sequence[Tensor], per_position: int, matches: Matches, counts: Sequence[int] | None
+) -> list[_Level]:
     sizes = [(output.shape[2], output.shape[3]) for output in outputs]
     ends = list(itertools.accumulate(height * width * per_position for height, width in sizes))
-    level_P = torch.bucketize(matches.anchor_P, torch.tensor(ends, device=matches.anchor_P.device), right=True)
-    # One synchronisation for all levels' numbers of positives.
-    counts = (level_P[:, None] == torch.arange(len(ends), device=level_P.device)).sum(dim=0).tolist()
-    of_levels = torch.split(level_P.argsort(stable=True), counts)
+    is_beyond_LP = torch.stack([matches.anchor_P >= end for end in ends])
+    level_P = is_beyond_LP.sum(dim=0)
+    if counts is None:
+        beyond = [len(level_P), *is_beyond_LP.sum(dim=1).tolist()]
+        counts = [first - last for first, last in itertools.pairwise(beyond)]
+    of_levels = torch.split(level_P.argsort(stable=True), list(counts))
     levels = []
     for rows_Q, first, (_, width) in zip(of_levels, [0, *ends], sizes, strict=False):
         within_Q = matches.anchor_P[rows_Q] - first

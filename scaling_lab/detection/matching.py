@@ -1,12 +1,12 @@
 """Matching of anchors to objects. Only positives are stored; every other anchor is background.
 
-Shapes: B batch, A anchors of an image, N slots for objects in an image (unused ones have label -1), P positives. b and n
-are the images and slots of one piece, whose overlaps with all anchors are in memory together.
+Shapes: B batch, A anchors of an image, N slots for objects in an image (unused ones have label -1), P positives, L levels.
+b and n are the images and slots of one piece, whose overlaps with all anchors are in memory together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,8 +26,33 @@ class Matches:
     object_P: Tensor
 
 
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True)
+class Owners:
+    """Which anchors of a batch are positive, and their objects; undefined for the others."""
+
+    is_positive_BA: Tensor
+    object_BA: Tensor
+
+    def counts(self, level_anchors: Sequence[int]) -> Tensor:
+        """Return the numbers of positives of each level, (L,), from an image's number of anchors in each."""
+        return torch.stack(
+            [level_BA.sum() for level_BA in torch.split(self.is_positive_BA, list(level_anchors), dim=1)]
+        )
+
+    def matches(self, positives: int) -> Matches:
+        """Return the positives, given their number: finding it here would make the host wait for a GPU."""
+        image_P, anchor_P = torch.nonzero_static(self.is_positive_BA, size=positives).unbind(1)
+        return Matches(image_P=image_P, anchor_P=anchor_P, object_P=self.object_BA[image_P, anchor_P])
+
+
 def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold: float = 0.5) -> Matches:
+    """Return the positives of `owners`. The host waits for their number."""
+    found = owners(anchors_A4, boxes_BN4, labels_BN, threshold=threshold)
+    return found.matches(int(found.is_positive_BA.sum()))
+
+
+@torch.no_grad()
+def owners(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold: float = 0.5) -> Owners:
     """Match an anchor to the object of largest overlap, if the IoU reaches `threshold`, and each object's best anchor to it.
 
     There is no band of ignored anchors (google/automl efficientdet, tf2/anchors.py, AnchorLabeler). Memory grows with the
@@ -52,9 +77,8 @@ def match(anchors_A4: Tensor, boxes_BN4: Tensor, labels_BN: Tensor, *, threshold
     place_BN = torch.where(real_BN, place_N, places)
     owner_BA = torch.full_like(object_BA, places).scatter_reduce_(1, anchor_BN, place_BN, "amin")
     owned_BA = owner_BA < places
-    image_P, anchor_P = ((best_BA >= threshold) | owned_BA).nonzero(as_tuple=True)
     object_BA = torch.where(owned_BA, owner_BA, object_BA)
-    return Matches(image_P=image_P, anchor_P=anchor_P, object_P=object_BA[image_P, anchor_P])
+    return Owners(is_positive_BA=(best_BA >= threshold) | owned_BA, object_BA=object_BA)
 
 
 def pieces(real_BN: Tensor, anchors: int) -> Iterator[tuple[slice, slice]]:

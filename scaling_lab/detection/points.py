@@ -11,7 +11,7 @@ none. The loss is divided by the number of objects instead of the sum of the tar
 known before the forward pass, so a batch in parts has the same gradient.
 
 Shapes: B batch, N slots for objects in an image (unused ones have label -1), A positions of an image (as in anchors.py), K
-classes, k candidates of an object, P positives. A position's cell is a box (x0, y0, x1, y1) of one stride a side around it.
+classes, k candidates of an object, P pairs of boxes. A position's cell is a box (x0, y0, x1, y1) of one stride a side around it.
 b and n are the images and slots of one piece.
 """
 
@@ -58,12 +58,14 @@ def decode(outputs: Tensor, cells: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Assigned:
-    """The positives of a batch, one entry for each; `target_P` is what the score of the object's class should be, 0 to 1."""
+    """Each object's candidates, and which are positive; `target_BNk` is what the score of its class should be, 0 to 1.
 
-    image_P: Tensor
-    position_P: Tensor
-    object_P: Tensor
-    target_P: Tensor
+    Targets of the others are 0. A list of the positives would make the host wait for their number.
+    """
+
+    is_positive_BNk: Tensor
+    position_BNk: Tensor
+    target_BNk: Tensor
 
 
 @torch.no_grad()
@@ -95,9 +97,7 @@ def assign(
     best_BN1 = alignment_BNk.amax(dim=2, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     iou_BN1 = torch.where(is_positive_BNk, iou_BNk, 0.0).amax(dim=2, keepdim=True)
     target_BNk = alignment_BNk / best_BN1 * iou_BN1
-    image_P, object_P, place_P = is_positive_BNk.nonzero(as_tuple=True)
-    at = (image_P, object_P, place_P)
-    return Assigned(image_P=image_P, position_P=position_BNk[at], object_P=object_P, target_P=target_BNk[at])
+    return Assigned(is_positive_BNk=is_positive_BNk, position_BNk=position_BNk, target_BNk=target_BNk)
 
 
 def _candidates(boxes_BN4: Tensor, cells_A4: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def points_loss(
     boxes_BN4: Tensor,
     labels_BN: Tensor,
     *,
-    objects: int | None = None,
+    objects: Tensor | int | None = None,
 ) -> LossTerms:
     """Return the loss of a batch; `class_logits` (B, K, h, w) and `distances` (B, 4, h, w) are the detector's two lists.
 
@@ -139,14 +139,20 @@ def points_loss(
     logits_BAK = by_position(class_logits, class_logits[0].shape[1]).float()
     predicted_BA4 = decode(by_position(distances, 4), cells_A4)
     found = assign(logits_BAK, predicted_BA4, cells_A4, boxes_BN4, labels_BN)
-    count = max(1, int((labels_BN >= 0).sum()) if objects is None else objects)
+    count = torch.as_tensor((labels_BN >= 0).sum() if objects is None else objects).clamp(min=1)
 
-    target_BAK = torch.zeros_like(logits_BAK)
-    target_BAK[found.image_P, found.position_P, labels_BN[found.image_P, found.object_P]] = found.target_P
-    classes = quality_focal_loss(logits_BAK, target_BAK) / count
-    predicted_P4 = predicted_BA4[found.image_P, found.position_P]
-    giou_P = giou(predicted_P4, boxes_BN4[found.image_P, found.object_P].float())
-    boxes = BOX_WEIGHT * ((1 - giou_P) * found.target_P).sum() / count
+    # Sums, since a position has one positive and zeros otherwise.
+    at_BNk = found.position_BNk * logits_BAK.shape[2] + labels_BN.clamp(min=0)[..., None]
+    target_BX = torch.zeros_like(logits_BAK).flatten(1)
+    target_BX.scatter_add_(1, at_BNk.flatten(1), found.target_BNk.flatten(1))
+    classes = quality_focal_loss(logits_BAK, target_BX.view_as(logits_BAK)) / count
+    predicted_BC4 = predicted_BA4.gather(1, found.position_BNk.flatten(1)[..., None].expand(-1, -1, 4))
+    boxes_BNk4 = boxes_BN4.float()[:, :, None].expand(*found.position_BNk.shape, 4)
+    # Candidates that are not positive may predict infinite boxes, whose gradients would not be 0.
+    is_positive_BNk1 = found.is_positive_BNk[..., None]
+    predicted_BNk4 = torch.where(is_positive_BNk1, predicted_BC4.view_as(boxes_BNk4), boxes_BNk4)
+    giou_X = giou(predicted_BNk4.flatten(0, 2), boxes_BNk4.flatten(0, 2))
+    boxes = BOX_WEIGHT * ((1 - giou_X) * found.target_BNk.flatten()).sum() / count
     return LossTerms(total=classes + boxes, classes=classes.detach(), boxes=boxes.detach())
 
 

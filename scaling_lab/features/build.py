@@ -44,10 +44,11 @@ DEFAULT_GB = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureFolder:
-    """Where features are stored, and the most GB that the folder may hold."""
+    """Where features are stored, the most GB that the folder may hold, and the digest of the data, if known."""
 
     root: Path
     limit_gb: float = DEFAULT_GB
+    data_digest: str | None = None
 
 
 def stored_features(

@@ -49,9 +49,19 @@ class FeatureKey:
 
 
 def feature_key(
-    spec: DetectorSpec, backbone: nn.Module, source: Source, split: str, *, augmentation: Augmentation, views: int
+    spec: DetectorSpec,
+    backbone: nn.Module,
+    source: Source,
+    split: str,
+    *,
+    augmentation: Augmentation,
+    views: int,
+    data_digest: str | None = None,
 ) -> FeatureKey:
-    """Return the key of a split's features. Held-out images have one view, without augmentation."""
+    """Return the key of a split's features. Held-out images have one view, without augmentation.
+
+    `data_digest` is the source's, if known; computing it reads all annotation files.
+    """
     is_train = split == "train"
     return FeatureKey(
         backbone=spec.backbone,
@@ -61,7 +71,7 @@ def feature_key(
         max_level=spec.topology.max_level,
         image_size=spec.image_size,
         pixels=json.dumps(asdict(spec.pixels), sort_keys=True),
-        data=source.digest(),
+        data=data_digest or source.digest(),
         files=files_digest(source, split),
         split=split,
         augmentation=json.dumps(asdict(augmentation), sort_keys=True) if is_train else "",

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaling_lab.data.transfer import to_device
 from scaling_lab.errors import UserError
 from scaling_lab.files import make_folder, read_json
 
@@ -81,7 +82,7 @@ class Features:
         found = []
         for level in self._levels:
             values = torch.from_numpy(np.take(level, rows, axis=0))
-            found.append(values.to(device, torch.float32).permute(0, 3, 1, 2))
+            found.append(to_device(values, device).to(torch.float32).permute(0, 3, 1, 2))
         return tuple(found)
 
 

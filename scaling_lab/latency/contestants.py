@@ -1,6 +1,6 @@
 """Turns a spec into a call that runs its detector once under given conditions and waits for the result.
 
-Weights are random and the same in every process, prepared by `for_inference`, in channels-last memory.
+Weights are random and the same in every process, prepared by `for_inference`, which chooses the memory layout.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scaling_lab.latency.conditions import Conditions
 from scaling_lab.model import build, for_inference
 from scaling_lab.model.detector import Detector
 from scaling_lab.model.export import export_onnx
+from scaling_lab.model.inference import PreparedDetector
 
 Run = Callable[[], Any]
 
@@ -85,7 +86,7 @@ def used(conditions: Conditions) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = products
 
 
-def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[Detector, DetectionLayer | None]:
+def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[PreparedDetector, DetectionLayer | None]:
     """Build the detector with reproducible random weights, and the detection layer for end_to_end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -93,13 +94,13 @@ def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[Detector, 
     layer = None
     if conditions.scope == "end_to_end":
         layer = detection_layer(detector, spec.image_size).to(conditions.device)
-    return detector.to(conditions.device, DTYPES[conditions.dtype]).to(memory_format=torch.channels_last), layer
+    return detector.to(conditions.device, DTYPES[conditions.dtype]), layer
 
 
 def images_for(spec: DetectorSpec, conditions: Conditions) -> Tensor:
     """Return random images (batch, 3, height, width) on the device."""
     images = torch.randn(conditions.batch, 3, *spec.image_size, generator=torch.Generator().manual_seed(1))
-    return images.to(conditions.device, DTYPES[conditions.dtype]).contiguous(memory_format=torch.channels_last)
+    return images.to(conditions.device, DTYPES[conditions.dtype])
 
 
 def wait(device: str) -> None:
@@ -189,7 +190,7 @@ def _onnxruntime(spec: DetectorSpec, conditions: Conditions) -> Contestant:
         export_onnx(detector, path, batch=conditions.batch, postprocessing=layer)
         session = onnxruntime.InferenceSession(path, options, providers=[(provider, settings)])
     binding = session.io_binding()  # images and outputs stay on the device
-    images = onnxruntime.OrtValue.ortvalue_from_numpy(images_for(spec, host).contiguous().numpy(), *place)
+    images = onnxruntime.OrtValue.ortvalue_from_numpy(images_for(spec, host).numpy(), *place)
     binding.bind_ortvalue_input("images", images)
     for output in session.get_outputs():
         binding.bind_output(output.name, *place)

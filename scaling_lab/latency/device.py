@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
-import subprocess
 import time
 
 import psutil
@@ -28,7 +26,7 @@ def versions(conditions: Conditions) -> dict[str, str | None]:
     found: dict[str, str | None] = {"torch": torch.__version__, "cuda": None}
     if conditions.kind == "cuda":
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-        driver = _nvidia_smi("--query-gpu=driver_version")
+        driver = machine.nvidia_smi("--query-gpu=driver_version")
         found |= {"cuda": torch.version.cuda, "cudnn": str(cudnn), "driver": driver[0] if driver else None}
     if conditions.backend == "onnxruntime":
         # The CUDA build has another distribution name.
@@ -77,20 +75,8 @@ def gpu_identity(device: str) -> str:
 
 def gpu_use(identity: str) -> float | None:
     """Return a GPU's utilisation in the last second, 0 to 1; None where nvidia-smi does not report it."""
-    shares = _nvidia_smi("--query-gpu=utilization.gpu", f"--id={identity}")
+    shares = machine.nvidia_smi("--query-gpu=utilization.gpu", f"--id={identity}")
     try:
         return float(shares[0]) / 100
     except (IndexError, ValueError):
         return None
-
-
-def _nvidia_smi(*query: str) -> list[str]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    command = [program, *query, "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return [line.strip() for line in done.stdout.splitlines()] if done.returncode == 0 else []

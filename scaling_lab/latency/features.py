@@ -10,7 +10,7 @@ from typing import Any
 from scaling_lab.architecture.node import Node
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.cost import Cost, PartCost
-from scaling_lab.cost.counting import count_backbone
+from scaling_lab.cost.backbone_counts import count_backbone
 from scaling_lab.latency.profiling import Piece, pieces_of
 from scaling_lab.model.layers import next_size
 

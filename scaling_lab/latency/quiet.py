@@ -17,17 +17,24 @@ CORES, SHARE = 0.1, 0.05  # of a CPU's cores, of a GPU's time
 
 
 def refuse_busy(conditions: Conditions, say: Callable[[str], None]) -> None:
-    """Raise UserError where others use the device within a second; print a note where this is unknown."""
+    """Raise UserError where others use the device within a second; print a note where this is unknown.
+
+    Of a GPU, its own load is judged: other programs on the processors of a shared server are only noted.
+    """
     others = Others()
     time.sleep(SECONDS)
+    cores = others.cores()
     if conditions.kind == "cuda":
         used = gpu_use(gpu_identity(conditions.device))
         if used is None:
             say(f"nvidia-smi does not report whether others use {conditions.device}")
         elif used > SHARE:
             raise UserError(f"{conditions.device} is busy: {used:.0%} utilisation; {_ALLOWED}")
-    cores = others.cores()
-    if cores > CORES:
+        if cores > CORES:
+            say(
+                f"other programs use {cores:.2g} cores; small networks wait for the processor that starts their kernels"
+            )
+    elif cores > CORES:
         raise UserError(f"the processor is busy: other programs use {cores:.2g} cores; {_ALLOWED}")
 
 

@@ -1,17 +1,19 @@
 """A copy of a detector for inference: batch norms are folded into convolutions, fusion weights are constants.
 
-Outputs are equal up to float32 rounding. In the backbone, a batch norm is folded if it alone reads a convolution's output.
-A backbone with hooks, or that torch.fx cannot trace, is left unchanged.
+It chooses its memory layout, and on a CPU activations are computed with the convolutions before them. Outputs are equal up
+to float32 rounding. In the backbone, a batch norm is folded if it alone reads a convolution's output. A backbone with
+hooks, or that torch.fx cannot trace, is left unchanged.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
+from timm.models._efficientnet_blocks import SqueezeExcite
 from timm.models._features_fx import get_notrace_modules
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -19,32 +21,73 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from scaling_lab.errors import UserError
 from scaling_lab.model.detector import Detector
 from scaling_lab.model.feature_network import FusionNode
+from scaling_lab.model.fused_conv import HAS_ONEDNN, FusedConv, can_fuse, fuse_all
 from scaling_lab.model.fusion import Weighted
 from scaling_lab.model.heads import Head
 from scaling_lab.model.layers import Projection, SeparableConv
 
 
-def for_inference(detector: Detector) -> Detector:
+def for_inference(detector: Detector) -> PreparedDetector:
     """Return a copy of a detector, in evaluation mode and without gradients, with equal outputs and less computation.
 
-    Its state dict differs from the detector's: save and load the detector, then prepare it. Raises UserError for a
-    prepared detector.
+    It takes images in any memory layout, and chooses its own for its device and precision, also after `.to(...)`. Its state
+    dict differs from the detector's: save and load the detector, then prepare it. Raises UserError for a prepared detector.
     """
-    if isinstance(detector.class_head, LevelHead):
+    if isinstance(detector, PreparedDetector):
         raise UserError(
             "the detector is already prepared for inference; allowed is a detector of build or load_checkpoint"
         )
-    prepared = copy.deepcopy(detector).eval().requires_grad_(False)
-    _fold_backbone(prepared.backbone)
-    for module in list(prepared.feature_network.modules()):
-        if isinstance(module, Projection):
-            _fold(module.conv, module.norm)  # type: ignore[arg-type]
-            module.norm = nn.Identity()
-        elif isinstance(module, FusionNode):
-            _fold_node(module)
-    prepared.class_head = LevelHead(prepared.class_head)  # type: ignore[assignment]
-    prepared.box_head = LevelHead(prepared.box_head)  # type: ignore[assignment]
-    return prepared
+    return PreparedDetector(detector)
+
+
+def memory_format_for(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
+    """Return the layout of weights and images: channels last where oneDNN or cuDNN's half-precision kernels run in it."""
+    is_half = dtype in (torch.bfloat16, torch.float16)
+    is_last = (device.type == "cpu" and HAS_ONEDNN) or (device.type == "cuda" and is_half)
+    return torch.channels_last if is_last else torch.contiguous_format
+
+
+class PreparedDetector(Detector):
+    """What `for_inference` returns: a Detector for images in any memory layout.
+
+    `memory_format` is the layout that it computes in; torch.compile may choose another.
+    """
+
+    memory_format: torch.memory_format
+
+    def __init__(self, detector: Detector) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(copy.deepcopy(detector).eval().requires_grad_(False).__dict__)
+        _prepare_backbone(self.backbone)
+        for module in list(self.feature_network.modules()):
+            if isinstance(module, Projection):
+                _fold(module.conv, module.norm)  # type: ignore[arg-type]
+                module.norm = nn.Identity()
+            elif isinstance(module, FusionNode):
+                _fold_node(module)
+        fuse_all(self.feature_network)
+        self.class_head = LevelHead(self.class_head)  # type: ignore[assignment]
+        self.box_head = LevelHead(self.box_head)  # type: ignore[assignment]
+        self._lay_out()
+
+    def forward(self, images_BCHW: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Map images as a Detector does."""
+        return super().forward(images_BCHW.contiguous(memory_format=self.memory_format))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._lay_out()
+        return self
+
+    def _lay_out(self) -> None:
+        """Choose the layout of the device and precision, which `_apply` has just changed, and give it to the weights."""
+        one = next(self.parameters())
+        self.memory_format = memory_format_for(one.device, one.dtype)
+
+        def lay(x: Tensor) -> Tensor:
+            return x.contiguous(memory_format=self.memory_format) if x.dim() == 4 else x
+
+        super()._apply(lay)  # type: ignore[no-untyped-call]
 
 
 # --- backbone --------------------------------------------------------------------------------------------------------
@@ -58,7 +101,7 @@ class _Tracer(fx.Tracer):
         return isinstance(m, leaves) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _fold_backbone(backbone: nn.Module) -> None:
+def _prepare_backbone(backbone: nn.Module) -> None:
     # A graph does not show hooks, which may read a convolution's output; timm uses them in some backbones.
     if any(module._forward_hooks or module._forward_pre_hooks for module in backbone.modules()):
         return
@@ -66,11 +109,19 @@ def _fold_backbone(backbone: nn.Module) -> None:
         graph = _Tracer().trace(backbone)
     except Exception:  # any error of code that cannot be traced
         return
+    alone = _fold_backbone(backbone, graph)
+    _gate_in_place(backbone, graph, alone)
+    fuse_all(backbone)
+
+
+def _fold_backbone(backbone: nn.Module, graph: fx.Graph) -> set[fx.Node]:
+    """Fold norms and fuse activations into the convolutions before them; return the norms' nodes."""
     calls: dict[Any, int] = {}
     for node in graph.nodes:
         if node.op == "call_module":
             calls[node.target] = calls.get(node.target, 0) + 1
     modules = dict(backbone.named_modules())
+    folded = set()
     for node in graph.nodes:
         if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
             continue
@@ -78,13 +129,56 @@ def _fold_backbone(backbone: nn.Module) -> None:
         is_alone = (
             source.op == "call_module" and len(source.users) == 1 and calls[source.target] == calls[node.target] == 1
         )
-        convolution, norm = modules.get(str(source.target)), modules[node.target]
+        convolution: Any = modules.get(str(source.target))
+        norm = modules[node.target]
         if not is_alone or type(convolution) not in (nn.Conv2d, Conv2dSame) or norm.running_mean is None:
             continue
-        _fold(convolution, norm)  # type: ignore[arg-type]
+        _fold(convolution, norm)
         after = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
-        parent, _, name = str(node.target).rpartition(".")
-        setattr(backbone.get_submodule(parent), name, after)
+        if isinstance(norm, BatchNormAct2d) and type(norm.drop) is nn.Identity and can_fuse(convolution):
+            _replace(backbone, str(source.target), FusedConv(convolution, norm.act))
+            after = nn.Identity()
+        _replace(backbone, str(node.target), after)
+        folded.add(node)
+    return folded
+
+
+def _replace(root: nn.Module, target: str, module: nn.Module) -> None:
+    parent, _, name = target.rpartition(".")
+    setattr(root.get_submodule(parent), name, module)
+
+
+class Gate(nn.Module):
+    """timm's SqueezeExcite of EfficientNet, which overwrites its input."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.gate_of = nn.Sequential(block.conv_reduce, block.act1, block.conv_expand, block.gate)  # type: ignore[arg-type]
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Multiply (B, C, H, W) by its gate, in place."""
+        pooled = x_BCHW.mean((2, 3), keepdim=True)
+        return x_BCHW.mul_(self.gate_of(pooled))
+
+
+def _gate_in_place(backbone: nn.Module, graph: fx.Graph, folded: set[fx.Node]) -> None:
+    """Replace the SqueezeExcites that alone read the output of a folded norm."""
+    for name, block in list(backbone.named_modules()):
+        if type(block) is not SqueezeExcite:
+            continue
+        inside = [node for node in graph.nodes if name in node.meta.get("nn_module_stack", {})]
+        source: Any = inside[0].args[0] if inside else None
+        if source is not None and set(source.users) <= set(inside) and _source(backbone, source, folded) in folded:
+            _replace(backbone, name, Gate(block))
+
+
+def _source(backbone: nn.Module, node: Any, folded: set[fx.Node]) -> fx.Node:
+    """Return the node before identities, each of which alone reads what is before it."""
+    while node not in folded and node.op == "call_module":
+        if type(backbone.get_submodule(node.target)) is not nn.Identity or len(node.args[0].users) > 1:
+            break
+        node = node.args[0]
+    return node  # type: ignore[no-any-return]
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.Module) -> None:
@@ -129,6 +223,9 @@ def _fold_node(node: FusionNode) -> None:
     node.norm = nn.Identity()  # type: ignore[assignment]
     if isinstance(node.fusion, Weighted):
         node.fusion = FixedWeights(node.fusion.normalised())
+    if node.spec.norm_before_activation:
+        node.convolution = _activated(node.convolution, node.activation)
+        node.activation = nn.Identity()
 
 
 def _last(convolution: nn.Module) -> nn.Conv2d:
@@ -138,11 +235,19 @@ def _last(convolution: nn.Module) -> nn.Conv2d:
     return last
 
 
+def _activated(convolution: nn.Module, activation: nn.Module) -> nn.Module:
+    """Return a convolution that activates its output."""
+    if not isinstance(convolution, SeparableConv):
+        return FusedConv(_last(convolution), activation)
+    convolution.pointwise = FusedConv(convolution.pointwise, activation)
+    return convolution
+
+
 # --- heads -----------------------------------------------------------------------------------------------------------
 
 
 class LevelHead(nn.Module):
-    """A head with separate convolutions for each level, its norms folded in; depthwise weights are shared."""
+    """A head with separate convolutions for each level, norms and activations folded in; depthwise weights are shared."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -150,19 +255,20 @@ class LevelHead(nn.Module):
         # By level; empty for a head without repeated convolutions.
         self.convolutions = nn.ModuleList(
             nn.ModuleList(
-                _with_norm(convolution, norms[level])  # type: ignore[index]
+                _activated(_with_norm(convolution, norms[level]), head.activation)  # type: ignore[index]
                 for convolution, norms in zip(head.convolutions, head.norms, strict=True)
             )
             for level in levels
         )
-        self.activation, self.predict = head.activation, head.predict
+        self.predict = head.predict
+        fuse_all(self)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Map (B, width, H, W) for each level to (B, A * values, H, W) for each level."""
         outputs = []
         for level, x_BCHW in enumerate(features):
             for convolve in self.convolutions[level] if len(self.convolutions) else ():  # type: ignore[union-attr]
-                x_BCHW = self.activation(convolve(x_BCHW))
+                x_BCHW = convolve(x_BCHW)
             outputs.append(self.predict(x_BCHW))
         return outputs
 

@@ -44,7 +44,7 @@ def network_spec(topology: Topology, repeats: int) -> DetectorSpec:
 
 def network_cost(spec: DetectorSpec) -> NetworkCost:
     """Count a spec's feature network alone."""
-    from scaling_lab.cost.counting import count_backbone
+    from scaling_lab.cost.backbone_counts import count_backbone
 
     network = count(spec).feature_network
     _, _, features = count_backbone(spec)

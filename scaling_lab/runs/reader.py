@@ -45,7 +45,10 @@ _MOST_DIGITS = 100
 ROLES = ("search", "finalist", "baseline")
 STATES = ("planned", "running", "complete", "stopped", "failed")
 ENDED = ("complete", "stopped", "failed")  # final states of a trial
-FAILURE_KINDS = ("diverged", "out_of_memory", "time_limit", "bad_input", "bad_checkpoint", "lost_worker", "error")
+FAILURE_KINDS = (
+    *("diverged", "out_of_memory", "time_limit", "bad_input", "bad_checkpoint"),
+    *("lost_worker", "device_fault", "error"),
+)
 NO_KIND = "of no recorded kind"  # used for a failure without a kind
 
 SCHEMA = f"""

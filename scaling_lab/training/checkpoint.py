@@ -30,7 +30,7 @@ def read_state(path: Path, names: Sequence[str], device: torch.device) -> dict[s
         raise bad(path, wrong)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, torch.AcceleratorError):  # of the device, not of the file
         raise
     except Exception:  # any error that an unrelated file causes
         raise bad(path, "is not a checkpoint: allowed is a file of tensors and plain values") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from scaling_lab.training.gradients import Losses
+from scaling_lab.training.readings import Losses
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,6 @@ Shapes: D detections of all images. APs are 0 to 100, averaged over IoU .50:.95 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -79,9 +78,10 @@ def evaluate(
 
 def uncounted_objects(source: Source) -> str | None:
     """Return a warning about held-out images with more objects than counted detections, or None."""
-    per_image = Counter(each["image_id"] for each in source.ground_truth("val")["annotations"] if not each["iscrowd"])
-    crowded = [count for count in per_image.values() if count > MOST_DETECTIONS]
-    if not crowded:
+    objects = source.annotations("val").objects
+    per_image = np.bincount(objects.image[~objects.crowd])
+    crowded = per_image[per_image > MOST_DETECTIONS]
+    if not len(crowded):
         return None
     which = "1 held-out image has" if len(crowded) == 1 else f"{len(crowded)} held-out images have"
     return (

@@ -41,5 +41,5 @@ def image_names(source: Source, image_ids: list[int]) -> str:
     """Return names of training images for a message: their files, or indices for Shapes."""
     if isinstance(source, Shapes):
         return ", ".join(str(image_id - 1) for image_id in image_ids)
-    files = {entry.image_id: entry.file_name for entry in source.entries("train")}
-    return ", ".join(files[image_id] for image_id in image_ids)
+    names = source.annotations("train").images.names
+    return ", ".join(names[image_id - 1] for image_id in image_ids)

@@ -5,9 +5,8 @@ Shapes: B images of the batch or of a part, N places for objects in an image, A 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -25,26 +24,6 @@ from scaling_lab.training.recipe import Recipe
 Forward = Callable[[tuple[Tensor, ...]], tuple[list[Tensor], list[Tensor]]]
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The loss of a batch and its two terms with their weights."""
-
-    total: float
-    classes: float
-    boxes: float
-
-    def __str__(self) -> str:
-        return f"total {self.total:.4g}, classes {self.classes:.4g}, boxes {self.boxes:.4g}"
-
-
-class NotFinite(ArithmeticError):
-    """A loss or a gradient is not finite: `what` it is, and the `values` found."""
-
-    def __init__(self, what: str, values: str) -> None:
-        super().__init__(f"{what} is not finite: {values}")
-        self.what, self.values = what, values
-
-
 def add_gradients(
     forward: Forward,
     batch: Batch,
@@ -53,32 +32,32 @@ def add_gradients(
     *,
     parts: int = 1,
     scaler: torch.amp.GradScaler,
-) -> Losses:
-    """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients. Return the loss.
+    backward: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Tensor:
+    """Add the gradient of a batch's loss, times the scaler's factor, to the weights' gradients.
+
+    Return the loss and its two terms with their weights, classes and boxes, float64 (3,) on the device.
 
     The images pass through the network in `parts` of nearly equal size. The loss is divided by a count of the whole
     batch (objectives.py), so only batch norms depend on the parts. In a group of workers, `batch` is this worker's share
-    and the loss that of all workers; the gradients are still to be summed. Raises NotFinite at the first part with a
-    non-finite loss.
+    and the loss that of all workers; the gradients are still to be summed. Each backward pass runs within a context of
+    `backward`.
     """
     device = batch.boxes_BN4.device
     memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
     inputs = list(zip(*(each.tensor_split(parts) for each in batch.inputs), strict=True))
     boxes, labels = batch.boxes_BN4.tensor_split(parts), batch.labels_BN.tensor_split(parts)
     objective: Objective | None = None
-    sums_3 = torch.zeros(3, dtype=torch.float64)
+    sums_3 = torch.zeros(3, dtype=torch.float64, device=device)
     for place, own in enumerate(inputs):
         with autocast(recipe.precision, device):
             class_logits, box_deltas = forward(tuple(each.contiguous(memory_format=memory_format) for each in own))
         if objective is None:  # for all parts first, since each part's loss is divided by the count of all
-            references_A4 = make_references(spec, batch.image_size, feature_sizes(box_deltas), device)
-            objective = OBJECTIVES[spec.head](references_A4, boxes, labels, recipe)
-            count = int(group.summed(torch.tensor(objective.count, device=device)))
-        terms = objective.loss(place, class_logits, box_deltas, count)
-        terms_3 = torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double()
-        sums_3 += group.summed(terms_3).cpu()
-        losses = Losses(*sums_3.tolist())
-        if not math.isfinite(losses.total):
-            raise NotFinite("the loss", str(losses))
-        scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
-    return losses
+            sizes = feature_sizes(box_deltas)
+            references_A4 = make_references(spec, batch.image_size, sizes, device)
+            objective = OBJECTIVES[spec.head](sizes, references_A4, boxes, labels, recipe)
+        terms = objective.loss(place, class_logits, box_deltas)
+        sums_3 += torch.stack([terms.total.detach(), terms.classes, terms.boxes]).double()
+        with backward():
+            scaler.scale(terms.total).backward()  # type: ignore[no-untyped-call]
+    return group.summed(sums_3)

@@ -55,7 +55,7 @@ class AveragedWeights(Generic[Model]):
         theirs = _floats(model)
         self._all = [(name, tensor, theirs[name]) for name, tensor in _floats(self.model).items()]
         self.leave_out(None)
-        self._counters = list(zip(_integers(self.model), _integers(model), strict=True))
+        self._counters, self._their_counters = _integers(self.model), _integers(model)
 
     @torch.no_grad()
     def update(self) -> None:
@@ -63,8 +63,8 @@ class AveragedWeights(Generic[Model]):
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_([own for own, _ in self._moving], [theirs for _, theirs in self._moving], 1 - decay)
-        for counter, its in self._counters:
-            counter.copy_(its)
+        if self._counters:
+            torch._foreach_copy_(self._counters, self._their_counters)
 
     def leave_out(self, prefix: str | None) -> None:
         """Leave out the tensors whose names begin so, which do not change, such as a frozen backbone's; None: take all."""

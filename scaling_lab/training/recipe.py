@@ -15,7 +15,7 @@ from scaling_lab.pretrained import content_digest
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("float32", "bf16", "fp16")
 # Fields that came later, with the value at which a recipe trains as it did without them.
-_AS_BEFORE = {"colour": 0.0, "frozen_epochs": 0, "backbone_lr": 1.0, "views": 0}
+_AS_BEFORE = {"colour": 0.0, "frozen_epochs": 0, "backbone_lr": 1.0, "views": 0, "recompute_backbone": False}
 FREEZES = ("none", "backbone", "backbone_norms")
 
 
@@ -40,14 +40,16 @@ class Recipe(Fields):
 
     `batch_size` is what the optimizer sees. The device gets it in `accumulate` consecutive parts, with the same gradient
     except for batch norms, which see one part. `halve_batch` lets a training run that is out of memory continue from its
-    last epoch with parts half as large. `sync_norm` lets batch norms see the images of all workers. `compile` applies
-    torch.compile to the model, `channels_last` sets its memory layout.
+    last epoch with parts half as large. `recompute_backbone` computes the backbone's activations again in the backward pass:
+    less memory and the same gradient, but a slower step (timm's gradient checkpointing). `sync_norm` lets batch norms see the
+    images of all workers. `compile` applies torch.compile to the model, `channels_last` sets its memory layout.
     """
 
     epochs: int
     batch_size: int
     accumulate: int = 1
     halve_batch: bool = False
+    recompute_backbone: bool = False
     optimizer: str = "sgd"
     lr: float = 0.16
     momentum: float = 0.9
@@ -100,8 +102,11 @@ class Recipe(Fields):
         check_choice("recipe.optimizer", self.optimizer, OPTIMIZERS)
         check_choice("recipe.precision", self.precision, PRECISIONS)
         check_choice("recipe.freeze", self.freeze, FREEZES)
-        for name in ("flip", "halve_batch", "sync_norm", "compile", "channels_last"):
+        for name in ("flip", "halve_batch", "recompute_backbone", "sync_norm", "compile", "channels_last"):
             check_flag(f"recipe.{name}", getattr(self, name))
+        if self.recompute_backbone and (self.compile or self.freeze == "backbone"):
+            other = "compile is True" if self.compile else "freeze is 'backbone', which keeps no activations"
+            raise UserError(f"recipe.recompute_backbone is True; allowed is False where {other}")
         if not isinstance(self.pretrained, (bool, str)) or self.pretrained == "":
             raise UserError(
                 f"recipe.pretrained is {self.pretrained!r}; allowed are True, False and a file path as text"

@@ -9,7 +9,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.batches import Batch
 from scaling_lab.data.drawn import forget
+from scaling_lab.data.readers import readers_kept
 from scaling_lab.training import out_of_memory
+from scaling_lab.training.company import company
 from scaling_lab.training.evaluation import average_precision, predict
+from scaling_lab.training.kernels import timed_kernels
 from scaling_lab.training.optimization import learning_rate
 from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.train import Run
@@ -70,6 +73,7 @@ class Rehearsal:
         return self.start + recipe.epochs * steps_per_epoch * step + checkpoints + waits + whole + evaluating
 
 
+@timed_kernels()
 def rehearse(
     spec: DetectorSpec,
     source: Source,
@@ -80,12 +84,21 @@ def rehearse(
     workers: int,
     threads: int,
     seconds: float = SECONDS,
+    beside: int = 0,
 ) -> Rehearsal:
-    """Time the parts of a training run on this machine. Raises the errors of its first steps."""
+    """Time the parts of a training run on this machine, while `beside` other processes train the same.
+
+    Raises the errors of its first steps.
+    """
     forget()  # clears cached images, since a trial in a new process has none
-    with _threads(threads), tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        stack.enter_context(_threads(threads))
+        stack.enter_context(readers_kept())
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        run_settings: Any = {"seed": seed, "device": device, "workers": workers}
+        stack.enter_context(company(beside, threads=threads, spec=spec, source=source, recipe=recipe, **run_settings))
         began = time.perf_counter()
-        run = Run(spec, source, recipe, seed=seed, folder=Path(folder), device=device, workers=workers)
+        run = Run(spec, source, recipe, folder=Path(folder), **run_settings)
         run.epoch = 1
         run.set_stage(1)
         with closing(_batches(run)) as found:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data import Source
 from scaling_lab.data.augmentation import Augmentation
 from scaling_lab.data.batches import Batch, Batches, batches
+from scaling_lab.data.readers import readers_kept
 from scaling_lab.errors import UserError
 from scaling_lab.features.build import FeatureFolder, stored_features
 from scaling_lab.features.cached_batches import CachedBatches
@@ -37,9 +40,12 @@ from scaling_lab.training.epoch_so_far import EpochSoFar
 from scaling_lab.training.evaluation import average_precision, file_category_id, predict
 from scaling_lab.training.failures import Diverged, OutOfMemory, image_names
 from scaling_lab.training.freezing import freeze, set_training
-from scaling_lab.training.gradients import Forward, Losses, NotFinite, add_gradients
+from scaling_lab.training.gradients import Forward, add_gradients
+from scaling_lab.training.kernels import timed_kernels
 from scaling_lab.training.optimization import AveragedWeights, learning_rate, make_optimizer
+from scaling_lab.training.readings import Losses, NotFinite, Reading
 from scaling_lab.training.recipe import Recipe
+from scaling_lab.training.recompute import recompute_backbone, statistics_kept
 from scaling_lab.training.sync_norm import synchronise_norms
 
 Report = Callable[[dict[str, Any]], None]
@@ -59,6 +65,8 @@ SAVE_EVERY = 300.0
 SAMPLES = 8
 
 
+@timed_kernels()
+@readers_kept()
 def train(
     spec: DetectorSpec,
     source: Source,
@@ -138,6 +146,16 @@ def train(
     return run.metrics
 
 
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A launched step of an epoch, numbered from 1."""
+
+    number: int
+    image_ids: list[int]
+    rate: float
+    reading: Reading
+
+
 class Run:
     """The state of one training run. `too_large` are sizes of parts that ran out of memory."""
 
@@ -168,12 +186,19 @@ class Run:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         freeze(self.model, recipe.freeze)
+        if recipe.recompute_backbone:
+            recompute_backbone(self.model)
         self.feature_folder = features
         self.stored: dict[str, Features] = {}
+        if recipe.compile:
+            # Dynamo keeps eight programs of the code that all detectors share; from the ninth on it runs uncompiled.
+            torch.compiler.reset()
         whole = torch.compile(self.model) if recipe.compile else self.model
         without_backbone = torch.compile(self.model.from_features) if recipe.compile else self.model.from_features
         self.forward: Forward = lambda images: whole(*images)
         self.forward_features: Forward = without_backbone
+        # Steps launched before a step's numbers are read: a GPU is given the next before the host waits for one.
+        self.delay = 0 if self.device.type == "cpu" else 1
         self.average = AveragedWeights(self.model, recipe.ema_decay)
         if recipe.sync_norm and group.size() > 1:
             synchronise_norms(self.model)
@@ -301,28 +326,36 @@ class Run:
         loader.skipped.update(so_far.skipped)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+        launched: deque[Step] = deque()
+
+        def finish(*, all_but: int) -> None:
+            """Wait for all launched steps but the last ones, and count them."""
+            while len(launched) > all_but:
+                step = launched.popleft()
+                losses = self.losses_of(step)
+                so_far.add(losses, step.rate)
+                so_far.seconds, so_far.skipped, self.is_saved = time.perf_counter() - start, loader.skipped, False
+                seen = {"epoch": epoch, "step": so_far.steps, "steps": steps, "images": self.recipe.batch_size}
+                spent = {"seconds": so_far.seconds, "waited": so_far.waited}
+                self.progress({**seen, **spent, "loss": losses.total, "lr": step.rate})
+
         ready = time.perf_counter()
         start = ready - so_far.seconds
-        for batch in loader:
-            so_far.waited += time.perf_counter() - ready
-            rate = learning_rate(self.recipe, (epoch - 1) * steps + so_far.steps, steps)
-            try:
-                losses = self.step(batch, rate)
-            except NotFinite as error:
-                when = f"epoch {epoch}, step {so_far.steps + 1}"
-                names = image_names(self.source, group.joined(batch.image_ids))
-                raise Diverged(f"{error.what} is not finite at {when}: {error.values}; images {names}") from None
+        for place, batch in enumerate(loader, so_far.steps):
+            # A GPU that is still at the step before has not waited for this batch.
+            if not launched or launched[-1].reading.is_done:
+                so_far.waited += time.perf_counter() - ready
+            rate = learning_rate(self.recipe, (epoch - 1) * steps + place, steps)
+            launched.append(Step(place + 1, batch.image_ids, rate, self.launch(batch, rate)))
+            finish(all_but=self.delay)
             ready = time.perf_counter()
-            so_far.add(losses, rate)
-            so_far.seconds, so_far.skipped, self.is_saved = ready - start, loader.skipped, False
-            seen = {"epoch": epoch, "step": so_far.steps, "steps": steps, "images": self.recipe.batch_size}
-            spent = {"seconds": so_far.seconds, "waited": so_far.waited}
-            self.progress({**seen, **spent, "loss": losses.total, "lr": rate})
             stop, is_late = group.any_of([is_interrupted(), ready - self.saved > SAVE_EVERY])
             if stop or is_late:
+                finish(all_but=0)  # a checkpoint has the weights after every launched step
                 self.save()
             if stop:
                 raise KeyboardInterrupt
+        finish(all_but=0)
         metrics = {
             "epoch": epoch,
             "epochs": self.recipe.epochs,
@@ -333,25 +366,40 @@ class Run:
             metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / 1e6
         return metrics | ({"too_large": self.too_large} if self.too_large else {})
 
+    def losses_of(self, step: Step) -> Losses:
+        """Wait for a launched step and return its losses. Raises Diverged."""
+        try:
+            return step.reading.losses()
+        except NotFinite as error:
+            when = f"epoch {self.epoch}, step {step.number}"
+            names = image_names(self.source, group.joined(step.image_ids))
+            raise Diverged(f"{error.what} is not finite at {when}: {error.values}; images {names}") from None
+
     def step(self, batch: Batch, rate: float) -> Losses:
-        """Take one optimizer step on a batch. Raises NotFinite before any weight changes."""
+        """Take one optimizer step on a batch and wait for its losses. Raises NotFinite."""
+        return self.launch(batch, rate).losses()
+
+    def launch(self, batch: Batch, rate: float) -> Reading:
+        """Launch one optimizer step on a batch, without waiting for a GPU. A CPU leaves the weights if it is not finite."""
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate * parameters["lr_factor"]
         self.optimizer.zero_grad(set_to_none=True)
         if self.is_rounded(self.epoch) and not batch.are_features:
             batch = self.rounded(batch)
         forward = self.forward_features if batch.are_features else self.forward
-        losses = add_gradients(forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler)
+        backward = partial(statistics_kept, self.model.backbone) if self.recipe.recompute_backbone else nullcontext
+        losses_3 = add_gradients(
+            forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler, backward=backward
+        )
         group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm))
-        # In fp16 the scaler skips such a step and halves its factor, unless the factor is already 1.
-        if not math.isfinite(norm) and self.scaler.get_scale() <= 1.0:
-            raise NotFinite("the gradient", f"norm {norm}, loss {losses}")
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.average.update()
-        return losses
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        reading = Reading(losses_3, norm, self.scaler.scale(torch.ones_like(norm)))
+        if self.delay or reading.is_finite:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.average.update()
+        return reading
 
     def is_rounded(self, epoch: int) -> bool:
         """Return whether an epoch trains on a frozen backbone's features in half precision, stored or not."""
@@ -430,6 +478,7 @@ class Run:
         if split not in self.stored:
             backbone = self.average.model.backbone
             places: Any = {"augmentation": self.augmentation, "views": self.recipe.views}
+            places["data_digest"] = self.feature_folder.data_digest
             key = feature_key(self.spec, backbone, self.source, split, **places)
             self.stored[split] = stored_features(self.feature_folder, key, backbone, loader, say=self.say)
         return CachedBatches(loader, self.stored[split])
@@ -476,6 +525,8 @@ class Run:
         state = read_state(self.checkpoint, _STATE, self.device)
         try:
             self.take_over(state)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):  # of the device, not of the checkpoint
+            raise
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise not_of_this(self.checkpoint, error) from None
         if group.rank() == 0:

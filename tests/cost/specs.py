@@ -27,7 +27,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     nodes: list[Node] = []
     for _ in range(draw(st.integers(0, 7))):
         ids = range(high - low + 1 + len(nodes))
-        inputs = draw(st.lists(st.sampled_from(ids), min_size=1, max_size=4, unique=True))
+        inputs = draw(st.lists(st.sampled_from(ids), min_size=1, max_size=7, unique=True))
         fusions = [fusion for fusion in FUSIONS if len(inputs) > 1 or not FUSIONS[fusion].ordered_inputs]
         nodes.append(Node(draw(st.integers(low, high)), tuple(inputs), draw(st.sampled_from(fusions))))
     return Topology(low, high, tuple(nodes)).without_dead_nodes()

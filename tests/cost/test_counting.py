@@ -17,8 +17,11 @@ from search_spaces.compound import SMALL
 from tests.cost.specs import DRAWN, specs
 
 
-def whole(spec: DetectorSpec) -> tuple[dict[str, Run], list[int]]:
-    """Run the parts of the built detector on the meta device, each as a whole; give the multiply-adds of its nodes too."""
+def whole(spec: DetectorSpec) -> tuple[dict[str, Run], list[int], int]:
+    """Run the parts of the built detector on the meta device, each as a whole.
+
+    Give torch's counts of the multiply-adds of its nodes and of all too.
+    """
     with torch.device("meta"):
         detector = build(spec).eval()
         image = torch.empty(1, 3, *spec.image_size)
@@ -33,7 +36,11 @@ def whole(spec: DetectorSpec) -> tuple[dict[str, Run], list[int]]:
         for cell in range(spec.repeats)
         for node in range(len(spec.topology.nodes))
     ]
-    return {"backbone": backbone, "feature_network": network, "classes": classes, "boxes": boxes}, nodes
+    return (
+        {"backbone": backbone, "feature_network": network, "classes": classes, "boxes": boxes},
+        nodes,
+        counter.get_total_flops() // 2,
+    )
 
 
 def held(counted: Run) -> int:
@@ -88,7 +95,8 @@ def test_every_field_of_a_spec_is_compared_or_costs_nothing() -> None:
 
 def assert_counted_as_built(spec: DetectorSpec) -> None:
     counted = count(spec)
-    parts, nodes = whole(spec)
+    parts, nodes, macs = whole(spec)
+    assert counted.macs == macs
     backbone, network, classes, boxes = parts.values()
     assert counted.backbone == cost(backbone)
     assert counted.feature_network == cost(network)

@@ -181,7 +181,7 @@ def test_too_large_a_batch_is_named(source: Source) -> None:
         batches(source, "train", image_size=64, batch_size=32)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_devices_agree() -> None:
     on_cpu = next(iter(batches(SHAPES, "val", image_size=128, batch_size=7)))
     on_gpu = next(iter(batches(SHAPES, "val", image_size=128, batch_size=7, device="cuda")))

@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 from scaling_lab.data import readers
-from scaling_lab.data.readers import LostReader, memory_size, read_ahead
+from scaling_lab.data.readers import (
+    MOST_BYTES,
+    LostReader,
+    kept_or_own,
+    memory_size,
+    read_ahead,
+    readers_beside,
+    readers_kept,
+)
 from scaling_lab.errors import UserError
 
 SHAPE = (2, 3, 4, 3)
@@ -187,3 +195,74 @@ def test_images_are_read_where_shared_memory_is_small_or_cannot_be_written(tmp_p
     command = [*mounted, sys.executable, "-c", _SMALL, str(tmp_path / "coco")]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (run.stdout.split(), run.returncode) == (["4", "4", "2"], 0), run.stderr
+
+
+def _process_of(source: str, work: str) -> Callable[[int, np.ndarray], tuple[str, int]]:
+    """Give a reader of batches of nothing, whose answers name source, work, batch and its process."""
+
+    def read(number: int, pixels: np.ndarray) -> tuple[str, int]:
+        pixels[:] = number
+        return f"{source} {work} {number}", os.getpid()
+
+    return read
+
+
+def _pass(
+    source: str, work: str, *, batches: int = 4, shape: tuple[int, int, int, int] = SHAPE, workers: int = 2
+) -> set[int]:
+    """Read one pass; give the processes that read it."""
+    with kept_or_own() as own:
+        read = own.read_ahead(source, _process_of, work, batches, shape=shape, workers=workers)
+        answers = [(answer, int(pixels.max()), pixels.shape) for pixels, answer in read]
+    assert [(name, most, there) for (name, _), most, there in answers] == [
+        (f"{source} {work} {number}", number, shape) for number in range(batches)
+    ]
+    return {process for (_, process), _, _ in answers}
+
+
+def test_kept_readers_read_one_pass_after_another_and_end_with_the_context() -> None:
+    with readers_kept():
+        first = _pass("images", "epoch 1")
+        assert len(first) == 2
+        assert _pass("images", "epoch 2", batches=7) == first
+        assert _pass("images", "held out", batches=1, shape=(1, 3, 4, 3)) <= first  # fewer and smaller
+        with readers_kept():
+            assert _pass("images", "epoch 3") == first
+        assert _children() == first
+        larger = _pass("images", "epoch 4", shape=(4, 3, 4, 3))
+        assert not larger & first
+        assert not _pass("others", "epoch 4") & larger
+        assert len(_pass("others", "epoch 5", workers=3)) == 3
+        assert len(_children()) == 3
+    assert not _children()
+    assert len(_pass("images", "epoch 1")) == 2
+    assert not _children()
+
+
+def test_an_unfinished_pass_ends_kept_readers_and_the_next_starts_others() -> None:
+    with readers_kept():
+        first = _pass("images", "epoch 1")
+        with kept_or_own() as own:
+            read = own.read_ahead("images", _process_of, "epoch 2", 9, shape=SHAPE, workers=2)
+            next(read)
+            assert _children() == first
+            assert not _pass("images", "held out", batches=2) & first  # meanwhile, by its own
+            read.close()
+        assert not _children()
+        again = _pass("images", "epoch 3")
+        os.kill(min(again), signal.SIGKILL)
+        _wait_for(lambda: len(_children()) < 2)
+        assert not _pass("images", "epoch 4") & again
+
+
+def test_memory_of_large_batches_is_bounded() -> None:
+    d7 = (128, 1536, 1536, 3)
+    assert memory_size(d7, workers=15, batches=900) <= MOST_BYTES
+    assert memory_size(SHAPE, workers=15, batches=900) == 31 * 72
+    assert (
+        memory_size((1, MOST_BYTES, 1, 3), workers=15, batches=900) == 2 * 3 * MOST_BYTES
+    )  # the one in use and the next
+
+
+def test_a_training_process_has_its_cores_but_one_as_readers() -> None:
+    assert [readers_beside(threads) for threads in (0, 1, 2, 8, 64)] == [0, 0, 1, 7, 16]

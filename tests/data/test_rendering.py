@@ -110,7 +110,7 @@ def test_noise_is_low_and_differs_between_images() -> None:
     assert abs(np.corrcoef(first[corner].flatten(), second[corner].flatten())[0, 1]) < 0.2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_devices_agree_to_the_byte() -> None:
     some = [scene(0, "train", index) for index in range(64)]
     assert torch.equal(render(some, 128), render(some, 128, "cuda").cpu())

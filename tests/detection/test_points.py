@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scaling_lab import topologies
 from scaling_lab.detection import detect, make_anchors, matching, points_loss
 from scaling_lab.detection.anchors import by_position
-from scaling_lab.detection.points import CANDIDATES, CELL, assign, decode, encode, quality_focal_loss
+from scaling_lab.detection.points import CANDIDATES, CELL, Assigned, assign, decode, encode, quality_focal_loss
 from search_spaces.compound import SMALL
 
 CPU = torch.device("cpu")
@@ -46,14 +46,22 @@ def test_a_box_that_contains_its_position_comes_back(position: int, sides: list[
 # --- assignment ------------------------------------------------------------------------------------------------------
 
 
+def _listed(found: Assigned) -> list[tuple[int, int, int, float]]:
+    """Return the image, position, object and target of each positive."""
+    image_P, object_P, place_P = found.is_positive_BNk.nonzero(as_tuple=True)
+    at = (image_P, object_P, place_P)
+    columns = (image_P, found.position_BNk[at], object_P, found.target_BNk[at])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 def _assigned(*objects: list[float]) -> dict[tuple[int, int], float]:
     """Assign objects of class 0 where every position has a score of 1/2 and predicts a square of 2 strides around it."""
     predicted = decode(torch.full((1, POSITIONS, 4), math.log(0.5)), CELLS_A4)
     found = assign(
         torch.zeros(1, POSITIONS, 1), predicted, CELLS_A4, torch.tensor([objects]), torch.zeros(1, len(objects)).long()
     )
-    values = (found.object_P.tolist(), found.position_P.tolist(), found.target_P.tolist())
-    return {(number, position): target for number, position, target in zip(*values, strict=True)}
+    assert found.target_BNk[~found.is_positive_BNk].count_nonzero() == 0
+    return {(number, position): target for _, position, number, target in _listed(found)}
 
 
 def test_targets_fall_with_the_sixth_power_of_the_iou_from_the_largest_iou() -> None:
@@ -114,8 +122,8 @@ def test_assignment_is_the_rule_in_a_plain_loop(seed: int, piece: int, monkeypat
             best = max(other for m, _, _, other in kept if m == n)
             expected[image, a, n] = t / best * max(iou for m, _, iou, _ in kept if m == n)
     found = assign(logits, predicted, CELLS_A4, boxes, labels)
-    keys = zip(found.image_P.tolist(), found.position_P.tolist(), found.object_P.tolist(), strict=True)
-    assert dict(zip(keys, found.target_P.tolist(), strict=True)) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    targets = {(image, position, number): target for image, position, number, target in _listed(found)}
+    assert targets == pytest.approx(expected, rel=1e-4, abs=1e-9)
     assert len(expected) > 12
 
 
@@ -153,7 +161,7 @@ def test_the_loss_is_its_terms_and_the_sum_of_its_parts() -> None:
     found = assign(by_position(logits, 3), predicted, CELLS_A4, BOXES, LABELS)
     ours = points_loss(logits, distances, CELLS_A4, BOXES, LABELS)
     boxes = 0.0
-    for image, a, n, target in zip(*(each.tolist() for each in vars(found).values()), strict=True):
+    for image, a, n, target in _listed(found):
         mine, own = predicted[image, a].tolist(), BOXES[image, n].tolist()
         hull = (max(mine[2], own[2]) - min(mine[0], own[0])) * (max(mine[3], own[3]) - min(mine[1], own[1]))
         areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (mine, own))

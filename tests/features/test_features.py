@@ -22,6 +22,7 @@ from scaling_lab.features.cached_batches import CachedBatches
 from scaling_lab.features.compute import frozen_features
 from scaling_lab.features.key import feature_key
 from scaling_lab.features.store import COMPLETE, folder_bytes, level_path
+from scaling_lab.study.run.trial import Training
 from scaling_lab.training.train import train
 from tests.coco_files import write_coco
 
@@ -165,7 +166,7 @@ def test_features_are_computed_again_where_anything_differs(
         "split": digest(split="val"),
         "data": digest(source=write_coco(tmp_path / "other", train=21, val=5, seed=1)),
     }
-    assert digest() == digest()
+    assert digest() == digest() == digest(data_digest=coco.digest())
     assert len({digest(), *others.values()}) == 1 + len(others)
     # What stands on the features takes no part in them.
     assert digest(dataclasses.replace(spec, width=16, repeats=2, topology=topologies.bifpn(3, 5))) == digest()
@@ -234,6 +235,14 @@ def test_training_on_stored_features_is_equal_to_the_bit(coco: Coco, recipe: Rec
         assert found == reports
         assert all(torch.equal(weights[name], same[name]) for name in weights)
     assert weights.keys() == build(spec_for(coco)).state_dict().keys()  # a whole detector's
+
+
+def test_a_trial_takes_the_digest_of_the_data_from_its_driver(coco: Coco, tmp_path: Path) -> None:
+    values = {"data": coco.to_dict(), "recipe": dataclasses.replace(RECIPE, epochs=1).to_dict(), "data_digest": "given"}
+    places = {"device": "cpu", "threads": 1, "features": str(tmp_path / "features")}
+    Training(**values, **places)(spec_for(coco), 0, tmp_path / "trial", lambda metrics: None)
+    keys = [json.loads(path.read_text()) for path in (tmp_path / "features").glob("*/key.json")]
+    assert [key["data"] for key in keys] == ["given", "given"]
 
 
 def test_a_frozen_start_leaves_the_backbone_and_then_moves_it_slowly(coco: Coco, tmp_path: Path) -> None:

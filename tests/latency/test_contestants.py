@@ -115,14 +115,17 @@ def test_a_backbone_that_cannot_be_traced_is_told() -> None:
 
 @pytest.mark.usefixtures("_stubborn")
 def test_a_backbone_that_does_not_run_on_shapes_cannot_be_counted() -> None:
-    from scaling_lab.cost import counting
+    from scaling_lab.cost import backbone_counts
 
-    counting._backbone.cache_clear()
+    caches = (backbone_counts._count, backbone_counts._backbone, backbone_counts._module)
+    for cache in caches:
+        cache.cache_clear()
     try:
         with pytest.raises(UserError, match=r"the backbone resnet10t cannot be counted at 72x72: .*run on shapes only"):
             count(tiny(image_size=(72, 72)))
     finally:
-        counting._backbone.cache_clear()
+        for cache in caches:
+            cache.cache_clear()
 
 
 def test_a_detector_keeps_its_dtype_and_layout() -> None:

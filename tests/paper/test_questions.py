@@ -25,7 +25,7 @@ def test_every_question_has_studies_that_say_what_to_compare_with(question: Ques
     in_one_line = " ".join(docstring.split())
     assert question.paper_command in in_one_line
     assert re.search(rf"^    {re.escape(asked.command)} ", docstring, re.MULTILINE)
-    assert re.search(r"The paper form has \d+ training runs .* H100 days? in total", in_one_line)
+    assert re.search(r"The paper form has \d+ training runs .* A100 days in total", in_one_line)
     assert re.search(r"Published result to compare with: ", docstring)
     assert file.study.form("paper").data.kind == "coco"
     assert (ROOT / (asked.report or file.study.report)).is_file()

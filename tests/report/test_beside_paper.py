@@ -105,11 +105,11 @@ def test_what_else_differs_is_said(tmp_path: Path) -> None:
 
 def test_published_numbers_carry_their_sources() -> None:
     assert set(published_tables.feature_networks()["source"]) == {"arXiv:1911.09070v7 Table 5"}
-    detectors = published_tables.detectors().set_index("model")
-    assert detectors.loc["EfficientDet-D0", "ap_test"] == 34.6
-    assert detectors["source"].notna().all()
+    detectors = published_tables.detectors().set_index("detector")
+    assert detectors.loc["efficientdet-paper:efficientdet-d0", "ap_test"] == 34.6
+    assert detectors["where"].notna().all()
     assert published_tables.ablations()["source"].notna().all()
     assert published_tables.table_5_row("BiFPN", "sum") == "BiFPN without weights"
     assert published_tables.table_5_row("BiFPN", "softmax") is None
     assert published_tables.table_5_row("FPN", "fast") == published_tables.COST_ONE
-    assert not math.isnan(detectors.loc["EfficientDet-D7x", "gmacs"])
+    assert not math.isnan(detectors.loc["efficientdet-paper:efficientdet-d7x", "gmacs"])

@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,11 @@ HEAD, SECOND = "127.0.0.2", "127.0.0.3"
 
 @dataclass(frozen=True)
 class Cluster:
+    """A cluster's address, the mark of its processes, and a function that starts its second node."""
+
     address: str
     mark: str
+    grow: Callable[[], None]
 
     def raylets(self) -> list[int]:
         """The raylets' ids, the head's first: its port is the cluster's."""
@@ -41,16 +44,29 @@ class Cluster:
 
 @contextmanager
 def two_nodes(folder: Path, *, second: Sequence[str] = (), wrap: Sequence[str] = ()) -> Iterator[Cluster]:
-    """Start them; the second node's `ray start` gets further options, and runs in the command `wrap`."""
+    """Start both; the second node's `ray start` gets further options, and runs in the command `wrap`."""
+    with one_node(folder, second=second, wrap=wrap) as cluster:
+        cluster.grow()
+        yield cluster
+
+
+@contextmanager
+def one_node(
+    folder: Path, *, head: Sequence[str] = (), second: Sequence[str] = (), wrap: Sequence[str] = ()
+) -> Iterator[Cluster]:
+    """Start the head alone, with further options of `ray start`; `grow` starts the second node."""
     mark, port = make_mark(), _free_port()
-    head = f"--head --node-ip-address={HEAD} --port={port}".split()
-    head += [f"--temp-dir={temporary_folder(mark)}", "--include-dashboard=false"]
     nodes: list[subprocess.Popen[bytes]] = []
-    try:
-        _start(nodes, folder / "head.log", mark, *head)
+
+    def grow() -> None:
         own = [f"--address={HEAD}:{port}", f"--node-ip-address={SECOND}", *second]
         _start(nodes, folder / "second.log", mark, *own, wrap=wrap)
-        yield Cluster(f"{HEAD}:{port}", mark)
+
+    own = f"--head --node-ip-address={HEAD} --port={port}".split()
+    own += [f"--temp-dir={temporary_folder(mark)}", "--include-dashboard=false", *head]
+    try:
+        _start(nodes, folder / "head.log", mark, *own)
+        yield Cluster(f"{HEAD}:{port}", mark, grow)
     finally:
         clean_up(mark, patience=0)
         for node in nodes:

@@ -22,14 +22,15 @@ from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study,
 from scaling_lab.cost import Cost, PartCost
 from scaling_lab.data.readers import read_ahead
 from scaling_lab.errors import UserError
+from scaling_lab.machine import cores
 from scaling_lab.runs.reader import Runs
-from scaling_lab.study.run.ray_executor import cores
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Report, Stopped
 from scaling_lab.training import Diverged
 
 ROOT = Path(__file__).parents[2]
 DATA = Shapes(train_images=16, val_images=8)
+ECC = "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be asynchronously reported"
 
 
 def space(trial: Any) -> DetectorSpec:
@@ -37,6 +38,11 @@ def space(trial: Any) -> DetectorSpec:
     topology = trial.suggest_categorical("topology", ["none", "fpn", "bifpn"])
     width = trial.suggest_int("width", 16, 32, step=16)
     return spec(getattr(topologies, topology)(3, 7), width=width)
+
+
+def one_of_three(trial: Any) -> DetectorSpec:
+    """Three points of one parameter."""
+    return spec(getattr(topologies, trial.suggest_categorical("topology", ["none", "fpn", "bifpn"]))(3, 7))
 
 
 def spec(topology: Any, *, width: int = 16) -> DetectorSpec:
@@ -127,6 +133,16 @@ class Replayed:
             list(read_ahead(_killed, 1, shape=(1, 1, 1, 3), workers=1))
         elif how == "loop" and metrics["epoch"] == 2:
             _loop()
+        elif how in FAULTS and FAULTS[how](metrics["epoch"], folder):
+            raise torch.AcceleratorError(ECC)
+
+
+# When a GPU fails, given the epoch and the trial's folder.
+FAULTS: dict[str, Callable[[int, Path], bool]] = {
+    "fault": lambda epoch, folder: True,
+    "fault_once": lambda epoch, folder: epoch == 2 and len(log(folder)) == 2,
+    "fault_of_gpu_0": lambda epoch, folder: os.environ["CUDA_VISIBLE_DEVICES"] == "0",
+}
 
 
 def _killed(number: int, pixels: object) -> None:
@@ -261,6 +277,7 @@ def main() -> int:
             out=options["out"],
             executor=options["executor"],
             address=options.get("address"),
+            at_once=options.get("at_once"),
             cpus=None
             if "address" in options or options["executor"] == "local"
             else options.get("cpus", some_cores("ray")),

@@ -14,6 +14,7 @@ from scaling_lab import DetectorSpec, Recipe
 from scaling_lab.study.run.trial import Report
 from tests.study.engine import log, result
 
+NCCL = "NCCL error in: NCCLUtils.cpp:94, unhandled system error"
 RECIPE = Recipe.short(epochs=3, sync_norm=True)
 TWO = {"workers_per_trial": 2, "cpus_per_trial": 2, "recipe": RECIPE}
 
@@ -43,6 +44,8 @@ class Shared:
             how = self.fail.get(spec.topology.describe().split()[0])
             if group.rank() == 1 and how == "raise":
                 raise ZeroDivisionError("as asked for")
+            if group.rank() == 1 and how == "fault":
+                raise torch.distributed.DistBackendError(NCCL)
             if group.rank() == 1 and how == "exit" and epoch == 2 and not (folder / "lost").exists():
                 while not checkpoint.exists():  # the other worker writes it after its report
                     time.sleep(0.02)

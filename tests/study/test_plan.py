@@ -13,11 +13,11 @@ import torch
 
 from scaling_lab import Coco, DetectorSpec, Finalists, Halving, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
+from scaling_lab.machine import cores
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.plan import planner
 from scaling_lab.study.plan.outlook import Detectable, Plan, Reading
 from scaling_lab.study.plan.planner import make_plan
-from scaling_lab.study.run.ray_executor import cores
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.search import proposals
 from scaling_lab.training import rehearsal
@@ -229,10 +229,10 @@ def test_without_the_data_all_else_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_the_gpu_all_else_is_said(tmp_path: Path) -> None:
-    found = plan(tmp_path, measure=True, gpus_per_trial=1, gpus=2)
+    found = plan(tmp_path, measure=True, gpus_per_trial=1, gpus=2, cpus_per_trial=1)
     assert found.notes == ("time is not measured: gpus_per_trial is 1, but torch sees no GPU on this machine",)
     assert (found.places.at_once, found.problems) == (min(2, cores()), ())
-    (problem,) = plan(tmp_path, gpus_per_trial=1).problems
+    (problem,) = plan(tmp_path, gpus_per_trial=1, cpus_per_trial=1).problems
     assert "--gpus plan for another machine" in problem
 
 
@@ -246,7 +246,7 @@ def test_two_workers_take_their_places_and_less_time(tmp_path: Path, monkeypatch
     two = {"workers_per_trial": 2, "cpus_per_trial": 4, "recipe": Recipe.short(epochs=1, batch_size=8, sync_norm=True)}
     found = plan(tmp_path, space=single, measure=True, cpus=9, **two)
     assert (found.places.at_once, found.problems) == (2, ())
-    assert "time is measured with one worker; a trial has 2 and takes less" in found.notes
+    assert "time is measured on the share of one of 2 workers; what they exchange is not in it" in found.notes
 
 
 def test_a_batch_larger_than_the_data_is_a_problem(tmp_path: Path) -> None:

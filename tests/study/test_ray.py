@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from scaling_lab import DetectorSpec, Finalists, topologies
+from scaling_lab import Finalists
 from scaling_lab.errors import UserError
 from scaling_lab.runs.lock import read_holder
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.processes import marked, temporary_folder
-from scaling_lab.study.run.ray_executor import Resources
+from scaling_lab.study.run.ray_executor import Resources, check_choices
 from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
 from tests.study.engine import (
@@ -26,19 +26,15 @@ from tests.study.engine import (
     count,
     log,
     make_study,
+    one_of_three,
     rows,
     some_cores,
-    spec,
     start_driver,
     wait_for,
 )
 
-FAILING = {"fpn": "raise", "bifpn": "nan"}
-
-
-def three(trial: Any) -> DetectorSpec:
-    """Three points: one that trains, and two that fail in their ways."""
-    return spec(getattr(topologies, trial.suggest_categorical("topology", ["none", "fpn", "bifpn"]))(3, 7))
+# One point that trains, its GPU failing once, and two that fail in their ways.
+FAILING = {"none": "fault_once", "fpn": "raise", "bifpn": "nan"}
 
 
 def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
@@ -47,7 +43,7 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
     stream = io.StringIO()
     for executor in ("local", "ray"):
         run_study(
-            make_study(space=three),
+            make_study(space=one_of_three),
             out=tmp_path / executor,
             executor=executor,
             cpus=some_cores(executor),
@@ -58,6 +54,13 @@ def test_ray_and_one_process_write_the_same(tmp_path: Path, monkeypatch: pytest.
     assert rows(tmp_path / "ray") == rows(tmp_path / "local")
     kinds = [row["failure_kind"] for row in rows(tmp_path / "ray")]
     assert kinds == [None, "error", "diverged"]
+    for executor in ("local", "ray"):
+        words = [line.split(maxsplit=1)[1] for line in log(tmp_path / executor / "trials" / "1")]
+        assert words == ["start at 0", "epoch 1", "start at 1", "epoch 2", "epoch 3"]
+    assert (
+        stream.getvalue().count("(AcceleratorError: CUDA error: uncorrectable ECC error encountered); it will cont")
+        == 2
+    )
     assert Runs(tmp_path / "ray").epochs().equals(Runs(tmp_path / "local").epochs())
     assert not (tmp_path / "home").exists()
     assert "Traceback" not in stream.getvalue()
@@ -185,3 +188,8 @@ def test_what_fits() -> None:
         Resources(cpus_per_trial=16).trials_at_once([node])
     with pytest.raises(UserError, match="needs 1 CPU and 1 GPU, but"):
         Resources(gpus_per_trial=1).trials_at_once([{"CPU": 3.0}])
+    with pytest.raises(UserError, match=r"has 0 CPUs and 0 GPUs; lower .*, or give --at-once for a cluster that grows"):
+        Resources(address="auto").trials_at_once([])
+    assert not Resources(**two).fit([{"CPU": 3.0}])
+    with pytest.raises(UserError, match="--at-once 4 is for a cluster that grows; give its --address"):
+        check_choices(executor="ray", address=None, cpus=None, at_once=4)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from scaling_lab import DetectorSpec, Recipe, Shapes
@@ -21,7 +22,7 @@ from scaling_lab.runs.lock import WriterLock
 from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
 from tests.faults.afterwards import look_at
-from tests.study.engine import Replayed, count, log, make_study, rows, start_driver, wait_for
+from tests.study.engine import Replayed, count, log, make_study, one_of_three, rows, start_driver, wait_for
 
 _OPTIONS = ("measure_latency", "executor", "address", "cpus", "retry_failed", "check")
 
@@ -315,3 +316,42 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     ]
     seconds = Runs(out).table()["seconds"]
     assert seconds[0] > 100 > seconds[1]
+
+
+def test_a_trial_whose_gpu_fails_each_time_fails_and_continues_from_its_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    said = run(out, Replayed(fail={"bifpn": "fault"}), space=one_of_three)
+    assert [(row["state"], row["failure_kind"]) for row in rows(out)] == [("complete", None)] * 2 + [
+        ("failed", "device_fault")
+    ]
+    assert said.count("trial   3 met a fault of hardware on this machine (AcceleratorError: CUDA error: unc") == 2
+    assert said.splitlines()[-1].startswith("all 3 trials are done, 1 of them failed (1 device fault); --retry-failed")
+    (out / "trials" / "3" / "checkpoint.pt").write_text("2")
+    run(out, Replayed(), space=one_of_three, retry_failed=True)
+    assert log(out / "trials" / "3")[-2:] == [f"{os.getpid()} start at 2", f"{os.getpid()} epoch 3"]
+    assert rows(out)[2]["state"] == "complete"
+
+
+def test_a_machine_whose_gpu_fails_in_trial_after_trial_ends_the_session_and_fails_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^this process cannot go on with its GPU \(AcceleratorError: CUDA error: unc"):
+        run(tmp_path, Replayed(fail={"none": "fault"}))
+    # After each of the first two faults another trial comes first.
+    assert [row["state"] for row in rows(tmp_path)] == ["planned"] * 2 + ["complete"] + ["planned"] * 3
+    assert [len(log(tmp_path / "trials" / str(trial))) for trial in (1, 2)] == [2, 1]
+    said = run(tmp_path)
+    assert said.endswith("all 6 trials are done\n")
+    look_at(tmp_path)
+
+
+def test_a_process_that_lost_its_gpu_ends_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a fault that leaves CUDA unusable: each of its calls fails, those that free memory too."""
+
+    def lost(*_: Any) -> Any:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    for name in ("synchronize", "empty_cache", "get_device_name"):
+        monkeypatch.setattr(torch.cuda, name, lost)
+    with pytest.raises(UserError, match=r"this process cannot go on with its GPU .*; finished work is kept"):
+        run(tmp_path, Replayed(fail={"none": "raise"}))
+    assert [row["failure_kind"] for row in rows(tmp_path)] == ["error"] + [None] * 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -75,7 +76,10 @@ from tests.study.engine import make_study
             {"workers_per_trial": 2, "cpus_per_trial": 2, "gpus_per_trial": 0.5},
             "gpus_per_trial is 0.5 with 2 workers; allowed are 0 and 2",
         ),
-        ({"workers_per_trial": 2}, "cpus_per_trial is 1 with 2 workers; allowed is at least one core for each"),
+        (
+            {"workers_per_trial": 2, "cpus_per_trial": 1},
+            "cpus_per_trial is 1 with 2 workers; allowed is at least one core for each",
+        ),
         (
             {"workers_per_trial": 32, "cpus_per_trial": 32},
             "recipe.batch_size is 16; allowed is at least one image for each of 32 workers",
@@ -157,3 +161,21 @@ def test_neither_studies_nor_runs_import_what_is_heavy() -> None:
 
 def test_shapes_are_data() -> None:
     assert make_study(data=Shapes(train_images=3)).to_dict()["data"]["train_images"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "cpus"),
+    [
+        ({}, 1),
+        ({"cpus_per_trial": 3}, 3),
+        ({"gpus_per_trial": 1}, 4),
+        ({"gpus_per_trial": 0.25}, 2),
+        ({"gpus_per_trial": 2, "workers_per_trial": 2, "recipe": Recipe.short(sync_norm=True)}, 8),
+        ({"workers_per_trial": 2, "recipe": Recipe.short(sync_norm=True)}, 2),
+    ],
+)
+def test_a_trial_has_cores_for_its_gpus(changes: dict[str, Any], cpus: float) -> None:
+    study = make_study(**changes)
+    assert study.trial_cpus == study.to_dict()["cpus_per_trial"] == cpus
+    without = dataclasses.replace(study, gpus_per_trial=0)
+    assert without.trial_cpus == changes.get("cpus_per_trial", study.workers_per_trial)

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
 
-from scaling_lab import topologies
+from scaling_lab import Coco, Recipe, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import FAILURE_KINDS
+from scaling_lab.study.run.runner import training_objective
 from scaling_lab.study.run.trial import Outcome, Stopped, run_trial
 from scaling_lab.training import Diverged
-from tests.study.engine import Replayed, spec
+from scaling_lab.training.out_of_memory import CONTEXT, fraction_of, limit_to
+from tests.study.engine import ECC, Replayed, make_study, spec
 
 FPN = spec(topologies.fpn(3, 7))
 
@@ -45,6 +49,55 @@ class OutOfMemoryError(RuntimeError):
         (RuntimeError("a\nb"), "error", "RuntimeError: a"),
         (AssertionError(), "error", "AssertionError"),
         (SystemExit(3), "error", "SystemExit: 3"),
+        (torch.AcceleratorError(ECC), "device_fault", f"AcceleratorError: {ECC.splitlines()[0]}"),
+        (
+            torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+            "device_fault",
+            "AcceleratorError: CUDA error: an illegal memory access was encountered",
+        ),
+        (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory", "CUDA error: out of memory"),
+        (
+            torch.AcceleratorError("CUDA error: device-side assert triggered"),
+            "error",
+            "AcceleratorError: CUDA error: device-side assert triggered",
+        ),
+        (
+            dist.DistBackendError("NCCL error in: NCCLUtils.cpp:94, unhandled cuda error"),
+            "device_fault",
+            "DistBackendError: NCCL error in: NCCLUtils.cpp:94, unhandled cuda error",
+        ),
+        (
+            dist.DistBackendError("NCCL error: invalid usage\nDuplicate GPU detected : rank 0 and rank 1"),
+            "error",
+            "DistBackendError: NCCL error: invalid usage",
+        ),
+        (
+            dist.DistStoreError("Timed out after 1801 seconds waiting for clients"),
+            "device_fault",
+            "DistStoreError: Timed out after 1801 seconds waiting for clients",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "device_fault",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        ),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`"),
+            "error",
+            "RuntimeError: CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`",
+        ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDART"),
+            "device_fault",
+            "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED_CUDART",
+        ),
+        (
+            RuntimeError(f"worker 1 failed:\nTraceback (most recent call last):\ntorch.AcceleratorError: {ECC}\n"),
+            "device_fault",
+            f"torch.AcceleratorError: {ECC.splitlines()[0]}",
+        ),
+        (RuntimeError("No CUDA GPUs are available"), "device_fault", "No CUDA GPUs are available"),
+        (UserError("image CUDA error: .png is truncated"), "bad_input", "image CUDA error: .png is truncated"),
     ],
 )
 def test_an_error_is_a_failure_with_a_kind(tmp_path: Path, error: BaseException, kind: str, message: str) -> None:
@@ -108,3 +161,40 @@ def test_without_a_checkpoint_a_trial_begins_anew(tmp_path: Path) -> None:
     run(Replayed(), tmp_path, told.append)
     assert [metrics["epoch"] for metrics in told] == [1, 2, 3]
     assert len((tmp_path / "epochs.jsonl").read_text().splitlines()) == 3
+
+
+def test_workers_elsewhere_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    recipe = Recipe.short(epochs=3, pretrained="weights")
+    for folder, expected in (("coco", "coco"), ("~/coco", "home/coco"), (str(tmp_path / "x"), "x")):
+        study = make_study(data=Coco(folder=folder), recipe=recipe)
+        training = training_objective(study, features=Path("features"))
+        assert training.data["folder"] == str(tmp_path / expected)
+        assert training.recipe["pretrained"] == str(tmp_path / "weights")
+        assert training.features == str(tmp_path / "features")
+        assert study.to_dict()["data"]["folder"] == folder  # what the ledger keeps
+    assert training_objective(make_study()).data == make_study().data.to_dict()
+
+
+def test_a_share_of_a_gpu_is_one_of_its_memory() -> None:
+    total = 80 * 10**9
+    shares = [training_objective(make_study(gpus_per_trial=gpus)).gpu_share for gpus in (0.25, 1)]
+    assert shares == [0.25, 1.0]
+    assert fraction_of(1.0, total) == 1.0
+    # Four processes and their CUDA contexts fill the GPU.
+    assert 4 * (fraction_of(0.25, total) * total + CONTEXT) == pytest.approx(total)
+    assert fraction_of(0.05, 8 * 10**9) == 0.025
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_process_gets_no_more_than_its_share() -> None:
+    total = torch.cuda.get_device_properties(0).total_memory
+    try:
+        limit_to(0.05)
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(int(0.06 * total), dtype=torch.uint8, device="cuda")
+        torch.empty(int(0.02 * total), dtype=torch.uint8, device="cuda")
+    finally:
+        limit_to(1.0)

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from scaling_lab import DetectorSpec
+from scaling_lab.errors import UserError
+from scaling_lab.storage import Storage
 from scaling_lab.study import Halving
 from scaling_lab.study.run import runner
 from scaling_lab.study.run.processes import make_mark, marked
@@ -54,6 +56,16 @@ def test_two_workers_are_stopped_lost_and_fail_without_a_trace(tmp_path: Path, m
     look_at(tmp_path)
 
 
+@pytest.mark.slow
+def test_a_machine_whose_workers_lose_their_connection_ends_the_session(tmp_path: Path) -> None:
+    """Three faults of two trials leave it out, and it is the only one."""
+    fail = dict.fromkeys(("none", "fpn", "bifpn"), "fault")
+    with pytest.raises(UserError, match="all devices on which a trial fits are left out; finished work is kept"):
+        run(tmp_path, Shared(fail=fail), **TWO, cpus=2)
+    assert [row["state"] for row in rows(tmp_path)] == ["planned"] * 6
+    assert [len((tmp_path / "trials" / name / "log.txt").read_text().splitlines()) for name in "123"] == [1, 1, 1]
+
+
 def space(trial: Any) -> DetectorSpec:
     """One point: the detector for which two workers' weights are known to be one worker's."""
     return dataclasses.replace(SPEC, width=trial.suggest_int("width", SPEC.width, SPEC.width))
@@ -70,7 +82,9 @@ def test_two_workers_train_what_one_does(tmp_path: Path, executor: str) -> None:
     study = make_study(space=space, data=DATA, recipe=RECIPE)
     two = dataclasses.replace(study, workers_per_trial=2, cpus_per_trial=2)
     run_study(study, out=tmp_path / "one", executor="local", stream=None)
-    run_study(two, out=tmp_path / "two", executor=executor, stream=None)
+    run_study(two, out=tmp_path / "two", executor=executor, storage=str(tmp_path / "storage"), stream=None)
+    names = Storage(str(tmp_path / "storage" / "two" / "trials" / "1")).names()
+    assert {"checkpoint.pt", "weights.pt", "epochs.jsonl"} <= set(names)
     (one,), (other,) = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert one["state"] == other["state"] == "complete"
     assert other["ap"] == pytest.approx(one["ap"], abs=0.1)

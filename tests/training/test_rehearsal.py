@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ import torch
 from scaling_lab import Recipe, Shapes
 from scaling_lab.errors import UserError
 from scaling_lab.training import rehearsal
+from scaling_lab.training.company import company
 from scaling_lab.training.rehearsal import Rehearsal, rehearse
 from scaling_lab.training.train import train
 from search_spaces.compound import SMALL
@@ -77,3 +80,23 @@ def test_what_the_training_would_raise_is_raised() -> None:
             workers=0,
             threads=1,
         )
+
+
+@pytest.mark.slow
+def test_others_train_beside_it_and_end_with_it() -> None:
+    before = set(multiprocessing.active_children())
+    data, recipe = Shapes(train_images=8, val_images=1), Recipe.short(epochs=1, batch_size=8)
+    measured = rehearse(SPEC, data, recipe, seed=0, device="cpu", workers=0, threads=1, seconds=0.0, beside=1)
+    assert len(measured.steps) == rehearsal.LEAST_STEPS
+    assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.slow
+def test_a_failure_beside_it_is_raised_with_its_reason() -> None:
+    wrong = dataclasses.replace(SPEC, backbone="none such")
+    settings: dict[str, Any] = {"source": Shapes(train_images=8), "recipe": Recipe.short(batch_size=8), "seed": 0}
+    with (
+        pytest.raises(RuntimeError, match=r"one of 2 trials at once failed:\n(.*\n)*.*'none such' is unknown to timm"),
+        company(1, threads=1, spec=wrong, device="cpu", workers=0, **settings),
+    ):
+        pass

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scaling_lab.report.analysis import published_tables
-from scaling_lab.report.tables import records
+from scaling_lab.report.analysis.detector_facts import APS, PublishedDetector, published_detectors
 
 if TYPE_CHECKING:
     from scaling_lab.report.analysis.frontier import Frontier
@@ -27,11 +25,26 @@ TABLE_5 = {
     ("BiFPN", "fast"): "BiFPN with weights",
 }
 COST_ONE = "Repeated FPN"  # the row to which the table's costs are relative
+PAPER = "efficientdet-paper"  # the source whose detectors stand beside a run's results
 
 
 def detectors() -> pd.DataFrame:
-    """Load published detectors on COCO: AP, parameters, GMACs, latency, source."""
-    return _load("published_detectors")
+    """Load published detectors on COCO: model, AP by split, parameters, GMACs, own counts, source and where it is."""
+    return pd.DataFrame([_row(each) for each in published_detectors()])
+
+
+def _row(each: PublishedDetector) -> dict[str, Any]:
+    costs = ("params_m", "gflops_printed", "printed_gmacs", "gmacs", "counted_as", "counted_params_m", "counted_gmacs")
+    conditions = ("suppression", "extra_data", "test_time_augmentation", "note")
+    return {
+        **{name: getattr(each, name) for name in ("detector", "model", "family", *APS, *costs, *conditions)},
+        "image_size": "×".join(map(str, dict.fromkeys(each.image_size or ()))),
+        "ap": each.ap,
+        "split": each.split,
+        "source": each.source.source,
+        "where": each.source.place,
+        "licence": each.source.licence,
+    }
 
 
 def feature_networks() -> pd.DataFrame:
@@ -86,20 +99,15 @@ def held_out(description: str) -> int | None:
 
 
 def published_points(frontier: Frontier, cost: str = "gmacs") -> pd.DataFrame:
-    """Return the published detectors within REACH of this run's costs: label, the cost, ap, split ("val", "test-dev"), source.
+    """Return the paper's detectors within REACH of this run's costs: label, the cost, ap, split ("val", "test-dev"), source.
 
     The AP is on val, which runs evaluate, if it was published, and otherwise on test-dev.
     """
     costs = frontier.architectures[cost].astype(float)
-    table = published_tables.detectors()
-    table = table[table[cost].between(costs.min() / REACH, costs.max() * REACH)]
-    rows = []
-    for row in records(table):
-        on_val = not math.isnan(row["ap_val"])
-        several = int((table["model"] == row["model"]).sum()) > 1
-        rows.append(
-            {"label": f"{row['model']}, {row['image_size']:.0f} px" if several else row["model"], cost: row[cost]}
-            | {"ap": row["ap_val"] if on_val else row["ap_test"], "split": "val" if on_val else "test-dev"}
-            | {"source": row["source"]}
-        )
-    return pd.DataFrame(rows, columns=["label", cost, "ap", "split", "source"]).dropna(subset="ap")
+    table = detectors()
+    table = table[(table["source"] == PAPER) & table[cost].between(costs.min() / REACH, costs.max() * REACH)]
+    several = table["model"].duplicated(keep=False)
+    labels = table["model"].where(~several, table["model"] + ", " + table["image_size"] + " px")
+    return table.assign(label=labels, source=table["where"])[["label", cost, "ap", "split", "source"]].reset_index(
+        drop=True
+    )

@@ -30,6 +30,7 @@ FAILURES = {
     "bad_input": "an image or annotation was unusable",
     "bad_checkpoint": "the checkpoint to continue from was damaged",
     "lost_worker": "the process that trained it was lost",
+    "device_fault": "a device, its driver or the connection between workers failed",
     "error": "an error in the program",
 }
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import check_whole
+from scaling_lab.data.sources import Source, absolute
 from scaling_lab.errors import UserError
+from scaling_lab.machine import driver_needed
 from scaling_lab.study.plan.node_facts import Facts, gather
 from scaling_lab.study.run.processes import make_mark, watched
 from scaling_lab.study.run.ray_executor import Resources, check_address, check_reachable, connected
@@ -41,11 +43,11 @@ class Check:
         return {**asdict(self), "ok": self.advice is None}
 
 
-def check_up(*, address: str | None, storage: Path, nodes: int = 1) -> list[Check]:
-    """Check all nodes of the cluster at `address`, or of a local Ray on this machine, and their shared folder.
+def check_up(*, address: str | None, storage: Path, nodes: int = 1, data: Source | None = None) -> list[Check]:
+    """Check all nodes of the cluster at `address`, or of a local Ray on this machine, their shared folder, and the data.
 
     Waits for `nodes` nodes. Raises UserError where the cluster does not answer, has too few nodes, or this machine cannot
-    write the folder.
+    write the folder or read the data.
     """
     check_whole("--nodes", nodes, least=1)
     if nodes > 1 and address is None:
@@ -55,6 +57,11 @@ def check_up(*, address: str | None, storage: Path, nodes: int = 1) -> list[Chec
         check_address(address)
         _wait_for(address, deadline if nodes > 1 else 0.0)
     with _asked(storage) as (folder, token):
+        question: dict[str, Any] = {
+            "folder": folder,
+            "asked": token,
+            "data": None if data is None else absolute(data).to_dict(),
+        }
         mark = make_mark()
         with watched(mark), connected(Resources(address=address), mark) as ray:
             there = _living(ray)
@@ -63,8 +70,10 @@ def check_up(*, address: str | None, storage: Path, nodes: int = 1) -> list[Chec
                     raise UserError(f"--nodes is {nodes}, but {len(there)} joined within {_PATIENCE:g} s")
                 time.sleep(0.5)
                 there = _living(ray)
-            answers = _ask(ray, there, folder, token)
-        own = gather(folder, asked=token, name="driver", ports=())
+            answers = _ask(ray, there, question)
+        own = gather(**question, name="driver", ports=())
+        if own.data_problem is not None:
+            raise UserError(own.data_problem)
         checks = []
         for node, answer in zip(there, answers, strict=True):
             name = f"{node['NodeManagerAddress']} {node['NodeID'][:6]}"
@@ -108,7 +117,7 @@ def _asked(storage: Path) -> Iterator[tuple[Path, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ask(ray: Any, nodes: list[Mapping[str, Any]], folder: Path, token: str) -> list[Facts | str]:
+def _ask(ray: Any, nodes: list[Mapping[str, Any]], question: dict[str, Any]) -> list[Facts | str]:
     """Run a task on each node and return its facts, or an error message."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -121,7 +130,7 @@ def _ask(ray: Any, nodes: list[Mapping[str, Any]], folder: Path, token: str) -> 
         ports = [node[name] for name in _PORTS if node.get(name)]
         if node["NodeManagerAddress"] == host:
             ports.append(int(port))
-        running.append(task.remote(folder, asked=token, name=node["NodeID"], ports=ports))
+        running.append(task.remote(**question, name=node["NodeID"], ports=ports))
     answered, _ = ray.wait(running, num_returns=len(running), timeout=_PATIENCE)
     answers: list[Facts | str] = []
     for each in running:
@@ -152,7 +161,8 @@ def _judge(name: str, facts: Facts, own: Facts, node: Mapping[str, Any], folder:
     if storage is None and not (folder / node["NodeID"]).is_file():
         storage = "the node's file is not visible here"
     counted = int(node["Resources"].get("GPU", 0))
-    seen = f"torch sees {facts.gpus}, Ray has {counted}"
+    seen = f"torch sees {facts.gpus}, Ray has {counted}; {driver_needed(facts.cuda)}"
+    match = "start Ray there with the same --num-gpus, or install a driver and torch that match the GPUs"
     disk = f"{facts.free / 1e9:.3g} GB free"
     mode = "token" if facts.has_token else "disabled"
     where = " and ".join(sorted({each.rpartition(":")[0] for each in facts.listening})) or "loopback only"
@@ -167,12 +177,8 @@ def _judge(name: str, facts: Facts, own: Facts, node: Mapping[str, Any], folder:
         ),
         _shared_memory(name, facts),
         check("disk", disk, facts.free < _LEAST_FREE, f"free space on the disk of {folder.parent}"),
-        check(
-            "gpus",
-            seen,
-            facts.gpus != counted,
-            "start Ray there with the same --num-gpus, or install a driver and torch that match the GPUs",
-        ),
+        check("gpus", seen, facts.gpus != counted or facts.hidden is not None, facts.hidden or match),
+        *_data(name, facts, own),
         check(
             "access",
             f"authentication {mode}, Ray listens at {where}",
@@ -180,6 +186,18 @@ def _judge(name: str, facts: Facts, own: Facts, node: Mapping[str, Any], folder:
             "set RAY_AUTH_MODE=token and one RAY_AUTH_TOKEN before `ray start` on every node: an open port lets anyone run code",
         ),
     ]
+
+
+def _data(name: str, facts: Facts, own: Facts) -> list[Check]:
+    """Check the data, if asked for: a node without them, or with others, would fail its trials or train on others."""
+    if own.data_digest is None:
+        return []
+    found = facts.data_problem or f"annotations {(facts.data_digest or '')[:12]}, all images are there"
+    is_other = facts.data_digest != own.data_digest
+    if is_other and facts.data_problem is None:
+        found += f"; the driver's annotations are {own.data_digest[:12]}"
+    advice = "mount or copy the driver's data at the same path there"
+    return [Check(node=name, check="data", found=found, advice=advice if is_other else None)]
 
 
 def _shared_memory(name: str, facts: Facts) -> Check:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.data.readers import readers_beside
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.run.trial import Training, explain
 from scaling_lab.study.study import Study
@@ -48,8 +51,9 @@ class Timed:
 class Forecast:
     """Time of the remaining trials: of one, from the fastest to the slowest, and of all, `at_once` at a time.
 
-    `stopping` is None without early stopping; `total` ignores early stopping. `features` is the time to compute the features
-    of frozen backbones, once for each backbone and image size; it is part of `total`.
+    `work` is the time of all, one after another. `stopping` is None without early stopping; `total` and `work` ignore early
+    stopping. `features` is the time to compute the features of frozen backbones, once for each backbone and image size; it
+    is part of `total`.
     """
 
     device: str
@@ -57,6 +61,7 @@ class Forecast:
     quickest: Span
     slowest: Span
     total: Span
+    work: float
     trials: int
     at_once: int
     stopping: Stopping | None
@@ -101,15 +106,29 @@ def makespan(seconds: Iterable[float], at_once: int) -> float:
     return max(free)
 
 
+def trials_on_a_gpu(study: Study) -> int:
+    """Return how many trials share a GPU; 1 where a trial or each of its workers has a whole one."""
+    share = study.gpus_per_trial / study.workers_per_trial
+    return max(1, int(1 / share + 1e-9)) if share else 1
+
+
+def own_images(study: Study) -> int:
+    """Return the most images of a batch that one worker trains on."""
+    return math.ceil(study.recipe.batch_size / study.workers_per_trial)
+
+
 def time_architectures(
-    study: Study, training: Training, chosen: Mapping[str, Architecture], say: Callable[[str], None]
+    study: Study, training: Training, chosen: Mapping[str, Architecture], beside: int, say: Callable[[str], None]
 ) -> tuple[tuple[Timed, ...], list[str]]:
-    """Time a few training steps of each architecture in this process. Return timings and error messages."""
+    """Time a few training steps of each architecture in this process, while `beside` others train the same.
+
+    Return timings and error messages.
+    """
     timed, wrong = [], []
     for which, architecture in chosen.items():
         say(f"measuring the {which} architecture: {architecture.spec.describe()}")
         try:
-            timed.append(_time(study, training, which, architecture))
+            timed.append(_time(study, training, which, architecture, beside))
         except Exception as error:
             kind, message = explain(error)
             wrong.append(
@@ -119,25 +138,27 @@ def time_architectures(
     return tuple(timed), wrong
 
 
-def _time(study: Study, training: Training, which: str, architecture: Architecture) -> Timed:
+def _time(study: Study, training: Training, which: str, architecture: Architecture, beside: int) -> Timed:
     from scaling_lab.training.rehearsal import rehearse
 
-    recipe = study.recipe
+    share = own_images(study)
+    recipe = dataclasses.replace(study.recipe, batch_size=share, accumulate=min(study.recipe.accumulate, share))
     measured = rehearse(
         architecture.spec,
         study.data,
         recipe,
         seed=study.seeds[0],
         device=training.device,
-        workers=training.threads - 1,
+        workers=readers_beside(training.threads),
         threads=training.threads,
+        beside=beside,
     )
     step = Span(
         estimate=float(np.mean(measured.steps)),
         low=float(np.percentile(measured.steps, _LOW)),
         high=float(np.percentile(measured.steps, _HIGH)),
     )
-    batches = study.data.length("train") // recipe.batch_size
+    batches = study.data.length("train") // study.recipe.batch_size
     whole = {name: measured.training(recipe, batches, value) for name, value in vars(step).items()}
     return Timed(
         which=which,
@@ -168,6 +189,7 @@ def forecast(
     ordered = sorted(timed, key=lambda each: each.gmacs)
     costs = [each.gmacs for each in ordered]
     whole = [each.trial for each in ordered]
+    estimates = [span.estimate for span in whole]
 
     def all_of(name: str, *, share: float = 1.0) -> float:
         values = [getattr(span, name) for span in whole]
@@ -183,6 +205,7 @@ def forecast(
         quickest=min(whole, key=lambda span: span.estimate),
         slowest=max(whole, key=lambda span: span.estimate),
         total=Span(**{name: features + all_of(name) for name in ("estimate", "low", "high")}),
+        work=sum(float(np.interp(one.known["gmacs"], costs, estimates)) for one in (*left, *finals)),
         trials=len(left) + len(finals),
         at_once=at_once,
         stopping=_stopping(study, len(left), all_of) if left else None,

@@ -6,11 +6,14 @@ import hashlib
 import os
 import platform
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scaling_lab.machine import Space, shared_memory
+from scaling_lab.data.sources import source_from_dict
+from scaling_lab.errors import UserError
+from scaling_lab.machine import Space, hidden_gpus, shared_memory
 from scaling_lab.study.ledger.provenance import git_state, versions
 
 _PACKAGES = ("python", "scaling-lab", "ray", "torch", "timm", "optuna")
@@ -22,7 +25,9 @@ class Facts:
     """A node's facts.
 
     `storage` is what is wrong with the shared folder, `free` the bytes on its disk, `shared_memory` the size of /dev/shm.
-    `gpus` are those that torch sees, `listening` the addresses beyond loopback at which Ray listens.
+    `gpus` are those that torch sees, `hidden` why it sees fewer than the driver, `cuda` its release of CUDA. `data_digest` is
+    that of the data asked for, `data_problem` why they cannot be used. `listening` are the addresses beyond loopback at which
+    Ray listens.
     """
 
     host: str
@@ -34,18 +39,28 @@ class Facts:
     free: int
     shared_memory: Space | None
     gpus: int
+    hidden: str | None
+    cuda: str | None
+    data_digest: str | None
+    data_problem: str | None
     has_token: bool
     listening: tuple[str, ...]
 
 
-def gather(folder: Path, *, asked: str, name: str, ports: Iterable[int]) -> Facts:
+def gather(
+    folder: Path, *, asked: str, name: str, ports: Iterable[int], data: Mapping[str, Any] | None = None
+) -> Facts:
     """Gather the facts of this node. `folder` holds a file `name` in which the driver wrote `asked`.
 
-    `ports` are those of Ray's daemons on this node; the ports of this process are checked too.
+    `ports` are those of Ray's daemons on this node; the ports of this process are checked too. `data` is a data source as
+    plain values, whose annotations and images are looked at.
     """
+    import torch
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
     commit, is_changed = git_state(Path(__file__))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    digest, problem = _look_at(data)
     return Facts(
         host=platform.node(),
         versions={package: version for package, version in versions().items() if package in _PACKAGES},
@@ -55,7 +70,11 @@ def gather(folder: Path, *, asked: str, name: str, ports: Iterable[int]) -> Fact
         storage=_try_storage(folder, asked, name),
         free=_free(folder),
         shared_memory=shared_memory(),
-        gpus=_gpus(),
+        gpus=gpus,
+        hidden=hidden_gpus(gpus, torch.version.cuda),
+        cuda=torch.version.cuda,
+        data_digest=digest,
+        data_problem=problem,
         has_token=is_token_auth_enabled(),
         listening=tuple(sorted(_beyond_loopback(set(ports)))),
     )
@@ -86,10 +105,17 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
 
 
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+def _look_at(data: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """Return the digest of the data as this node sees them, and what is wrong with them."""
+    if data is None:
+        return None, None
+    try:
+        source = source_from_dict(data)
+        digest = source.digest()
+        source.check_images("train", "val")
+    except (UserError, OSError) as error:
+        return None, str(error)
+    return digest, None
 
 
 def _beyond_loopback(ports: set[int]) -> set[str]:

@@ -101,6 +101,54 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Feed:
+    """Images/s that a trial's `readers` can read, `reader` each as measured here, and that training takes at most.
+
+    `takes` is None where the rate of training is unknown.
+    """
+
+    readers: int
+    reader: float
+    trial: float
+    takes: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuMemory:
+    """Bytes on a GPU for the architecture with the most activations, `part` images of a batch in the network at once.
+
+    They are counted on shapes (training/training_memory.py). `gpu` is the named GPU, else the one here, or None. `usable` is
+    what a trial's share of it has for tensors. `most` is the number of images that fit, `accumulate` the least value that
+    fits, None where no image does. `fits` has the least `accumulate` for each known GPU that can hold an image.
+    """
+
+    architecture: str
+    fixed: int
+    image: int
+    part: int
+    total: int
+    gpu: str | None
+    usable: int | None
+    most: int | None
+    accumulate: int | None
+    fits: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuTime:
+    """GPU hours of the remaining trials, and of one, from the cheapest to the most expensive.
+
+    `rates` are images/s of a trial, from the slowest to the fastest. `source` is None where they are measured on `gpu`.
+    """
+
+    hours: float
+    trial: tuple[float, float]
+    rates: tuple[float, float]
+    gpu: str
+    source: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Detectable:
     """The smallest true difference that a t-test of two architectures with `seeds` each detects with 80 % power.
 
@@ -136,6 +184,9 @@ class Plan:
     time: Forecast | None
     disk: Disk | None
     reading: Reading | None
+    feed: Feed | None
+    gpu_memory: GpuMemory | None
+    gpu_time: GpuTime | None
     detectable: Detectable
     detectable_finalists: Detectable | None
     notes: tuple[str, ...]

@@ -14,16 +14,36 @@ from pathlib import Path
 from typing import Any
 
 from scaling_lab.checks import check_whole
-from scaling_lab.data.readers import memory_size
+from scaling_lab.data.readers import memory_size, readers_beside
 from scaling_lab.errors import UserError
-from scaling_lab.machine import free_memory
+from scaling_lab.machine import cores, free_memory
 from scaling_lab.runs.reader import ENDED, RunFolder, Runs
 from scaling_lab.study.ledger.database import Architecture
-from scaling_lab.study.plan.forecast import Forecast, backbone_view, between, forecast, picks, time_architectures
-from scaling_lab.study.plan.outlook import Detectable, Disk, Earlier, Places, Plan, Reading, Trials
+from scaling_lab.study.plan.forecast import (
+    Forecast,
+    backbone_view,
+    between,
+    forecast,
+    picks,
+    time_architectures,
+    trials_on_a_gpu,
+)
+from scaling_lab.study.plan.gpu_needs import feed_of, gpu_memory, measured_time, memory_problem, published_time
+from scaling_lab.study.plan.gpus import Gpu, named_gpu, seen_gpu
+from scaling_lab.study.plan.outlook import (
+    Detectable,
+    Disk,
+    Earlier,
+    GpuMemory,
+    GpuTime,
+    Places,
+    Plan,
+    Reading,
+    Trials,
+)
 from scaling_lab.study.plan.survey import POINTS, Survey, survey
 from scaling_lab.study.run.job import Job, check_folder, check_objectives, check_same_protocol, choose, with_data
-from scaling_lab.study.run.ray_executor import Resources, check_address, cluster_machines, cores
+from scaling_lab.study.run.ray_executor import Resources, check_address, cluster_machines
 from scaling_lab.study.run.runner import training_objective
 from scaling_lab.study.run.trial import device_name
 from scaling_lab.study.search.costs import Count
@@ -41,6 +61,7 @@ def make_plan(
     address: str | None = None,
     cpus: int | None = None,
     gpus: int | None = None,
+    gpu: str | None = None,
     points: int | None = None,
     measure: bool = True,
     count: Count | None = None,
@@ -48,10 +69,12 @@ def make_plan(
 ) -> Plan:
     """Plan what `run_study` would do with the same study, form, sampler, data and folder.
 
-    Trials run on the cluster at `address`, on a machine with `cpus` and `gpus`, or on this one. A space without a grid
-    is surveyed by `points` samples. `measure` times a few training steps of up to three architectures. Raises UserError
-    for a study that cannot be read; other problems are in the plan.
+    Trials run on the cluster at `address`, on a machine with `cpus` and `gpus`, or on this one. `gpu` names their GPU, one
+    of plan/gpus.py; default is this machine's. A space without a grid is surveyed by `points` samples. `measure` times the
+    reading of images and a few training steps of up to three architectures. Without steps on a GPU, its time comes from a
+    published rate. Raises UserError for a study that cannot be read; other problems are in the plan.
     """
+    named = None if gpu is None else named_gpu(gpu)
     points = POINTS if points is None else points
     _check_choices(address=address, cpus=cpus, gpus=gpus, points=points)
     planning = _Planning(choose(study, out=out, form=form, data=data, sampler=sampler), say)
@@ -62,7 +85,10 @@ def make_plan(
     left, finals, trials = planning.trials()
     disk = planning.disk([*left, *finals], places)
     reading = planning.reading(places)
+    memory = planning.gpu_memory(left, named)
     time = planning.time(left, finals, places, measure=measure)
+    reader = planning.reader(left, measure=measure)
+    gpu_time = planning.gpu_time([*left, *finals], time, named, reader)
     job = planning.job
     sd = None if earlier is None else earlier.sd
     finalists = job.study.finalists
@@ -79,6 +105,9 @@ def make_plan(
         time=time,
         disk=disk,
         reading=reading,
+        feed=None if reader is None else feed_of(planning.readers, reader, gpu_time),
+        gpu_memory=memory,
+        gpu_time=gpu_time,
         detectable=Detectable.of(trials.seeds, sd=sd),
         detectable_finalists=None if finalists is None else Detectable.of(len(finalists.seeds), sd=sd),
         notes=tuple(planning.notes),
@@ -146,7 +175,7 @@ class _Planning:
         try:
             machines = cluster_machines(address) if address else [_machine(study, cpus, gpus)]
             wanted = Resources(
-                cpus_per_trial=study.cpus_per_trial,
+                cpus_per_trial=study.trial_cpus,
                 gpus_per_trial=study.gpus_per_trial,
                 workers_per_trial=study.workers_per_trial,
             )
@@ -158,7 +187,7 @@ class _Planning:
         return Places(
             where=f"the cluster at {address}" if address else "the given machine" if told else "this machine",
             machines=tuple({name: each.get(name, 0) for name in ("CPU", "GPU")} for each in machines),
-            cpus_per_trial=study.cpus_per_trial,
+            cpus_per_trial=study.trial_cpus,
             gpus_per_trial=study.gpus_per_trial,
             at_once=at_once,
         )
@@ -278,8 +307,8 @@ class _Planning:
     def reading(self, places: Places) -> Reading | None:
         """Estimate the memory of read-ahead images; None where they are generated or read in the training process."""
         study, training = self.job.study, training_objective(self.job.study)
-        readers = training.threads - 1
-        if study.data.kind == "shapes" or not self.has_batch or not readers or not self.space.within:
+        readers = readers_beside(training.threads)
+        if not self._reads or not readers:
             return None
         height, width = max((each.spec.image_size for each in self.space.within), key=math.prod)
         own_images = -(-study.recipe.batch_size // training.workers)
@@ -297,9 +326,66 @@ class _Planning:
         if found.free is not None and trial * at_once > found.free:
             self.problems.append(
                 f"read-ahead images need {trial * at_once / 1e9:.3g} GB of memory, but only "
-                f"{found.free / 1e9:.3g} GB are free; lower cpus_per_trial (all its cores but one read images)"
+                f"{found.free / 1e9:.3g} GB are free; lower cpus_per_trial (its cores but one, up to 16, read images)"
             )
         return found
+
+    @property
+    def _reads(self) -> bool:
+        """Whether trials read images from disk."""
+        return self.job.study.data.kind != "shapes" and self.has_batch and bool(self.space.within)
+
+    @property
+    def readers(self) -> int:
+        """The processes of a trial that read images: its image readers, else the training processes."""
+        training = training_objective(self.job.study)
+        return training.workers * max(1, readers_beside(training.threads))
+
+    def reader(self, left: Sequence[Architecture], *, measure: bool) -> float | None:
+        """Time the images/s of one reader here, at the median image size; None where trials read no images each epoch."""
+        study = self.job.study
+        if not measure or not self._reads or study.recipe.views:
+            return None
+        from scaling_lab.training.reading_speed import reading_speed
+
+        self.say("measuring the reading of images")
+        specs = sorted((each.spec for each in self._candidates(left)), key=lambda spec: math.prod(spec.image_size))
+        try:
+            return reading_speed(specs[len(specs) // 2], study.data, study.recipe)  # type: ignore[arg-type]
+        except UserError as error:
+            self.problems.append(f"the data cannot be read here: {error}")
+            return None
+
+    def gpu_memory(self, left: Sequence[Architecture], named: Gpu | None) -> GpuMemory | None:
+        """Count the memory that trials need on a GPU, and check it against the named one or this machine's."""
+        study = self.job.study
+        if not study.gpus_per_trial or not self.space.within:
+            return None
+        try:
+            found = gpu_memory(study, self._candidates(left), named or seen_gpu())
+        except UserError as error:
+            self.problems.append(str(error))
+            return None
+        if problem := memory_problem(found, study):
+            self.problems.append(problem)
+        return found
+
+    def gpu_time(
+        self, left: Sequence[Architecture], time: Forecast | None, named: Gpu | None, reader: float | None
+    ) -> GpuTime | None:
+        """Return the GPU hours of the remaining trials, from measured steps or else from a published rate."""
+        study = self.job.study
+        if not study.gpus_per_trial or not self.has_batch:
+            return None
+        if time is not None:
+            return measured_time(study, time)
+        if study.workers_per_trial > 1:
+            self.notes.append(
+                f"GPU hours suppose that {study.workers_per_trial} GPUs do {study.workers_per_trial} times as much as one"
+            )
+        batch, feed = study.recipe.batch_size, None if reader is None else self.readers * reader
+        images = study.recipe.epochs * (study.data.length("train") // batch) * batch
+        return published_time(study, left, images=images, gpu=named or seen_gpu(), feed=feed)
 
     def time(
         self, left: Sequence[Architecture], finals: Sequence[Architecture], places: Places, *, measure: bool
@@ -312,8 +398,14 @@ class _Planning:
             return None
         training = training_objective(study)
         if training.workers > 1:
-            self.notes.append(f"time is measured with one worker; a trial has {training.workers} and takes less")
-        timed, wrong = time_architectures(study, training, picks(self._candidates(left), "gmacs"), self.say)
+            self.notes.append(
+                f"time is measured on the share of one of {training.workers} workers; what they exchange is not in it"
+            )
+        beside = max(1, min(places.at_once, trials_on_a_gpu(study))) - 1
+        if beside:
+            self.notes.append(f"time is measured with {beside + 1} trials at once on one GPU")
+        chosen = picks(self._candidates(left), "gmacs")
+        timed, wrong = time_architectures(study, training, chosen, beside, self.say)
         self.problems += wrong
         if not timed:
             return None

@@ -6,12 +6,15 @@ Ray's workers, this process cannot be killed, and it does not survive a crash of
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 from scaling_lab.errors import UserError
+from scaling_lab.machine import hidden_gpus
 from scaling_lab.study.run.bookkeeper import Bookkeeper
+from scaling_lab.study.run.places import Place
 from scaling_lab.study.run.retries import Checkpoints
 from scaling_lab.study.run.time_limit import not_now, raising
 from scaling_lab.study.run.trial import (
@@ -24,6 +27,7 @@ from scaling_lab.study.run.trial import (
     run_trial,
 )
 from scaling_lab.study.search.proposal import Proposal
+from scaling_lab.training.hardware_faults import gpu_is_usable
 
 
 def run_locally(
@@ -42,8 +46,16 @@ def run_locally(
         _check_gpu(gpus_per_trial)
     if trial_seconds is not None and threading.current_thread() is not threading.main_thread():
         raise UserError("trial_seconds needs Ray, or the local executor in a program's main thread")
+    place = Place(node="", name="this machine", gpus=("0",) if gpus_per_trial else ())
     while (proposal := bookkeeper.next()) is not None:
-        _run(bookkeeper, objective, measure, proposal, trial_seconds)
+        outcome = _run(bookkeeper, objective, measure, proposal, trial_seconds)
+        if outcome.state != "refused":
+            bookkeeper.ended(proposal.trial, dataclasses.replace(outcome, places=(place,)))
+        if outcome.state == "failed" and (bookkeeper.faults.left_out or not gpu_is_usable()):
+            raise UserError(
+                f"this process cannot go on with its GPU ({outcome.message}); finished work is kept, and the same command "
+                "continues"
+            )
 
 
 def _run(
@@ -52,7 +64,9 @@ def _run(
     measure: MeasureLatency,
     proposal: Proposal,
     trial_seconds: float | None,
-) -> None:
+) -> Outcome:
+    """Run a trial, again after lost readers, and return its outcome."""
+
     def report(metrics: Mapping[str, Any]) -> None:
         with not_now():
             goes_on = bookkeeper.reported(proposal.trial, metrics)
@@ -77,6 +91,7 @@ def _run(
             report=report,
             before=time if proposal.is_timed else None,
             limit=lambda folder: raising(trial_seconds),
+            storage=bookkeeper.storage_of(proposal.trial),
         )
 
     folder, checkpoints, losses = bookkeeper.folder.trial(proposal.trial), Checkpoints(), 0
@@ -88,15 +103,15 @@ def _run(
             break
         bookkeeper.lost(proposal.trial, outcome.message)
         outcome = run()
-    if outcome.state != "refused":
-        bookkeeper.ended(proposal.trial, outcome)
+    return outcome
 
 
 def _check_gpu(gpus_per_trial: float) -> None:
     import torch
 
     if not torch.cuda.is_available():
+        why = hidden_gpus(0, torch.version.cuda) or "install a driver and torch that match the GPU"
         raise UserError(
             f"gpus_per_trial is {gpus_per_trial:g}, but torch sees no GPU on this machine; "
-            "set gpus_per_trial=0 in the study, or install a driver and torch that match the GPU"
+            f"set gpus_per_trial=0 in the study, or: {why}"
         )

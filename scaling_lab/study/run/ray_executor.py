@@ -5,7 +5,6 @@ Ray's state is never read back: a continued run starts Ray anew with the trials 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
@@ -15,10 +14,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from scaling_lab.checks import check_whole
 from scaling_lab.errors import UserError
+from scaling_lab.machine import cores
 from scaling_lab.signals import handlers_kept, undisturbed
 from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.processes import make_mark, temporary_folder, watched
@@ -47,13 +47,17 @@ _OBJECT_STORE = 100 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """The resources of a trial, over all its workers, and those available: `cpus` here (None: all), or a cluster's."""
+    """The resources of a trial, over all its workers, and those available: `cpus` here (None: all), or a cluster's.
+
+    `at_once` is the number of trials at once on a cluster that grows until they fit; None: as many as fit now.
+    """
 
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
     workers_per_trial: int = 1
     cpus: int | None = None
     address: str | None = None
+    at_once: int | None = None
 
     @property
     def worker(self) -> dict[str, float]:
@@ -63,18 +67,27 @@ class Resources:
 
     def trials_at_once(self, nodes: list[Mapping[str, float]]) -> int:
         """Return the number of trials that fit the nodes. Raises UserError where none fits."""
-        workers = sum(self._fit(node) for node in nodes)
+        workers = self._workers(nodes)
         count = workers // self.workers_per_trial
         if count == 0:
-            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)))
+            largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
             there = f"the largest machine has {_words(largest.get('CPU', 0), largest.get('GPU', 0))}"
             if workers:
                 there = f"only {workers} of {self.workers_per_trial} workers fit"
             raise UserError(
                 f"a trial needs {_words(self.cpus_per_trial, self.gpus_per_trial)}, but {there}; "
                 "lower cpus_per_trial or gpus_per_trial in the study"
+                + (", or give --at-once for a cluster that grows" if self.address else "")
             )
         return count
+
+    def fit(self, nodes: list[Mapping[str, float]]) -> bool:
+        """Return whether a trial fits the nodes."""
+        return self._workers(nodes) >= self.workers_per_trial
+
+    def _workers(self, nodes: list[Mapping[str, float]]) -> int:
+        """Return the number of workers that fit the nodes."""
+        return sum(self._fit(node) for node in nodes)
 
     def _fit(self, node: Mapping[str, float]) -> int:
         """Return the number of workers that fit a node."""
@@ -86,16 +99,7 @@ class Resources:
         return int(fits + 1e-9)
 
 
-def cores() -> int:
-    """Return the number of cores this process may use: its affinity, or a container's smaller quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # no quota
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
-        count = min(count, max(1, int(quota) // int(period)))
-    return count
-
-
-def check_choices(*, executor: str, address: str | None, cpus: int | None) -> None:
+def check_choices(*, executor: str, address: str | None, cpus: int | None, at_once: int | None = None) -> None:
     """Raise UserError for options without effect, and for more cores than the machine has."""
     if address is not None:
         check_address(address)
@@ -104,6 +108,10 @@ def check_choices(*, executor: str, address: str | None, cpus: int | None) -> No
             raise UserError(f"--{name} {value} needs Ray; the local executor runs one trial at a time in this process")
     if cpus is not None and address is not None:
         raise UserError(f"--cpus {cpus} is for Ray on this machine; it cannot be combined with --address {address}")
+    if at_once is not None:
+        check_whole("--at-once", at_once, least=1)
+        if address is None:
+            raise UserError(f"--at-once {at_once} is for a cluster that grows; give its --address")
     if cpus is not None and not 1 <= cpus <= cores():
         raise UserError(f"--cpus is {cpus}; allowed are 1 to {cores()}, the usable cores of this machine")
 
@@ -129,7 +137,10 @@ def run_with_ray(
     if resources.address is not None:
         check_reachable(resources.address)
     with watched(mark), connected(resources, mark) as ray:
-        at_once = resources.trials_at_once(_machines(ray))
+        machines = _machines(ray)
+        at_once = resources.at_once or resources.trials_at_once(machines)
+        if not resources.fit(machines):
+            bookkeeper.progress.say("no trial fits the cluster's machines yet: waiting for it to grow")
         bookkeeper.progress.concurrency = at_once
         # Trials on a cluster need a folder that all machines share.
         storage = bookkeeper.folder.path / "ray" if resources.address else temporary_folder(mark) / "tune"

@@ -5,7 +5,9 @@ The same call continues a run that was stopped or killed: only what the ledger l
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sqlite3
 import sys
 from collections import Counter
@@ -15,8 +17,10 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Any, TextIO
 
+from scaling_lab.data.sources import absolute
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, write_whole
+from scaling_lab.machine import cores
 from scaling_lab.runs.lock import WriterLock
 from scaling_lab.runs.reader import RunFolder
 from scaling_lab.signals import interruptible, undisturbed
@@ -27,20 +31,22 @@ from scaling_lab.study.run.bookkeeper import Bookkeeper
 from scaling_lab.study.run.job import Job, check_objectives, check_same_protocol, make_folder, prepare
 from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.run.progress import Progress, by_kind
-from scaling_lab.study.run.ray_executor import Resources, check_choices, cores, run_with_ray
-from scaling_lab.study.run.trial import Latency, MeasureLatency, Objective, Training
+from scaling_lab.study.run.ray_executor import Resources, check_choices, run_with_ray
+from scaling_lab.study.run.run_copies import RunCopies
+from scaling_lab.study.run.trial import DEVICE_FAULT, Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
 from scaling_lab.study.space.study_file import StudyFile
 from scaling_lab.study.study import Study
 from scaling_lab.text import plural
+from scaling_lab.training.recipe import Recipe
 from scaling_lab.training.trackers import check_trackers
 
 EXECUTORS = ("ray", "local")
 
 # Failures of the machine, or by a limit: the trial continues from its checkpoint, with its full time. After the other
 # kinds, code or data must have been fixed, so the trial starts over.
-MACHINES_FAULT = ("lost_worker", "out_of_memory", "time_limit")
+MACHINES_FAULT = ("lost_worker", DEVICE_FAULT, "out_of_memory", "time_limit")
 
 
 def run_study(
@@ -53,6 +59,7 @@ def run_study(
     sampler: str | None = None,
     address: str | None = None,
     cpus: int | None = None,
+    at_once: int | None = None,
     retry_failed: bool = False,
     objective: Objective | None = None,
     count: Count | None = None,
@@ -62,37 +69,46 @@ def run_study(
     features: str | Path | None = None,
     features_gb: float = 20.0,
     log: Sequence[str] = (),
+    storage: str | None = None,
     stream: TextIO | None = sys.stdout,
 ) -> Path:
     """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
 
     `data` ("shapes" or "coco:DIR") and `sampler` replace the study's own. `address` is a Ray cluster's, `cpus` the number
-    of this machine's cores to use. `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace
-    training, counting and timing. `measure_latency` times complete trials that lack a latency at the end. `check` is
-    called with the folder before any training. Features of frozen backbones are stored in the folder `features`
-    (<run>/features), which runs may share and which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb",
-    that get each trial as a run.
+    of this machine's cores to use. `at_once` is the number of trials at once on a cluster that grows until they fit.
+    `retry_failed` reruns failed trials. `objective`, `count` and `latency` replace training, counting and timing.
+    `measure_latency` times complete trials that lack a latency at the end. `check` is called with the folder before any
+    training. Features of frozen backbones are stored in the folder `features` (<run>/features), which runs may share and
+    which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb", that get each trial as a run. `storage`, such
+    as "s3://bucket/runs", gets a copy of the run: checkpoints from where trials run, the ledger from here. A folder without
+    a ledger is continued from there.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
-    check_choices(executor=executor, address=address, cpus=cpus)
+    check_choices(executor=executor, address=address, cpus=cpus, at_once=at_once)
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
     if objective is None:
         check_objectives(job.study)
     check_trackers(log, job.name)
     folder = make_folder(job.folder)
+    copies = None if storage is None else RunCopies(folder, storage)
     lock = WriterLock(folder.lock)
     try:
-        run = _Run(job, folder, lock, stream=stream, executor=executor)
+        was_taken = copies is not None and copies.take_over()
+        run = _Run(job, folder, lock, stream=stream, executor=executor, copies=copies)
+        if copies is not None:
+            run.say(f"storage: {copies.storage.url}" + (", from which the run continues" if was_taken else ""))
         with run.closing():
             stored = Path(features) if features is not None else folder.features
             options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
+            options["data_digest"] = job.data_digest
             chosen = objective or training_objective(job.study, **options)
             if run.start(count=count, check=check, retry_failed=retry_failed):
-                run.execute(chosen, latency or trial_latency(job.study), address=address, cpus=cpus)
+                places: Any = {"address": address, "cpus": cpus, "at_once": at_once}
+                run.execute(chosen, latency or trial_latency(job.study), **places)
             if measure_latency is not None:
                 run.measure_latencies(measure_latency)
     except BrokenPipeError:  # the reader of our output is gone
@@ -109,8 +125,17 @@ def run_study(
 class _Run:
     """One session of a run."""
 
-    def __init__(self, job: Job, folder: RunFolder, lock: WriterLock, *, stream: TextIO | None, executor: str) -> None:
-        self.job, self.folder, self.executor = job, folder, executor
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        lock: WriterLock,
+        *,
+        stream: TextIO | None,
+        executor: str,
+        copies: RunCopies | None = None,
+    ) -> None:
+        self.job, self.folder, self.executor, self.copies = job, folder, executor, copies
         self.mark = make_mark()
         self.stream = stream
         self.progress: Progress | None = None
@@ -119,6 +144,9 @@ class _Run:
         lock.write({"mark": self.mark})
         self.ledger = Ledger(folder.ledger)
         self.session: int | None = None
+        if copies is not None:
+            copies.say = self.say
+            copies.begin(self.mark)
 
     def say(self, text: str) -> None:
         """Print a line of progress."""
@@ -145,6 +173,8 @@ class _Run:
                 if self.session is not None:
                     self.ledger.end_session(self.session)
                 self.ledger.close()
+                if self.copies is not None:
+                    self.copies.copy_if_possible()
 
     def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
         """Record the study, and return whether there is anything to run. Raises UserError."""
@@ -181,7 +211,15 @@ class _Run:
         write_samples(self.job.study.data, self.folder)
         return True
 
-    def execute(self, objective: Objective, measure: MeasureLatency, *, address: str | None, cpus: int | None) -> None:
+    def execute(
+        self,
+        objective: Objective,
+        measure: MeasureLatency,
+        *,
+        address: str | None,
+        cpus: int | None,
+        at_once: int | None = None,
+    ) -> None:
         """Run all planned trials."""
         assert self.session is not None
         study = self.job.study
@@ -199,6 +237,7 @@ class _Run:
             proposals=self.proposals,
             progress=progress,
             session=self.session,
+            copies=self.copies,
         )
         self.progress = progress
         try:
@@ -215,11 +254,12 @@ class _Run:
                     )
                 else:
                     resources = Resources(
-                        cpus_per_trial=study.cpus_per_trial,
+                        cpus_per_trial=study.trial_cpus,
                         gpus_per_trial=study.gpus_per_trial,
                         workers_per_trial=study.workers_per_trial,
                         cpus=cpus,
                         address=address,
+                        at_once=at_once,
                     )
                     run_with_ray(
                         bookkeeper,
@@ -287,7 +327,10 @@ class _Run:
         failed = [row for row in self.ledger.trials() if row.state == "failed"]
         anew = [row.id for row in failed if row.failure_kind not in MACHINES_FAULT]
         for trial in anew:
-            _set_aside(self.folder.trial(trial))
+            if self.copies is None:
+                _set_aside(self.folder.trial(trial))
+            else:
+                self.copies.set_aside(trial)
         self.ledger.requeue_failed(anew=anew)
         if failed:
             self.say(f"{plural(len(failed), 'failed trial')} will be rerun")
@@ -330,23 +373,39 @@ def _set_aside(folder: Path) -> None:
 
 
 def training_objective(
-    study: Study, *, features: Path | None = None, features_gb: float = 20.0, log: Sequence[str] = (), name: str = ""
+    study: Study,
+    *,
+    features: Path | None = None,
+    features_gb: float = 20.0,
+    data_digest: str | None = None,
+    log: Sequence[str] = (),
+    name: str = "",
 ) -> Training:
     """Return the objective that trains as the study specifies, with features of frozen backbones stored in a folder.
 
-    `log` names the trackers that get each trial as a run of the study's `name`.
+    Its paths are absolute, since workers on other nodes have other working folders. `data_digest` is that of the study's
+    data, if known. `log` names the trackers that get each trial as a run of the study's `name`.
     """
     return Training(
-        data=study.data.to_dict(),
-        recipe=study.recipe.to_dict(),
+        data=absolute(study.data).to_dict(),
+        recipe=_absolute(study.recipe).to_dict(),
         device=_device(study),
         threads=_threads(study),
         workers=study.workers_per_trial,
+        gpu_share=study.gpus_per_trial / study.workers_per_trial,
         features=None if features is None else str(features.resolve()),
         features_gb=features_gb,
+        data_digest=data_digest,
         log=tuple(log),
         study=name,
     )
+
+
+def _absolute(recipe: Recipe) -> Recipe:
+    """Return the recipe with the path of its pretrained weights as an absolute one."""
+    if not isinstance(recipe.pretrained, str):
+        return recipe
+    return dataclasses.replace(recipe, pretrained=os.path.abspath(recipe.pretrained))
 
 
 def trial_latency(study: Study) -> Latency:
@@ -359,4 +418,4 @@ def _device(study: Study) -> str:
 
 
 def _threads(study: Study) -> int:
-    return max(1, int(study.cpus_per_trial / study.workers_per_trial))
+    return max(1, int(study.trial_cpus / study.workers_per_trial))

@@ -5,6 +5,7 @@ It raises no errors and writes only into the trial's folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -20,12 +21,16 @@ from typing import Any
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.checks import is_whole
-from scaling_lab.data.readers import LostReader
+from scaling_lab.data.readers import LostReader, readers_beside
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
 from scaling_lab.machine import cpu_name
+from scaling_lab.storage import Storage, StorageError
+from scaling_lab.study.run.places import Place
 from scaling_lab.study.run.time_limit import TimeUp
+from scaling_lab.study.run.trial_copies import TrialCopies
 from scaling_lab.training.failures import Diverged, Failure
+from scaling_lab.training.hardware_faults import fault_line
 from scaling_lab.training.recipe import Recipe
 
 Report = Callable[[dict[str, Any]], None]
@@ -33,7 +38,11 @@ Report = Callable[[dict[str, Any]], None]
 # Not caused by the trial, and any further trial would fail too: it ends the session; the trial can continue.
 DISK_FULL = "disk_full"
 
-# How often a trial is restarted after losing its worker or a process that reads its images, unless its checkpoint has changed.
+# A fault of hardware: the trial continues from its checkpoint, elsewhere if it can.
+DEVICE_FAULT = "device_fault"
+
+# How often a trial is restarted after losing its worker or a process that reads its images, and after faults of hardware,
+# unless its checkpoint has changed.
 LOST_WORKER_RETRIES = 2
 
 # Given (spec, seed, the trial's folder, report): reports each epoch as a dict with "epoch" from 1, and returns the final
@@ -50,7 +59,7 @@ MeasureLatency = Callable[[list[DetectorSpec]], Iterable[Mapping[str, Any]]]
 class Outcome:
     """How a trial ended. `state` is complete, stopped, failed, or refused by a limit before training.
 
-    A failure has one of the ledger's kinds, or DISK_FULL.
+    A failure has one of the ledger's kinds, or DISK_FULL. `places` are where a fault of hardware may have been.
     """
 
     state: str
@@ -58,10 +67,17 @@ class Outcome:
     kind: str | None = None
     message: str | None = None
     device: str | None = None
+    places: tuple[Place, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
+        """Return the outcome of a `to_dict` result."""
+        places = (Place(**{**place, "gpus": tuple(place["gpus"])}) for place in values["places"])
+        return cls(**{**values, "places": tuple(places)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +85,9 @@ class Training:
     """The objective that trains: scaling_lab.training.train on a data source and a recipe, both plain values.
 
     It takes `workers`, each with `threads` threads, and starts them on this machine unless called within each of them.
-    `features` is the folder of stored features of frozen backbones, which may hold `features_gb`. `log` names the trackers
-    that get each trial as a run of the experiment `study`.
+    Each gets a share of a GPU, `gpu_share`, and no more of its memory. `features` is the folder of stored features of
+    frozen backbones, which may hold `features_gb`. `data_digest` is the data's, which a trial need not compute again. `log`
+    names the trackers that get each trial as a run of the experiment `study`.
     """
 
     data: dict[str, Any]
@@ -78,8 +95,10 @@ class Training:
     device: str
     threads: int
     workers: int = 1
+    gpu_share: float = 1.0
     features: str | None = None
     features_gb: float = 20.0
+    data_digest: str | None = None
     log: tuple[str, ...] = ()
     study: str = ""
 
@@ -89,7 +108,7 @@ class Training:
 
         from scaling_lab.data import source_from_dict
         from scaling_lab.features.build import FeatureFolder
-        from scaling_lab.training import group
+        from scaling_lab.training import group, out_of_memory
         from scaling_lab.training.curves import Curves
         from scaling_lab.training.together import train_together
         from scaling_lab.training.trackers import Trackers, run_params
@@ -101,15 +120,18 @@ class Training:
 
         processes = 1 if group.size() > 1 else self.workers
         torch.set_num_threads(self.threads * processes)
+        if self.device == "cuda":
+            out_of_memory.limit_to(self.gpu_share)
         curves = Curves(folder)
-        features = FeatureFolder(root=Path(self.features), limit_gb=self.features_gb) if self.features else None
+        limits: Any = {"limit_gb": self.features_gb, "data_digest": self.data_digest}
+        features = FeatureFolder(root=Path(self.features), **limits) if self.features else None
         source, recipe = source_from_dict(self.data), Recipe.from_dict(self.recipe)
         params = partial(run_params, spec, source, recipe, seed)
         places: Any = {"experiment": self.study, "run": f"{self.study}/{folder.name}", "folder": folder}
         with Trackers(self.log if group.rank() == 0 else (), params=params, say=print, **places) as trackers:
             return train_together(
                 processes, spec=spec, source=source, recipe=recipe, seed=seed, folder=folder, report=drawn,
-                device=self.device, workers=self.threads - 1, features=features, say=print,
+                device=self.device, workers=readers_beside(self.threads), features=features, say=print,
             )  # fmt: skip
 
 
@@ -144,18 +166,23 @@ def run_trial(
     report: Report,
     before: Callable[[], None] | None = None,
     limit: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    storage: Storage | None = None,
 ) -> Outcome:
     """Run one trial to its end, within the context that `limit` gives for its folder.
 
     `before` is called first, and may raise Stopped or Refused. Errors are not raised: the traceback goes to error.txt in
-    the trial's folder.
+    the trial's folder. The folder is continued from its copy in `storage`, and copied there.
     """
+    copies = None if storage is None else TrialCopies(folder, storage)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with limit(folder):
             if before is not None:
                 before()
-            metrics = objective(spec, seed, folder, _Reports(folder, report))
+            if copies is not None:
+                copies.fetch()
+            with nullcontext(_nothing) if copies is None else copies.watched() as copy:
+                metrics = objective(spec, seed, folder, _Reports(folder, report, copy))
         if not isinstance(metrics, Mapping):
             raise TypeError(f"the objective returned {type(metrics).__name__}, not a dict of metrics")
         _check_finite(metrics, "at the end")
@@ -169,6 +196,8 @@ def run_trial(
         _write_traceback(folder, error)
         return Outcome(state="failed", kind=kind, message=message, device=device_name())
     finally:
+        if copies is not None:
+            copies.leave()
         _release_memory()
 
 
@@ -177,7 +206,7 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, Failure):
         return error.kind, str(error)
     first = str(error).strip().partition("\n")[0]
-    if isinstance(error, LostReader):
+    if isinstance(error, (LostReader, StorageError)):  # another node may reach the storage
         return "lost_worker", str(error)
     if _is_of_disk(error):
         return DISK_FULL, first
@@ -187,6 +216,8 @@ def explain(error: BaseException) -> tuple[str, str]:
         return "time_limit", str(error)
     if _is_of_memory(error):
         return "out_of_memory", first or "the machine is out of memory"
+    if fault := fault_line(error):
+        return DEVICE_FAULT, fault
     return "error", f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
@@ -197,7 +228,8 @@ def _is_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: " in str(error)
+    texts = ("DefaultCPUAllocator: ", "CUDA error: out of memory", "CUDA driver error: out of memory")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 def _is_of_disk(error: BaseException) -> bool:
@@ -210,10 +242,13 @@ def _is_of_disk(error: BaseException) -> bool:
 
 
 class _Reports:
-    """Passes on reports and stores them in the folder, to repeat those that a killed driver did not record."""
+    """Passes on reports and stores them in the folder, to repeat those that a killed driver did not record.
 
-    def __init__(self, folder: Path, report: Report) -> None:
-        self._path, self._report = folder / "epochs.jsonl", report
+    `copy` is called between the two, so that what is recorded can be continued.
+    """
+
+    def __init__(self, folder: Path, report: Report, copy: Callable[[], None]) -> None:
+        self._path, self._report, self._copy = folder / "epochs.jsonl", report, copy
         if self._path.exists():
             if (folder / "checkpoint.pt").exists():
                 for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -224,6 +259,7 @@ class _Reports:
     def __call__(self, metrics: dict[str, Any]) -> None:
         _check_finite(metrics, f"at epoch {metrics['epoch']}")
         append_line(self._path, json.dumps(metrics))
+        self._copy()
         self._report(metrics)
 
     def _repeat(self, line: str) -> None:
@@ -233,6 +269,10 @@ class _Reports:
             return
         if isinstance(metrics, dict) and is_whole(metrics.get("epoch")):  # otherwise the line is damaged
             self._report(metrics)
+
+
+def _nothing() -> None:
+    """Copy nothing."""
 
 
 def _check_finite(metrics: Mapping[str, Any], when: str) -> None:
@@ -254,12 +294,15 @@ def _release_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         gc.collect()
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # after a fault of the GPU every call may fail
+            torch.cuda.empty_cache()
 
 
 def device_name() -> str:
     """Return the name of the training device: the GPU if torch used one, else the processor."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        return str(torch.cuda.get_device_name())
+        with contextlib.suppress(RuntimeError):
+            return str(torch.cuda.get_device_name())
+        return "a GPU that fails"
     return cpu_name()

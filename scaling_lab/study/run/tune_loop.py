@@ -4,11 +4,15 @@
     bookkeeper.ended  <-  _Events    <-  Tune  <-  tune.report
                           _Decisions ->  Tune  ->  the trials to stop
 
+After a fault of hardware the bookkeeper proposes the trial again, which is then another trial of Tune. A worker on a device
+that is left out runs nothing. It holds the device, so that Ray gives it to no other trial.
+
 Importing this imports ray; ray_executor.py does so once the environment is set.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import itertools
 import json
@@ -17,7 +21,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,10 +35,14 @@ from ray.tune.search import Searcher
 
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.data.readers import LostReader
+from scaling_lab.errors import UserError
+from scaling_lab.storage import Storage
 from scaling_lab.study.run.bookkeeper import Bookkeeper
+from scaling_lab.study.run.places import Device
 from scaling_lab.study.run.retries import Checkpoints
 from scaling_lab.study.run.time_limit import past, traced
 from scaling_lab.study.run.trial import (
+    DEVICE_FAULT,
     LOST_WORKER_RETRIES,
     MeasureLatency,
     Objective,
@@ -43,6 +51,7 @@ from scaling_lab.study.run.trial import (
     device_name,
     run_trial,
 )
+from scaling_lab.study.run.trial_workers import here, run_with_workers
 from scaling_lab.study.search.proposal import Proposal
 
 # Time for a stopped worker to close its trial. Tune's own two seconds are too short for a trial that ends its loader
@@ -53,7 +62,10 @@ _SECONDS_TO_END = 600
 # this many for each concurrent one; at its end all wait for the last.
 _MOST_TRIALS, _TRIALS_A_PLACE = 1000, 20
 # After an error on a GPU, later calls may fail and memory may stay allocated. Our own code raises the other kinds.
-DAMAGING = ("error", "out_of_memory")
+DAMAGING = ("error", "out_of_memory", DEVICE_FAULT)
+
+# Between the reports of a worker that holds a device.
+_HOLDING_SECONDS = 1.0
 # Between two looks at the checkpoints of running trials.
 _LOOK_SECONDS = 1.0
 
@@ -140,15 +152,20 @@ def _make_trainable(
         def report(metrics: dict[str, Any], device: str | None = None) -> None:
             tell({"epoch": metrics, "device": device or device_name()})
 
-        outcome = _runner(workers)(
+        outcome = _run(
+            workers,
             objective,
             spec=spec,
             seed=config["seed"],
             folder=Path(config["folder"]),
             report=report,
+            left_out=[(node, gpu) for node, gpu in config["left_out"]],
             before=measure_first if config["is_timed"] else None,
             limit=partial(traced, seconds=config["seconds"]),
+            storage=None if config["storage"] is None else Storage(config["storage"]),
         )
+        if outcome.state == "held":
+            outcome = _hold(tell)
         if outcome.state == "stopped":
             # Tune asked for the stop and waits for this thread; another report would wait for Tune, a deadlock.
             raise SystemExit(0)
@@ -163,12 +180,24 @@ def _make_trainable(
     return trial
 
 
-def _runner(workers: int) -> Callable[..., Outcome]:
-    if workers == 1:
-        return run_trial
-    from scaling_lab.study.run.trial_workers import run_with_workers
+def _run(workers: int, objective: Objective, *, left_out: Collection[Device], **options: Any) -> Outcome:
+    """Run a trial here or in its workers. On a device that is left out nothing is run; the outcome's state is "held"."""
+    if workers > 1:
+        return run_with_workers(objective, left_out=left_out, **options)
+    place = here()
+    if place.is_left_out(left_out):
+        return Outcome(state="held")
+    return dataclasses.replace(run_trial(objective, **options), places=(place,))
 
-    return run_with_workers
+
+def _hold(tell: Callable[[dict[str, Any]], None]) -> Outcome:
+    """Keep this worker's resources until the driver stops it."""
+    try:
+        while True:
+            tell({"held": True})
+            time.sleep(_HOLDING_SECONDS)
+    except Stopped:
+        return Outcome(state="stopped")
 
 
 class _Proposed(Searcher):  # type: ignore[misc]
@@ -183,35 +212,70 @@ class _Proposed(Searcher):  # type: ignore[misc]
         self._first, self._left = first, max(_MOST_TRIALS, _TRIALS_A_PLACE * at_once)
         self.running: dict[int, Proposal] = {}
         self.trials: dict[int, Trial] = {}  # Tune's own, of those that have started
+        self._ids: dict[int, str] = {}  # Tune's ids of the running; a trial that goes on after a fault has another
+        self._holding: set[str] = set()  # Tune's ids of those that hold a device
+        self._is_finished = False
         self._seconds = seconds
         self._bookkeeper, self._at_once = bookkeeper, at_once
 
     def suggest(self, trial_id: str) -> Any:
-        if len(self.running) >= self._at_once:
+        if len(self.running) >= self._at_once - len(self._holding):
             return None
         with _leaving():
             proposal = self._first or self._bookkeeper.next()
-        if proposal is None:
-            return None if self._bookkeeper.waits else Searcher.FINISHED
-        if self._left == 0:
-            self.left_over = proposal
+        # Tune asks no more once it is finished, but the running ones may meet a fault and be proposed again.
+        if proposal is None and (self.running or self._bookkeeper.waits):
+            return None
+        if proposal is None or self._left == 0:
+            self.left_over, self._is_finished = proposal, True
             return Searcher.FINISHED
-        self.running[proposal.trial] = proposal
+        self.running[proposal.trial], self._ids[proposal.trial] = proposal, trial_id
         self._first, self._left = None, self._left - 1
+        storage = self._bookkeeper.storage_of(proposal.trial)
         return {
             "trial": proposal.trial,
             "spec": proposal.spec.to_dict(),
             "seed": proposal.seed,
             "seconds": self._seconds,
             "is_timed": proposal.is_timed,
+            "left_out": [list(device) for device in sorted(self._bookkeeper.faults.left_out)],
             "folder": str(self._bookkeeper.folder.trial(proposal.trial).resolve()),
+            "storage": None if storage is None else storage.url,
         }
 
-    def ended(self, trial: int, outcome: Outcome) -> None:
+    def is_running(self, trial: Trial) -> bool:
+        """Return whether a trial of Tune is that of a running trial."""
+        return bool(self._ids.get(trial.config["trial"]) == trial.trial_id)
+
+    def remove(self, trial: int) -> None:
         """Make room for the next trial."""
-        del self.running[trial]
+        del self.running[trial], self._ids[trial]
         self.trials.pop(trial, None)
+
+    def ended(self, trial: int, outcome: Outcome) -> None:
+        """Record how a trial ended, and make room for the next."""
+        self.remove(trial)
         self._bookkeeper.ended(trial, outcome)
+
+    def holds(self, trial: Trial) -> bool:
+        """Record that a trial of Tune holds a device that is left out. Return whether it continues to.
+
+        Raises UserError where there is no room for any trial beside it.
+        """
+        if self.is_running(trial):
+            trial.max_failures = 0
+            self.remove(trial.config["trial"])
+            self._bookkeeper.put_off(trial.config["trial"])
+            self._holding.add(trial.trial_id)
+        if len(self._holding) >= self._at_once:
+            raise UserError(
+                "all devices on which a trial fits are left out; finished work is kept, and the same command continues"
+            )
+        return not self._is_finished
+
+    def holds_no_more(self, trial: Trial) -> None:
+        """Record that a trial of Tune was lost while it held a device."""
+        self._holding.discard(trial.trial_id)
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Do nothing; the events have reported it."""
@@ -237,10 +301,12 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         event = json.loads(result["event"])
         with _leaving():
-            if trial.config["trial"] not in self._proposed.running:  # its time was up before this report arrived
+            if "held" in event:
+                return str(TrialScheduler.CONTINUE if self._proposed.holds(trial) else TrialScheduler.STOP)
+            if not self._proposed.is_running(trial):  # its time was up before this report arrived
                 return str(TrialScheduler.CONTINUE)
             if "outcome" in event:
-                return self._end(trial, Outcome(**event["outcome"]))
+                return self._end(trial, Outcome.from_dict(event["outcome"]))
             if "latency" in event:
                 return self._time(trial, event["latency"])
             if self._bookkeeper.reported(trial.config["trial"], event["epoch"]):
@@ -252,7 +318,7 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
         if self._bookkeeper.timed(trial.config["trial"], latency):
             return str(TrialScheduler.CONTINUE)
         trial.max_failures = 0
-        del self._proposed.running[trial.config["trial"]], self._proposed.trials[trial.config["trial"]]
+        self._proposed.remove(trial.config["trial"])
         return str(TrialScheduler.STOP)
 
     def _end(self, trial: Trial, outcome: Outcome) -> str:
@@ -310,7 +376,8 @@ class _Events(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         number = trial.config["trial"]
         with _leaving():
-            if number in self._proposed.running:
+            self._proposed.holds_no_more(trial)
+            if self._proposed.is_running(trial):
                 if number not in self._proposed.trials:  # lost at each start
                     self._bookkeeper.started(self._proposed.running[number])
                 self._proposed.ended(number, _lost(trial))
