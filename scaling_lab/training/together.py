@@ -54,8 +54,8 @@ def train_together(
 ) -> dict[str, Any]:
     """Call `train` with these settings in `processes` processes; `report`, `progress` and `say` are called in this one.
 
-    On GPUs each process takes its own, from cuda:0. Raises UserError for more processes than GPUs or images in a batch, the
-    first error of a process, and LostProcess for one that was killed or suspended. All processes have ended then. After
+    On GPUs each process takes its own, from cuda:0. Raises UserError for more processes than GPUs or images in a batch. Raises
+    the first error of a process, and LostProcess for one that was killed or suspended. All processes have ended then. After
     Ctrl-C they write a checkpoint first.
     """
     hear: dict[str, Any] = {"report": report, "progress": progress, "say": say}
@@ -172,7 +172,7 @@ class _Crew:
                 self._open.remove(pipe)
 
     def _first(self, errors: list[tuple[float, Exception]]) -> Exception:
-        """Return the first error, which has caused the others: that of a killed process, else that which was sent first."""
+        """Return the error that has caused the others: a killed process, else the first error that was sent."""
         errors = errors + [value for kind, value, _ in self._heard() if kind == "error"]
         first = min(errors, key=lambda each: each[0])[1] if errors else None
         if isinstance(first, UserError):

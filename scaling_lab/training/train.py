@@ -92,8 +92,8 @@ def train(
     CPU the result is the same to the bit as without the interruption. With `features`, epochs with a frozen backbone and
     recipe.views train on features stored there. Missing ones are computed first. The result is the same without.
 
-    In the main thread, SIGINT, SIGTERM and SIGHUP within an epoch raise KeyboardInterrupt after the current step, once the
-    checkpoint is written; a second one raises it at once.
+    In the main thread, SIGINT, SIGTERM and SIGHUP within an epoch write the checkpoint after the current step and raise
+    KeyboardInterrupt. A second one raises it at once.
 
     In a torch.distributed group, each worker takes its share of every batch and of the held-out images, and only worker 0
     writes and reports. A signal to any worker ends all. Raises UserError for settings that do not fit, Diverged for a
