@@ -65,7 +65,6 @@ NOT_RUN = {
     "scaling-lab doctor --address auto --storage runs --data coco:/data/coco": (
         "needs a cluster and COCO; tests/study/test_cluster.py runs doctor"
     ),
-    "pip install torch torchvision --index-url https://download.pytorch.org/whl/cu126": "installs a package",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
 }
 # What would train or measure for minutes, and the same at smoke size.

@@ -28,10 +28,10 @@ def test_a_whole_training_is_the_sum_of_its_parts() -> None:
     parts = Rehearsal(
         start=1000.0, steps=(9.0,), wait=0.5, later_wait=0.25, checkpoint=10.0, evaluation=200.0, later_evaluation=100.0
     )
-    # 5 epochs of 4 steps of 2 s; evaluated after epochs 2, 4 and 5; data waited for 4 x 0.5 s and then 4 x 4 x 0.25 s.
+    # 5 epochs of 4 steps of 2 s. Epochs 2, 4 and 5 are evaluated, with one more checkpoint. Data: 4 x 0.5 s, then 4 x 4 x 0.25 s.
     recipe = Recipe.short(epochs=5, eval_every=2)
-    assert parts.training(recipe, 4, 2.0) == 1000 + 5 * (4 * 2 + 10) + 2 + 4 + 200 + 2 * 100
-    assert parts.training(Recipe.short(epochs=1, eval_every=2), 4, 2.0) == 1000 + 4 * 2 + 10 + 2 + 200
+    assert parts.training(recipe, 4, 2.0) == 1000 + 5 * 4 * 2 + (5 + 3) * 10 + 2 + 4 + 200 + 2 * 100
+    assert parts.training(Recipe.short(epochs=1, eval_every=2), 4, 2.0) == 1000 + 4 * 2 + 2 * 10 + 2 + 200
 
 
 @pytest.mark.slow
