@@ -31,7 +31,7 @@ def test_a_whole_training_is_the_sum_of_its_parts() -> None:
     # 5 epochs of 4 steps of 2 s. Epochs 2, 4 and 5 are evaluated, with one more checkpoint. Data: 4 x 0.5 s, then 4 x 4 x 0.25 s.
     recipe = Recipe.short(epochs=5, eval_every=2)
     assert parts.training(recipe, 4, 2.0) == 1000 + 5 * 4 * 2 + (5 + 3) * 10 + 2 + 4 + 200 + 2 * 100
-    assert parts.training(Recipe.short(epochs=1, eval_every=2), 4, 2.0) == 1000 + 4 * 2 + 10 + 2 + 200
+    assert parts.training(Recipe.short(epochs=1, eval_every=2), 4, 2.0) == 1000 + 4 * 2 + 2 * 10 + 2 + 200
 
 
 @pytest.mark.slow
