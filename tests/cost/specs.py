@@ -53,7 +53,7 @@ def specs(draw: st.DrawFn) -> DetectorSpec:
     return DetectorSpec(
         backbone=draw(st.sampled_from(BACKBONES)),
         topology=topology,
-        width=draw(st.sampled_from([8, 16, 24, 32, 40, 48, 64])),  # some are channels of a backbone
+        width=draw(st.sampled_from([16, 24, 32, 40, 48, 64]) | st.integers(1, 100)),  # some are channels of a backbone
         repeats=draw(_repeats(topology)),
         head_repeats=draw(st.integers(0, 4)),
         image_size=(draw(st.integers(64, 200)), draw(st.integers(64, 200))),
