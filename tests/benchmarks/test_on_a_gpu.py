@@ -47,6 +47,6 @@ def test_the_rehearsal_runs_every_part(tmp_path: Path) -> None:
         "tests": "2 passed",
         "loaders": "images/s at 512 px",
         "packing": "2 at once:",
-        "latency": "the fitted model:",
+        "latency": "ms   p90",
     }.items():
         assert words in (tmp_path / f"{part}.txt").read_text(), part
