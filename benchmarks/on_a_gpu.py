@@ -238,7 +238,7 @@ def trial(options: argparse.Namespace) -> None:
 
     data = Shapes(train_images=16 if options.smoke else 16384, val_images=4 if options.smoke else 64)
     spec = dataclasses.replace(SMALL.base, num_classes=len(data.class_names))
-    recipe = Recipe.short(epochs=2, batch_size=8 if options.smoke else 64)
+    recipe = Recipe.short(epochs=2, batch_size=8 if options.smoke else 64, eval_every=2)
     with tempfile.TemporaryDirectory() as folder:
         metrics = train(
             spec, data, recipe, seed=0, folder=Path(folder), report=lambda _: None, device=options.device

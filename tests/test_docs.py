@@ -53,6 +53,10 @@ NOT_RUN = {
     "scaling-lab train lite0 --data my_images --image-size 256 --set pretrained=weights --out runs/photographs": (
         "needs those weights; tests/features trains on stored features"
     ),
+    "python3 -m pip download --no-deps --only-binary=:all: --dest wheels effdet omegaconf pycocotools faster-coco-eval": (
+        "needs a network"
+    ),
+    "benchmarks/on_a_gpu.sh --wheels wheels --out on_a_gpu": "tests/benchmarks/test_on_a_gpu.py rehearses it",
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
     "scaling-lab doctor --address auto --storage runs": "needs a cluster; tests/study/test_checkup.py runs doctor",
     "scaling-lab run studies/topology_ablation.py --form paper --data coco:/data/coco --address auto": "needs a cluster and COCO",
