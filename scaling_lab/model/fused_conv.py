@@ -6,6 +6,8 @@ Shapes: B batch, C channels, H, W height and width.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -43,11 +45,12 @@ class FusedConv(nn.Conv2d):
         self.activation = copy.copy(activation) if activation is not None else nn.Identity()
         if hasattr(self.activation, "inplace"):
             self.activation.inplace = True  # type: ignore[assignment]  # of the convolution's own output
+        self._packed: dict[tuple[int, int, int], Tensor] = {}
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Map (B, C, H, W) to the activated output."""
         if self._is_for_onednn(x_BCHW):
-            weight, padding = self._symmetric(x_BCHW) if self.is_same else (self.weight, self.padding)
+            weight, padding = self._weight(x_BCHW)
             return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
                 x_BCHW, weight, self.bias, padding, self.stride, self.dilation, self.groups,
                 FUSED[type(self.activation)], [], "",
@@ -67,20 +70,44 @@ class FusedConv(nn.Conv2d):
             and not torch.compiler.is_exporting()
         )
 
-    def _symmetric(self, x_BCHW: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def _weight(self, x_BCHW: Tensor) -> tuple[Tensor, Sequence[int]]:
         """Return weight and padding of an equal convolution that pads both ends alike, which saves a copy of its input.
 
-        TensorFlow pads an odd pixel at the end; a row or column of zeros at the kernel's start does the same.
+        TensorFlow pads an odd pixel at the end; a row or column of zeros at the kernel's start does the same. The weight is
+        in oneDNN's own order, kept until it changes; a compiled graph gets it plain.
         """
-        both = [
-            get_same_padding(side, kernel, stride, 1)
-            for side, kernel, stride in zip(x_BCHW.shape[2:], self.kernel_size, self.stride, strict=True)
-        ]
-        odd_height, odd_width = (pixels % 2 for pixels in both)
-        weight = self.weight
-        if odd_height or odd_width:
-            weight = F.pad(weight, (odd_width, 0, odd_height, 0)).contiguous(memory_format=torch.channels_last)
-        return weight, (both[0] // 2 + odd_height, both[1] // 2 + odd_width)
+        odd_height = odd_width = 0
+        padding: Sequence[int] = self.padding  # type: ignore[assignment]
+        if self.is_same:
+            axes = zip(x_BCHW.shape[2:], self.kernel_size, self.stride, strict=True)
+            both = [get_same_padding(side, kernel, stride, 1) for side, kernel, stride in axes]
+            odd_height, odd_width = both[0] % 2, both[1] % 2
+            padding = [-(-pixels // 2) for pixels in both]
+        if torch.compiler.is_compiling():
+            return self._padded(odd_height, odd_width), padding
+        version = 0 if self.weight.is_inference() else self.weight._version
+        key = (odd_height, odd_width, version)
+        if key not in self._packed:
+            if any(old[2] != version for old in self._packed):
+                self._packed.clear()
+            with torch.no_grad():
+                self._packed[key] = torch.ops.aten.mkldnn_reorder_conv2d_weight(
+                    self._padded(odd_height, odd_width).to_mkldnn(),
+                    padding, self.stride, self.dilation, self.groups, x_BCHW.shape,
+                )  # fmt: skip
+        return self._packed[key], padding
+
+    def _padded(self, odd_height: int, odd_width: int) -> Tensor:
+        if not (odd_height or odd_width):
+            return self.weight
+        return F.pad(self.weight, (odd_width, 0, odd_height, 0)).contiguous(memory_format=torch.channels_last)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._packed.clear()
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": {}}  # oneDNN's tensors can be neither copied nor pickled
 
 
 def fuse_all(module: nn.Module) -> None:

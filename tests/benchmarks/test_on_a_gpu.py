@@ -31,6 +31,29 @@ def test_a_part_ends_at_its_limit_and_the_summary_says_so(tmp_path: Path) -> Non
     assert second.endswith("not started: no time is left")
 
 
+# What the machine need not have.
+ABSENT = ("ray", "optuna", "fvcore", "tensorboardX", "plotly", "matplotlib", "jinja2", "pandas", "scipy")
+_WITHOUT = f"""
+import sys
+sys.modules.update(dict.fromkeys({ABSENT!r}))
+import importlib, pathlib
+for name in ("inference_speed", "training_speed", "loading"):
+    importlib.import_module("benchmarks." + name)
+for path in pathlib.Path("tests/gpu").glob("test_*.py"):
+    importlib.import_module("tests.gpu." + path.stem)
+import scaling_lab.latency.fitting, scaling_lab.latency.protocol
+from benchmarks.on_a_gpu import main
+main(["--inside", "trial", "--smoke", "--device", "cpu"])
+"""
+
+
+@pytest.mark.slow
+def test_it_needs_neither_ray_nor_what_searches_and_draws() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _WITHOUT]
+    done = subprocess.run(command, cwd=SCRIPT.parents[1], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 0
+
+
 @pytest.mark.slow
 def test_the_rehearsal_runs_every_part(tmp_path: Path) -> None:
     subprocess.run(
@@ -47,6 +70,6 @@ def test_the_rehearsal_runs_every_part(tmp_path: Path) -> None:
         "tests": "2 passed",
         "loaders": "images/s at 512 px",
         "packing": "2 at once:",
-        "latency": "the fitted model:",
+        "latency": "ms   p90",
     }.items():
         assert words in (tmp_path / f"{part}.txt").read_text(), part

@@ -131,16 +131,16 @@ def test_a_processor_has_a_name_and_free_memory() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_peak_is_what_was_counted(batch: int) -> None:
-    """Both are of torch's tensors; oneDNN's scratch memory is in neither."""
+def test_the_peak_is_at_most_what_was_counted(batch: int) -> None:
+    """Both are of torch's tensors; oneDNN's scratch memory is in neither. A prepared detector pads without a copy."""
     spec = dataclasses.replace(efficientdet("d0"), image_size=(128, 128))
     conditions = Conditions(batch=batch)
     contestant = prepare(spec, conditions)
     measured = peak_memory(contestant, conditions, contestant.held)
     images = images_for(spec, conditions).nbytes
     assert measured is not None
-    expected = contestant.held - images + batch * count(spec).activation_memory
-    assert measured == pytest.approx(expected / 1e6, rel=0.03)
+    weights, activations = contestant.held - images, batch * count(spec).activation_memory
+    assert 0.6 * activations <= 1e6 * measured - weights <= 1.03 * activations
 
 
 def test_nobody_tells_the_peak_of_onnx_runtime() -> None:

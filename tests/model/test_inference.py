@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 from collections import Counter
 from typing import Any
 
@@ -279,4 +281,20 @@ def test_a_compiled_detector_is_one_graph() -> None:
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         found = torch.compile(prepared, fullgraph=True, backend="eager")(images)
-        assert torch.equal(found[0][0], prepared(images)[0][0])
+        torch.testing.assert_close(found[0][0], prepared(images)[0][0], rtol=1e-4, atol=1e-4)
+
+
+def test_kept_weights_follow_changes_copies_and_moves() -> None:
+    detector, images = trained(D0_LIKE), torch.randn(1, 3, 64, 96)
+    prepared = for_inference(detector)
+    with torch.no_grad():
+        first = prepared(images)[0][0]
+        odd = prepared(images[:, :, 1:, 1:])[0][0]
+        assert torch.equal(prepared(images)[0][0], first)
+        again = pickle.loads(pickle.dumps(copy.deepcopy(prepared)))
+        assert torch.equal(again(images)[0][0], first)
+        assert torch.equal(again(images[:, :, 1:, 1:])[0][0], odd)
+        assert not torch.equal(prepared.to(torch.bfloat16).float()(images)[0][0], first)
+        for weight in again.parameters():
+            weight.zero_()
+        assert not again(images)[0][0].any()
