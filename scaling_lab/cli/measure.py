@@ -196,7 +196,7 @@ def _table(rows: Sequence[Row]) -> str:
     return "\n".join(
         [
             text_table(lines),
-            f"{first['device']}; {versions}; random weights prepared for inference, channels last",
+            f"{first['device']}; {versions}; random weights prepared for inference",
             "ms: median for a whole batch; quartiles: interquartile range; processes: range of the medians of "
             f"{min(row['processes'] for row in rows)} or more processes",
             *_anchor_words(rows),
