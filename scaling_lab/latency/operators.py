@@ -14,7 +14,15 @@ from scaling_lab.cost.pieces import on_meta
 from scaling_lab.latency.features import Features
 from scaling_lab.model import build
 
-_FREE = ("view", "reshape", "permute", "unbind", "detach", "empty", "native_batch_norm")  # norms are folded for inference
+_FREE = (
+    "view",
+    "reshape",
+    "permute",
+    "unbind",
+    "detach",
+    "empty",
+    "native_batch_norm",
+)  # norms are folded for inference
 
 
 @lru_cache(maxsize=256)

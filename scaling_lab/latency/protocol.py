@@ -146,7 +146,11 @@ class _Session:
             number += 1
             if number >= self.protocol.processes:
                 # Over all detectors, since the anchor's median and thus the valid runs change.
-                missing = [index for index in range(len(self.specs)) if not self.seen[index].is_enough(self.reference, self.protocol)]
+                missing = [
+                    index
+                    for index in range(len(self.specs))
+                    if not self.seen[index].is_enough(self.reference, self.protocol)
+                ]
         self._say_what_counts(number)
         yield from (self._row(index) for index in range(len(self.specs)) if index not in missing)
         if missing:

@@ -12,7 +12,6 @@ class UnsteadyDevice(UserError):
     """The device is busy or its speed drifts, so no measurement would be valid now."""
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Protocol(Fields):
     """Numbers of runs of each detector, of processes, and of warm-up runs in each process.

@@ -45,10 +45,9 @@ class WholeModel:
         return _sum(self.weights, features)
 
 
-def fit_whole(timed: Sequence[Timed]) -> WholeModel | None:
-    """Fit to all; None for fewer than LEAST detectors."""
-    if len(timed) < LEAST:
-        return None
+def fit_whole(timed: Sequence[Timed]) -> WholeModel:
+    """Fit to all, of which there must be LEAST."""
+    assert len(timed) >= LEAST
     ordered = sorted(timed, key=lambda each: each[1])
     split = len(ordered) - len(ordered) // 3
     left_out = [
