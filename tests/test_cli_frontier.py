@@ -17,6 +17,7 @@ from scaling_lab.latency.rules import UnsteadyDevice
 from scaling_lab.paper.buildable import Buildable, buildable
 from scaling_lab.report.analysis.detector_facts import published_detectors
 from scaling_lab.runs.latencies import COLUMNS, read_rows, write_rows
+from scaling_lab.runs.reader import Runs
 from scaling_lab.study.run.runner import run_study
 from tests.latency.tiny import tiny
 from tests.study.engine import Replayed, make_study
@@ -110,7 +111,7 @@ def test_latencies_of_another_machine_make_a_page(recorded: Path, tmp_path: Path
     assert main([*command, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["page"] == str(out / "frontier.html")
-    assert shown["answer"].startswith("For 30 ms, take lite0: 26.4 AP, 21.0 ms.")
+    assert shown["answer"].startswith("For 30 ms, take tf_efficientdet_lite0: 27.1 AP, 21.0 ms.")
     (one,) = shown["frontiers"]
     assert one["conditions"] == "a phone, 2 threads, batch 1, float32, onnxruntime, with post-processing"
     assert [(row["architecture"], row["latency_ms"]) for row in one["detectors"]] == [
@@ -128,7 +129,7 @@ def test_own_detectors_join_and_are_on_no_front(recorded: Path, tmp_path: Path, 
     study = make_study(space=lambda trial: spec, sampler="grid", trials=None)
     folder = run_study(study, out=tmp_path / "mine", executor="local", objective=Replayed(), stream=None)
     rows = read_rows(recorded)
-    write_rows(recorded, [*rows, {**rows[0], "architecture": spec.digest, "median_ms": 2.5}])
+    write_rows(recorded, [*rows, {**rows[0], "architecture": next(iter(Runs(folder).specs())), "median_ms": 2.5}])
     command = ["frontier", "--timed", str(recorded), "--out", str(tmp_path / "out"), "--add", str(folder), "--json"]
     assert main(command) == 0
     (one,) = json.loads(capsys.readouterr().out)["frontiers"]
@@ -168,8 +169,9 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return events
 
     row = next(row for row in published_detectors() if row.counted_as == "lite0")
+    quick = spec_by_name("lite0").digest
     found = [tiny(width=width) for width in (16, 8)]
-    made = {spec.digest: Buildable(spec=spec, digests=frozenset({spec.digest}), rows=(row,)) for spec in found}
+    made = {spec.digest: Buildable(spec=spec, digests=frozenset({spec.digest, quick}), rows=(row,)) for spec in found}
     monkeypatch.setattr("scaling_lab.paper.buildable.buildable", lambda: made)
     monkeypatch.setattr(protocol, "run_worker", run_worker)
     monkeypatch.setitem(timing.WARM_UP, "most", 10)
@@ -179,7 +181,7 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_it_begins_with_the_cheapest_and_continues(
     specs: list[str], tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    command = ["frontier", "--anyway", "--processes", "1", "--out", str(tmp_path)]
+    command = ["frontier", "--quick", "--anyway", "--out", str(tmp_path)]
     run, jobs = protocol.run_worker, []
 
     def stops(job: dict[str, Any]) -> Any:
@@ -216,7 +218,7 @@ def test_what_cannot_run_is_named_and_the_rest_is_measured(
         return run(job)
 
     monkeypatch.setattr(protocol, "run_worker", fails)
-    assert main(["frontier", "--anyway", "--processes", "1", "--out", str(tmp_path)]) == 0
+    assert main(["frontier", "--quick", "--anyway", "--out", str(tmp_path)]) == 0
     assert "not measured: the narrow one cannot run (as lite0)" in capsys.readouterr().err
     assert [row["architecture"] for row in read_rows(tmp_path / "latencies.csv")] == specs[1:]
     assert "the narrow one cannot run" in (tmp_path / "frontier.html").read_text()

@@ -57,7 +57,7 @@ class Measured:
             and row["architecture"] in self._detectors
             and row["runs"] >= protocol.runs
             and row["processes"] >= protocol.processes
-            and (row["pieces_ms"] is not None or not with_profile)
+            and (row.get("pieces_ms") is not None or not with_profile)
         }
         for row in found.values():
             self._note(row)
