@@ -156,6 +156,14 @@ def test_wrong_input_is_told(options: list[str], words: str, tmp_path: Path, cap
     assert not (tmp_path / "out" / "frontier.html").exists()
 
 
+@pytest.mark.usefixtures("_few")
+def test_two_devices_are_not_mixed(recorded: Path, tmp_path: Path, capsys: Any) -> None:
+    rows = read_rows(recorded)
+    write_rows(recorded, [rows[0], {**rows[1], "device": "another phone"}])
+    assert main(["frontier", "--timed", str(recorded), "--out", str(tmp_path / "out")]) == 2
+    assert "has rows of device a phone, another phone; allowed is one device" in capsys.readouterr().err
+
+
 # --- measuring ---------------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,9 @@ def _timed(options: argparse.Namespace) -> tuple[list[Conditions], list[Row]]:
     rows = read_rows(options.timed)
     if not rows:
         raise UserError(f"{options.timed} has no rows")
+    for name in ("device", "method"):
+        if len(several := sorted({row[name] for row in rows})) > 1:
+            raise UserError(f"{options.timed} has rows of {name} {', '.join(several)}; allowed is one {name}")
     return list(dict.fromkeys(conditions_of_row(row) for row in rows)), rows
 
 
@@ -214,12 +217,9 @@ def _on_page(
 
     if options.timed is not None:
         aliases = {alias: digest for digest, each in published.items() for alias in each.digests}
-        rows = {
-            aliases.get(row["architecture"], row["architecture"]): row
-            for row in _timed(options)[1]
-            if conditions_of_row(row) == conditions
-        }
-        rows = {digest: row for digest, row in rows.items() if digest in detectors}
+        there = [row for row in _timed(options)[1] if conditions_of_row(row) == conditions]
+        found = {str(aliases.get(row["architecture"], row["architecture"])): row for row in there}
+        rows = {digest: row for digest, row in found.items() if digest in detectors}
     else:
         rows = _known(store, conditions, _protocol(options))
     if not rows:

@@ -79,21 +79,21 @@ def _fit_totals(shown: Sequence[Measured], conditions: Conditions) -> LatencyMod
     """Fit the sums of all pieces' features to the medians; a backbone at one image size is a feature of its own."""
     samples = []
     for spec, row, _ in shown:
-        sums: dict[tuple[str, ...], float] = {}
+        sums: dict[tuple[str, str, str], float] = {}  # by kind of piece, its feature or backbone, and image size
         for piece, features in features_of(spec, count(spec)):
-            found = {("backbone", backbone_of(spec), size_of(spec)): 1.0} if piece.kind == "backbone" else {
-                (piece.kind, name): value for name, value in features.items()
-            }  # fmt: skip
-            for key, value in found.items():
-                sums[key] = sums.get(key, 0.0) + value
+            if piece.kind == "backbone":
+                sums["backbone", backbone_of(spec), size_of(spec)] = 1.0
+                continue
+            for name, value in features.items():
+                sums[piece.kind, name, ""] = sums.get((piece.kind, name, ""), 0.0) + value
         samples.append((sums, float(row["median_ms"])))
     weights: dict[str, Features] = {}
     backbones: dict[str, dict[str, float]] = {}
-    for key, value in relative_nonnegative(samples).items():
-        if key[0] == "backbone":
-            backbones.setdefault(key[1], {})[key[2]] = value
+    for (kind, name, size), value in relative_nonnegative(samples).items():
+        if kind == "backbone":
+            backbones.setdefault(name, {})[size] = value
         else:
-            weights.setdefault(key[0], {})[key[1]] = value
+            weights.setdefault(kind, {})[name] = value
     return _model(shown, conditions, weights, backbones)
 
 
