@@ -11,7 +11,7 @@ import pytest
 from scaling_lab import Runs, topologies
 from scaling_lab.cli import main
 from scaling_lab.errors import UserError
-from scaling_lab.latency import protocol, worker
+from scaling_lab.latency import protocol, timing, worker
 from scaling_lab.runs.latencies import read_rows
 from scaling_lab.runs.lock import WriterLock
 from scaling_lab.runs.reader import RunFolder
@@ -41,7 +41,7 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
         return events
 
     monkeypatch.setattr(protocol, "run_worker", run_worker)
-    monkeypatch.setitem(worker.WARM_UP, "most", 10)
+    monkeypatch.setitem(timing.WARM_UP, "most", 10)
 
 
 @pytest.fixture

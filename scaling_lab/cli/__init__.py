@@ -15,6 +15,7 @@ from scaling_lab.cli import (
     data,
     detectors,
     doctor,
+    frontier,
     measure,
     plan,
     predict,
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_verbs(verbs)
     solve.add_verbs(verbs)
     measure.add_verbs(verbs)
+    frontier.add_verbs(verbs)
     data.add_verbs(verbs)
     weights.add_verbs(verbs)
     backbones.add_verbs(verbs)

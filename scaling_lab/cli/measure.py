@@ -6,21 +6,21 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaling_lab.cli.console import text_table
 from scaling_lab.cli.measurable import Measurable, measurables
 from scaling_lab.cli.measured import Measured, Row, ledgers_of, only_writer_of
+from scaling_lab.cli.other_machine import export, fit_rows, fit_timed
 from scaling_lab.cli.parsing import add_verb, usable_device
 from scaling_lab.cli.specs import DETECTOR_HELP, add_changes
 from scaling_lab.errors import UserError
-from scaling_lab.files import check_writable, write_whole
+from scaling_lab.files import check_writable
 from scaling_lab.latency.conditions import BACKENDS, DTYPES, SCOPES, Conditions
 
 if TYPE_CHECKING:
-    from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.latency.rules import Protocol
 
 MOST_PROFILES = 4  # above this number, profiles show kinds of pieces only
@@ -38,6 +38,8 @@ def add_verbs(verbs: Any) -> None:
         "measure runs/topology_ablation",
         "measure d0 --profile",
         "measure search_spaces/topology.py --sample 120 --out latencies.csv --fit latency.json",
+        "measure search_spaces/topology.py --sample 120 --export for_phone",
+        "measure search_spaces/topology.py --sample 120 --timed phone.csv --fit phone.json",
     )
     measure.add_argument(
         "things",
@@ -46,42 +48,61 @@ def add_verbs(verbs: Any) -> None:
         help=f"{DETECTOR_HELP}; a run's folder (its complete architectures are measured and stored there); a search-space "
         "or study file (.py)",
     )
-    measure.add_argument("--device", help="cpu, cuda, cuda:1, mps (a GPU if available)")
-    measure.add_argument(
-        "--dtype", nargs="+", choices=DTYPES, default=["float32"], help="data type of weights and images (float32)"
-    )
-    measure.add_argument("--batch", nargs="+", type=int, default=[1], metavar="IMAGES", help="images per batch (1)")
-    measure.add_argument(
-        "--backend", nargs="+", choices=BACKENDS, default=["eager"], help="how the network is run (eager)"
-    )
-    measure.add_argument(
-        "--scope",
-        nargs="+",
-        choices=SCOPES,
-        default=["network"],
-        help="network, or end_to_end with post-processing to boxes (network)",
-    )
-    measure.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
+    add_conditions(measure, scope="network")
     measure.add_argument("--sample", type=int, metavar="POINTS", help="points to sample from each space (all)")
     measure.add_argument(
         "--seed", type=int, default=0, help="seed of the sample, the run order and the held-out detectors (0)"
     )
     measure.add_argument("--runs", type=int, default=200, help="the least valid runs of each detector (200)")
-    measure.add_argument("--processes", type=int, default=3, help="number of processes (3)")
-    measure.add_argument(
-        "--correct",
-        action="store_true",
-        help="for a slowly drifting device: divide times by the relative slowness of the anchor detector",
-    )
-    measure.add_argument(
-        "--anyway", action="store_true", help="measure even on a busy or drifting device; rows record the drift"
-    )
+    add_steadiness(measure)
     measure.add_argument("--profile", action="store_true", help="show where the time goes, piece by piece")
     measure.add_argument(
         "--fit", type=Path, metavar="FILE", help="fit a latency model to the measurements and report its error"
     )
     measure.add_argument("--out", type=Path, help="write a CSV file, or continue an existing one")
+    measure.add_argument(
+        "--export",
+        type=Path,
+        metavar="FOLDER",
+        help="write ONNX files and a script that times them on another machine, with onnxruntime and numpy alone",
+    )
+    measure.add_argument(
+        "--timed", type=Path, metavar="CSV", help="for --fit: the CSV of that script, in place of a measurement here"
+    )
     add_changes(measure)
+
+
+def add_conditions(parser: argparse.ArgumentParser, *, scope: str) -> None:
+    """Add the options of a measurement's conditions; `scope` is the default."""
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (a GPU if available)")
+    parser.add_argument(
+        "--dtype", nargs="+", choices=DTYPES, default=["float32"], help="data type of weights and images (float32)"
+    )
+    parser.add_argument("--batch", nargs="+", type=int, default=[1], metavar="IMAGES", help="images per batch (1)")
+    parser.add_argument(
+        "--backend", nargs="+", choices=BACKENDS, default=["eager"], help="how the network is run (eager)"
+    )
+    parser.add_argument(
+        "--scope",
+        nargs="+",
+        choices=SCOPES,
+        default=[scope],
+        help=f"network, or end_to_end with post-processing to boxes ({scope})",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
+
+
+def add_steadiness(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a device that is busy or whose speed drifts, and the number of processes."""
+    parser.add_argument("--processes", type=int, default=3, help="number of processes (3)")
+    parser.add_argument(
+        "--correct",
+        action="store_true",
+        help="for a slowly drifting device: divide times by the relative slowness of the anchor detector",
+    )
+    parser.add_argument(
+        "--anyway", action="store_true", help="measure even on a busy or drifting device; rows record the drift"
+    )
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -90,7 +111,15 @@ def _measure(options: argparse.Namespace) -> None:
     from scaling_lab.latency.quiet import refuse_absent
     from scaling_lab.latency.rules import Protocol
 
-    every = _conditions(options)
+    every = conditions_of(options)
+    if options.fit is not None and options.timed is None and len(every) > 1:
+        raise UserError(f"--fit needs one set of conditions; {len(every)} are given")
+    if options.export is not None:
+        export(options, every, say)
+        return
+    if options.timed is not None:
+        fit_timed(options)
+        return
     protocol = Protocol(
         runs=options.runs,
         processes=options.processes,
@@ -121,7 +150,7 @@ def _measure(options: argparse.Namespace) -> None:
             raise
     _show(options, detectors, shown)
     if options.fit is not None:
-        _fit(options, every[0], detectors, shown)
+        fit_rows(options, every[0], detectors, shown)
 
 
 def _rows(
@@ -146,20 +175,13 @@ def _rows(
     yield from known.values()
     specs = [each.spec for digest, each in detectors.items() if digest not in known]
     if specs:
-        anchor = _anchor_of(known.values(), detectors)
-        for row in measure(specs, conditions, protocol, with_profile=with_profile, anchor=anchor, say=_say):
+        anchor = store.anchor(known.values())
+        for row in measure(specs, conditions, protocol, with_profile=with_profile, anchor=anchor, say=say):
             yield store.keep(row)
 
 
-def _anchor_of(rows: Iterable[Row], detectors: Mapping[str, Measurable]) -> tuple[DetectorSpec, float] | None:
-    """Return the anchor of earlier rows and its time in ms, if its spec is known."""
-    for row in rows:
-        if row["anchor"] in detectors:
-            return detectors[row["anchor"]].spec, row["anchor_ms"]
-    return None
-
-
-def _conditions(options: argparse.Namespace) -> list[Conditions]:
+def conditions_of(options: argparse.Namespace) -> list[Conditions]:
+    """Return every combination of the options of `add_conditions`. Raises UserError."""
     device = str(usable_device(options.device))
     found = [
         Conditions(device=device, dtype=dtype, batch=batch, threads=options.threads, backend=backend, scope=scope)
@@ -167,12 +189,11 @@ def _conditions(options: argparse.Namespace) -> list[Conditions]:
             options.backend, options.scope, options.dtype, options.batch
         )
     ]
-    if options.fit is not None and len(found) > 1:
-        raise UserError(f"--fit needs one set of conditions; {len(found)} are given")
     return list(dict.fromkeys(found))
 
 
-def _say(words: str) -> None:
+def say(words: str) -> None:
+    """Print a line of progress to stderr."""
     print(words, file=sys.stderr, flush=True)
 
 
@@ -263,19 +284,3 @@ def _profiles(detectors: Mapping[str, Measurable], rows: Sequence[Row]) -> str:
             )
         parts.append(text_table(lines))
     return "\n\n".join(parts)
-
-
-def _fit(
-    options: argparse.Namespace,
-    conditions: Conditions,
-    detectors: Mapping[str, Measurable],
-    rows: Sequence[Row],
-) -> None:
-    from scaling_lab.latency.fitting import fit
-
-    by_digest = {row["architecture"]: row for row in rows}
-    # Detector order makes the held-out detectors independent of what was measured earlier.
-    measured = [(each.spec, by_digest[digest], by_digest[digest]["pieces_ms"]) for digest, each in detectors.items()]
-    model = fit(measured, conditions, seed=options.seed)
-    write_whole(options.fit, model.to_json())
-    print(f"{model.quality_words()}\nlatency model: {options.fit}", file=sys.stderr if options.json else sys.stdout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from scaling_lab.runs.latencies import CONDITIONS, is_of, read_rows, write_rows
 from scaling_lab.runs.lock import WriterLock, only_writer
 
 if TYPE_CHECKING:
+    from scaling_lab.architecture.spec import DetectorSpec
     from scaling_lab.latency.conditions import Conditions
     from scaling_lab.latency.rules import Protocol
     from scaling_lab.study.ledger.database import Ledger
@@ -56,11 +57,18 @@ class Measured:
             and row["architecture"] in self._detectors
             and row["runs"] >= protocol.runs
             and row["processes"] >= protocol.processes
-            and (row["pieces_ms"] is not None or not with_profile)
+            and (row.get("pieces_ms") is not None or not with_profile)
         }
         for row in found.values():
             self._note(row)
         return found
+
+    def anchor(self, rows: Iterable[Row]) -> tuple[DetectorSpec, float] | None:
+        """Return the anchor of earlier rows and its time in ms, if its spec is known."""
+        for row in rows:
+            if row["anchor"] in self._detectors:
+                return self._detectors[row["anchor"]].spec, row["anchor_ms"]
+        return None
 
     def keep(self, row: Row) -> Row:
         """Write a new row and return it with the detector's columns. Raises WriteError."""

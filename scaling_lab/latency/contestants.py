@@ -21,6 +21,7 @@ from scaling_lab.cost.activation_memory import module_tensors, size
 from scaling_lab.detection.exportable import DetectionLayer, detection_layer
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.latency.conditions import Conditions
+from scaling_lab.latency.spread_outputs import spread_outputs, textured_images
 from scaling_lab.model import build, for_inference
 from scaling_lab.model.detector import Detector
 from scaling_lab.model.export import export_onnx
@@ -90,7 +91,10 @@ def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[PreparedDe
     """Build the detector with reproducible random weights, and the detection layer for end_to_end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        detector = for_inference(build(spec))
+        detector = build(spec)
+        if conditions.scope == "end_to_end":
+            spread_outputs(detector)
+        detector = for_inference(detector)
     layer = None
     if conditions.scope == "end_to_end":
         layer = detection_layer(detector, spec.image_size).to(conditions.device)
@@ -98,8 +102,8 @@ def detector_for(spec: DetectorSpec, conditions: Conditions) -> tuple[PreparedDe
 
 
 def images_for(spec: DetectorSpec, conditions: Conditions) -> Tensor:
-    """Return random images (batch, 3, height, width) on the device."""
-    images = torch.randn(conditions.batch, 3, *spec.image_size, generator=torch.Generator().manual_seed(1))
+    """Return the same random images (batch, 3, height, width) every time, on the device."""
+    images = textured_images(conditions.batch, *spec.image_size)
     return images.to(conditions.device, DTYPES[conditions.dtype])
 
 

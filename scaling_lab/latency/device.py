@@ -12,6 +12,8 @@ import torch
 from scaling_lab import machine
 from scaling_lab.latency.conditions import Conditions
 
+OUTPUTS = "spread"  # what suppression was given (spread_outputs.py); rows of other outputs are not comparable
+
 
 def device_name(device: str | torch.device) -> str:
     """Return the name of the processor or GPU."""
@@ -31,6 +33,8 @@ def versions(conditions: Conditions) -> dict[str, str | None]:
     if conditions.backend == "onnxruntime":
         # The CUDA build has another distribution name.
         found["onnxruntime"] = importlib.import_module("onnxruntime").__version__
+    if conditions.scope == "end_to_end":
+        found["outputs"] = OUTPUTS
     return found
 
 

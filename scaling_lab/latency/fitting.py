@@ -15,21 +15,22 @@ from scaling_lab.cost import count
 from scaling_lab.errors import UserError
 from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.features import Features, backbone_of, features_of, style_of
-from scaling_lab.latency.model import LatencyModel
+from scaling_lab.latency.model import LatencyModel, size_of
+from scaling_lab.stats.least_squares import RIDGE, relative_nonnegative
 from scaling_lab.stats.ranks import tau
 
 HELD_OUT = 1 / 3
 LEAST = 12
-RIDGE = 1e-3  # relative to each feature's mean share; splits the time of collinear features
 RANGED = ("width", "head_repeats", "num_classes")
 
-# A detector, its row of `latencies`, and its pieces' milliseconds.
-Measured = tuple[DetectorSpec, Mapping[str, Any], Sequence[float]]
+# A detector, its row of `latencies`, and its pieces' milliseconds; None if it has no profile.
+Measured = tuple[DetectorSpec, Mapping[str, Any], Sequence[float] | None]
 
 
 def fit(measured: Sequence[Measured], conditions: Conditions, *, seed: int = 0) -> LatencyModel:
     """Fit on a random two thirds and measure the error on the rest. Return a fit to all with that error.
 
+    Without profiles, as from another machine, all pieces are fitted together to the medians.
     Raises UserError for fewer than 12 detectors.
     """
     check_enough(len(measured))
@@ -69,36 +70,79 @@ def check_enough(detectors: int) -> None:
 
 
 def _fit(shown: Sequence[Measured], conditions: Conditions) -> LatencyModel:
+    if all(milliseconds is not None for _, _, milliseconds in shown):
+        return _fit_pieces(shown, conditions)
+    return _fit_totals(shown, conditions)
+
+
+def _fit_totals(shown: Sequence[Measured], conditions: Conditions) -> LatencyModel:
+    """Fit the sums of all pieces' features to the medians; a backbone at one image size is a feature of its own."""
+    samples = []
+    for spec, row, _ in shown:
+        sums: dict[tuple[str, str, str], float] = {}  # by kind of piece, its feature or backbone, and image size
+        for piece, features in features_of(spec, count(spec)):
+            if piece.kind == "backbone":
+                sums["backbone", backbone_of(spec), size_of(spec)] = 1.0
+                continue
+            for name, value in features.items():
+                sums[piece.kind, name, ""] = sums.get((piece.kind, name, ""), 0.0) + value
+        samples.append((sums, float(row["median_ms"])))
+    weights: dict[str, Features] = {}
+    backbones: dict[str, dict[str, float]] = {}
+    for (kind, name, size), value in relative_nonnegative(samples).items():
+        if kind == "backbone":
+            backbones.setdefault(name, {})[size] = value
+        else:
+            weights.setdefault(kind, {})[name] = value
+    return _model(shown, conditions, weights, backbones)
+
+
+def _fit_pieces(shown: Sequence[Measured], conditions: Conditions) -> LatencyModel:
+    """Fit each kind of piece to its own times, then their sum to the medians."""
     by_kind: dict[str, list[tuple[Features, float]]] = {}
     backbones: dict[str, dict[str, list[float]]] = {}
-    styles: list[dict[str, Any]] = []
     for spec, _, milliseconds in shown:
-        if style_of(spec) not in styles:
-            styles.append(style_of(spec))
+        assert milliseconds is not None
         for (piece, features), taken in zip(features_of(spec, count(spec)), milliseconds, strict=True):
             if piece.kind == "backbone":
                 sizes = backbones.setdefault(backbone_of(spec), {})
-                sizes.setdefault("{}x{}".format(*spec.image_size), []).append(taken)
+                sizes.setdefault(size_of(spec), []).append(taken)
             else:
                 by_kind.setdefault(piece.kind, []).append((features, taken))
+    medians = {
+        name: {size: statistics.median(times) for size, times in sizes.items()} for name, sizes in backbones.items()
+    }
+    weights = {kind: linear(samples) for kind, samples in by_kind.items()}
+    model = _model(shown, conditions, weights, medians)
+    sums = [({"one": 1.0, "sum": sum(model.pieces(spec))}, row["median_ms"]) for spec, row, _ in shown]
+    whole = linear(sums, ridge=0.0)
+    return dataclasses.replace(model, scale=whole["sum"], offset=whole["one"])
+
+
+def _model(
+    shown: Sequence[Measured],
+    conditions: Conditions,
+    weights: dict[str, Features],
+    backbones: dict[str, dict[str, float]],
+) -> LatencyModel:
+    """Return the model of these weights, with the domain of the detectors that it was fitted on."""
     row = shown[0][1]
-    model = LatencyModel(
+    styles: list[dict[str, Any]] = []
+    for spec, _, _ in shown:
+        if style_of(spec) not in styles:
+            styles.append(style_of(spec))
+    return LatencyModel(
         device=row["device"],
         conditions=conditions.to_dict(),
         versions=row["versions"],
         styles=styles,
         ranges={name: _range([getattr(spec, name) for spec, _, _ in shown]) for name in RANGED},
-        weights={kind: linear(samples) for kind, samples in by_kind.items()},
-        backbones={
-            name: {size: statistics.median(times) for size, times in sizes.items()} for name, sizes in backbones.items()
-        },
+        weights=weights,
+        backbones=backbones,
         scale=1.0,
         offset=0.0,
         quality={},
     )
-    sums = [({"one": 1.0, "sum": sum(model.pieces(spec))}, row["median_ms"]) for spec, row, _ in shown]
-    whole = linear(sums, ridge=0.0)
-    return dataclasses.replace(model, scale=whole["sum"], offset=whole["one"])
 
 
 def linear(samples: Sequence[tuple[Features, float]], *, ridge: float = RIDGE) -> Features:

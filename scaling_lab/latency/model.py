@@ -75,8 +75,8 @@ class LatencyModel:
             raise UserError(
                 f"the latency model was fitted without backbone {spec.backbone} with these options; allowed are {known}"
             )
-        if _size(spec) in self.backbones[name]:
-            return self.backbones[name][_size(spec)]
+        if size_of(spec) in self.backbones[name]:
+            return self.backbones[name][size_of(spec)]
         by_area: dict[int, list[float]] = {}
         for size, ms in self.backbones[name].items():
             by_area.setdefault(_area(size), []).append(ms)
@@ -84,7 +84,7 @@ class LatencyModel:
         area = spec.image_size[0] * spec.image_size[1]
         if not points[0][0] <= area <= points[-1][0]:
             sizes = ", ".join(self.backbones[name])
-            raise UserError(f"image size {_size(spec)} is outside the latency model's range; allowed are {sizes}")
+            raise UserError(f"image size {size_of(spec)} is outside the latency model's range; allowed are {sizes}")
         for (low, less), (high, more) in itertools.pairwise(points):
             if low <= area <= high:
                 return less + (more - less) * (area - low) / (high - low)
@@ -152,5 +152,6 @@ def _area(size: str) -> int:
     return int(height) * int(width)
 
 
-def _size(spec: DetectorSpec) -> str:
+def size_of(spec: DetectorSpec) -> str:
+    """Return the image size as a key of `backbones`."""
     return "{}x{}".format(*spec.image_size)

@@ -16,16 +16,14 @@ from typing import Any
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.cost import Cost, count
 from scaling_lab.errors import UserError
-from scaling_lab.latency import worker
 from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.device import device_name, free_memory, versions
 from scaling_lab.latency.quiet import refuse_absent, refuse_busy
-from scaling_lab.latency.rules import DRIFT, Protocol
+from scaling_lab.latency.rules import Protocol, UnsteadyDevice
 from scaling_lab.latency.seen import Block, Seen
-from scaling_lab.latency.timing import summary
+from scaling_lab.latency.timing import BLOCK, DRIFT, MOST_PROCESSES, WARM_UP
 from scaling_lab.latency.worker_process import Progress, Say, run_worker
 
-MOST = 3  # at most this many times the requested processes are run
 BYTES = {"float32": 4, "bf16": 2, "fp16": 2}
 
 
@@ -52,8 +50,8 @@ def measure(
     - anchor, its digest, anchor_ms, and anchor_drift, its largest relative deviation around valid runs
     - with a profile, pieces_ms, each piece's share of the median, for an eager network only
 
-    Raises UserError for a spec that does not fit or cannot run, before any measurement. Raises UserError where the device
-    is busy or drifts, after yielding the complete rows.
+    Raises UserError for a spec that does not fit or cannot run, before any measurement. Raises UnsteadyDevice where
+    the device is busy or drifts, after yielding the complete rows.
     """
     protocol, say = protocol or Protocol(), say or _silent
     check(specs, conditions, with_profile=with_profile)
@@ -138,7 +136,7 @@ class _Session:
         """Run processes until each detector has enough valid runs; yield a row for each that has."""
         missing, number = list(range(len(self.specs))), 0
         failure: BaseException | None = None
-        while missing and number < MOST * self.protocol.processes and failure is None:
+        while missing and number < MOST_PROCESSES * self.protocol.processes and failure is None:
             try:
                 self._run_process(number, missing)
             except (UserError, KeyboardInterrupt) as error:
@@ -148,18 +146,18 @@ class _Session:
             number += 1
             if number >= self.protocol.processes:
                 # Over all detectors, since the anchor's median and thus the valid runs change.
-                missing = [index for index in range(len(self.specs)) if not self._is_enough(index)]
+                missing = [
+                    index
+                    for index in range(len(self.specs))
+                    if not self.seen[index].is_enough(self.reference, self.protocol)
+                ]
         self._say_what_counts(number)
         yield from (self._row(index) for index in range(len(self.specs)) if index not in missing)
         if missing:
-            raise failure or UserError(self._refusal(missing))
-
-    def _is_enough(self, index: int) -> bool:
-        runs = self.seen[index].counted(self.reference, self.protocol)
-        return len(runs) >= self.protocol.processes and sum(map(len, runs.values())) >= self.protocol.runs
+            raise failure or UnsteadyDevice(self._refusal(missing))
 
     def _run_process(self, number: int, indices: Sequence[int]) -> None:
-        rounds = math.ceil(self.protocol.runs / self.protocol.processes / worker.BLOCK)
+        rounds = math.ceil(self.protocol.runs / self.protocol.processes / BLOCK)
         job = {
             "specs": [self.specs[index].to_dict() for index in indices],
             "anchor": self.anchor.to_dict(),
@@ -189,7 +187,7 @@ class _Session:
             elif "profile" in event:
                 self.seen[indices[event["profile"]]].profiles.append(event["milliseconds"])
             elif "change" in event:
-                unsettled += event["change"] >= worker.WARM_UP["drift"]
+                unsettled += event["change"] >= WARM_UP["drift"]
             elif "others" in event:
                 self._tell(number, event["others"], unsettled)
 
@@ -202,7 +200,7 @@ class _Session:
         if others > 0.1:
             words += f"; other programs used {others:.2f} of a core"
         if unsettled:
-            words += f"; {unsettled} still changed by 1 % or more after {worker.WARM_UP['most']} warm-up runs"
+            words += f"; {unsettled} still changed by 1 % or more after the last warm-up runs"
         self.say(words)
 
     def _say_what_counts(self, processes: int) -> None:
@@ -230,22 +228,13 @@ class _Session:
 
     def _row(self, index: int) -> dict[str, Any]:
         seen = self.seen[index]
-        runs = seen.counted(self.reference, self.protocol)
-        times = [each for process in runs.values() for each in process]
-        medians = [statistics.median(process) for process in runs.values()]
         row = {
             "architecture": self.specs[index].digest,
             **self.conditions.to_dict(),
             "device": device_name(self.conditions.device),
-            **summary(times),
-            "processes": len(runs),
+            **seen.row(self.reference, self.protocol),
             "method": self.protocol.method,
-            "process_spread": (max(medians) - min(medians)) / statistics.median(times),
-            "halves_ms": seen.halves(self.reference, self.protocol),
             "anchor": self.anchor.digest,
-            "anchor_ms": self.reference,
-            "anchor_drift": seen.drift(self.reference, self.protocol),
-            "peak_memory_mb": seen.memory,
             "versions": versions(self.conditions),
         }
         if self._with_profile:

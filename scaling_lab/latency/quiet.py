@@ -11,13 +11,14 @@ import torch
 from scaling_lab.errors import UserError, first_line
 from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.device import Others, gpu_identity, gpu_use
+from scaling_lab.latency.rules import UnsteadyDevice
 
 SECONDS = 1.0
 CORES, SHARE = 0.1, 0.05  # of a CPU's cores, of a GPU's time
 
 
 def refuse_busy(conditions: Conditions, say: Callable[[str], None]) -> None:
-    """Raise UserError where others use the device within a second; print a note where this is unknown.
+    """Raise UnsteadyDevice where others use the device within a second; print a note where this is unknown.
 
     Of a GPU, its own load is judged: other programs on the processors of a shared server are only noted.
     """
@@ -29,13 +30,13 @@ def refuse_busy(conditions: Conditions, say: Callable[[str], None]) -> None:
         if used is None:
             say(f"nvidia-smi does not report whether others use {conditions.device}")
         elif used > SHARE:
-            raise UserError(f"{conditions.device} is busy: {used:.0%} utilisation; {_ALLOWED}")
+            raise UnsteadyDevice(f"{conditions.device} is busy: {used:.0%} utilisation; {_ALLOWED}")
         if cores > CORES:
             say(
                 f"other programs use {cores:.2g} cores; small networks wait for the processor that starts their kernels"
             )
     elif cores > CORES:
-        raise UserError(f"the processor is busy: other programs use {cores:.2g} cores; {_ALLOWED}")
+        raise UnsteadyDevice(f"the processor is busy: other programs use {cores:.2g} cores; {_ALLOWED}")
 
 
 _ALLOWED = "measure when nothing else runs, or use --anyway"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from scaling_lab.checks import Fields, check_flag, check_whole
 from scaling_lab.errors import UserError
 
-DRIFT = 0.03  # largest relative deviation of an anchor
+
+class UnsteadyDevice(UserError):
+    """The device is busy or its speed drifts, so no measurement would be valid now."""
 
 
 @dataclass(frozen=True, kw_only=True)

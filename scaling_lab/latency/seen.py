@@ -1,11 +1,18 @@
-"""The measurements of a detector: blocks of runs between two anchor runs, and which are valid."""
+"""The measurements of a detector: blocks of runs between two anchor runs, and which are valid.
+
+The script of `measure --export` contains this module, so it imports `timing` alone.
+"""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from scaling_lab.latency.rules import DRIFT, Protocol
+from scaling_lab.latency.timing import DRIFT, summary
+
+if TYPE_CHECKING:
+    from scaling_lab.latency.rules import Protocol
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,26 @@ class Seen:
             if each.counts(reference, protocol):
                 found.setdefault(each.process, []).extend(each.corrected(reference, protocol))
         return found
+
+    def is_enough(self, reference: float, protocol: Protocol) -> bool:
+        """Return whether there are enough valid runs in enough processes."""
+        runs = self.counted(reference, protocol)
+        return len(runs) >= protocol.processes and sum(map(len, runs.values())) >= protocol.runs
+
+    def row(self, reference: float, protocol: Protocol) -> dict[str, Any]:
+        """Return the statistics of the valid runs, as `latencies` has them."""
+        runs = self.counted(reference, protocol)
+        times = [each for process in runs.values() for each in process]
+        medians = [statistics.median(process) for process in runs.values()]
+        return {
+            **summary(times),
+            "processes": len(runs),
+            "process_spread": (max(medians) - min(medians)) / statistics.median(times),
+            "halves_ms": self.halves(reference, protocol),
+            "anchor_ms": reference,
+            "anchor_drift": self.drift(reference, protocol),
+            "peak_memory_mb": self.memory,
+        }
 
     def halves(self, reference: float, protocol: Protocol) -> list[float]:
         """Return the medians of even and of odd valid blocks."""

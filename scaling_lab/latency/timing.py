@@ -1,11 +1,21 @@
-"""Times runs of a call: warm-up, blocks of runs, and a summary."""
+"""Times runs of a call: warm-up, blocks of runs, their order, and a summary.
+
+The script of `measure --export` contains this module, so it imports the standard library alone.
+"""
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+BLOCK = 5  # runs in a block
+EVERY = 4  # number of contestants between two anchors
+DRIFT = 0.03  # largest relative deviation of an anchor
+MOST_PROCESSES = 3  # at most this many times the requested processes are run
+WARM_UP = {"drift": 0.01, "block": 10, "most": 200}
 
 Run = Callable[[], Any]
 
@@ -33,6 +43,23 @@ def warm_up(run: Run, *, drift: float, block: int, least: int, most: int) -> tup
         now = statistics.median(timed(run) for _ in range(block))
         done, change, before = done + block, abs(before - now) / now, now
     return change, done
+
+
+def protocol_warm_up(run: Run, least: int) -> tuple[float, int]:
+    """Warm up by WARM_UP, with at most four times `least` runs; return as `warm_up` does."""
+    most = min(int(WARM_UP["most"]), 4 * least)
+    return warm_up(run, drift=WARM_UP["drift"], block=min(int(WARM_UP["block"]), least), least=least, most=most)
+
+
+def turns(contestants: int, rounds: int, draw: random.Random) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield the round, and the contestants between two anchors."""
+    order = list(range(contestants))
+    for number in range(rounds):
+        if number % 2 == 0:
+            draw.shuffle(order)
+        else:
+            order.reverse()
+        yield from ((number, order[start : start + EVERY]) for start in range(0, contestants, EVERY))
 
 
 def summary(times: Sequence[float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,11 +22,7 @@ from scaling_lab.latency.contestants import prepare_or_tell, used
 from scaling_lab.latency.device import Others
 from scaling_lab.latency.peak_memory import peak_memory
 from scaling_lab.latency.profiling import profile
-from scaling_lab.latency.timing import block, warm_up
-
-BLOCK = 5
-EVERY = 4  # number of contestants between two anchors
-WARM_UP = {"drift": 0.01, "block": 10, "most": 200}
+from scaling_lab.latency.timing import BLOCK, block, protocol_warm_up, turns
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -69,7 +65,7 @@ def _work(job: dict[str, Any], conditions: Conditions, tell: Tell) -> None:
         contestants.append(prepare_or_tell(spec, conditions))
         tell({"built": index})
     for index, run in enumerate((anchor, *contestants)):
-        change, runs = warm_up(run, **WARM_UP, least=job["warm_runs"])  # type: ignore[arg-type]
+        change, runs = protocol_warm_up(run, job["warm_runs"])
         tell({"warm": index - 1, "change": change, "runs": runs})
     others = Others()
     before = block(anchor, BLOCK)
@@ -85,17 +81,6 @@ def _work(job: dict[str, Any], conditions: Conditions, tell: Tell) -> None:
             tell({"profile": index, "milliseconds": profile(spec, conditions)})
     if job["memory"]:
         tell({"memory": [peak_memory(each, conditions, each.held) for each in contestants]})
-
-
-def turns(contestants: int, rounds: int, draw: random.Random) -> Iterator[tuple[int, Sequence[int]]]:
-    """Yield the round, and the contestants between two anchors."""
-    order = list(range(contestants))
-    for number in range(rounds):
-        if number % 2 == 0:
-            draw.shuffle(order)
-        else:
-            order.reverse()
-        yield from ((number, order[start : start + EVERY]) for start in range(0, contestants, EVERY))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ def tau(first: Values, second: Values) -> float:
 
     if not (_varies(first) and _varies(second)):
         return math.nan
+    if len(first) < 3:  # scipy's variance divides by n - 2
+        return float(taus_with(np.asarray([first], dtype=float), second)[0])
     return float(kendalltau(first, second, method="asymptotic").statistic)  # skips the exact p, which would be slow
 
 

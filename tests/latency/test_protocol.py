@@ -10,7 +10,7 @@ import pytest
 
 from scaling_lab import count
 from scaling_lab.errors import UserError
-from scaling_lab.latency import Conditions, protocol, worker
+from scaling_lab.latency import Conditions, protocol, timing
 from scaling_lab.latency.protocol import measure
 from scaling_lab.latency.rules import Protocol
 from scaling_lab.latency.worker_process import run_worker
@@ -40,8 +40,8 @@ class Scripted:
                 before, after = self.anchors(number, block)
                 block += 1
                 yield {"round": turn}
-                times = [spec["width"] * (before + after) / 2 / ANCHOR] * worker.BLOCK
-                yield {"anchors": ([before] * worker.BLOCK, [after] * worker.BLOCK), "blocks": [(index, times)]}
+                times = [spec["width"] * (before + after) / 2 / ANCHOR] * timing.BLOCK
+                yield {"anchors": ([before] * timing.BLOCK, [after] * timing.BLOCK), "blocks": [(index, times)]}
         yield {"others": 0.0}
         for index, _ in enumerate(job["specs"]):
             if job["profile"]:
@@ -250,8 +250,8 @@ def test_what_a_process_refuses_is_told_as_it_is() -> None:
 def test_turns_are_drawn_and_turned_round() -> None:
     import random
 
-    turns = list(worker.turns(10, 4, random.Random(1)))
-    assert all(len(chunk) <= worker.EVERY for _, chunk in turns)
+    turns = list(timing.turns(10, 4, random.Random(1)))
+    assert all(len(chunk) <= timing.EVERY for _, chunk in turns)
     orders = [[index for number, chunk in turns if number == wanted for index in chunk] for wanted in range(4)]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert orders[1] == orders[0][::-1]

@@ -20,6 +20,7 @@ def test_tau_counts_pairs() -> None:
     assert ranks.tau([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1.0)
     # Of 15 pairs two are tied in the first, two others in the second; 8 agree, 3 do not.
     assert ranks.tau(*TIED) == pytest.approx((8 - 3) / 13)
+    assert ranks.tau([1, 2], [5, 3]) == -1.0  # one pair
 
 
 def test_spearman_of_a_published_example() -> None:

@@ -100,7 +100,7 @@ def _draw_later(axes: Axes, table: pd.DataFrame, cost: str) -> list[Line2D]:
     return grey if len(others) else grey[:1]
 
 
-def _along(line: Line2D) -> list[Box]:
+def along(line: Line2D) -> list[Box]:
     """Return boxes along a line in data coordinates, straight on a log axis or in steps."""
     xs, ys = (np.asarray(values, dtype=float) for values in line.get_data())
     if line.get_drawstyle() == "steps-post":
@@ -121,6 +121,6 @@ def _label(axes: Axes, table: pd.DataFrame, cost: str, *, size: float, most: int
         *(labels.wrap(str(row["label"]), 22) for row in records(front)),
     ]
     obstacles: list[Box] = [(float(row[cost]), float(row["ap"])) * 2 for row in records(table)]
-    obstacles += [box for line in axes.lines for box in _along(line)]
+    obstacles += [box for line in axes.lines for box in along(line)]
     anchors = [(float(row[cost]), float(row["ap"])) for row in named]
     labels.annotate(axes, anchors, texts, obstacles=obstacles, size=size, colour=INK, muted_from=len(own))
