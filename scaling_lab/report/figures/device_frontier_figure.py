@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,12 +54,12 @@ def device_frontier_figure(table: pd.DataFrame, width: float = WIDE, *, cost: st
     pad = max(0.08 * (high - low), 1.0)
     axes.set_ylim(low - pad, high + pad)
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    handles = []
+    handles: list[Line2D] = []
     for group, (colour, marker, size, hollow) in STYLES.items():
         rows = table[table["group"] == group]
         if rows.empty:
             continue
-        colours = {"color": colour} if marker == "x" else {
+        colours: dict[str, Any] = {"color": colour} if marker == "x" else {
             "facecolor": PAPER if hollow else colour, "edgecolor": colour if hollow else PAPER,
         }  # fmt: skip
         axes.scatter(rows[cost], rows["ap"], s=size, marker=marker, linewidths=1.4 if hollow else 0.8,
@@ -82,7 +83,9 @@ def device_frontier_figure(table: pd.DataFrame, width: float = WIDE, *, cost: st
     return figure
 
 
-def _named(table: pd.DataFrame, front: pd.DataFrame, cost: str, *, most: int) -> list[dict[str, object]]:
+def _named(table: pd.DataFrame, front: pd.DataFrame, cost: str, *, most: int) -> list[dict[str, Any]]:
     """Return the rows with a label: own detectors, and points evenly along the front."""
-    places = np.unique(np.linspace(0, len(front) - 1, min(most, len(front))).round().astype(int)) if len(front) else []
+    places: Any = (
+        np.unique(np.linspace(0, len(front) - 1, min(most, len(front))).round().astype(int)) if len(front) else []
+    )
     return [*records(table[table["group"] == "own detectors"]), *records(front.iloc[places])]
