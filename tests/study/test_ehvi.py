@@ -30,26 +30,25 @@ def test_the_process_predicts_what_it_has_not_seen_and_says_how_well() -> None:
     points_ND = torch.rand(80, 4, generator=chance, dtype=torch.float64)
     truth_N = torch.sin(4 * points_ND[:, 0]) + points_ND[:, 1] ** 2  # of two dimensions; the others mean nothing
     values_N = truth_N + 0.05 * torch.randn(80, generator=chance, dtype=torch.float64)
-    process = GaussianProcess(points_ND[:50], values_N[:50], torch.arange(4))
+    process = GaussianProcess(points_ND[:50], values_N[:50], torch.arange(50), torch.arange(4))
     mean_M, deviation_M = process(points_ND[50:])
     errors_M = (mean_M - values_N[50:]).abs()
     assert errors_M.mean() < 0.15 * values_N.std()
-    assert 0.8 <= (errors_M < 2 * deviation_M).double().mean() <= 1.0
-    lengths = process.settings[:-1].exp()
+    assert 0.8 <= (errors_M < 2 * (deviation_M**2 + process.noise**2).sqrt()).double().mean() <= 1.0
+    lengths = process.settings[:-2].exp()
     assert lengths[2:].min() > lengths[:2].max()
 
 
 def test_dimensions_of_one_group_share_their_length() -> None:
     points_ND = torch.rand(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    process = GaussianProcess(points_ND, points_ND[:, 0], torch.tensor([0, 1, 1]))
-    assert process.settings.shape == (3,)
+    process = GaussianProcess(points_ND, points_ND[:, 0], torch.arange(20), torch.tensor([0, 1, 1]))
+    assert process.settings.shape == (2 + 2,)
 
 
 def test_a_process_of_equal_values_gives_that_value() -> None:
     points_ND = torch.rand(12, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    mean_M, deviation_M = GaussianProcess(points_ND, torch.full((12,), 3.0, dtype=torch.float64), torch.arange(2))(
-        points_ND
-    )
+    values_N = torch.full((12,), 3.0, dtype=torch.float64)
+    mean_M, deviation_M = GaussianProcess(points_ND, values_N, torch.arange(12), torch.arange(2)).known()
     assert mean_M.tolist() == pytest.approx([3.0] * 12)
     assert bool((deviation_M > 0).all())
 

@@ -48,15 +48,16 @@ class Belief:
         points = [*((first[digest], architecture(digest)) for digest in self.known), *fresh]
         points_ND, groups_D = encoded(points, logs=logs)
         points_AD, self._fresh_MD = points_ND[: len(first)], points_ND[len(first) :]
-        self.process = GaussianProcess(
+        groups = int(groups_D.max()) + 1
+        self.groups: int = groups
+        self.process: GaussianProcess = GaussianProcess(
             points_AD,
             values_N,
             places_N,
             groups_D,
             pending_A=torch.tensor([pending[digest] for digest in self.known]),
-            start=start.process if start is not None and start.groups == int(groups_D.max()) else None,
+            start=start.process if start is not None and start.groups == groups else None,
         )
-        self.groups = int(groups_D.max())
 
     def of_known(self) -> tuple[Tensor, Tensor]:
         """Return the mean and the standard deviation, both (A,), of the known architectures' values without noise."""

@@ -82,8 +82,8 @@ class GaussianProcess:
         return mean_M * self._scale + self._centre, variance_M.sqrt()
 
     def _scaled(self, points_ND: Tensor, settings: Tensor | None = None) -> Tensor:
-        lengths_G = (self.settings if settings is None else settings)[:-2].exp()
-        return points_ND / lengths_G[self._groups_D]
+        chosen = self.settings if settings is None else settings
+        return points_ND / chosen[:-2][self._groups_D].exp()
 
     def _solved(self, settings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the Cholesky factor (S, S) of the seen points' covariance, their weights (S,), and the best variance."""
@@ -122,7 +122,8 @@ class GaussianProcess:
 
 def _factor(points_ND: Tensor, diagonal_N: Tensor) -> Tensor:
     """Return the Cholesky factor (N, N) of the kernel with an added diagonal."""
-    return torch.linalg.cholesky(_kernel(points_ND, points_ND) + torch.diag(diagonal_N + 1e-6))
+    factor_NN: Tensor = torch.linalg.cholesky(_kernel(points_ND, points_ND) + torch.diag(diagonal_N + 1e-6))
+    return factor_NN
 
 
 def _unit(size: int) -> Tensor:
