@@ -36,7 +36,7 @@ import numpy as np
 from benchmarks.replayed import DATA, Replay, architectures, costs, replayed_count, space, true_ap
 from scaling_lab import Recipe, Study
 from scaling_lab.metrics import counted
-from scaling_lab.runs.reader import Runs
+from scaling_lab.runs.reader import RunFolder
 from scaling_lab.stats.fronts import front_of, pareto_front
 from scaling_lab.stats.hypervolume import dominated_volume
 from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
@@ -74,7 +74,7 @@ class Search:
             out = run_study(
                 study, out=Path(folder), executor="local", objective=objective, count=replayed_count, stream=None
             )
-            ledger = Ledger(Runs(out).ledger)
+            ledger = Ledger(RunFolder(out).ledger)
             rows = ledger.trials()
             ledger.close()
         assert max(Counter(row.architecture for row in rows).values()) <= self.repeats
