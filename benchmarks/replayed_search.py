@@ -2,41 +2,50 @@
 
     python benchmarks/replayed_search.py                      5 samplers, 20 seeds: about 15 minutes on 2 quiet cores
     python benchmarks/replayed_search.py --noise 0.8          APs with seed noise
+    python benchmarks/replayed_search.py --noise 0.8 --repeats 3     ehvi may train an architecture with three seeds
     python benchmarks/replayed_search.py --samplers gp        about a minute a seed
 
 benchmarks/replayed.py defines the 660 architectures and their simulated APs with known truth, which are no claim about any
 detector. A search is a study with `trials` trials, run by `run_study` with its local executor and the replayed objective;
-points of equal architecture are trained once. A search's result is the front of the trials' APs and gmacs, as shown to
-users. It is scored by the true APs of those architectures: their hypervolume over that of the true front of all 660, both
-up to the table's largest gmacs and lowest AP.
+points of equal architecture are trained once, or by ehvi up to `--repeats` times. A search's result is a front of gmacs and
+either observed or believed APs: each architecture's mean over its trials, or its posterior mean by ehvi's model, from the
+same trials. It is scored by the true APs of those architectures: their hypervolume over that of the true front of all 660,
+both up to the table's largest gmacs and lowest AP.
 
-Printed for each sampler, after 5, 10 and 15 % of the architectures: the median over seeds, the lowest, how many seeds reach
-95 %; and the mean's lead over random search with the same budget, with a 95 % bootstrap interval over seeds.
+Printed for each sampler, after 5, 10 and 15 % of the architectures, for the observed and the believed front: the median over
+seeds, the lowest, how many seeds reach 95 %; and the mean's lead over random search with the same budget and the same kind
+of front, with a 95 % bootstrap interval over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 
 from benchmarks.replayed import DATA, Replay, architectures, costs, replayed_count, space, true_ap
 from scaling_lab import Recipe, Study
-from scaling_lab.runs.reader import Runs
+from scaling_lab.metrics import counted
+from scaling_lab.runs.reader import RunFolder
 from scaling_lab.stats.fronts import front_of, pareto_front
 from scaling_lab.stats.hypervolume import dominated_volume
+from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
 from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.search.belief import Belief
 
 GOAL = 0.95
 SHARES = (0.05, 0.10, 0.15)
+SEEDS_APART = 1000  # between the seeds of one search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +56,10 @@ class Search:
     seed: int
     trials: int
     noise: float = 0.0
+    repeats: int = 1
 
-    def __call__(self) -> list[tuple[str, float]]:
-        """Run it and return (digest, measured AP) in the order of training."""
+    def __call__(self) -> list[TrialRow]:
+        """Run it and return its trials in the order of training."""
         study = Study(
             question="How much of the front does a search find?",
             space=space,
@@ -57,16 +67,43 @@ class Search:
             recipe=Recipe.short(epochs=1),
             sampler=self.sampler,
             trials=self.trials,
-            seeds=(self.seed,),
+            seeds=tuple(self.seed + SEEDS_APART * repeat for repeat in range(self.repeats)),
         )
         with tempfile.TemporaryDirectory() as folder:
             objective = Replay(noise=self.noise)
             out = run_study(
                 study, out=Path(folder), executor="local", objective=objective, count=replayed_count, stream=None
             )
-            table = Runs(out).table()
-        assert table["architecture"].is_unique
-        return list(zip(table["architecture"], table["ap"], strict=True))
+            ledger = Ledger(RunFolder(out).ledger)
+            rows = ledger.trials()
+            ledger.close()
+        assert max(Counter(row.architecture for row in rows).values()) <= self.repeats
+        return rows
+
+
+def observed(rows: Sequence[TrialRow]) -> dict[str, float]:
+    """Return the mean AP of each architecture's trials, by digest."""
+    aps: dict[str, list[float]] = {}
+    for row in rows:
+        aps.setdefault(row.architecture, []).append(_ap(row))
+    return {digest: mean(each) for digest, each in aps.items()}
+
+
+def believed(rows: Sequence[TrialRow]) -> dict[str, float]:
+    """Return the believed AP of each architecture with trials, by digest."""
+    return Belief(rows, value=_ap, architecture=_architecture).believed()
+
+
+FRONTS = {"observed": observed, "believed": believed}
+
+
+def _ap(row: TrialRow) -> float:
+    return float(row.metrics["ap"])
+
+
+def _architecture(digest: str) -> Architecture:
+    spec = architectures()[digest]
+    return Architecture(digest=digest, spec=spec, known=counted(spec, costs()[digest]), parts={})
 
 
 class Truth:
@@ -81,10 +118,10 @@ class Truth:
     def __len__(self) -> int:
         return len(self._aps)
 
-    def share(self, found: Sequence[tuple[str, float]]) -> float:
-        """Return the true hypervolume of the front of (digest, measured AP), as a share of the true front's."""
-        marks = pareto_front([self._gmacs[digest] for digest, _ in found], [ap for _, ap in found])
-        return self._hypervolume([digest for (digest, _), on in zip(found, marks, strict=True) if on]) / self._whole
+    def share(self, aps: Mapping[str, float]) -> float:
+        """Return the true hypervolume of the front of APs by digest, as a share of the true front's."""
+        marks = pareto_front([self._gmacs[digest] for digest in aps], list(aps.values()))
+        return self._hypervolume([digest for digest, on in zip(aps, marks, strict=True) if on]) / self._whole
 
     def _hypervolume(self, digests: Sequence[str]) -> float:
         reference = (max(self._gmacs.values()), -min(self._aps.values()))
@@ -106,41 +143,46 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=["ehvi", "tpe", "nsga2", "nsga3"], help="beside random")
     parser.add_argument("--seeds", type=int, default=20, help="number of seeds, from 0 (20)")
     parser.add_argument("--noise", type=float, default=0.0, help="seed SD, in AP (0)")
+    parser.add_argument("--repeats", type=int, default=1, help="most trials of an architecture, for ehvi (1)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     truth = Truth()
     trials = int(SHARES[-1] * len(truth))
     print(f"{len(truth)} architectures, {trials} evaluations, {options.seeds} seeds, noise {options.noise:g} AP")
-    print(
-        f"{'sampler':8} {'after':>6} {'median':>7} {'lowest':>7} {'reach 95 %':>10}   lead over random (95 % interval)"
-    )
-    baseline: dict[float, list[float]] = {}
+    print(f"{'sampler':8} {'after':>6} {'front':8} {'median':>7} {'lowest':>7} {'reach 95 %':>10}   lead over random")
+    baseline: dict[tuple[float, str], list[float]] = {}
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
         for sampler in ("random", *options.samplers):
             start = time.monotonic()
             searches = [
-                Search(sampler=sampler, seed=seed, trials=trials, noise=options.noise) for seed in range(options.seeds)
+                Search(
+                    sampler=sampler,
+                    seed=seed,
+                    trials=trials,
+                    noise=options.noise,
+                    repeats=options.repeats if sampler == "ehvi" else 1,
+                )
+                for seed in range(options.seeds)
             ]
             found = list(pool.map(Search.__call__, searches))
-            for share in SHARES:
-                shares = [truth.share(each[: int(share * len(truth))]) for each in found]
-                words = ""
-                if sampler == "random":
-                    baseline[share] = shares
-                else:
-                    words = "{:+.1f} ({:+.1f} to {:+.1f}) points".format(
-                        *(100 * x for x in lead(shares, baseline[share]))
-                    )
-                reached = f"{sum(s >= GOAL for s in shares)} of {len(shares)}"
-                print(
-                    f"{sampler:8} {share:6.0%} {median(shares):7.1%} {min(shares):7.1%} {reached:>10}   {words}",
-                    flush=True,
-                )
+            for share, (name, front) in itertools.product(SHARES, FRONTS.items()):
+                shares = [truth.share(front(rows[: int(share * len(truth))])) for rows in found]
+                others = baseline.setdefault((share, name), shares)
+                print(f"{sampler:8} {share:6.0%} {name:8} {_line(shares, others)}", flush=True)
             short = sum(len(each) < trials for each in found)
             print(
                 f"{'':8} {time.monotonic() - start:.0f} s" + (f"; {short} searches ended early" if short else ""),
                 flush=True,
             )
+
+
+def _line(shares: Sequence[float], others: Sequence[float]) -> str:
+    reached = f"{sum(share >= GOAL for share in shares)} of {len(shares)}"
+    line = f"{median(shares):7.1%} {min(shares):7.1%} {reached:>10}"
+    if shares is others:
+        return line
+    difference, low, high = (100 * each for each in lead(shares, others))
+    return f"{line}   {difference:+.1f} ({low:+.1f} to {high:+.1f}) points"
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ class Study(Fields):
     `trials` is the total number of trials over all seeds; None means the whole grid. A grid is run with every seed; other
     samplers use the seeds after the first for architectures that they propose again. Sampler "ehvi" takes one trained
     objective and objectives known before a trial. It samples many points, counts their costs, and trains the one with the
-    most expected hypervolume improvement. It uses further seeds once all architectures are trained. Other samplers are
-    Optuna's; "gp" models the parameters that every point has and samples conditional ones at random. `objectives` maps
+    most expected hypervolume improvement. A further seed of a trained architecture counts as a point. Its finalists are
+    the best by its model, since the best observed AP was often lucky. Other samplers are Optuna's; "gp" models the
+    parameters that every point has and samples conditional ones at random. `objectives` maps
     each objective to "maximize" or "minimize"; `limits` maps a cost to its upper limit.
 
     Costs are those of scaling_lab.metrics. gmacs, params_m, activations_m and memory_mb are counted before a trial.

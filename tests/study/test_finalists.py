@@ -16,7 +16,7 @@ from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import Runs
 from scaling_lab.stats.fronts import dominates
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.search.selection import _ranked
+from scaling_lab.study.search.selection import ranked
 from tests.faults.afterwards import look_at
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, make_study, rows, some_cores, start_driver, wait_for
@@ -103,7 +103,7 @@ def test_of_several_objectives_the_front_is_spread_and_then_filled(tmp_path: Pat
 @given(st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 2), min_size=1, max_size=15))
 def test_fronts_come_one_after_the_other(values: list[tuple[float, float]]) -> None:
     points = np.array(values)
-    order = list(_ranked(points))
+    order = list(ranked(points))
     assert sorted(order) == list(range(len(values)))
     for place, candidate in enumerate(order):
         assert not dominates(points[order[place + 1 :]], points[candidate]).any()

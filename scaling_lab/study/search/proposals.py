@@ -361,7 +361,7 @@ class Proposals:
         finalists = self.study.finalists
         assert finalists is not None
         self._finalists_are_chosen = True
-        chosen = choose_finalists(self.study, self._rows, self.values)
+        chosen = choose_finalists(self.study, self._rows, self.values, self._strategy.believed(self._rows))
         if finalists.baseline:
             chosen += self._baseline({each.architecture for each in chosen})
         wanted = [(each, seed) for seed in finalists.seeds for each in chosen]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from scaling_lab.metrics import ACCURACIES
 from scaling_lab.stats.fronts import Points, crowding_distances, first_front
 from scaling_lab.study.ledger.database import TrialRow
 from scaling_lab.study.study import Study
@@ -25,8 +26,13 @@ class Finalist:
     role: str
 
 
-def choose_finalists(study: Study, rows: Iterable[TrialRow], values: Values) -> list[Finalist]:
-    """Return the study's finalists, best first; `values` maps a trial's metrics to objectives."""
+def choose_finalists(
+    study: Study, rows: Iterable[TrialRow], values: Values, believed: Mapping[str, float] | None = None
+) -> list[Finalist]:
+    """Return the study's finalists, best first; `values` maps a trial's metrics to objectives.
+
+    `believed` has a search's believed values by architecture, instead of the means of its seeds; others are left out.
+    """
     assert study.finalists is not None
     groups: dict[str, list[list[float]]] = {}
     params: dict[str, dict[str, Any]] = {}
@@ -34,16 +40,22 @@ def choose_finalists(study: Study, rows: Iterable[TrialRow], values: Values) -> 
         if row.role == "search" and row.state == "complete":
             groups.setdefault(row.architecture, []).append(values(row.id, row.metrics))
             params.setdefault(row.architecture, row.params)
+    if believed is not None:
+        groups = {digest: group for digest, group in groups.items() if digest in believed}
     if not groups:
         return []
     # From here on, smaller is better.
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in study.objectives.values()]
-    points = np.array([np.mean(group, axis=0) for group in groups.values()]) * signs
-    digests = [list(groups)[place] for place in itertools.islice(_ranked(points), study.finalists.count)]
+    points = np.array([np.mean(group, axis=0) for group in groups.values()])
+    if believed is not None:
+        (measured,) = (place for place, name in enumerate(study.objectives) if name in ACCURACIES)
+        points[:, measured] = [believed[digest] for digest in groups]
+    points *= signs
+    digests = [list(groups)[place] for place in itertools.islice(ranked(points), study.finalists.count)]
     return [Finalist(architecture=digest, params=params[digest], role="finalist") for digest in digests]
 
 
-def _ranked(points: Points) -> Iterator[int]:
+def ranked(points: Points) -> Iterator[int]:
     """Yield the indices of points, front by front, each by decreasing crowding distance."""
     left = np.arange(len(points))
     while len(left):

@@ -58,6 +58,10 @@ class Strategy:
         """Return the next point to train, or ASK, or END where nothing new is left."""
         return ASK
 
+    def believed(self, rows: Iterable[TrialRow]) -> Mapping[str, float] | None:
+        """Return the evaluated objective by architecture, as a model of the trials believes it; None without a model."""
+        return None
+
     def refuse(self, digest: str) -> None:
         """Drop an architecture that a limit rejected after it was chosen."""
 
