@@ -11,6 +11,7 @@ import pytest
 
 from scaling_lab.architecture.naming import spec_by_name
 from scaling_lab.cli import frontier, main
+from scaling_lab.cost import count
 from scaling_lab.errors import UserError
 from scaling_lab.latency import protocol, timing, worker
 from scaling_lab.latency.rules import UnsteadyDevice
@@ -84,6 +85,9 @@ def test_specs_that_compute_the_same_are_measured_once() -> None:
     }
     assert spec_by_name("tf_efficientdet_d0").digest in d0.digests
     assert not {row.model for row in d0.rows} & {"efficientdet_d0", "EfficientDet-D2 (640)"}  # they run otherwise
+    assert all(
+        each.gmacs == pytest.approx(count(each.spec).gmacs, rel=1e-3) for each in (d0, *list(found.values())[:2])
+    )
     sizes = {each.rows[0].image_size for each in found.values() if each.rows[0].counted_as == "d2"}
     assert sizes == {(768, 768), (640, 640)}
     quick = {spec_by_name(name).digest for name in (*frontier.QUICK, *frontier.QUICK_OTHERS)}
@@ -145,6 +149,7 @@ def test_own_detectors_join_and_are_on_no_front(recorded: Path, tmp_path: Path, 
         (["--budget-ms", "0"], "--budget-ms is 0; allowed are numbers above 0"),
         (["--add", "nothing.safetensors"], "--add is 'nothing.safetensors'; allowed are a run's folder"),
         (["--add", "best.safetensors=200"], "--add is 'best.safetensors=200'"),
+        (["--gmacs", "0.1"], "--gmacs is 0.1; the cheapest published detector here has 0.974"),
         (["--threads", "100000"], "threads is 100000; allowed are 1 to"),
         (["--backend", "cuda_graphs"], "cuda_graphs needs device cuda"),
     ],
