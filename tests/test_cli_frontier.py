@@ -161,6 +161,29 @@ def test_wrong_input_is_told(options: list[str], words: str, tmp_path: Path, cap
     assert not (tmp_path / "out" / "frontier.html").exists()
 
 
+def test_what_was_not_measured_is_predicted_within_reach(
+    recorded: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in published_detectors() if row.counted_as == "lite0")
+    tinies = [tiny(width=width) for width in range(8, 44, 4)]
+    others = [tiny(width=46), tiny(width=400)]  # 400 is beyond three times the largest measured one
+    made = {
+        each.digest: Buildable(spec=each, digests=frozenset({each.digest}), rows=(row,)) for each in (*tinies, *others)
+    }
+    monkeypatch.setattr("scaling_lab.paper.buildable.buildable", lambda: made)
+    taken = {each.digest: 3.0 + 1000.0 * count(each).gmacs for each in (*tinies, others[0])}
+    first = read_rows(recorded)[0]
+    write_rows(recorded, [{**first, "architecture": each.digest, "median_ms": taken[each.digest]} for each in tinies])
+    assert main(["frontier", "--timed", str(recorded), "--out", str(tmp_path / "out"), "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["frontiers"]
+    assert len(one["detectors"]) == 10
+    (guessed,) = (each for each in one["detectors"] if each["group"] == "predicted")
+    assert guessed["architecture"] == others[0].digest
+    assert guessed["latency_ms"] == pytest.approx(taken[others[0].digest], rel=0.05)
+    text = (tmp_path / "out" / "frontier.html").read_text()
+    assert "fitted on 9 detectors, has a median error of" in text
+
+
 @pytest.mark.usefixtures("_few")
 def test_two_devices_are_not_mixed(recorded: Path, tmp_path: Path, capsys: Any) -> None:
     rows = read_rows(recorded)
