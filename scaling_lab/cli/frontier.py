@@ -32,6 +32,7 @@ QUICK_OTHERS = ("efficientdet_q0", "efficientdet_q1", "efficientdet_q2")
 # Runs of a detector: this many multiply-adds / 1e9 in total, within these bounds.
 GMACS_IN_RUNS, LEAST_RUNS, MOST_RUNS = 1000.0, 30, 200
 QUICK_GMACS_IN_RUNS, QUICK_LEAST_RUNS, QUICK_MOST_RUNS = 60.0, 10, 20
+REACH = 3.0  # times the multiply-adds of the largest measured detector; larger ones are not predicted
 BUDGETS = {"budget_ms": "latency_ms", "budget_mb": "peak_memory_mb", "budget_gmacs": "gmacs"}
 
 
@@ -75,6 +76,10 @@ def _frontier(options: argparse.Namespace) -> None:
         if wrong := [each for each in getattr(options, name) if not each > 0]:
             raise UserError(f"--{name.replace('_', '-')} is {wrong[0]:g}; allowed are numbers above 0")
     published, own = buildable(), own_detectors(options.add)
+    chosen = _chosen(options, published)
+    published = {
+        digest: each for digest, each in published.items() if each.gmacs <= REACH * published[chosen[-1]].gmacs
+    }
     detectors = _detectors(published, own)
     every = _timed(options)[0] if options.timed else conditions_of(options)
     make_folder(options.out)
@@ -85,7 +90,9 @@ def _frontier(options: argparse.Namespace) -> None:
         store = Measured(out, {}, detectors)
         if options.timed is None:
             try:
-                missing += _measure_all(options, store, every, _chosen(options, published, own, detectors))
+                wanted = {*chosen, *(each.spec.digest for each in own)}
+                to_measure = [each for digest, each in detectors.items() if digest in wanted]
+                missing += _measure_all(options, store, every, to_measure)
             except (UserError, KeyboardInterrupt) as error:
                 stopped = error  # shown after the page of what was measured
         frontiers = [
@@ -110,24 +117,20 @@ def _detectors(published: Mapping[str, Buildable], own: Sequence[OwnDetector]) -
     return dict(sorted(found.items(), key=lambda item: item[1].cost.gmacs))
 
 
-def _chosen(
-    options: argparse.Namespace,
-    published: Mapping[str, Buildable],
-    own: Sequence[OwnDetector],
-    detectors: Mapping[str, Measurable],
-) -> list[Measurable]:
-    """Return the detectors to measure, the cheapest first."""
+def _chosen(options: argparse.Namespace, published: Mapping[str, Buildable]) -> list[str]:
+    """Return the published detectors to measure, the cheapest first. Raises UserError if there are none."""
     from scaling_lab.architecture.naming import spec_by_name
 
     quick = {spec_by_name(name).digest for name in (*QUICK, *QUICK_OTHERS)}
-    of_page = [
-        digest
-        for digest, each in published.items()
-        if (not options.quick or quick & each.digests)
-        and (options.gmacs is None or detectors[digest].cost.gmacs <= options.gmacs)
+    found = [
+        each
+        for each in published.values()
+        if (not options.quick or quick & each.digests) and (options.gmacs is None or each.gmacs <= options.gmacs)
     ]
-    wanted = {*of_page, *(each.spec.digest for each in own)}
-    return [each for digest, each in detectors.items() if digest in wanted]
+    if not found:
+        least = min(each.gmacs for each in published.values())
+        raise UserError(f"--gmacs is {options.gmacs:g}; the cheapest published detector here has {least:.3g}")
+    return [each.spec.digest for each in sorted(found, key=lambda each: each.gmacs)]
 
 
 # --- measuring ---------------------------------------------------------------------------------------------------------
@@ -253,7 +256,8 @@ def _predicted(
     from scaling_lab.latency.whole_model import LEAST, fit_whole
     from scaling_lab.report.sections.device_frontier import PredictionErrors
 
-    rest = [digest for digest in detectors if digest not in rows]
+    most = REACH * max((detectors[digest].cost.gmacs for digest in rows), default=0.0)
+    rest = [digest for digest, each in detectors.items() if digest not in rows and each.cost.gmacs <= most]
     if not rest or len(rows) < LEAST:
         return {}, None
     say(f"fitting a latency model to {len(rows)} detectors, for {len(rest)} others")

@@ -23,8 +23,9 @@ PRESENT, LIFT = 4, 4.0  # classes with objects; what is added to their logits
 STEP = 0.1  # by which each anchor at a position scores less than the one before it
 DELTA = 0.1  # standard deviation of box deltas, in anchor sizes
 WORDS = (
-    f"class logits have a standard deviation of {SPREAD:g} over positions and a median score of {SCORE:g}; {PRESENT} classes "
-    f"score higher, as in an image of COCO; boxes deviate from their anchors by {100 * DELTA:.0f} %"
+    f"class logits have a standard deviation of {SPREAD:g} over positions and a median score of {SCORE:g}. {PRESENT} classes "
+    f"score higher, as in an image of COCO, and boxes deviate from their anchors by {100 * DELTA:.0f} %. Of the 5,000 "
+    "candidates of lite0, lite2, D0 and D1, 25 to 58 % remain"
 )
 
 

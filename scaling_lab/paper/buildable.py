@@ -17,6 +17,14 @@ class Buildable:
     digests: frozenset[str]
     rows: tuple[PublishedDetector, ...]
 
+    @property
+    def gmacs(self) -> float:
+        """The stored count of multiply-adds / 1e9, scaled to the spec's image size; counting anew takes a second."""
+        counted = self.rows[0].counted_gmacs
+        assert counted is not None
+        size = self.rows[0].gflops_size or self.spec.image_size
+        return counted * (self.spec.image_size[0] * self.spec.image_size[1]) / (size[0] * size[1])
+
 
 def buildable() -> dict[str, Buildable]:
     """Return the detectors by the digest of the first spec of each computation, in the order of the table."""

@@ -169,6 +169,7 @@ def test_the_order_by_gmacs_is_of_measured_detectors(table: pd.DataFrame) -> Non
 
 def test_budgets_are_round(table: pd.DataFrame) -> None:
     assert [most for _, most in round_budgets(table, "latency_ms")] == [20.0, 50.0, 100.0, 200.0, 500.0]
+    assert round_budgets(table[table["architecture"] == "d1"], "latency_ms") == [("latency_ms", 200.0)]
     assert round_budgets(table.iloc[:0], "latency_ms") == []
 
 

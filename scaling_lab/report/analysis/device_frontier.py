@@ -177,10 +177,11 @@ def round_budgets(table: pd.DataFrame, cost: str) -> list[tuple[str, float]]:
         return []
     low, high = float(values.min()), float(values.max())
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [step * 10.0**power for power in powers for step in STEPS if low <= step * 10.0**power <= high]
+    steps = [step * 10.0**power for power in powers for step in STEPS]
+    found = [step for step in steps if low <= step <= high] or [min(step for step in steps if step >= high)]
     if len(found) > MOST_BUDGETS:
         found = [found[round(place * (len(found) - 1) / (MOST_BUDGETS - 1))] for place in range(MOST_BUDGETS)]
-    return [(cost, each) for each in found or [high]]
+    return [(cost, each) for each in found]
 
 
 def order_by_gmacs(table: pd.DataFrame) -> dict[str, float]:
