@@ -147,5 +147,7 @@ def counted(spec: DetectorSpec, cost: Cost) -> dict[str, float]:
 
 ACCURACIES = names("evaluated")
 COUNTED = names("counted")
+# The cost with which time and memory of training on a GPU grow.
+TRAINING_EFFORT = "activations_m"
 BEFORE_A_TRIAL = names("counted", "predicted")
 COSTS = names("counted", "predicted", "measured")

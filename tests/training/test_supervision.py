@@ -65,7 +65,7 @@ def test_a_process_that_is_lost_ends_all_with_its_name(
 
     def hit(step: dict[str, float]) -> None:
         if step["step"] == 1 and not seen:
-            seen.extend(process.pid for process in multiprocessing.active_children() if process.pid)
+            seen.extend(sorted(process.pid for process in multiprocessing.active_children() if process.pid))
             os.kill(seen[1], number)
 
     with pytest.raises(LostProcess, match=message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from scaling_lab.metrics import TRAINING_EFFORT
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.plan.forecast import Forecast, own_images, trials_on_a_gpu
 from scaling_lab.study.plan.gpus import GPUS, SOURCE, USABLE, Gpu, published, published_rate
@@ -16,7 +17,7 @@ def gpu_memory(study: Study, architectures: Sequence[Architecture], gpu: Gpu | N
     """Count the memory of the architecture with the most activations. Raises UserError where the recipe does not fit it."""
     from scaling_lab.training.training_memory import training_memory
 
-    largest = max(architectures, key=lambda each: each.known["activations_m"])
+    largest = max(architectures, key=lambda each: each.known[TRAINING_EFFORT])
     memory = training_memory(largest.spec, study.recipe)
     images = own_images(study)
     part = math.ceil(images / min(study.recipe.accumulate, images))
@@ -72,11 +73,11 @@ def published_time(
 
     None for a frozen backbone, to which the published rate does not apply.
     """
-    if not left or study.recipe.is_frozen(1) or min(each.known["activations_m"] for each in left) <= 0:
+    if not left or study.recipe.is_frozen(1) or min(each.known[TRAINING_EFFORT] for each in left) <= 0:
         return None
     which = published(gpu)
     gpus = study.gpus_per_trial
-    rates = [min(gpus * published_rate(which, each.known["activations_m"]), feed or math.inf) for each in left]
+    rates = [min(gpus * published_rate(which, each.known[TRAINING_EFFORT]), feed or math.inf) for each in left]
     hours = [images / rate * gpus / 3600 for rate in rates]
     return GpuTime(
         hours=sum(hours), trial=(min(hours), max(hours)), rates=(min(rates), max(rates)), gpu=which, source=SOURCE
