@@ -56,7 +56,7 @@ class BatchPlan:
     skipped: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if self.split == "train" and self.batch_size > self.source.length(self.split):
+        if self.split == "train" and self._end == 0:
             images = self.source.length(self.split)
             raise UserError(
                 f"batch_size is {self.batch_size}; allowed is up to {images}, the number of training images"

@@ -123,7 +123,8 @@ class _InOrder(Batches):
         images = self.source.length(self.split)
         return [[*range(at, min(at + CHUNK, images))] for at in range(self.start, images, CHUNK)]
 
-    def __len__(self) -> int:
+    @property
+    def _end(self) -> int:
         return len(self.indices())
 
 
@@ -132,7 +133,7 @@ def _chunks(loader: Batches, layout: Layout, done: int) -> Iterator[tuple[Batch,
     for view in range(done // layout.images, layout.views):
         start = done - view * layout.images if view == done // layout.images else 0
         settings = {each.name: getattr(loader, each.name) for each in fields(Batches) if each.name != "skipped"}
-        one = _InOrder(**{**settings, "batch_size": CHUNK, "view": view}, start=start)
+        one = _InOrder(**{**settings, "batch_size": CHUNK, "view": view, "first": 0}, start=start)
         for batch in one:
             yield batch, one.skipped
 
