@@ -90,8 +90,8 @@ def test_specs_that_compute_the_same_are_measured_once() -> None:
     )
     sizes = {each.rows[0].image_size for each in found.values() if each.rows[0].counted_as == "d2"}
     assert sizes == {(768, 768), (640, 640)}
-    quick = {spec_by_name(name).digest for name in (*frontier.QUICK, *frontier.QUICK_OTHERS)}
-    assert sum(bool(quick & each.digests) for each in found.values()) == 12
+    quick = {spec_by_name(name).digest for name in frontier.QUICK}
+    assert sum(bool(quick & each.digests) for each in found.values()) == 10
 
 
 # --- the page ----------------------------------------------------------------------------------------------------------

@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from scaling_lab.report.sections.device_frontier import DeviceFrontier
 
 # What --quick measures, beside own detectors.
-QUICK = ("lite0", "lite1", "lite2", "lite3", "lite3x", "lite4", "d0", "d1", "d2")
-QUICK_OTHERS = ("efficientdet_q0", "efficientdet_q1", "efficientdet_q2")
+QUICK = ("lite0", "lite1", "lite2", "lite3", "lite3x", "lite4", "d0", "d1", "d2", "efficientdet_q0")
 # Runs of a detector: this many multiply-adds / 1e9 in total, within these bounds.
 GMACS_IN_RUNS, LEAST_RUNS, MOST_RUNS = 1000.0, 30, 200
-QUICK_GMACS_IN_RUNS, QUICK_LEAST_RUNS, QUICK_MOST_RUNS = 60.0, 10, 20
+QUICK_RUNS, QUICK_WARM_RUNS = 10, 3
 REACH = 3.0  # times the multiply-adds of the largest measured detector; larger ones are not predicted
 BUDGETS = {"budget_ms": "latency_ms", "budget_mb": "peak_memory_mb", "budget_gmacs": "gmacs"}
 
@@ -121,7 +120,7 @@ def _chosen(options: argparse.Namespace, published: Mapping[str, Buildable]) -> 
     """Return the published detectors to measure, the cheapest first. Raises UserError if there are none."""
     from scaling_lab.architecture.naming import spec_by_name
 
-    quick = {spec_by_name(name).digest for name in (*QUICK, *QUICK_OTHERS)}
+    quick = {spec_by_name(name).digest for name in QUICK}
     found = [
         each
         for each in published.values()
@@ -171,11 +170,10 @@ def _protocol(
 
     handling = {"correct": options.correct, "anyway": options.anyway}
     if detector is None or conditions is None:
-        return Protocol(runs=QUICK_LEAST_RUNS, processes=1, **handling)
+        return Protocol(runs=QUICK_RUNS, processes=1, **handling)
     gmacs = detector.cost.gmacs * conditions.batch
     if options.quick:
-        runs = round(min(max(QUICK_GMACS_IN_RUNS / gmacs, QUICK_LEAST_RUNS), QUICK_MOST_RUNS))
-        return Protocol(runs=runs, processes=1, warm_runs=5, **handling)
+        return Protocol(runs=QUICK_RUNS, processes=1, warm_runs=QUICK_WARM_RUNS, **handling)
     runs = round(min(max(GMACS_IN_RUNS / gmacs, LEAST_RUNS), MOST_RUNS))
     return Protocol(runs=runs, processes=options.processes, warm_runs=max(runs // 4, 10), **handling)
 
