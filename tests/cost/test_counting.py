@@ -55,7 +55,7 @@ def cost(*parts: Run) -> PartCost:
     )
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(80, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [3, pytest.param(80, marks=pytest.mark.long)])
 def test_the_sum_over_pieces_is_the_count_of_the_whole(examples: int) -> None:
     settings(max_examples=examples)(given(specs())(assert_counted_as_built))()
 

@@ -172,7 +172,7 @@ def layers(draw: st.DrawFn) -> nn.Module:
     return layer if pad == "own" else Padded(layer, reach, stride, None if pad == "same" else padding)
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(100, marks=pytest.mark.long)])
 def test_any_layers_are_counted_at_any_size_or_have_no_formula(examples: int) -> None:
     derived = []
 

@@ -25,7 +25,7 @@ from tests.coco_files import write_coco
 from tests.study.engine import make_study, spec
 
 ROOT = Path(__file__).parents[2]
-slow = pytest.mark.slow
+long = pytest.mark.long
 COCO_IMAGES = 118_287
 # The smallest GPU that the docstring of a paper form names, and its number of architectures for the estimate of a search.
 FITS = {"32 GB": "v100-32gb", "80 GB": "a100-80gb"}
@@ -36,7 +36,7 @@ FITS = {"32 GB": "v100-32gb", "80 GB": "a100-80gb"}
     [
         "topology_search",
         *(
-            pytest.param(each, marks=slow)
+            pytest.param(each, marks=long)
             for each in (
                 "backbone_and_network", "compound_scaling", "fusion", "proxy", "topology_ablation", "width_factor"
             )
