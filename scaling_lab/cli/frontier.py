@@ -80,7 +80,8 @@ def _frontier(options: argparse.Namespace) -> None:
         digest: each for digest, each in published.items() if each.gmacs <= REACH * published[chosen[-1]].gmacs
     }
     detectors = _detectors(published, own)
-    every = _timed(options)[0] if options.timed else conditions_of(options)
+    timed = _timed(options) if options.timed else []
+    every = list(dict.fromkeys(map(conditions_of_row, timed))) if options.timed else conditions_of(options)
     make_folder(options.out)
     missing: list[str] = []
     stopped: BaseException | None = None
@@ -97,7 +98,7 @@ def _frontier(options: argparse.Namespace) -> None:
         frontiers = [
             found
             for conditions in every
-            if (found := _on_page(options, store, conditions, published, own, detectors)) is not None
+            if (found := _on_page(options, store, conditions, published, own, detectors, timed)) is not None
         ]
     if frontiers:
         _show(options, frontiers, missing)
@@ -190,15 +191,15 @@ def _known(store: Measured, conditions: Conditions, protocol: Protocol) -> dict[
     )
 
 
-def _timed(options: argparse.Namespace) -> tuple[list[Conditions], list[Row]]:
-    """Return the conditions of --timed in order, and all its rows."""
+def _timed(options: argparse.Namespace) -> list[Row]:
+    """Return the rows of --timed. Raises UserError for none, and for rows of several devices or methods."""
     rows = read_rows(options.timed)
     if not rows:
         raise UserError(f"{options.timed} has no rows")
     for name in ("device", "method"):
         if len(several := sorted({row[name] for row in rows})) > 1:
             raise UserError(f"{options.timed} has rows of {name} {', '.join(several)}; allowed is one {name}")
-    return list(dict.fromkeys(conditions_of_row(row) for row in rows)), rows
+    return rows
 
 
 # --- the page ----------------------------------------------------------------------------------------------------------
@@ -211,14 +212,15 @@ def _on_page(
     published: Mapping[str, Buildable],
     own: Sequence[OwnDetector],
     detectors: Mapping[str, Measurable],
+    timed: Sequence[Row],
 ) -> DeviceFrontier | None:
-    """Return the frontier under these conditions; None if nothing was measured."""
+    """Return the frontier under these conditions, of `timed` rows with --timed; None if nothing was measured."""
     from scaling_lab.report.analysis.device_frontier import device_table
     from scaling_lab.report.sections.device_frontier import DeviceFrontier
 
     if options.timed is not None:
         aliases = {alias: digest for digest, each in published.items() for alias in each.digests}
-        there = [row for row in _timed(options)[1] if conditions_of_row(row) == conditions]
+        there = [row for row in timed if conditions_of_row(row) == conditions]
         found = {str(aliases.get(row["architecture"], row["architecture"])): row for row in there}
         rows = {digest: row for digest, row in found.items() if digest in detectors}
     else:
