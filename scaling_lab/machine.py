@@ -1,17 +1,17 @@
-"""The processor's name, usable cores, free memory, shared memory and GPUs as the driver sees them, of this machine."""
+"""The usable cores, free memory, shared memory and GPUs as the driver sees them, of this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import psutil
+
+from scaling_lab.text import plural
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -43,25 +43,18 @@ def shared_memory() -> Space | None:
     return Space(total=usage.total, free=usage.free)
 
 
+def affinity() -> int:
+    """Return the number of cores that the system gives this process, without a container's quota."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores() -> int:
     """Return the number of cores this process may use: its affinity, or a container's smaller quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = affinity()
     with contextlib.suppress(OSError, ValueError):  # no quota
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
         count = min(count, max(1, int(quota) // int(period)))
     return count
-
-
-@lru_cache
-def cpu_name() -> str:
-    """Return the name of this machine's processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def nvidia_smi(*query: str) -> list[str]:
@@ -100,7 +93,7 @@ def hidden_gpus(seen: int, cuda: str | None) -> str | None:
     if cuda is None or (driver.isdigit() and int(driver) < _LEAST_DRIVER.get(release, 0)):
         advice = "update the driver, or install torch for another CUDA (see pytorch.org/get-started)"
     return (
-        f"nvidia-smi sees {there} GPU{'' if there == 1 else 's'}, torch {seen or 'none'}: {driver_needed(cuda)}, and the "
+        f"nvidia-smi sees {plural(there, 'GPU')}, torch {seen or 'none'}: {driver_needed(cuda)}, and the "
         f"driver is {drivers[0]}; {advice}"
     )
 

@@ -11,6 +11,7 @@ import torch
 
 from scaling_lab import machine
 from scaling_lab.latency.conditions import Conditions
+from scaling_lab.processor import cpu_name
 
 OUTPUTS = "spread"  # what suppression was given (spread_outputs.py); rows of other outputs are not comparable
 
@@ -20,7 +21,7 @@ def device_name(device: str | torch.device) -> str:
     place = torch.device(device)
     if place.type == "cuda":
         return torch.cuda.get_device_name(place)
-    return machine.cpu_name()
+    return cpu_name()
 
 
 def versions(conditions: Conditions) -> dict[str, str | None]:

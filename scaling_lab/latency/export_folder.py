@@ -64,7 +64,7 @@ def export_folder(
 def script() -> str:
     """Return time_onnx.py with the modules that it imports of this package inside it, so that it runs alone."""
     here = Path(__file__).parent
-    own, *others = (read_text(here / name) for name in (SCRIPT, "timing.py", "seen.py"))
+    own, *others = (read_text(here / name) for name in (SCRIPT, "../processor.py", "timing.py", "seen.py"))
     opening = ast.get_docstring(ast.parse(own), clean=False)
     bodies = "".join(_alone(text) for text in (*others, own))
     return f'"""{opening}"""\n\nfrom __future__ import annotations\n{bodies}'

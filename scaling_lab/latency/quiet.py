@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ from scaling_lab.errors import UserError, first_line
 from scaling_lab.latency.conditions import Conditions
 from scaling_lab.latency.device import Others, gpu_identity, gpu_use
 from scaling_lab.latency.rules import UnsteadyDevice
+from scaling_lab.machine import affinity
 
 SECONDS = 1.0
 CORES, SHARE = 0.1, 0.05  # of a CPU's cores, of a GPU's time
@@ -48,6 +48,6 @@ def refuse_absent(conditions: Conditions) -> None:
         torch.zeros(1, device=conditions.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {conditions.device} cannot be used: {first_line(error)}") from None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = affinity()
     if conditions.threads > cores:
         raise UserError(f"threads is {conditions.threads}; allowed are 1 to {cores}, the cores of this process")

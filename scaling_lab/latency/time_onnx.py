@@ -13,7 +13,6 @@ import csv
 import json
 import math
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ import onnxruntime
 
 from scaling_lab.latency.seen import Block, Seen
 from scaling_lab.latency.timing import BLOCK, MOST_PROCESSES, Run, block, protocol_warm_up, turns
+from scaling_lab.processor import cpu_name
 
 HERE = Path(__file__).resolve().parent
 GROUP = 24  # detectors in memory at once
@@ -46,7 +46,7 @@ def main() -> None:
         default="anchored",
         help="corrected: divide times by the anchor's relative slowness; unchecked: all runs count (anchored)",
     )
-    parser.add_argument("--device", default=_device(), help="the name of this device (the processor's)")
+    parser.add_argument("--device", default=cpu_name(), help="the name of this device (the processor's)")
     parser.add_argument("--out", type=Path, default=Path("latencies.csv"), help="the CSV file (latencies.csv)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -179,17 +179,6 @@ def _text(value: Any) -> Any:
     if value is None:
         return ""
     return json.dumps(value) if isinstance(value, (dict, list)) else value
-
-
-def _device() -> str:
-    """Return the processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

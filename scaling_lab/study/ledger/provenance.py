@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from scaling_lab.machine import cpu_name
+from scaling_lab.machine import affinity
+from scaling_lab.processor import cpu_name
 
 PACKAGES = (
     "scaling-lab",
@@ -82,7 +83,7 @@ def host() -> dict[str, Any]:
         "name": platform.node(),
         "system": platform.platform(),
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": affinity(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpus": gpus(),
     }

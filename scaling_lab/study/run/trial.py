@@ -24,7 +24,7 @@ from scaling_lab.checks import is_whole
 from scaling_lab.data.readers import LostReader, readers_beside
 from scaling_lab.errors import UserError
 from scaling_lab.files import WriteError, append_line
-from scaling_lab.machine import cpu_name
+from scaling_lab.processor import cpu_name
 from scaling_lab.storage import Storage, StorageError
 from scaling_lab.study.run.places import Place
 from scaling_lab.study.run.time_limit import TimeUp
