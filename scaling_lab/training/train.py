@@ -208,10 +208,8 @@ class Run:
             torch.manual_seed(int(np.random.SeedSequence((seed, group.rank())).generate_state(1, np.uint64)[0]))
         self.epoch = 0
         self.so_far: EpochSoFar | None = None  # of the epoch that is not finished
-        self.is_saved, self.saved = (
-            True,
-            time.perf_counter(),
-        )  # whether all steps are in the checkpoint; when it was written
+        self.is_saved = True  # whether the checkpoint has all steps
+        self.saved = time.perf_counter()  # when it was written
         self.metrics: dict[str, Any] = {}
         self.best: dict[str, Any] = {}  # best_ap and best_epoch, once an AP has been measured
         self.progress: Progress = lambda step: None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Page as BrowserPage
 
 from scaling_lab.report import Frontier, compute_frontier, write_report
 from scaling_lab.runs.reader import Runs
@@ -55,3 +56,18 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
         found.close()
+
+
+def opened_whole(browser: Browser, path: Path, width: int, height: int) -> BrowserPage:
+    """Open a page on a screen of this size: no error, nothing wider than it, the first figure within 800 px."""
+    opened = browser.new_page(viewport={"width": width, "height": height})
+    wrong: list[str] = []
+    opened.on("console", lambda message: wrong.append(message.text))
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.goto(path.as_uri())
+    assert wrong == []
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
+    top = opened.locator("figure").first.bounding_box()
+    assert top is not None
+    assert top["y"] < 800
+    return opened

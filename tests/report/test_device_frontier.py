@@ -30,7 +30,7 @@ from scaling_lab.report.page.blocks import Page
 from scaling_lab.report.page.markup import render_page
 from scaling_lab.report.page.writer import figures_of, tables_of
 from scaling_lab.report.sections.device_frontier import MAIN, DeviceFrontier, PredictionErrors, answer, frontier_page
-from tests.report.conftest import CHROMIUM
+from tests.report.conftest import CHROMIUM, opened_whole
 
 # Recorded milliseconds: d1 is slower than its GMACs tell, d4 was not measured.
 TIMES = {"lite0": 20.0, "lite2": 45.0, "d0": 60.0, "d1": 190.0, "d2": 180.0, "d3": 400.0}
@@ -218,16 +218,7 @@ def test_the_page_fits_a_desk_and_a_phone(browser: Browser, page: Page, tmp_path
     path = tmp_path / "frontier.html"
     path.write_text(render_page(page), encoding="utf-8")
     for width, height in ((1280, 900), (390, 844)):
-        opened = browser.new_page(viewport={"width": width, "height": height})
-        wrong: list[str] = []
-        opened.on("console", lambda message, wrong=wrong: wrong.append(message.text))
-        opened.on("pageerror", lambda error, wrong=wrong: wrong.append(str(error)))
-        opened.goto(path.as_uri())
-        assert wrong == []
-        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        opened = opened_whole(browser, path, width, height)
         assert opened.locator("figure svg:visible").count() == 4
         assert opened.locator("#table-budgets tbody tr").count() == 5
-        top = opened.locator("figure").first.bounding_box()
-        assert top is not None
-        assert top["y"] < 800
         opened.close()

@@ -20,7 +20,7 @@ from scaling_lab.report.page.markup import render_page
 from scaling_lab.report.page.svg import drawn
 from scaling_lab.report.page.writer import figures_of, tables_of
 from scaling_lab.report.sections.paper_figures import MAIN, answer, figures_page
-from tests.report.conftest import CHROMIUM
+from tests.report.conftest import CHROMIUM, opened_whole
 
 
 @pytest.fixture(scope="module")
@@ -181,16 +181,7 @@ def test_the_page_fits_a_desk_and_a_phone(browser: Browser, tmp_path: Path) -> N
     path = tmp_path / "figures.html"
     path.write_text(render_page(figures_page()), encoding="utf-8")
     for width, height in ((1280, 900), (390, 844)):
-        opened = browser.new_page(viewport={"width": width, "height": height})
-        wrong: list[str] = []
-        opened.on("console", lambda message, wrong=wrong: wrong.append(message.text))
-        opened.on("pageerror", lambda error, wrong=wrong: wrong.append(str(error)))
-        opened.goto(path.as_uri())
-        assert wrong == []
-        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        opened = opened_whole(browser, path, width, height)
         assert opened.locator("#table-published-detectors tbody tr").count() >= 40
         assert opened.locator("figure svg:visible").count() == 6  # each figure once, drawn for this width
-        top = opened.locator("figure").first.bounding_box()
-        assert top is not None
-        assert top["y"] < 800
         opened.close()

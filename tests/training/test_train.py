@@ -95,7 +95,6 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert reports == [first]
 
 
-@pytest.mark.slow
 def _accuracies(monkeypatch: pytest.MonkeyPatch, *aps: float | None) -> None:
     """Let the evaluations of the epochs give these APs."""
     left = iter(aps)
