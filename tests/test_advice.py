@@ -86,6 +86,7 @@ def test_every_option_that_a_message_names_is_one_of_a_verb(capsys: pytest.Captu
         "ray_executor.py",
         "confirmation.py",
         "node_facts.py",
+        "time_onnx.py",  # runs alone, with options of its own: tests/measure/test_time_onnx.py
     }  # git's and others'
     missing = {each for each in named if each[1] not in (*options, *_OTHERS) and each[0] not in programs}
     assert missing <= {("checkup.py", "--num-gpus"), ("markup.py", "--box")}  # of ray start, and of CSS
