@@ -91,7 +91,7 @@ def observed(rows: Sequence[TrialRow]) -> dict[str, float]:
 
 def believed(rows: Sequence[TrialRow]) -> dict[str, float]:
     """Return the believed AP of each architecture with trials, by digest."""
-    return Belief(rows, value=_ap, architecture=_architecture).believed()
+    return Belief(rows, value=_ap, architecture=architecture).believed()
 
 
 FRONTS = {"observed": observed, "believed": believed}
@@ -101,7 +101,8 @@ def _ap(row: TrialRow) -> float:
     return float(row.metrics["ap"])
 
 
-def _architecture(digest: str) -> Architecture:
+def architecture(digest: str) -> Architecture:
+    """Return an architecture of the table."""
     spec = architectures()[digest]
     return Architecture(digest=digest, spec=spec, known=counted(spec, costs()[digest]), parts={})
 
@@ -121,7 +122,11 @@ class Truth:
     def share(self, aps: Mapping[str, float]) -> float:
         """Return the true hypervolume of the front of APs by digest, as a share of the true front's."""
         marks = pareto_front([self._gmacs[digest] for digest in aps], list(aps.values()))
-        return self._hypervolume([digest for digest, on in zip(aps, marks, strict=True) if on]) / self._whole
+        return self.of([digest for digest, on in zip(aps, marks, strict=True) if on])
+
+    def of(self, digests: Sequence[str]) -> float:
+        """Return the true hypervolume of architectures, as a share of the true front's."""
+        return self._hypervolume(digests) / self._whole
 
     def _hypervolume(self, digests: Sequence[str]) -> float:
         reference = (max(self._gmacs.values()), -min(self._aps.values()))
