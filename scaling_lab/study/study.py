@@ -25,8 +25,9 @@ from scaling_lab.checks import (
 )
 from scaling_lab.errors import UserError
 from scaling_lab.metrics import ACCURACIES, BEFORE_A_TRIAL, COSTS, DIRECTIONS
+from scaling_lab.study.early_stopping import EarlyStopping
+from scaling_lab.study.extrapolation import Extrapolation
 from scaling_lab.study.finalists import Finalists
-from scaling_lab.study.halving import Halving
 from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.training.recipe import Recipe
 
@@ -81,7 +82,7 @@ class Study(Fields):
     gpus_per_trial: float = 0
     workers_per_trial: int = 1
     trial_seconds: float | None = None
-    stopping: Halving | None = None
+    stopping: EarlyStopping | None = None
     finalists: Finalists | None = None
     baseline: Mapping[str, Any] | None = None
     latency_model: str | None = None
@@ -159,13 +160,22 @@ class Study(Fields):
     def _check_stopping(self) -> None:
         if self.stopping is None:
             return
-        if not isinstance(self.stopping, Halving):
-            raise UserError(f"stopping is {self.stopping!r}; allowed are None and Halving(min_epochs=..., factor=3)")
+        if not isinstance(self.stopping, EarlyStopping):
+            raise UserError(
+                f"stopping is {self.stopping!r}; allowed are None, Halving(min_epochs=..., factor=3) and "
+                "Extrapolation(min_epochs=..., chance=0.05)"
+            )
         self.stopping.check_recipe(self.recipe)
-        if not any(name in ACCURACIES for name in self.objectives):
+        evaluated = [name for name in self.objectives if name in ACCURACIES]
+        if not evaluated:
             raise UserError(
                 f"stopping is {self.stopping!r}, but the objectives, {', '.join(self.objectives)}, are known before a trial; "
                 f"stopping needs one of {', '.join(ACCURACIES)}"
+            )
+        if isinstance(self.stopping, Extrapolation) and len(evaluated) > 1:
+            raise UserError(
+                f"stopping is {self.stopping!r} with the objectives {', '.join(self.objectives)}; allowed is one of "
+                f"{', '.join(ACCURACIES)} (Halving takes several)"
             )
 
     def _check_finalists(self) -> None:

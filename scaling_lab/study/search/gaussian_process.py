@@ -3,8 +3,8 @@
     seen value = latent value + seed noise,  latent value = smooth function of the point + the point's own effect
 
 Only seeds of one point tell its own effect from noise. Without such seeds, the priors share the unexplained variance: a fifth
-is the points' own, the rest is noise. Length scales and both variances are maximum a posteriori estimates. The log-normal prior on length scales, wider
-in more dimensions, keeps few points from fitting many dimensions.
+is the points' own, the rest is noise. Length scales and both variances are maximum a posteriori estimates. The log-normal
+prior on length scales, wider in more dimensions, keeps few points from fitting many dimensions.
 """
 
 from __future__ import annotations
