@@ -1,4 +1,4 @@
-"""Stopping by learning curves: trials end that would hardly join the front. search/curves.py applies it."""
+"""Stopping by learning curves: trials end that would hardly join the front. search/curve_judge.py applies it."""
 
 from __future__ import annotations
 

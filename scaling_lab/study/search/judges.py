@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaling_lab.study.extrapolation import Extrapolation
 from scaling_lab.study.halving import Halving
-from scaling_lab.study.search.curves import CurveJudge
+from scaling_lab.study.search.curve_judge import CurveJudge
 from scaling_lab.study.search.judge import Architectures, Judge, Values
 from scaling_lab.study.search.rungs import RungJudge
 from scaling_lab.study.study import Study
