@@ -1,10 +1,13 @@
 """How many epochs does early stopping save, and what does it lose? Rules replayed on the real curves of kept ledgers.
 
     python benchmarks/replayed_stopping.py reports/results/fusion-seeds runs/heads      run folders; seconds
+    python benchmarks/replayed_stopping.py --alone reports/results/fusion-seeds         as a search with one seed
 
 A run's complete trials are judged one after another at their evaluated epochs, in the order of the ledger and in random
 orders. A trial that a rule stops has no value; one that goes on has its real one. The front is that of the mean APs of
 complete trials, by gmacs. It is scored by the APs of all trials: its hypervolume as a share of the whole front's.
+
+With `--alone` each trial counts as an architecture of its own, as in a search with one seed for each.
 
 The rules: successive halving with factors 2 and 3, for AP and gmacs (multi-objective, as MOASHA ranks) and for AP alone
 (ASHA), and extrapolation of curves with several chances. Printed for each: the mean share of epochs saved, and the
@@ -14,6 +17,7 @@ hypervolume's mean and lowest share, over orders.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import random
 import types
 from collections.abc import Mapping, Sequence
@@ -121,11 +125,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--orders", type=int, default=50)
+    parser.add_argument("--alone", action="store_true", help="each trial is an architecture of its own")
     options = parser.parse_args()
     for folder in options.runs:
         every = curves(folder)
         epochs = sorted(every[0].aps)
         every = [curve for curve in every if sorted(curve.aps) == epochs]
+        if options.alone:
+            every = [dataclasses.replace(curve, architecture=str(curve.trial)) for curve in every]
         print(f"{folder.name}: {len(every)} trials, AP after epochs {', '.join(map(str, epochs))}")
         if len(epochs) < 2:
             print("  no AP before the last epoch")

@@ -27,7 +27,7 @@ class Extrapolation(EarlyStopping):
     regression on those values allows.
     """
 
-    chance: float = 0.05
+    chance: float = 0.1
     least: int = 5
 
     def __post_init__(self) -> None:

@@ -163,7 +163,7 @@ class Study(Fields):
         if not isinstance(self.stopping, EarlyStopping):
             raise UserError(
                 f"stopping is {self.stopping!r}; allowed are None, Halving(min_epochs=..., factor=3) and "
-                "Extrapolation(min_epochs=..., chance=0.05)"
+                "Extrapolation(min_epochs=..., chance=0.1)"
             )
         self.stopping.check_recipe(self.recipe)
         evaluated = [name for name in self.objectives if name in ACCURACIES]

@@ -133,7 +133,7 @@ def test_a_run_stops_what_would_not_be_the_best(tmp_path: Path) -> None:
     assert _run(tmp_path) == [*["complete"] * 4, "stopped", "complete"]
     assert [row["epochs_done"] for row in rows(tmp_path)] == [3, 3, 3, 3, 1, 3]
     assert [line.split(maxsplit=1)[1] for line in log(tmp_path / "trials" / "5")] == ["start at 0", "epoch 1"]
-    assert Runs(tmp_path).meta["stopping"] == {"min_epochs": 1, "chance": 0.05, "least": 3}
+    assert Runs(tmp_path).meta["stopping"] == {"min_epochs": 1, "chance": 0.1, "least": 3}
     look_at_all(tmp_path)
 
 
