@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -98,9 +98,7 @@ class Belief:
         mean_A, deviation_A = torch.empty(2, len(self.known), dtype=torch.float64)
         for part in range(min(PARTS, len(self.known))):
             kept_N = self._places_N % PARTS != part
-            process = GaussianProcess(
-                self._points_AD, self._values_N[kept_N], self._places_N[kept_N], self._groups_D
-            )
+            process = GaussianProcess(self._points_AD, self._values_N[kept_N], self._places_N[kept_N], self._groups_D)
             means_A, deviations_A = process.known()
             mean_A[part::PARTS] = means_A[part::PARTS]
             deviation_A[part::PARTS] = (deviations_A[part::PARTS] ** 2 + process.noise**2).sqrt()

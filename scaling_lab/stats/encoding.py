@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scaling_lab.metrics import COUNTED, METRICS
+from scaling_lab.metrics import MAIN_COUNTED
 
 Params = Mapping[str, Any]
 Costs = Mapping[str, float]
-_COSTS = tuple(name for name in COUNTED if METRICS[name].is_main)
 
 
 def encoded(points: Sequence[tuple[Params, Costs]], *, logs: Collection[str] = ()) -> tuple[Tensor, Tensor]:
@@ -25,7 +24,7 @@ def encoded(points: Sequence[tuple[Params, Costs]], *, logs: Collection[str] = (
     """
     names = sorted({name for params, _ in points for name in params})
     columns = [_encoded([params.get(name) for params, _ in points], log=name in logs) for name in names]
-    columns += [_scaled([costs[name] for _, costs in points], log=True) for name in _COSTS]
+    columns += [_scaled([costs[name] for _, costs in points], log=True) for name in MAIN_COUNTED]
     columns = [group for group in columns if group] or [[[0.0] * len(points)]]
     groups_D = torch.tensor([index for index, group in enumerate(columns) for _ in group])
     points_DN = torch.tensor([column for group in columns for column in group], dtype=torch.float64)

@@ -38,7 +38,7 @@ def test_each_architecture_is_predicted_by_a_fit_without_its_tenth() -> None:
     others = {digest for number, digest in enumerate(found.known) if number % 10 != place % 10}
     kept = [each for each in trials if each.architecture in others]
     points = torch.tensor([list(each.params.values()) for each in [*kept, trials[5]]], dtype=torch.float64)
-    lows, highs = (torch.tensor([list(each.params.values()) for each in trials]).aminmax(dim=0))
+    lows, highs = torch.tensor([list(each.params.values()) for each in trials]).aminmax(dim=0)
     points = (points - lows) / (highs - lows)
     values = torch.tensor([each.value for each in kept], dtype=torch.float64)
     process = GaussianProcess(points[:-1], values, torch.arange(len(kept)), torch.arange(2))
