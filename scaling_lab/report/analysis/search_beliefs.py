@@ -98,7 +98,7 @@ def search_beliefs(runs: Runs, frontier: Frontier) -> Beliefs | None:
     sign = _SIGNS[objectives[measured]]
     costs = {name: -_SIGNS[way] for name, way in objectives.items() if name not in ACCURACIES}
     belief, kept = _fitted(runs, usable.assign(value=sign * usable[measured]), costs)
-    trials = usable[is_complete & usable["trial"].isin(kept)].rename(columns={measured: "found"})
+    trials = ended[is_complete & ended["trial"].isin(kept)].rename(columns={measured: "found"})
     architectures = _architectures(trials, belief, sign)
     for name in ("believed", "found"):
         points = np.column_stack(

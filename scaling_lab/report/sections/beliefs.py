@@ -106,7 +106,8 @@ def _agreement(found: Beliefs) -> tuple[str, str]:
     tau, count = found.tau, plural(len(found.architectures), "architecture")
     if math.isnan(tau.value):
         return "Rank agreement:", f"none, since the predicted or the found values of {count} are all equal."
-    return "Rank agreement:", f"tau-b {ranked(tau)} between predicted and found {_label(found)} of {count}."
+    verdict = ", so none is shown" if tau.low <= 0 <= tau.high else ""
+    return "Rank agreement:", f"tau-b {ranked(tau)} between predicted and found {_label(found)} of {count}{verdict}."
 
 
 def _calibration(found: Beliefs) -> tuple[str, str]:
@@ -134,10 +135,11 @@ def _spent(found: Beliefs) -> tuple[str, str]:
     trials, table = Counter(found.spent), found.architectures
     believed = table.loc[table["on_believed"], "architecture"]
     on_front = sum(trials[digest] for digest in believed)
-    where = f"the {plural(len(believed), 'architecture')} of the believed front"
+    further = plural(trials.total() - len(trials), "further seed")
+    front = f"the {plural(len(believed), 'architecture')} of the believed front"
+    where = front if found.has_costs else "what is believed best"
     return "Trials:", (
-        f"{trials.total():,} on {plural(len(trials), 'architecture')}, {trials.total() - len(trials):,} of them further seeds; "
-        f"{on_front} on {where if found.has_costs else 'the one believed best'}."
+        f"{trials.total():,}, of {plural(len(trials), 'architecture')}, with {further}; {on_front:,} of these trials on {where}."
     )
 
 
@@ -173,8 +175,8 @@ def _fresh(found: Beliefs) -> list[tuple[str, str]]:
         return []
     off = {name: _value(found, (table[name] - table["fresh"]).abs().mean()) for name in ("believed", "found")}
     text = (
-        f"on average {off['believed']} AP between believed value and fresh seeds, {off['found']} AP between the search's mean "
-        f"and these ({plural(len(table), 'architecture')})."
+        f"their mean differs by {off['believed']} AP from the believed value and by {off['found']} AP from the found one, over "
+        f"{plural(len(table), 'architecture')}."
     )
     return [("Fresh seeds:", text)]
 
