@@ -77,7 +77,7 @@ def test_the_process_is_that_of_the_search(made: tuple[Runs, Frontier], found: B
         Seen(
             architecture=digest_of(trial),
             params={"topology": trial.topology, "width": trial.width},
-            costs=costs.loc[number].to_dict(),
+            costs={str(name): float(value) for name, value in costs.loc[number].items()},
             state=trial.state,
             value=math.nan if trial.ap is None else trial.ap,
         )
@@ -172,8 +172,9 @@ def test_the_figure_separates_misses_and_further_seeds(width: float, found: Beli
     (axes,) = figure.axes
     drawn: Counter[str] = Counter()
     for marks in axes.collections:
-        if isinstance(marks, PathCollection) and len(marks.get_offsets()):
-            drawn[to_hex(marks.get_facecolor()[0])] += len(marks.get_offsets())
+        if isinstance(marks, PathCollection):
+            number = len(np.asarray(marks.get_offsets()))
+            drawn[to_hex(marks.get_facecolor()[0])] += number
     is_first = ~trials["is_further"]
     assert drawn == {INSIDE: (is_first & ~outside).sum(), OUTSIDE: (is_first & outside).sum(), PAPER: 8}
     names = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -224,7 +225,8 @@ def test_many_trials_are_modelled_in_part(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_section_has_figure_and_table(made: tuple[Runs, Frontier], found: Beliefs) -> None:
     blocks = beliefs(*made).blocks
-    (figure,), (table,) = ([block for block in blocks if isinstance(block, kind)] for kind in (Figure, Table))
+    (figure,) = (block for block in blocks if isinstance(block, Figure))
+    (table,) = (block for block in blocks if isinstance(block, Table))
     assert len(figure.table) == 32
     assert figure.draw(figure.table, 8.0).axes
     assert len(table.frame) == 24
