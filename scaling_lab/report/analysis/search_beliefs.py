@@ -101,13 +101,10 @@ def search_beliefs(runs: Runs, frontier: Frontier) -> Beliefs | None:
     trials = ended[is_complete & ended["trial"].isin(kept)].rename(columns={measured: "found"})
     architectures = _architectures(trials, belief, sign)
     for name in ("believed", "found"):
-        points = np.column_stack(
-            [-sign * architectures[name], *(way * architectures[cost] for cost, way in costs.items())]
-        )
-        architectures[f"on_{name}"] = _on_front(points)
-    fresh = frontier.finalists[frontier.finalists["protocol"] == runs.meta["protocol"]].groupby("architecture")[
-        measured
-    ]
+        values = [-sign * architectures[name], *(way * architectures[cost] for cost, way in costs.items())]
+        architectures[f"on_{name}"] = _on_front(np.column_stack(values))
+    finals = frontier.finalists
+    fresh = finals[finals["protocol"] == runs.meta["protocol"]].groupby("architecture")[measured]
     architectures["fresh"] = fresh.mean().reindex(architectures["architecture"]).to_numpy(dtype=float)
     architectures["n_fresh"] = fresh.count().reindex(architectures["architecture"], fill_value=0).to_numpy()
     return Beliefs(
