@@ -30,9 +30,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import replayed
-from benchmarks.replayed_search import SEEDS_APART, Truth, architecture
+from benchmarks.replayed_search import SEEDS_APART, Truth
+from scaling_lab.metrics import counted
+from scaling_lab.stats.encoding import encoded
 from scaling_lab.stats.hypervolume import expected_improvement
-from scaling_lab.study.search.encoding import encoded
 from scaling_lab.study.space.enumeration import enumerate_space
 
 Values = NDArray[np.float64]
@@ -54,7 +55,8 @@ class Table:
     @cached_property
     def points_AD(self) -> torch.Tensor:
         """The points as ehvi's model sees them."""
-        return encoded([(params, architecture(digest)) for digest, params in self._params.items()])[0]
+        costs = [counted(spec, replayed.costs()[spec.digest]) for spec in self.specs]
+        return encoded(list(zip(self._params.values(), costs, strict=True)))[0]
 
     @cached_property
     def law(self) -> tuple[Values, Values]:

@@ -37,11 +37,11 @@ from benchmarks.replayed import DATA, Replay, architectures, costs, replayed_cou
 from scaling_lab import Recipe, Study
 from scaling_lab.metrics import counted
 from scaling_lab.runs.reader import RunFolder
+from scaling_lab.stats.belief import Belief, Seen
 from scaling_lab.stats.fronts import front_of, pareto_front
 from scaling_lab.stats.hypervolume import dominated_volume
-from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
+from scaling_lab.study.ledger.database import Ledger, TrialRow
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.search.belief import Belief
 
 GOAL = 0.95
 SHARES = (0.05, 0.10, 0.15)
@@ -91,7 +91,7 @@ def observed(rows: Sequence[TrialRow]) -> dict[str, float]:
 
 def believed(rows: Sequence[TrialRow]) -> dict[str, float]:
     """Return the believed AP of each architecture with trials, by digest."""
-    return Belief(rows, value=_ap, architecture=architecture).believed()
+    return Belief([_seen(row) for row in rows]).believed()
 
 
 FRONTS = {"observed": observed, "believed": believed}
@@ -101,10 +101,10 @@ def _ap(row: TrialRow) -> float:
     return float(row.metrics["ap"])
 
 
-def architecture(digest: str) -> Architecture:
-    """Return an architecture of the table."""
-    spec = architectures()[digest]
-    return Architecture(digest=digest, spec=spec, known=counted(spec, costs()[digest]), parts={})
+def _seen(row: TrialRow) -> Seen:
+    digest = row.architecture
+    known = counted(architectures()[digest], costs()[digest])
+    return Seen(architecture=digest, params=row.params, costs=known, state=row.state, value=_ap(row))
 
 
 class Truth:

@@ -116,7 +116,7 @@ ALLOWED = {
 }
 # Where a library may be imported at all.
 LIBRARIES = {
-    "torch": {"model", "detection", "data", "features", "cost", "latency", "training", "study"},
+    "torch": {"model", "detection", "data", "features", "cost", "latency", "training", "study", "stats"},
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},
