@@ -2,9 +2,9 @@
 
     seen value = latent value + seed noise,  latent value = smooth function of the point + the point's own effect
 
-Only seeds of one point tell its own effect from noise. Without such seeds, the priors share the unexplained variance: a fifth
-is the points' own, the rest is noise. Length scales and both variances are maximum a posteriori estimates. The log-normal
-prior on length scales, wider in more dimensions, keeps few points from fitting many dimensions.
+Only seeds of one point tell its own effect from noise. Without such seeds, equal priors share the unexplained variance
+evenly. Length scales and both variances are maximum a posteriori estimates. The log-normal prior on length scales, wider
+in more dimensions, keeps few points from fitting many dimensions.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 _STEPS = 60
-# Prior of the logarithms of both unexplained variances, as shares of the smooth function's: means and deviation.
-_OWN, _NOISE, _SPREAD = math.log(0.0125), math.log(0.05), 1.5
+# Prior of the logarithms of both unexplained variances, as shares of the smooth function's: mean and deviation.
+_SHARE, _SPREAD = math.log(0.05), 1.5
 
 
 class GaussianProcess:
@@ -50,7 +50,7 @@ class GaussianProcess:
         # Prior mean of log length scales: distances grow with the square root of the number of groups.
         self._prior = math.log(0.5 * groups**0.5)
         # Log length scales (G,), then the logarithms of the own effects' variance and of the noise's.
-        first = torch.tensor([self._prior] * groups + [_OWN, _NOISE], dtype=torch.float64)
+        first = torch.tensor([self._prior] * groups + [_SHARE, _SHARE], dtype=torch.float64)
         self.settings: Tensor = self._fitted(first if start is None else start.settings)
         with torch.no_grad():
             _, self._weights_S, variance = self._solved(self.settings)
@@ -100,8 +100,7 @@ class GaussianProcess:
         likelihood = 0.5 * (self._number + 1) * variance.log() + factor_SS.diagonal().log().sum()
         likelihood = likelihood + 0.5 * (self._number - len(self._means_S)) * settings[-1]
         lengths = ((settings[:-2] - self._prior) ** 2).sum() / 2
-        shares = (settings[-2] - _OWN) ** 2 + (settings[-1] - _NOISE) ** 2
-        return likelihood + lengths + shares / (2 * _SPREAD**2)
+        return likelihood + lengths + ((settings[-2:] - _SHARE) ** 2).sum() / (2 * _SPREAD**2)
 
     def _fitted(self, start: Tensor) -> Tensor:
         settings = start.clone().requires_grad_()
