@@ -42,6 +42,7 @@ from scaling_lab.stats.hypervolume import dominated_volume
 from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.search.belief import Belief
+from scaling_lab.study.search.trends import Trends
 
 GOAL = 0.95
 SHARES = (0.05, 0.10, 0.15)
@@ -85,23 +86,25 @@ def observed(rows: Sequence[TrialRow]) -> dict[str, float]:
     """Return the mean AP of each architecture's trials, by digest."""
     aps: dict[str, list[float]] = {}
     for row in rows:
-        aps.setdefault(row.architecture, []).append(_ap(row))
+        aps.setdefault(row.architecture, []).append(ap_of(row))
     return {digest: mean(each) for digest, each in aps.items()}
 
 
-def believed(rows: Sequence[TrialRow]) -> dict[str, float]:
-    """Return the believed AP of each architecture with trials, by digest."""
-    return Belief(rows, value=_ap, architecture=_architecture).believed()
+def believed(rows: Sequence[TrialRow], *, trends: Trends | None = None) -> dict[str, float]:
+    """Return the believed AP of each architecture with trials, by digest; `trends` are those of a warm start."""
+    return Belief(rows, value=ap_of, architecture=architecture, trends=trends).believed()
 
 
 FRONTS = {"observed": observed, "believed": believed}
 
 
-def _ap(row: TrialRow) -> float:
+def ap_of(row: TrialRow) -> float:
+    """Return a trial's AP."""
     return float(row.metrics["ap"])
 
 
-def _architecture(digest: str) -> Architecture:
+def architecture(digest: str) -> Architecture:
+    """Return an architecture of the table as a ledger has it."""
     spec = architectures()[digest]
     return Architecture(digest=digest, spec=spec, known=counted(spec, costs()[digest]), parts={})
 

@@ -22,6 +22,7 @@ class Belief:
     """A process fitted to the values of complete trials, which are maximised; `fresh` are further points to predict.
 
     `known` lists the digests of the trials' architectures, in the order of every (A,). `start` is an earlier belief.
+    `trends` maps points to guesses at their values, (N, K), of which the process adds multiples (trends.py).
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Belief:
         fresh: Sequence[tuple[Params, Architecture]] = (),
         logs: Collection[str] = (),
         start: Belief | None = None,
+        trends: Callable[..., Tensor] | None = None,
     ) -> None:
         complete = [row for row in rows if row.state == "complete"]
         self.trained = {row.architecture for row in complete}
@@ -46,12 +48,14 @@ class Belief:
         places_N = torch.tensor([places[row.architecture] for row in (*complete, *stopped)])
         pending = Counter(row.architecture for row in rows if row.state in ("planned", "running"))
         points = [*((first[digest], architecture(digest)) for digest in self.known), *fresh]
-        points_ND, groups_D = encoded(points, logs=logs)
-        points_AD, self._fresh_MD = points_ND[: len(first)], points_ND[len(first) :]
+        points_NE, groups_D = encoded(points, logs=logs)
+        if trends is not None:
+            points_NE = torch.cat([points_NE, trends(points, logs=logs)], dim=1)
+        points_AE, self._fresh_ME = points_NE[: len(first)], points_NE[len(first) :]
         groups = int(groups_D.max()) + 1
         self.groups: int = groups
         self.process: GaussianProcess = GaussianProcess(
-            points_AD,
+            points_AE,
             values_N,
             places_N,
             groups_D,
@@ -65,7 +69,7 @@ class Belief:
 
     def of_fresh(self) -> tuple[Tensor, Tensor]:
         """Return the same of the further points, both (M,)."""
-        return self.process(self._fresh_MD)
+        return self.process(self._fresh_ME)
 
     def believed(self) -> dict[str, float]:
         """Return the believed value of every architecture with a complete trial, by digest."""

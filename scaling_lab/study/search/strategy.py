@@ -7,7 +7,7 @@ proposals.py first calls `points`, for points that are planned at once, then `ch
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,27 @@ ASK, END = "ask", "end"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """The complete trials of another run whose points this space has, and this space's architectures of these points."""
+
+    rows: Sequence[TrialRow]
+    architectures: Mapping[str, Architecture]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desk:
     """What a strategy works with.
 
     `within_limits` counts a point and returns its architecture, or None where a limit rejects it, which is then recorded.
-    `architecture` maps a digest to the ledger's architecture. `seed` differs between sessions.
+    `architecture` maps a digest to the ledger's architecture. `seed` differs between sessions. `sources` are runs to
+    learn from at the start, for samplers that can.
     """
 
     study: Study
     within_limits: Callable[[DetectorSpec, Params], Architecture | None]
     architecture: Callable[[str], Architecture]
     seed: int
+    sources: Sequence[Source] = ()
 
 
 class Strategy:
