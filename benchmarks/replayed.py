@@ -77,14 +77,22 @@ def replayed_count(spec: DetectorSpec) -> Cost:
 @lru_cache
 def true_ap(spec: DetectorSpec) -> float:
     """Return the simulated AP without seed noise."""
-    return expected_ap(spec) + _normal(wiring(spec.topology), WIRING_SD) + _normal(spec.digest, OWN_SD)
+    return expected_ap(spec) + normal(wiring(spec.topology), WIRING_SD) + normal(spec.digest, OWN_SD)
 
 
 def expected_ap(spec: DetectorSpec) -> float:
     """Return the simulated AP without its random numbers."""
     cell = spec.topology
-    ap = ap_of_scale(costs()[spec.digest].gmacs / _least()) - 4.5 * (1 - reach(cell))
-    return ap + 0.45 * any(node.fusion in ("fast", "softmax") for node in cell.nodes)
+    return (
+        ap_of_cost(spec)
+        - 4.5 * (1 - reach(cell))
+        + 0.45 * any(node.fusion in ("fast", "softmax") for node in cell.nodes)
+    )
+
+
+def ap_of_cost(spec: DetectorSpec) -> float:
+    """Return the part of the AP that multiply-adds explain."""
+    return ap_of_scale(costs()[spec.digest].gmacs / _least())
 
 
 @lru_cache
@@ -125,10 +133,10 @@ class Replay:
 
     def ap(self, spec: DetectorSpec, seed: int) -> float:
         """Return an architecture's AP with a seed."""
-        return true_ap(spec) + _normal(f"{spec.digest} {seed}", self.noise)
+        return true_ap(spec) + normal(f"{spec.digest} {seed}", self.noise)
 
 
-def _normal(text: str, sd: float) -> float:
+def normal(text: str, sd: float) -> float:
     """Return a normal random number that depends only on the text."""
     uniform = (int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) + 0.5) / 2**48
     return sd * NormalDist().inv_cdf(uniform)

@@ -42,6 +42,7 @@ from scaling_lab.stats.fronts import front_of, pareto_front
 from scaling_lab.stats.hypervolume import dominated_volume
 from scaling_lab.study.ledger.database import Ledger, TrialRow
 from scaling_lab.study.run.runner import run_study
+from scaling_lab.study.search.trends import Trends
 
 GOAL = 0.95
 SHARES = (0.05, 0.10, 0.15)
@@ -85,26 +86,32 @@ def observed(rows: Sequence[TrialRow]) -> dict[str, float]:
     """Return the mean AP of each architecture's trials, by digest."""
     aps: dict[str, list[float]] = {}
     for row in rows:
-        aps.setdefault(row.architecture, []).append(_ap(row))
+        aps.setdefault(row.architecture, []).append(ap_of(row))
     return {digest: mean(each) for digest, each in aps.items()}
 
 
-def believed(rows: Sequence[TrialRow]) -> dict[str, float]:
-    """Return the believed AP of each architecture with trials, by digest."""
-    return Belief([_seen(row) for row in rows]).believed()
+def believed(rows: Sequence[TrialRow], *, trends: Trends | None = None) -> dict[str, float]:
+    """Return the believed AP of each architecture with trials, by digest; `trends` are those of a warm start."""
+    return Belief([seen(row) for row in rows], trends=trends).believed()
 
 
 FRONTS = {"observed": observed, "believed": believed}
 
 
-def _ap(row: TrialRow) -> float:
+def ap_of(row: TrialRow) -> float:
+    """Return a trial's AP."""
     return float(row.metrics["ap"])
 
 
-def _seen(row: TrialRow) -> Seen:
+def seen(row: TrialRow) -> Seen:
+    """Return a trial as a belief sees it."""
     digest = row.architecture
-    known = counted(architectures()[digest], costs()[digest])
-    return Seen(architecture=digest, params=row.params, costs=known, state=row.state, value=_ap(row))
+    return Seen(architecture=digest, params=row.params, costs=counted_costs(digest), state=row.state, value=ap_of(row))
+
+
+def counted_costs(digest: str) -> dict[str, float]:
+    """Return an architecture's counted costs, by name."""
+    return counted(architectures()[digest], costs()[digest])
 
 
 class Truth:

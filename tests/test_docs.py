@@ -82,6 +82,9 @@ NOT_RUN = {
 # What would train or measure for minutes, and the same at smoke size.
 SMALLER = {
     "scaling-lab run studies/topology_ablation.py": f"run studies/topology_ablation.py {LOCAL}",
+    "scaling-lab run studies/topology_ablation.py --sampler ehvi --warm-start runs/topology_ablation --out runs/warm": (
+        f"run studies/topology_ablation.py --sampler ehvi --warm-start runs/topology_ablation --out runs/warm {LOCAL}"
+    ),
     "scaling-lab run studies/topology_ablation.py --data my_images --out runs/on_my_images": (
         f"run studies/topology_ablation.py --data my_images --out runs/on_my_images {LOCAL}"
     ),

@@ -23,10 +23,19 @@ def add_verbs(verbs: Any) -> None:
         "run studies/topology_ablation.py",
         "run studies/width_factor.py --form smoke --executor local",
         "run studies/topology_ablation.py --data coco:/data/coco --out runs/on_coco",
+        "run studies/topology_ablation.py --sampler ehvi --warm-start runs/topology_ablation --out runs/warm",
     )
     run.add_argument("study", help="a study file, such as studies/topology_ablation.py")
     run.add_argument("--form", help="one of the study's named forms, such as smoke")
     run.add_argument("--sampler", help="in place of the study's; random is the baseline that reports compare with")
+    run.add_argument(
+        "--warm-start",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="other runs whose trials a search with sampler ehvi takes as a guess at its own, not as results",
+    )
     run.add_argument("--data", help="in place of the study's data: shapes, or a folder, with fields after commas")
     run.add_argument("--out", type=Path, help="the run's folder (runs/<study>[-<form>][-<sampler>])")
     run.add_argument(
@@ -120,6 +129,7 @@ def _run(options: argparse.Namespace) -> int:
         form=options.form,
         data=options.data,
         sampler=options.sampler,
+        warm_start=options.warm_start,
         address=options.address,
         cpus=options.cpus,
         at_once=options.at_once,

@@ -41,6 +41,7 @@ class Belief:
     """A process fitted to the values of complete trials, which are maximised; `fresh` are further points to predict.
 
     `known` lists the digests of the trials' architectures, in the order of every (A,). `start` is an earlier belief.
+    `trends` maps points to guesses at their values, (N, K), of which the process adds multiples.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Belief:
         fresh: Sequence[tuple[Params, Costs]] = (),
         logs: Collection[str] = (),
         start: Belief | None = None,
+        trends: Callable[..., Tensor] | None = None,
     ) -> None:
         complete = [each for each in seen if each.state == "complete"]
         self.trained = {each.architecture for each in complete}
@@ -63,12 +65,15 @@ class Belief:
         self._values_N = torch.tensor(values, dtype=torch.float64)
         self._places_N = torch.tensor([places[each.architecture] for each in (*complete, *stopped)])
         pending = Counter(each.architecture for each in seen if each.state in ("planned", "running"))
-        points_ND, self._groups_D = encoded([*first.values(), *fresh], logs=logs)
-        self._points_AD, self._fresh_MD = points_ND[: len(first)], points_ND[len(first) :]
+        points = [*first.values(), *fresh]
+        points_NE, self._groups_D = encoded(points, logs=logs)
+        if trends is not None:
+            points_NE = torch.cat([points_NE, trends(points, logs=logs)], dim=1)
+        self._points_AE, self._fresh_ME = points_NE[: len(first)], points_NE[len(first) :]
         groups = int(self._groups_D.max()) + 1
         self.groups: int = groups
         self.process: GaussianProcess = GaussianProcess(
-            self._points_AD,
+            self._points_AE,
             self._values_N,
             self._places_N,
             self._groups_D,
@@ -82,7 +87,7 @@ class Belief:
 
     def of_fresh(self) -> tuple[Tensor, Tensor]:
         """Return the same of the further points, both (M,)."""
-        return self.process(self._fresh_MD)
+        return self.process(self._fresh_ME)
 
     def believed(self) -> dict[str, float]:
         """Return the believed value of every architecture with a complete trial, by digest."""
@@ -98,7 +103,7 @@ class Belief:
         mean_A, deviation_A = torch.empty(2, len(self.known), dtype=torch.float64)
         for part in range(min(PARTS, len(self.known))):
             kept_N = self._places_N % PARTS != part
-            process = GaussianProcess(self._points_AD, self._values_N[kept_N], self._places_N[kept_N], self._groups_D)
+            process = GaussianProcess(self._points_AE, self._values_N[kept_N], self._places_N[kept_N], self._groups_D)
             means_A, deviations_A = process.known()
             mean_A[part::PARTS] = means_A[part::PARTS]
             deviation_A[part::PARTS] = (deviations_A[part::PARTS] ** 2 + process.noise**2).sqrt()

@@ -33,6 +33,7 @@ SETTINGS = {
     "form": "Form",
     "space": "Search space",
     "sampler": "Sampler",
+    "warm_start": "Warm start",
     "objectives": "Objectives",
     "limits": "Limits",
     "seeds": "Seeds",
@@ -142,6 +143,7 @@ def differences(comparison: Comparison) -> pd.DataFrame:
 def _settings(side: Side) -> dict[str, str]:
     runs = side.runs
     found = {label: plainly(runs.meta.get(name)) for name, label in SETTINGS.items() if name in runs.meta}
+    found.setdefault(SETTINGS["warm_start"], "none")
     found["Trained on"] = provenance.trained_on(side.trials)
     sessions = records(runs.sessions())
     if sessions:

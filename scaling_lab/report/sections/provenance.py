@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,8 @@ def provenance(runs: Runs, frontier: Frontier | None = None) -> Section:
 
 def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
     found = [("Sampler", str(meta["sampler"]))] if meta.get("sampler") else []
+    if meta.get("warm_start"):
+        found.append(("Warm start", f"{warm_start(meta)}; as a prior, not as results"))
     if meta.get("objectives"):
         wishes = (f"{_quantity(name)} as {WAYS.get(way, way)} as possible" for name, way in meta["objectives"].items())
         found.append(("Objectives", ", ".join(wishes)))
@@ -151,6 +154,12 @@ def _objectives(meta: dict[str, Any]) -> list[tuple[str, str]]:
     if meta.get("baseline"):
         found.append(("Baseline", ", ".join(f"{name} = {value}" for name, value in meta["baseline"].items())))
     return found
+
+
+def warm_start(meta: Mapping[str, Any]) -> str:
+    """List the runs that the search was warm-started from, with what was read of them."""
+    runs = (f"{run['run']} ({plural(run['trials'], 'trial')}, digest {run['digest']})" for run in meta["warm_start"])
+    return " and ".join(runs)
 
 
 def _quantity(name: str) -> str:

@@ -14,6 +14,7 @@ from scaling_lab.report.analysis.frontier import Frontier
 from scaling_lab.report.analysis.search_progress import progress, random_search
 from scaling_lab.report.figures.search_figure import search_figure
 from scaling_lab.report.page.blocks import Block, Column, Figure, Section, Table, Text
+from scaling_lab.report.sections.provenance import warm_start
 from scaling_lab.runs.reader import Runs
 from scaling_lab.text import listed, plural
 
@@ -79,6 +80,8 @@ def _progress(runs: Runs, random: Runs | None, why_not: str) -> list[Block]:
         return []
     what = table["quality"].iloc[0]
     caption = f"{what}, by ended trials of the search and by their total time."
+    if runs.meta.get("warm_start"):
+        caption += f" The search was warm-started from {warm_start(runs.meta)}."
     note = [Text(text=why_not, tone="note")] if why_not else []
     if random is not None:
         caption += " One search of each kind does not show which sampler is better."

@@ -34,6 +34,7 @@ from scaling_lab.study.run.progress import Progress, by_kind
 from scaling_lab.study.run.ray_executor import Resources, check_choices, run_with_ray
 from scaling_lab.study.run.run_copies import RunCopies
 from scaling_lab.study.run.trial import DEVICE_FAULT, Latency, MeasureLatency, Objective, Training
+from scaling_lab.study.run.warm_start import check_warm_start, meta_of, read_warm_start
 from scaling_lab.study.search.costs import Count
 from scaling_lab.study.search.proposals import Proposals
 from scaling_lab.study.space.study_file import StudyFile
@@ -70,6 +71,7 @@ def run_study(
     features_gb: float = 20.0,
     log: Sequence[str] = (),
     storage: str | None = None,
+    warm_start: Sequence[str | Path] = (),
     stream: TextIO | None = sys.stdout,
 ) -> Path:
     """Run what a study lacks, and return the run's folder: `out`, or `runs/<study's file>[-<form>][-<sampler>]`.
@@ -81,7 +83,8 @@ def run_study(
     training. Features of frozen backbones are stored in the folder `features` (<run>/features), which runs may share and
     which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb", that get each trial as a run. `storage`, such
     as "s3://bucket/runs", gets a copy of the run: checkpoints from where trials run, the ledger from here. A folder without
-    a ledger is continued from there.
+    a ledger is continued from there. `warm_start` are folders of other runs, whose trials a search with sampler "ehvi" takes
+    as a guess at its own; they are copied into the ledger at the first start.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.
@@ -90,6 +93,7 @@ def run_study(
         raise UserError(f"executor {executor!r} is unknown; allowed are {', '.join(EXECUTORS)}")
     check_choices(executor=executor, address=address, cpus=cpus, at_once=at_once)
     job = prepare(study, out=out, form=form, data=data, sampler=sampler)
+    check_warm_start(job.study, warm_start)
     if objective is None:
         check_objectives(job.study)
     check_trackers(log, job.name)
@@ -106,7 +110,7 @@ def run_study(
             options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
             options["data_digest"] = job.data_digest
             chosen = objective or training_objective(job.study, **options)
-            if run.start(count=count, check=check, retry_failed=retry_failed):
+            if run.start(count=count, check=check, retry_failed=retry_failed, warm_start=warm_start):
                 places: Any = {"address": address, "cpus": cpus, "at_once": at_once}
                 run.execute(chosen, latency or trial_latency(job.study), **places)
             if measure_latency is not None:
@@ -176,16 +180,26 @@ class _Run:
                 if self.copies is not None:
                     self.copies.copy_if_possible()
 
-    def start(self, *, count: Count | None, check: Callable[[Path], None] | None, retry_failed: bool) -> bool:
+    def start(
+        self,
+        *,
+        count: Count | None,
+        check: Callable[[Path], None] | None,
+        retry_failed: bool,
+        warm_start: Sequence[str | Path],
+    ) -> bool:
         """Record the study, and return whether there is anything to run. Raises UserError."""
         job = self.job
-        check_same_protocol(self.ledger.meta(), job, self.folder)
+        before = self.ledger.meta()
+        check_same_protocol(before, job, self.folder)
+        known = before if self.ledger.trials() else None
         self.say(f"study:  {job.name}" + (f" (form {job.form})" if job.form else ""))
         self.say(f"data:   {job.study.data.describe()}\nfolder: {self.folder.path}")
+        warm = read_warm_start(warm_start, job.study, before=known, folder=self.folder.path, say=self.say)
         self.ledger.requeue_running()
         if retry_failed:
             self._retry_failed()
-        self.ledger.write_meta({**self.job.meta(), "planned_trials": self.job.study.trials})
+        self.ledger.write_meta({**job.meta(), "planned_trials": job.study.trials, **meta_of(warm)})
         if check is not None:
             check(self.folder.path)
         self.proposals = Proposals(
@@ -196,6 +210,7 @@ class _Run:
             count=count,
             latencies=self.ledger.latencies(threads=0 if job.study.gpus_per_trial else _threads(job.study)),
             journal=self.folder.journal,
+            warm_start=warm,
             say=self.say,
         )
         self._restore_specs()
@@ -357,6 +372,7 @@ class _Run:
             "data_digest": job.data_digest,
             "recipe": job.study.recipe.to_dict(),
             "protocol": job.protocol,
+            "warm_start": self.ledger.meta().get("warm_start", []),
         }
         write_whole(self.folder.provenance, json.dumps(whole, indent=1) + "\n")
 

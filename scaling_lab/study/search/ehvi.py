@@ -3,6 +3,9 @@
 Costs are known before a trial. A Gaussian process models the one trained objective from a point's parameters and its
 architecture's costs (stats/belief.py). Optuna's samplers, which learn of costs only after a trial, must model the costs too.
 
+A search may start from other runs' trials: the process adds a multiple of what each promises (trends.py), as far as its own
+trials confirm it.
+
 The believed front is that of posterior means. A trial changes its architecture's mean by a normal amount, known in
 advance: the less, the noisier the seeds. A new architecture and a further seed of a known one are compared by the growth
 of the hypervolume that this change promises (the knowledge gradient, without its effect on other architectures).
@@ -26,9 +29,12 @@ from scaling_lab.stats.hypervolume import expected_improvement
 from scaling_lab.study.ledger.database import Architecture, TrialRow
 from scaling_lab.study.search.candidates import Candidate, Candidates, Params
 from scaling_lab.study.search.strategy import END, Desk, Strategy
+from scaling_lab.study.search.trends import Trends
 
 # Number of random trials at the start, as in Optuna's samplers.
 STARTUP, LEAST_COMPLETE = 10, 3
+# The same where other runs give a prior; every second of these is random, so that a misleading prior shows.
+WARM_STARTUP = 6
 # After this many samples without a new architecture, the space counts as exhausted.
 MOST_DRAWS = 20
 
@@ -51,6 +57,8 @@ class Ehvi(Strategy):
         self._sign = 1.0 if study.objectives[self._measured] == "maximize" else -1.0
         self._refused: set[str] = set()
         self._belief: Belief | None = None
+        self._trends = Trends(desk.sources, sign=self._sign)
+        self._startup = WARM_STARTUP if desk.sources else STARTUP
 
     def refuse(self, digest: str) -> None:
         """Drop an architecture that a limit rejected after it was chosen."""
@@ -64,8 +72,8 @@ class Ehvi(Strategy):
         fresh, again = self._drawn(rows, near=self._near(usable))
         if not fresh and not again:
             return END
-        if len(ended) < STARTUP or sum(row.state == "complete" for row in ended) < LEAST_COMPLETE:
-            return self._chance.choice(fresh or again).params
+        if len(ended) < self._startup or sum(row.state == "complete" for row in ended) < LEAST_COMPLETE:
+            return self._first(fresh or again, number=len(usable)).params
         return self._best(fresh, again, usable).params
 
     def believed(self, rows: Iterable[TrialRow]) -> Mapping[str, float] | None:
@@ -76,6 +84,16 @@ class Ehvi(Strategy):
         if not any(self._candidates):  # drawing tells which parameters have a log scale
             self._candidates.draw(near=[])
         return {digest: self._sign * value for digest, value in self._fitted(usable).believed().items()}
+
+    def _first(self, candidates: Sequence[Candidate], *, number: int) -> Candidate:
+        """Return a candidate before the model: at random, every second time from a front that another run promises."""
+        if not self.desk.sources or number % 2:
+            return self._chance.choice(candidates)
+        points = [(each.params, each.architecture.costs) for each in candidates]
+        trends_MK = self._trends(points, logs=self._candidates.logs)
+        promised_M = trends_MK[:, number // 2 % len(self.desk.sources)].numpy()
+        front = first_front(np.column_stack([-promised_M, self._table(each.architecture for each in candidates)]))
+        return candidates[self._chance.choice(front)]
 
     # --- trials and candidates ---
 
@@ -133,6 +151,7 @@ class Ehvi(Strategy):
             fresh=[(each.params, each.architecture.costs) for each in fresh],
             logs=self._candidates.logs,
             start=self._belief,
+            trends=self._trends,
         )
         return self._belief
 

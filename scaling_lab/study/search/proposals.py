@@ -27,6 +27,7 @@ from scaling_lab.study.search.proposal import Proposal
 from scaling_lab.study.search.sampling import Asked, Sampling, replay
 from scaling_lab.study.search.selection import Finalist, choose_finalists
 from scaling_lab.study.search.strategy import ASK, END, Desk, make_strategy
+from scaling_lab.study.search.trends import made_sources
 from scaling_lab.study.space.baseline_check import baseline_point
 from scaling_lab.study.space.call import point_error
 from scaling_lab.study.space.study_file import MOST_NAMED
@@ -52,6 +53,7 @@ class Proposals:
         count: Count | None = None,
         latencies: Mapping[str, float] | None = None,
         journal: Path | None = None,
+        warm_start: Iterable[Mapping[str, Any]] = (),
         say: Callable[[str], None] = print,
     ) -> None:
         self.study, self._ledger, self.protocol, self._say = study, ledger, protocol, say
@@ -79,6 +81,7 @@ class Proposals:
                 within_limits=self._within_limits,
                 architecture=self._costs.__getitem__,
                 seed=seed,
+                sources=made_sources(warm_start, space=study.space, measure=self._costs.measure, say=say),
             )
         )
         self._sampling = Sampling(self._strategy, journal=journal, name=name)

@@ -7,13 +7,14 @@ proposals.py first calls `points`, for points that are planned at once, then `ch
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.samplers import BaseSampler, RandomSampler
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.stats.belief import Seen
 from scaling_lab.study.ledger.database import Architecture, TrialRow
 from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.study.study import Study
@@ -21,6 +22,8 @@ from scaling_lab.study.study import Study
 Params = Mapping[str, Any]
 # Results of `choose`: Optuna samples the point, or the search has ended.
 ASK, END = "ask", "end"
+# The complete trials of another run whose points this space has, with this space's architectures of these points.
+Source = Sequence[Seen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +31,15 @@ class Desk:
     """What a strategy works with.
 
     `within_limits` counts a point and returns its architecture, or None where a limit rejects it, which is then recorded.
-    `architecture` maps a digest to the ledger's architecture. `seed` differs between sessions.
+    `architecture` maps a digest to the ledger's architecture. `seed` differs between sessions. `sources` are runs to
+    learn from at the start, for samplers that can.
     """
 
     study: Study
     within_limits: Callable[[DetectorSpec, Params], Architecture | None]
     architecture: Callable[[str], Architecture]
     seed: int
+    sources: Sequence[Source] = ()
 
 
 class Strategy:
