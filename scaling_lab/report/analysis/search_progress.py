@@ -61,7 +61,8 @@ def ended_trials(runs: Runs) -> pd.DataFrame:
     """Return the search's ended trials with the run's current protocol, in order of their numbers."""
     table = runs.table()
     of_search = (table["role"] == "search") & table["state"].isin(ENDED) & (table["protocol"] == runs.meta["protocol"])
-    return table[of_search].reset_index(drop=True)
+    ended: pd.DataFrame = table[of_search].reset_index(drop=True)
+    return ended
 
 
 def _ended(runs: Runs, objectives: list[str]) -> pd.DataFrame:
