@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +32,14 @@ Outputs = tuple[list[Tensor], list[Tensor]]
 class SharedWeights(nn.Module):
     """The largest form of each role's weight, and the backbone that all detectors have.
 
-    `base` is a spec with all that the detectors have in common; its width, repeats and head repeats are the largest.
+    `spec` is one with all that the detectors have in common; its width, repeats and head repeats are the largest.
     """
 
     def __init__(
         self, base: DetectorSpec, backbone: tuple[nn.Module, list[int]], weights: Mapping[str, Tensor]
     ) -> None:
         super().__init__()
-        self.base = base
+        self.spec = base
         self.class_names: tuple[str, ...] | None = None
         self.backbone, self.channels = backbone
         self.weights = nn.ParameterDict({role: nn.Parameter(weight) for role, weight in weights.items()})
@@ -80,7 +81,7 @@ class SharedWeights(nn.Module):
     def _module(self, spec: DetectorSpec) -> tuple[_Inputs, dict[str, Slices]]:
         """Return a detector's module, without weights worth reading, and its weights' slices; the last few are kept."""
         if spec not in self._made:
-            check_shareable(self.base, spec)
+            check_shareable(self.spec, spec)
             made = self._build(spec)
             slices = weight_slices(made)
             self._check_covered(spec, slices)
@@ -130,18 +131,22 @@ class _Inputs(nn.Module):
         return self.detector.of(inputs, are_features=are_features)
 
 
-def shared_weights(specs: Sequence[DetectorSpec], *, pretrained: bool | str | Path = False) -> SharedWeights:
+def shared_weights(
+    specs: Sequence[DetectorSpec], *, pretrained: bool | str | Path = False, **backbone_options: Any
+) -> SharedWeights:
     """Return new weights that the detectors of all specs share, from torch's random generator.
 
-    They also hold each spec's topology at the largest width, repeats and head repeats of all. `pretrained` is as in `build`.
-    Raises UserError for specs that differ in more than FREE, and for weights of the backbone that are unavailable.
+    They also hold each spec's topology at the largest width, repeats and head repeats of all. `pretrained` and
+    `backbone_options` are as in `build`. Raises UserError for specs that differ in more than FREE, and for weights of the
+    backbone that are unavailable.
     """
     if not specs:
         raise UserError("there are no detectors to share weights; allowed is at least one")
     for spec in specs:
         check_shareable(specs[0], spec)
     levels = specs[0].topology.min_level, specs[0].topology.max_level
-    backbone = make_backbone(specs[0].backbone, *levels, pretrained=pretrained, **specs[0].backbone_options)
+    options = {**specs[0].backbone_options, **backbone_options}
+    backbone = make_backbone(specs[0].backbone, *levels, pretrained=pretrained, **options)
     weights: dict[str, Tensor] = {}
     largest = list(_largest(specs, backbone[1]))
     for spec in largest:
