@@ -24,9 +24,9 @@ from scaling_lab.data.batches import Batch
 from scaling_lab.data.readers import readers_kept
 from scaling_lab.errors import UserError
 from scaling_lab.model import Detector
-from scaling_lab.model.shared_weights import shared_weights
+from scaling_lab.model.weight_store import new_store, store_like
 from scaling_lab.training import group
-from scaling_lab.training.checkpoint import write_whole
+from scaling_lab.training.checkpoint import read_state, write_whole
 from scaling_lab.training.evaluation import average_precision
 from scaling_lab.training.fair_paths import FairList, Paths
 from scaling_lab.training.kernels import timed_kernels
@@ -69,10 +69,10 @@ def train_shared(
     largest, smallest = ends(specs)
     say = places.pop("say", nothing)
     make = partial(
-        SharedRun, largest, source, recipe, seed=seed, folder=folder, **{"device": "cpu", "workers": 0, **places}
+        _Training, largest, source, recipe, seed=seed, folder=folder, **{"device": "cpu", "workers": 0, **places}
     )
 
-    def start(too_large: Sequence[int]) -> SharedRun:
+    def start(too_large: Sequence[int]) -> _Training:
         run = make(specs=specs, smallest=smallest, between=between, paths=paths, too_large=too_large)
         run.tell(say, progress)
         run.check_norms()
@@ -91,7 +91,55 @@ def train_shared(
 
 
 class SharedRun(Run):
-    """A training run of shared weights; its own spec is the largest detector's."""
+    """A run of shared weights, from which detectors are read. Its own spec is the largest detector's."""
+
+    def make_model(self, *, pretrained: bool | str, **backbone_options: Any) -> nn.Module:
+        """Return weights of the checkpoint's shapes."""
+        return store_like(self.spec, read_state(self.checkpoint, ("model",), torch.device("cpu"))["model"])
+
+    def make_forward(self) -> None:
+        """Prepare nothing: each detector has its own call."""
+
+    def learned(self) -> dict[str, Any]:
+        """Return no fusion weights: each detector has its own."""
+        return {}
+
+    def detector(self, spec: DetectorSpec) -> Detector:
+        """Return a detector with the averaged weights and its own norm statistics; the backbone is the run's.
+
+        Raises UserError for a spec that the weights do not have.
+        """
+        found = self.average.model.detector(spec)
+        batches = islice(self.batches("train", self.epoch), RECALIBRATED)
+        recalibrate(found, batches, precision=self.recipe.precision)
+        return found  # type: ignore[no-any-return]
+
+    def measure(self, spec: DetectorSpec) -> dict[str, Any]:
+        """Return COCO's numbers of a detector on the held-out images, as read from the shared weights."""
+        return average_precision(self.source.ground_truth("val"), self.detections(self.detector(spec)))
+
+    def write(self, spec: DetectorSpec, path: Path) -> None:
+        """Write a detector with its own norm statistics as an ordinary weights file. Raises WriteError."""
+        write_whole(path, self.file_of(self.detector(spec)))
+
+
+def read_shared(folder: Path, source: Source, recipe: Recipe, *, seed: int, **places: Any) -> SharedRun:
+    """Return the finished run in a folder of `train_shared`, to read detectors from; `places` are as there.
+
+    Raises UserError where there is none, and BadCheckpoint.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        raise UserError(f"{folder} has no shared weights; allowed is a folder that train_shared wrote")
+    spec = DetectorSpec.from_dict(read_state(path, ("spec",), torch.device("cpu"))["spec"])
+    run = SharedRun(spec, source, recipe, seed=seed, folder=folder, **{"device": "cpu", "workers": 0, **places})
+    if run.epoch < recipe.epochs:
+        raise UserError(f"{folder} holds {run.epoch} of {recipe.epochs} epochs; train_shared continues them")
+    return run
+
+
+class _Training(SharedRun):
+    """A run that trains."""
 
     def __init__(
         self,
@@ -107,38 +155,9 @@ class SharedRun(Run):
         self.paths.restore({})
         super().__init__(largest, *settings, **places)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def detector(self, spec: DetectorSpec) -> Detector:
-        """Return a detector with the averaged weights and its own norm statistics; the backbone is the run's.
-
-        Raises UserError for a spec that the weights do not have.
-        """
-        found = self.average.model.detector(spec)
-        batches = islice(self.batches("train", self.epoch), RECALIBRATED)
-        recalibrate(found, batches, precision=self.recipe.precision)
-        return found  # type: ignore[no-any-return]
-
-    def measure(self, spec: DetectorSpec) -> dict[str, Any]:
-        """Return COCO's numbers of a detector on the held-out images, untrained except within the shared weights."""
-        return average_precision(self.source.ground_truth("val"), self.detections(self.detector(spec)))
-
-    def write(self, spec: DetectorSpec, path: Path) -> None:
-        """Write a detector with its own norm statistics as an ordinary weights file. Raises WriteError."""
-        write_whole(path, self.file_of(self.detector(spec)))
-
-    # --- training ----------------------------------------------------------------------------------------------------
-
     def make_model(self, *, pretrained: bool | str, **backbone_options: Any) -> nn.Module:
         """Return new shared weights."""
-        return shared_weights(self.specs, pretrained=pretrained, **backbone_options)
-
-    def make_forward(self) -> None:
-        """Prepare nothing: each detector has its own call."""
-
-    def learned(self) -> dict[str, Any]:
-        """Return no fusion weights: each detector has its own."""
-        return {}
+        return new_store(self.specs, pretrained=pretrained, **backbone_options)
 
     def add_gradients(self, batch: Batch) -> Tensor:
         """Add the mean gradient of the step's detectors and return their mean losses (3,)."""

@@ -17,7 +17,7 @@ from scaling_lab.features.build import FeatureFolder
 from scaling_lab.training.evaluation import evaluate
 from scaling_lab.training.fair_paths import FairList
 from scaling_lab.training.recalibration import recalibrate
-from scaling_lab.training.shared_run import RECALIBRATED, SharedRun, ends, train_shared
+from scaling_lab.training.shared_run import RECALIBRATED, SharedRun, ends, read_shared, train_shared
 
 DATA = Shapes(train_images=12, val_images=4)
 RECIPE = Recipe.short(epochs=2, batch_size=4)
@@ -67,10 +67,11 @@ def test_a_run_that_was_stopped_within_an_epoch_ends_as_one_that_was_not(
     run = trained(tmp_path)
     assert run.metrics["loss"] == whole.metrics["loss"]
     assert run.metrics["ap_by_class"] == whole.metrics["ap_by_class"]
-    assert run.paths.state() == whole.paths.state() == {"detector": 6}
+    paths = [torch.load(each.checkpoint, weights_only=True)["paths"] for each in (run, whole)]
+    assert paths == [{"detector": 6}, {"detector": 6}]
     expected, found = state_of(whole), state_of(run)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    again = trained(tmp_path)  # a finished run is read
+    again = read_shared(tmp_path, DATA, RECIPE, seed=3)
     assert again.measure(MIDDLE) == whole.measure(MIDDLE)
 
 
@@ -79,7 +80,7 @@ def test_a_step_goes_along_the_mean_gradient_of_largest_smallest_and_one_between
     run.set_stage(1)
     batch = next(iter(run.batches("train", 1)))
     drawn = FairList(SPECS, seed=3)
-    drawn.restore(run.paths.state())
+    drawn.restore({"detector": 3})
     expected: Counter[str] = Counter()
     losses = []
     for spec in (SPECS[1], SPECS[6], drawn.draw()):
@@ -144,6 +145,13 @@ def test_stored_features_change_nothing(tmp_path: Path) -> None:
     assert runs[0].metrics["loss"] == runs[1].metrics["loss"]
     one, other = (state_of(run) for run in runs)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_only_a_finished_run_is_read(tmp_path: Path, whole: SharedRun) -> None:
+    with pytest.raises(UserError, match="has no shared weights; allowed is a folder that train_shared wrote"):
+        read_shared(tmp_path, DATA, RECIPE, seed=3)
+    with pytest.raises(UserError, match="holds 2 of 3 epochs; train_shared continues them"):
+        read_shared(whole.folder, DATA, dataclasses.replace(RECIPE, epochs=3), seed=3)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

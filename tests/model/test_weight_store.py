@@ -13,7 +13,7 @@ from scaling_lab import DetectorSpec, Node, Topology, topologies
 from scaling_lab.architecture.fusions import FUSIONS, Fusion
 from scaling_lab.errors import UserError
 from scaling_lab.model.roles import node_roles, weight_slices
-from scaling_lab.model.shared_weights import SharedWeights, shared_weights
+from scaling_lab.model.weight_store import WeightStore, new_store
 
 BASE = DetectorSpec(
     backbone="resnet10t", topology=topologies.bifpn(3, 6), width=16, repeats=2, head_repeats=2, image_size=64, num_classes=3,
@@ -47,9 +47,9 @@ SPECS = [
 
 
 @pytest.fixture(scope="module")
-def shared() -> SharedWeights:
+def shared() -> WeightStore:
     torch.manual_seed(0)
-    found = shared_weights(SPECS)
+    found = new_store(SPECS)
     with torch.no_grad():  # no two roles alike
         for weight in found.weights.values():
             weight.add_(0.1 * torch.randn_like(weight))
@@ -66,7 +66,7 @@ def assert_equal(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.describe()} heads {spec.head_repeats}")
-def test_a_detector_on_slices_is_the_ordinary_one_to_the_bit(shared: SharedWeights, spec: DetectorSpec) -> None:
+def test_a_detector_on_slices_is_the_ordinary_one_to_the_bit(shared: WeightStore, spec: DetectorSpec) -> None:
     ordinary = shared.detector(spec)
     assert {name for name in ordinary.state_dict() if not name.startswith("backbone.")} >= shared.tensors(spec).keys()
     shared.train()
@@ -77,7 +77,7 @@ def test_a_detector_on_slices_is_the_ordinary_one_to_the_bit(shared: SharedWeigh
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_those_of_the_ordinary_detector_and_zero_outside_its_slices(
-    shared: SharedWeights, name: str
+    shared: WeightStore, name: str
 ) -> None:
     spec = spec_of(name, width=12, repeats=1, head_repeats=1)
     features = [level.detach() for level in shared.backbone(images())]
@@ -100,7 +100,7 @@ def test_gradients_are_those_of_the_ordinary_detector_and_zero_outside_its_slice
     assert len(used) < len(shared.weights)
 
 
-def test_roles_are_shared_where_the_same_is_done_whatever_the_number_of_the_node(shared: SharedWeights) -> None:
+def test_roles_are_shared_where_the_same_is_done_whatever_the_number_of_the_node(shared: WeightStore) -> None:
     roles = node_roles(BASE.topology)
     assert roles[:4] == ("P3", "P4", "P5", "P6")
     assert roles[4:] == ("P5 down 1", "P4 down 1", "P3 down 1", "P4 up 1", "P5 up 1", "P6 up 1")
@@ -119,7 +119,7 @@ def test_roles_are_shared_where_the_same_is_done_whatever_the_number_of_the_node
     assert fpn[head].data_ptr() == bifpn[head].data_ptr()
 
 
-def test_every_role_is_of_some_detector_and_has_the_largest_shape(shared: SharedWeights) -> None:
+def test_every_role_is_of_some_detector_and_has_the_largest_shape(shared: WeightStore) -> None:
     largest: dict[str, tuple[int, ...]] = {}
     for spec in SPECS:
         for slices in weight_slices(shared.detector(spec)).values():
@@ -154,7 +154,7 @@ def test_a_new_fusion_shares_by_edge_without_a_line(monkeypatch: pytest.MonkeyPa
         for cell in cells
         for width in (16, 8)
     ]
-    store = shared_weights(specs)
+    store = new_store(specs)
     for spec in specs:
         assert_equal(store.run(spec, (images(32),)), store.detector(spec)(images(32)))
     name = "feature_network.cells.0.nodes.0.fusion.joined.weight"
@@ -165,16 +165,16 @@ def test_a_new_fusion_shares_by_edge_without_a_line(monkeypatch: pytest.MonkeyPa
     assert weight_slices(store.detector(specs[2]))[pairs].roles == ("cell 1/P4 both 1/joined/from P3, P4, P5/pairs",)
 
 
-def test_what_does_not_fit_says_why(shared: SharedWeights) -> None:
+def test_what_does_not_fit_says_why(shared: WeightStore) -> None:
     with pytest.raises(
         UserError, match="num_classes=4, another detector 3; detectors that share weights may differ in"
     ):
         shared.run(spec_of("fpn", num_classes=4), (images(),))
     with pytest.raises(UserError, match="P3 to P7 and another detector P3 to P6; allowed are the same levels"):
-        shared_weights([BASE, spec_of("nas_fpn")])
+        new_store([BASE, spec_of("nas_fpn")])
     with pytest.raises(UserError, match=r"needs \(24, .*\) of .*allowed is at most \(16, "):
         shared.detector(spec_of("fpn", width=24))
     with pytest.raises(UserError, match="have no 'cell 3/"):
         shared.detector(spec_of("fpn", repeats=3))
     with pytest.raises(UserError, match="at least one"):
-        shared_weights([])
+        new_store([])

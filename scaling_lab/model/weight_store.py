@@ -23,23 +23,25 @@ from scaling_lab.model.roles import Slices, weight_slices
 
 # What may differ between detectors that share weights.
 FREE = ("topology", "width", "repeats", "head_repeats", "image_size")
+# Begins the names of a store's weights in its state dict.
+_PREFIX = "weights."
 # Modules kept for detectors that run again, such as the largest and the smallest.
 _KEPT = 64
 
 Outputs = tuple[list[Tensor], list[Tensor]]
 
 
-class SharedWeights(nn.Module):
+class WeightStore(nn.Module):
     """The largest form of each role's weight, and the backbone that all detectors have.
 
-    `spec` is one with all that the detectors have in common; its width, repeats and head repeats are the largest.
+    `spec` is one of the detectors; the others differ from it in FREE alone.
     """
 
     def __init__(
-        self, base: DetectorSpec, backbone: tuple[nn.Module, list[int]], weights: Mapping[str, Tensor]
+        self, spec: DetectorSpec, backbone: tuple[nn.Module, list[int]], weights: Mapping[str, Tensor]
     ) -> None:
         super().__init__()
-        self.spec = base
+        self.spec = spec
         self.class_names: tuple[str, ...] | None = None
         self.backbone, self.channels = backbone
         self.weights = nn.ParameterDict({role: nn.Parameter(weight) for role, weight in weights.items()})
@@ -131,9 +133,9 @@ class _Inputs(nn.Module):
         return self.detector.of(inputs, are_features=are_features)
 
 
-def shared_weights(
+def new_store(
     specs: Sequence[DetectorSpec], *, pretrained: bool | str | Path = False, **backbone_options: Any
-) -> SharedWeights:
+) -> WeightStore:
     """Return new weights that the detectors of all specs share, from torch's random generator.
 
     They also hold each spec's topology at the largest width, repeats and head repeats of all. `pretrained` and
@@ -154,7 +156,16 @@ def shared_weights(
         for name, each in weight_slices(made).items():
             for role, part in each.split(made.get_parameter(name).detach()).items():
                 weights.setdefault(role, part.clone())
-    return SharedWeights(largest[0], backbone, weights)
+    return WeightStore(largest[0], backbone, weights)
+
+
+def store_like(spec: DetectorSpec, state: Mapping[str, Tensor]) -> WeightStore:
+    """Return a store with the roles and shapes of a state dict, for one of its detectors; its values are not loaded."""
+    levels = spec.topology.min_level, spec.topology.max_level
+    weights = {
+        name.removeprefix(_PREFIX): torch.empty_like(each) for name, each in state.items() if name.startswith(_PREFIX)
+    }
+    return WeightStore(spec, make_backbone(spec.backbone, *levels, **spec.backbone_options), weights)
 
 
 def check_shareable(base: DetectorSpec, spec: DetectorSpec) -> None:
