@@ -5,8 +5,8 @@
 
 Trains weights for a space of feature networks with a frozen backbone and stored features, then reads random points from them, and
 trains the same points alone by the same recipe, with other seeds. Prints seconds, the two APs of each point, Kendall's tau-b with
-a bootstrap interval, and the tau of parameters and multiply-adds as rivals. Each training continues from its folder. Alone
-trainings of a folder are used again by --again with another --out.
+a bootstrap interval, and the tau of parameters and multiply-adds as rivals. The same command continues. `--again` takes detectors
+trained alone from the folder of another call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scaling_lab import DetectorSpec, Recipe, count, topologies
+from scaling_lab import DetectorSpec, Recipe, count
 from scaling_lab.data import parse_source
 from scaling_lab.features.build import FeatureFolder
 from scaling_lab.stats.ranks import partial_tau, tau
@@ -33,23 +33,9 @@ from scaling_lab.study.space.fair_draws import FairDraws
 from scaling_lab.training.shared_run import train_shared
 from scaling_lab.training.train import train
 from search_spaces.feature_networks import PHOTOGRAPHS
+from search_spaces.network_sizes import space
 
-NETWORKS = ("none", "fpn", "simplified_panet", "panet", "bifpn", "fully_connected")
 RESAMPLES = 2000
-
-
-def space(trial: Any, base: DetectorSpec = PHOTOGRAPHS) -> DetectorSpec:
-    """Return a detector by network, fusion, width, repeats and head repeats."""
-    network = trial.suggest_categorical("network", NETWORKS)
-    fusion = "sum" if network == "none" else trial.suggest_categorical("fusion", ["sum", "fast"])
-    levels = base.topology.levels
-    return dataclasses.replace(
-        base,
-        topology=getattr(topologies, network)(levels[0], levels[-1], fusion=fusion),
-        width=trial.suggest_int("width", 24, 64, step=8),
-        repeats=trial.suggest_int("repeats", 1, 2),
-        head_repeats=trial.suggest_int("head_repeats", 1, 3),
-    )
 
 
 @contextlib.contextmanager
