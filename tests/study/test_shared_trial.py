@@ -24,7 +24,7 @@ from scaling_lab import (
 )
 from scaling_lab.errors import UserError
 from scaling_lab.report.page_of_run import run_page
-from scaling_lab.study.plan.planner import plan
+from scaling_lab.study.plan.planner import make_plan
 from scaling_lab.study.run import shared_trial
 from scaling_lab.study.study import protocol_digest
 from scaling_lab.training.failures import Diverged
@@ -43,7 +43,7 @@ def space(trial: Any) -> DetectorSpec:
 
 STUDY = Study(
     question="Which is best?", space=space, data=Shapes(train_images=8, val_images=4), sampler="grid", seeds=(5,),
-    recipe=Recipe.finetune(epochs=2, batch_size=4, views=1, pretrained=False), shared=SharedWeights(between=1),
+    recipe=Recipe.finetune(epochs=2, batch_size=4, views=1, eval_every=1, pretrained=False), shared=SharedWeights(between=1),
 )  # fmt: skip
 
 
@@ -59,18 +59,16 @@ def run(folder: Path, study: Study = STUDY, **options: Any) -> str:
 
 def test_trials_read_the_shared_weights_and_a_stopped_run_continues(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    lines: list[str] = []
 
     class Stream(io.StringIO):
         def write(self, text: str) -> int:
-            lines.append(text)
             if "epoch 1 of 2" in text:
                 raise KeyboardInterrupt
             return len(text)
 
     with pytest.raises(KeyboardInterrupt):
         run_study(STUDY, out=folder, executor="local", stream=Stream())
-    assert Runs(folder).table()["state"].tolist() == []
+    assert Runs(folder).table()["state"].tolist() == ["planned"] * 4
     said = run(folder)
     assert "shared weights: epoch 1 of 2, loss" in said  # repeated, as its report was not recorded
     assert "shared weights: epoch 2 of 2, loss" in said
@@ -133,7 +131,7 @@ def test_what_does_not_go_with_shared_weights_is_refused(changes: dict[str, Any]
 
 def test_a_plan_a_tracker_and_a_storage_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be planned yet"):
-        plan(STUDY, out=tmp_path)
+        make_plan(STUDY, out=tmp_path)
     with pytest.raises(UserError, match="storage is 'file:/x'; allowed is none"):
         run(tmp_path, storage="file:/x")
     with pytest.raises(UserError, match="between is -1"):
