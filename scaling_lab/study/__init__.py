@@ -3,6 +3,7 @@
 from scaling_lab.study.extrapolation import Extrapolation
 from scaling_lab.study.finalists import Finalists
 from scaling_lab.study.halving import Halving
+from scaling_lab.study.shared_weights import SharedWeights
 from scaling_lab.study.study import Study
 
-__all__ = ["Extrapolation", "Finalists", "Halving", "Study"]
+__all__ = ["Extrapolation", "Finalists", "Halving", "SharedWeights", "Study"]
