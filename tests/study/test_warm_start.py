@@ -15,7 +15,9 @@ import torch
 from scaling_lab import DetectorSpec, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.report.analysis.frontier import compute_frontier
+from scaling_lab.report.page.blocks import Figure
 from scaling_lab.report.sections.provenance import provenance
+from scaling_lab.report.sections.search import search
 from scaling_lab.runs.reader import RunFolder, Runs
 from scaling_lab.stats.fronts import front_of
 from scaling_lab.stats.hypervolume import dominated_volume
@@ -126,9 +128,9 @@ def share(folder: Path) -> float:
 def test_a_misleading_start_is_turned_round_and_costs_nothing_at_the_end(sources: Path, tmp_path: Path) -> None:
     shares = {}
     for name in ("helpful", "reversed"):
-        run(tmp_path / name, trials=24, warm=(sources / name,))
+        run(tmp_path / name, trials=20, warm=(sources / name,))
         shares[name] = share(tmp_path / name)
-    run(tmp_path / "cold", trials=24)
+    run(tmp_path / "cold", trials=20)
     assert shares["reversed"] >= share(tmp_path / "cold") - 0.01
     assert shares["helpful"] >= share(tmp_path / "cold") - 0.01
     for name, sign in (("helpful", 1), ("reversed", -1)):
@@ -194,7 +196,10 @@ def test_the_source_is_a_condition_of_the_report_and_none_of_its_results(sources
         f"{sources / 'helpful'} (30 trials, digest {digests[0]}) and {sources / 'reversed'} (30 trials, digest {digests[1]}); "
         "as a prior, not as results"
     )
-    assert len(runs.table()) == len(compute_frontier(runs).trials) == 4
+    frontier = compute_frontier(runs)
+    (figure,) = (block for block in search(runs, frontier).blocks if isinstance(block, Figure))
+    assert f"The search was warm-started from {sources / 'helpful'} (30 trials, digest" in figure.caption
+    assert len(runs.table()) == len(frontier.trials) == 4
 
 
 def test_a_source_counts_as_far_as_the_space_has_its_points(sources: Path, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def _made(
 class Trends:
     """One trend for each source: the posterior mean of a process fitted to its trials.
 
+    That of an architecture which the source trained has this architecture's own effect, as far as its trials show it.
     A trend is in units of the standard deviation of its source's values. It is 0 where the source tells nothing.
     """
 
@@ -103,4 +104,6 @@ class Trends:
             logs=logs,
             start=self._beliefs[place],
         )
-        return (belief.of_fresh()[0] - belief.process.centre) / belief.process.scale
+        known, means = belief.believed(), belief.of_fresh()[0].tolist()
+        means = [known.get(each.digest, mean) for (_, each), mean in zip(points, means, strict=True)]
+        return (torch.tensor(means, dtype=torch.float64) - belief.process.centre) / belief.process.scale
