@@ -114,24 +114,25 @@ class Elsewhere:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A search from one kind of other run, or a cold one."""
+    """A search from one kind of other run, or a cold one, and after how many trials it is scored."""
 
     kind: str
     seed: int
+    after: tuple[int, ...] = AFTER
 
     def __call__(self) -> list[dict[str, float]]:
-        """Run it and return the believed AP of each trained architecture, by digest, after AFTER trials."""
+        """Run it and return the believed AP of each trained architecture, by digest, after these trials."""
         with tempfile.TemporaryDirectory() as folder:
             earlier, out = Path(folder) / "earlier", Path(folder) / "search"
             if self.kind != COLD:
                 _run(earlier, Elsewhere(kind=self.kind), "random", EARLIER_TRIALS, EARLIER_SEED + self.seed)
             warm = [earlier] if self.kind != COLD else []
-            _run(out, Replay(noise=NOISE), "ehvi", AFTER[-1], self.seed, warm_start=warm)
+            _run(out, Replay(noise=NOISE), "ehvi", self.after[-1], self.seed, warm_start=warm)
             ledger = Ledger(RunFolder(out).ledger)
             rows, stored = ledger.trials(), ledger.meta().get("warm_start_trials", [])
             ledger.close()
         sources = made_sources(stored, space=space, measure=_measured, say=str)
-        return [believed(rows[:number], trends=Trends(sources, sign=1.0)) for number in AFTER]
+        return [believed(rows[:number], trends=Trends(sources, sign=1.0)) for number in self.after]
 
 
 def _measured(spec: DetectorSpec) -> Architecture:

@@ -28,7 +28,10 @@ PARTS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A trial as a belief sees it: its architecture's digest and counted costs, its state, and a complete one's value."""
+    """A trial as a belief sees it: its architecture's digest and counted costs, its state, and a complete one's value.
+
+    A point that may be trained has the state "new".
+    """
 
     architecture: str
     params: Params
@@ -41,14 +44,14 @@ class Belief:
     """A process fitted to the values of complete trials, which are maximised; `fresh` are further points to predict.
 
     `known` lists the digests of the trials' architectures, in the order of every (A,). `start` is an earlier belief.
-    `trends` maps points to guesses at their values, (N, K), of which the process adds multiples.
+    `trends` maps trials and points to guesses at their values, (N, K), of which the process adds multiples.
     """
 
     def __init__(
         self,
         seen: Sequence[Seen],
         *,
-        fresh: Sequence[tuple[Params, Costs]] = (),
+        fresh: Sequence[Seen] = (),
         logs: Collection[str] = (),
         start: Belief | None = None,
         trends: Callable[..., Tensor] | None = None,
@@ -58,7 +61,7 @@ class Belief:
         worst = min(each.value for each in complete)
         # Stopped trials were worse than others at the same epoch; their final value is unknown.
         stopped = [each for each in seen if each.state == "stopped" and each.architecture not in self.trained]
-        first = {each.architecture: (each.params, each.costs) for each in reversed(seen)}
+        first = {each.architecture: each for each in reversed(seen)}
         self.known = list(first)
         places = {digest: place for place, digest in enumerate(self.known)}
         values = [*(each.value for each in complete), *[worst] * len(stopped)]
@@ -66,7 +69,7 @@ class Belief:
         self._places_N = torch.tensor([places[each.architecture] for each in (*complete, *stopped)])
         pending = Counter(each.architecture for each in seen if each.state in ("planned", "running"))
         points = [*first.values(), *fresh]
-        points_NE, self._groups_D = encoded(points, logs=logs)
+        points_NE, self._groups_D = encoded([(each.params, each.costs) for each in points], logs=logs)
         if trends is not None:
             points_NE = torch.cat([points_NE, trends(points, logs=logs)], dim=1)
         self._points_AE, self._fresh_ME = points_NE[: len(first)], points_NE[len(first) :]

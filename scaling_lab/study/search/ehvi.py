@@ -89,8 +89,7 @@ class Ehvi(Strategy):
         """Return a candidate before the model: at random, every second time from a front that another run promises."""
         if not self.desk.sources or number % 2:
             return self._chance.choice(candidates)
-        points = [(each.params, each.architecture.costs) for each in candidates]
-        trends_MK = self._trends(points, logs=self._candidates.logs)
+        trends_MK = self._trends(list(map(_new, candidates)), logs=self._candidates.logs)
         promised_M = trends_MK[:, number // 2 % len(self.desk.sources)].numpy()
         front = first_front(np.column_stack([-promised_M, self._table(each.architecture for each in candidates)]))
         return candidates[self._chance.choice(front)]
@@ -148,7 +147,7 @@ class Ehvi(Strategy):
     def _fitted(self, usable: Sequence[Seen], fresh: Sequence[Candidate] = ()) -> Belief:
         self._belief = Belief(
             usable,
-            fresh=[(each.params, each.architecture.costs) for each in fresh],
+            fresh=list(map(_new, fresh)),
             logs=self._candidates.logs,
             start=self._belief,
             trends=self._trends,
@@ -190,6 +189,15 @@ class Ehvi(Strategy):
     def _table(self, architectures: Iterable[Architecture]) -> Values:
         costs = [self._objectives(each.costs) for each in architectures]
         return np.array(costs, dtype=float).reshape(len(costs), len(self._counted))
+
+
+def _new(candidate: Candidate) -> Seen:
+    return Seen(
+        architecture=candidate.architecture.digest,
+        params=candidate.params,
+        costs=candidate.architecture.costs,
+        state="new",
+    )
 
 
 def _change(deviation_M: Values, noise: float) -> Values:

@@ -16,11 +16,10 @@ from torch import Tensor
 from scaling_lab.architecture.spec import DetectorSpec
 from scaling_lab.errors import UserError
 from scaling_lab.stats.belief import Belief, Seen
-from scaling_lab.stats.encoding import Costs
 from scaling_lab.study.ledger.database import Architecture
 from scaling_lab.study.search.costs import Unpredictable
 from scaling_lab.study.search.sampling import replay
-from scaling_lab.study.search.strategy import Params, Source
+from scaling_lab.study.search.strategy import Source
 from scaling_lab.study.study import Space
 from scaling_lab.text import plural
 
@@ -77,6 +76,7 @@ def _made(
 class Trends:
     """One trend for each source: the posterior mean of a process fitted to its trials.
 
+    That of an architecture which the source trained has this architecture's own effect, as far as its trials show it.
     A trend is in units of the standard deviation of its source's values. It is 0 where the source tells nothing.
     """
 
@@ -84,14 +84,16 @@ class Trends:
         self._sources = [[dataclasses.replace(each, value=sign * each.value) for each in source] for source in sources]
         self._beliefs: list[Belief | None] = [None] * len(sources)
 
-    def __call__(self, points: Sequence[tuple[Params, Costs]], *, logs: Collection[str]) -> Tensor:
+    def __call__(self, points: Sequence[Seen], *, logs: Collection[str]) -> Tensor:
         """Return the trends (N, K) at points, one column for each source."""
         trends = [self._trend(place, points, logs) for place in range(len(self._sources))]
         return torch.stack(trends, dim=1) if trends else torch.zeros(len(points), 0, dtype=torch.float64)
 
-    def _trend(self, place: int, points: Sequence[tuple[Params, Costs]], logs: Collection[str]) -> Tensor:
+    def _trend(self, place: int, points: Sequence[Seen], logs: Collection[str]) -> Tensor:
         # The encoding depends on all points, so the fit is repeated, from the last one.
         belief = self._beliefs[place] = Belief(
             self._sources[place], fresh=points, logs=logs, start=self._beliefs[place]
         )
-        return (belief.of_fresh()[0] - belief.process.centre) / belief.process.scale
+        known, means = belief.believed(), belief.of_fresh()[0].tolist()
+        means = [known.get(each.architecture, mean) for each, mean in zip(points, means, strict=True)]
+        return (torch.tensor(means, dtype=torch.float64) - belief.process.centre) / belief.process.scale
