@@ -18,6 +18,7 @@ from scaling_lab.training.evaluation import evaluate
 from scaling_lab.training.fair_paths import FairList
 from scaling_lab.training.recalibration import recalibrate
 from scaling_lab.training.shared_run import RECALIBRATED, SharedRun, ends, read_shared, train_shared
+from scaling_lab.training.train import train
 
 DATA = Shapes(train_images=12, val_images=4)
 RECIPE = Recipe.short(epochs=2, batch_size=4)
@@ -92,6 +93,17 @@ def test_a_step_goes_along_the_mean_gradient_of_largest_smallest_and_one_between
     found = {name: each.grad for name, each in run.model.named_parameters() if each.grad is not None}
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in found)  # type: ignore[arg-type]
+
+
+def test_weights_of_one_detector_alone_are_those_of_an_ordinary_training(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, clip_norm=1e6)  # the norm's rounding depends on the number of tensors
+    train(BASE, DATA, recipe, seed=3, folder=tmp_path / "ordinary", report=lambda _: None)
+    state = torch.load(tmp_path / "ordinary" / "checkpoint.pt", weights_only=True)
+    run = train_shared([BASE], DATA, recipe, seed=3, folder=tmp_path / "shared", between=0)
+    for part, store in (("model", run.model), ("average", run.average.model)):
+        for name, weight in store.tensors(BASE).items():
+            assert torch.equal(weight, state[part][name]), name
+    assert run.metrics["loss"] == state["metrics"]["loss"]
 
 
 def test_each_detector_is_drawn_equally_often() -> None:
