@@ -35,14 +35,14 @@ def test_each_training_run_in_a_process_is_compiled_once_whatever_dynamos_limit(
 
     # The backend alone is another: Dynamo, whose limit this is about, does the same before inductor.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counted))
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", limit)
     found = []
-    for width in range(8, 8 + count):
-        spec = dataclasses.replace(SPEC, width=width)
-        run = Run(spec, DATA, RECIPE, seed=0, folder=tmp_path / str(width), device="cpu", workers=0)
-        run.epoch = 1
-        run.set_stage(1)
-        for batch in [*run.batches("train", 1)] * 2:
-            run.step(batch, rate=1e-3)
-        found.append(compiled)
+    with torch._dynamo.config.patch(recompile_limit=limit):  # monkeypatch would delete it at the end
+        for width in range(8, 8 + count):
+            spec = dataclasses.replace(SPEC, width=width)
+            run = Run(spec, DATA, RECIPE, seed=0, folder=tmp_path / str(width), device="cpu", workers=0)
+            run.epoch = 1
+            run.set_stage(1)
+            for batch in [*run.batches("train", 1)] * 2:
+                run.step(batch, rate=1e-3)
+            found.append(compiled)
     assert found == list(range(1, count + 1))
