@@ -131,7 +131,9 @@ class Start:
             ledger = Ledger(RunFolder(out).ledger)
             rows, stored = ledger.trials(), ledger.meta().get("warm_start_trials", [])
             ledger.close()
-        sources = made_sources(stored, space=space, measure=lambda spec: architecture(as_trained(spec).digest), say=str)
+        sources = made_sources(
+            stored, space=space, measure=lambda spec: architecture(as_trained(spec).digest), say=lambda text: None
+        )
         return [believed(rows[:number], trends=Trends(sources, value=ap_of)) for number in self.after]
 
 

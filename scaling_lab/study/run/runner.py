@@ -83,8 +83,8 @@ def run_study(
     training. Features of frozen backbones are stored in the folder `features` (<run>/features), which runs may share and
     which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb", that get each trial as a run. `storage`, such
     as "s3://bucket/runs", gets a copy of the run: checkpoints from where trials run, the ledger from here. A folder without
-    a ledger is continued from there. `warm_start` are folders of other runs, whose trials a search with sampler "ehvi" takes
-    as a guess at its own; they are copied into the ledger at the first start.
+    a ledger is continued from there. `warm_start` lists folders of other runs; a search with sampler "ehvi" takes their
+    trials as a prior. They are copied into the ledger before the first trial.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.

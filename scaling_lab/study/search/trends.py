@@ -1,7 +1,7 @@
-"""What other runs tell a search about its own points, in numbers that the search's values have to confirm.
+"""What other runs predict of a search's points: trends, which the search's own trials weigh.
 
-A point of another run is the point with the same parameters in this study's space, and its architecture is the one that
-this space makes of it. So image size, data, recipe and classes of the other run may differ.
+A point of another run is the one with the same parameters in this study's space, with this space's architecture. So image
+size, data, recipe and classes of the other run may differ.
 """
 
 from __future__ import annotations
