@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--epochs", type=int, nargs="+", default=[12, 40])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--first-only", action="store_true", help="no second run of a seed")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     more = [word for each in options.set for word in ("--set", each)]
@@ -113,7 +114,10 @@ def main() -> None:
                 own = [*more, "--set", f"epochs={epochs}", "--set", f"eval_every={epochs}"]
                 paths = (options.data, options.weights, folder / "first", folder / "features")
                 first, metrics = timed_run(*paths, seed=seed, more=own, **place)
-                second, _ = timed_run(*paths[:2], folder / "second", paths[3], seed=seed + 1000, more=own, **place)
+                again: Any = (*paths[:2], folder / "second", paths[3])
+                second = float("nan")
+                if not options.first_only:
+                    second, _ = timed_run(*again, seed=seed + 1000, more=own, **place)
             firsts, seconds, aps = [*firsts, first], [*seconds, second], [*aps, metrics["ap"]]
             print(
                 f"{epochs} epochs, seed {seed}: first {first:.0f} s, second {second:.0f} s, AP {metrics['ap']:.1f}",

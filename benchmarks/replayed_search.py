@@ -37,11 +37,11 @@ from benchmarks.replayed import DATA, Replay, architectures, costs, replayed_cou
 from scaling_lab import Recipe, Study
 from scaling_lab.metrics import counted
 from scaling_lab.runs.reader import RunFolder
+from scaling_lab.stats.belief import Belief, Seen
 from scaling_lab.stats.fronts import front_of, pareto_front
 from scaling_lab.stats.hypervolume import dominated_volume
-from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
+from scaling_lab.study.ledger.database import Ledger, TrialRow
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.search.belief import Belief
 from scaling_lab.study.search.trends import Trends
 
 GOAL = 0.95
@@ -92,7 +92,7 @@ def observed(rows: Sequence[TrialRow]) -> dict[str, float]:
 
 def believed(rows: Sequence[TrialRow], *, trends: Trends | None = None) -> dict[str, float]:
     """Return the believed AP of each architecture with trials, by digest; `trends` are those of a warm start."""
-    return Belief(rows, value=ap_of, architecture=architecture, trends=trends).believed()
+    return Belief([seen(row) for row in rows], trends=trends).believed()
 
 
 FRONTS = {"observed": observed, "believed": believed}
@@ -103,10 +103,15 @@ def ap_of(row: TrialRow) -> float:
     return float(row.metrics["ap"])
 
 
-def architecture(digest: str) -> Architecture:
-    """Return an architecture of the table as a ledger has it."""
-    spec = architectures()[digest]
-    return Architecture(digest=digest, spec=spec, known=counted(spec, costs()[digest]), parts={})
+def seen(row: TrialRow) -> Seen:
+    """Return a trial as a belief sees it."""
+    digest = row.architecture
+    return Seen(architecture=digest, params=row.params, costs=counted_costs(digest), state=row.state, value=ap_of(row))
+
+
+def counted_costs(digest: str) -> dict[str, float]:
+    """Return an architecture's counted costs, by name."""
+    return counted(architectures()[digest], costs()[digest])
 
 
 class Truth:
@@ -124,7 +129,11 @@ class Truth:
     def share(self, aps: Mapping[str, float]) -> float:
         """Return the true hypervolume of the front of APs by digest, as a share of the true front's."""
         marks = pareto_front([self._gmacs[digest] for digest in aps], list(aps.values()))
-        return self._hypervolume([digest for digest, on in zip(aps, marks, strict=True) if on]) / self._whole
+        return self.of([digest for digest, on in zip(aps, marks, strict=True) if on])
+
+    def of(self, digests: Sequence[str]) -> float:
+        """Return the true hypervolume of architectures, as a share of the true front's."""
+        return self._hypervolume(digests) / self._whole
 
     def _hypervolume(self, digests: Sequence[str]) -> float:
         reference = (max(self._gmacs.values()), -min(self._aps.values()))

@@ -44,10 +44,10 @@ from benchmarks.replayed import (
     space,
     true_ap,
 )
-from benchmarks.replayed_search import Truth, ap_of, architecture, believed
+from benchmarks.replayed_search import Truth, believed, counted_costs
 from scaling_lab import DetectorSpec, Recipe, Study
 from scaling_lab.runs.reader import RunFolder
-from scaling_lab.study.ledger.database import Ledger
+from scaling_lab.study.ledger.database import Architecture, Ledger
 from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Report
 from scaling_lab.study.search.trends import Trends, made_sources
@@ -131,10 +131,13 @@ class Start:
             ledger = Ledger(RunFolder(out).ledger)
             rows, stored = ledger.trials(), ledger.meta().get("warm_start_trials", [])
             ledger.close()
-        sources = made_sources(
-            stored, space=space, measure=lambda spec: architecture(as_trained(spec).digest), say=lambda text: None
-        )
-        return [believed(rows[:number], trends=Trends(sources, value=ap_of)) for number in self.after]
+        sources = made_sources(stored, space=space, measure=_measured, say=lambda text: None)
+        return [believed(rows[:number], trends=Trends(sources, sign=1.0)) for number in self.after]
+
+
+def _measured(spec: DetectorSpec) -> Architecture:
+    made = as_trained(spec)
+    return Architecture(digest=made.digest, spec=made, known=counted_costs(made.digest), parts={})
 
 
 def _run(out: Path, objective: Any, sampler: str, trials: int, seed: int, **options: Any) -> None:

@@ -15,6 +15,7 @@ SECTIONS = (
     "accuracy_and_cost",
     "architectures",
     "search",
+    "beliefs",
     "rungs",
     "proxy",
     "topologies",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scaling_lab.data.anchor_fitting import fit_anchors
     from scaling_lab.model import build, for_inference, load_checkpoint
     from scaling_lab.runs.reader import Runs
-    from scaling_lab.study import Finalists, Halving, Study
+    from scaling_lab.study import Extrapolation, Finalists, Halving, SharedWeights, Study
     from scaling_lab.study.run.runner import run_study
     from scaling_lab.training.recipe import Recipe
 
@@ -35,6 +35,7 @@ _HOME = {
     "Coco": "scaling_lab.data",
     "CompoundScaling": "scaling_lab.architecture",
     "DetectorSpec": "scaling_lab.architecture",
+    "Extrapolation": "scaling_lab.study",
     "Finalists": "scaling_lab.study",
     "Halving": "scaling_lab.study",
     "Node": "scaling_lab.architecture",
@@ -42,6 +43,7 @@ _HOME = {
     "Recipe": "scaling_lab.training.recipe",
     "Runs": "scaling_lab.runs.reader",
     "Shapes": "scaling_lab.data",
+    "SharedWeights": "scaling_lab.study",
     "Study": "scaling_lab.study",
     "Topology": "scaling_lab.architecture",
     "Voc": "scaling_lab.data",
@@ -61,6 +63,7 @@ __all__ = [
     "Coco",
     "CompoundScaling",
     "DetectorSpec",
+    "Extrapolation",
     "Finalists",
     "Halving",
     "Node",
@@ -68,6 +71,7 @@ __all__ = [
     "Recipe",
     "Runs",
     "Shapes",
+    "SharedWeights",
     "Study",
     "Topology",
     "Voc",

@@ -147,6 +147,7 @@ def counted(spec: DetectorSpec, cost: Cost) -> dict[str, float]:
 
 ACCURACIES = names("evaluated")
 COUNTED = names("counted")
+MAIN_COUNTED = tuple(name for name in COUNTED if METRICS[name].is_main)
 # The cost with which time and memory of training on a GPU grow.
 TRAINING_EFFORT = "activations_m"
 BEFORE_A_TRIAL = names("counted", "predicted")

@@ -43,7 +43,7 @@ ALLOWED = {
     "latency": {"architecture", "model", "detection", "cost", "machine", "processor", "stats"},
     "runs": {"architecture"},
     "study": {"architecture", "data", "training"},
-    "study.space": {"architecture", "data", "study", "user_files"},
+    "study.space": {"architecture", "data", "study", "training", "user_files"},
     "study.ledger": {"architecture", "data", "machine", "processor", "runs"},
     "study.search": {"architecture", "cost", "latency", "stats", "study", "study.ledger", "study.space", "user_files"},
     "study.run": {
@@ -116,7 +116,7 @@ ALLOWED = {
 }
 # Where a library may be imported at all.
 LIBRARIES = {
-    "torch": {"model", "detection", "data", "features", "cost", "latency", "training", "study"},
+    "torch": {"model", "detection", "data", "features", "cost", "latency", "training", "study", "stats"},
     "timm": {"model"},
     "ray": {"study"},
     "optuna": {"study"},

@@ -89,6 +89,16 @@ def test_a_plan_with_finalists_and_early_stopping(
                      captured, re.MULTILINE)  # fmt: skip
 
 
+@pytest.mark.slow
+def test_a_plan_with_stopping_by_curves_promises_no_time(
+    planned: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = "'recipe': Recipe.short(epochs=3, batch_size=4), 'stopping': Extrapolation(min_epochs=1)"
+    assert planned(changes=changes) == 0
+    said = r"^ {12}with early stopping at epochs 1, 2 less, as the curves will tell; \S+ \w+ if every trial ends after 1 epoch$"
+    assert re.search(said, capsys.readouterr().out, re.MULTILINE)
+
+
 def test_a_plan_after_a_part_was_run(planned: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert planned("--executor", "local", changes="'trials': 4", verb="run") == 0
     capsys.readouterr()

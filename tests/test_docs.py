@@ -94,6 +94,7 @@ SMALLER = {
     "scaling-lab run studies/networks.py": f"run studies/networks.py {LOCAL}",
     "scaling-lab plan studies/networks.py": "plan studies/networks.py --no-measure",
     "scaling-lab run studies/mine.py": f"run studies/mine.py {LOCAL}",
+    "scaling-lab run studies/shared.py": f"run studies/shared.py {LOCAL}",
     "scaling-lab plan studies/mine.py": "plan studies/mine.py --no-measure",
     "scaling-lab train d0 --data my_images --set epochs=20 --set batch_size=16": (
         "train d0 --image-size 64 --data my_images --set epochs=1 --set batch_size=8 --workers 0"
@@ -134,6 +135,10 @@ import dataclasses
 STUDY = dataclasses.replace(STUDY, forms={{"smoke": {{{}}}}})
 """
 SMOKE_FORMS = {
+    "studies/shared.py": _FORM.format(
+        '"data": MINE.form("smoke").data, "recipe": MINE.form("smoke").recipe, "trials": 2, '
+        '"space": lambda trial: network_sizes.space(trial, widths=(16, 24), repeats=(1,), head_repeats=(1,))'
+    ),
     "studies/networks.py": _FORM.format(
         '"data": Shapes(train_images=16, val_images=8), "recipe": Recipe.short(epochs=1, batch_size=8), "trials": 2'
     ),
@@ -286,8 +291,9 @@ def test_the_reference_has_every_public_name() -> None:
 
 def test_readme_is_short() -> None:
     assert README.stat().st_size <= MOST_BYTES
-    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(encoding="utf-8"))
-    assert (ROOT / picture).stat().st_size <= MOST_PICTURE
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text(encoding="utf-8"))
+    assert pictures == ["docs/images/demo.png", "docs/images/frontier.png"]
+    assert all((ROOT / picture).stat().st_size <= MOST_PICTURE for picture in pictures)
     (study,) = [block for block in blocks(README) if block.language == "python"]
     assert len(study.text.splitlines()) <= MOST_LINES
 

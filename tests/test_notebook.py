@@ -84,7 +84,7 @@ def test_it_draws_every_kind_of_figure_of_a_single_run(cells: list[Any]) -> None
     """But for those of what it has not: measured latencies, a search, a population large enough for importance."""
     drawn = {name for name in called(cells) if name.endswith("_figure")}
     all_of_them = {name for name in lab.__all__ if name.endswith("_figure")}
-    assert all_of_them - drawn == {"latency_figure", "search_figure", "importance_figure"}
+    assert all_of_them - drawn == {"latency_figure", "search_figure", "beliefs_figure", "importance_figure"}
 
 
 def test_all_names_under_one_name_are_there() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _TINY = """
-from scaling_lab import DetectorSpec, Finalists, Halving, Recipe, Shapes, Study, topologies
+from scaling_lab import DetectorSpec, Extrapolation, Finalists, Halving, Recipe, Shapes, Study, topologies
 def space(trial):
     width = trial.suggest_categorical("width", [8, 16])
     return DetectorSpec(backbone="mobilenetv3_small_050", topology=topologies.fpn(3, 7), width=width, repeats=1,

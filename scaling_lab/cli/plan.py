@@ -267,13 +267,14 @@ def _time(plan: Plan) -> list[tuple[str, str]]:
 def _stopping(time: Forecast) -> list[str]:
     if time.stopping is None:
         return []
-
-    first, *_ = time.stopping.rungs
-    epochs = f"epoch{'' if len(time.stopping.rungs) == 1 else 's'} {', '.join(map(str, time.stopping.rungs))}"
+    first, *_ = time.stopping.epochs
+    words = f"epoch{'' if len(time.stopping.epochs) == 1 else 's'} {', '.join(map(str, time.stopping.epochs))}"
+    least = f"{duration(time.stopping.least)} if every trial ends after {plural(first, 'epoch')}"
+    if time.stopping.expected is None:
+        return [f"with early stopping at {words} less, as the curves will tell; {least}"]
     return [
-        f"with early stopping at {epochs} about {duration(time.stopping.expected)}, if results come in random order and "
-        f"there is one objective (more with several); {duration(time.stopping.least)} if every trial ends after "
-        f"{plural(first, 'epoch')}"
+        f"with early stopping at {words} about {duration(time.stopping.expected)}, if results come in random order and "
+        f"there is one objective (more with several); {least}"
     ]
 
 

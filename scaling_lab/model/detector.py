@@ -25,16 +25,24 @@ CLASS_PRIOR = 0.01
 class Detector(nn.Module):
     """A detector from images to class logits and box deltas at every level, for any image size.
 
-    `class_names` are the names of its classes in order, if its weights have them, else None.
+    `class_names` are the names of its classes in order, if its weights have them, else None. A `backbone` that is given, with
+    the channels of each of its levels, is used as it is.
     """
 
-    def __init__(self, spec: DetectorSpec, *, pretrained: bool | str | Path = False, **backbone_options: Any) -> None:
+    def __init__(
+        self,
+        spec: DetectorSpec,
+        *,
+        pretrained: bool | str | Path = False,
+        backbone: tuple[nn.Module, list[int]] | None = None,
+        **backbone_options: Any,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.class_names: tuple[str, ...] | None = None
         levels = (spec.topology.min_level, spec.topology.max_level)
         options = {**spec.backbone_options, **backbone_options}
-        self.backbone, channels = make_backbone(spec.backbone, *levels, pretrained=pretrained, **options)
+        self.backbone, channels = backbone or make_backbone(spec.backbone, *levels, pretrained=pretrained, **options)
         self.feature_network = FeatureNetwork(spec, channels)
         self.class_head = Head(spec, spec.num_classes)
         self.box_head = Head(spec, 4)

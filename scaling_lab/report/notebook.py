@@ -20,6 +20,7 @@ Its docstring lists the columns that it needs, so the table may come from anywhe
     fusion_weights_figure   weights_table(runs, frontier, specs)
     scaling_figure          family_points(frontier, parameter) and law_curves(points, pooled)
     search_figure           progress({"tpe": runs, "random": other})
+    beliefs_figure          search_beliefs(runs, frontier).trials; search_beliefs gives None without a search
 
 `summarise` makes a Frontier from any table of trials, such as a subset of another Frontier's.
 """
@@ -32,7 +33,9 @@ from scaling_lab.report.analysis.frontier import Frontier, compute_frontier, sum
 from scaling_lab.report.analysis.grid_values import best_values, grid_table
 from scaling_lab.report.analysis.learned_fusion import last_weights, weights_table
 from scaling_lab.report.analysis.scaling_points import family_points, law_curves
+from scaling_lab.report.analysis.search_beliefs import search_beliefs
 from scaling_lab.report.analysis.search_progress import progress
+from scaling_lab.report.figures.beliefs_figure import beliefs_figure
 from scaling_lab.report.figures.cost_figures import cost_figure, difference_figure, latency_figure, parts_figure
 from scaling_lab.report.figures.curves_figure import curves_figure
 from scaling_lab.report.figures.grid_figures import best_figure, grid_figure
@@ -50,6 +53,7 @@ from scaling_lab.stats.power import seeds_needed, smallest_detectable
 
 __all__ = [
     "Frontier",
+    "beliefs_figure",
     "best_figure",
     "best_values",
     "choice_importance",
@@ -78,6 +82,7 @@ __all__ = [
     "population_table",
     "progress",
     "scaling_figure",
+    "search_beliefs",
     "search_figure",
     "seeds_needed",
     "smallest_detectable",

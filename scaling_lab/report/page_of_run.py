@@ -26,6 +26,7 @@ SECTIONS: dict[str, str] = {
     "accuracy_and_cost": "scaling_lab.report.sections.overview:accuracy_and_cost",
     "architectures": "scaling_lab.report.sections.architectures:architectures",
     "search": "scaling_lab.report.sections.search:search",
+    "beliefs": "scaling_lab.report.sections.beliefs:beliefs",
     "rungs": "scaling_lab.report.sections.rungs:where_stopped",
     "proxy": "scaling_lab.report.sections.proxy:within",
     "topologies": "scaling_lab.report.sections.overview:topologies",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+from scipy.special import bdtr, ndtr, stdtrit
 
 FAR = 5.0  # robust SDs; with normal seeds, at most 1.3 % of studies then have a false outlier
 
@@ -76,3 +76,10 @@ def expected_best_of(k: int) -> float:
     z = np.linspace(-10.0, 10.0, 4001)
     density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
     return float(np.trapezoid(k * z * density * ndtr(z) ** (k - 1), z))
+
+
+def expected_count(n: int, share: float, *, confidence: float = 0.95) -> tuple[int, int]:
+    """Return the central range of the number of n independent events with probability `share` each."""
+    below = bdtr(np.arange(n + 1), n, share)
+    low, high = (int(np.searchsorted(below, 0.5 + sign * confidence / 2.0)) for sign in (-1, 1))
+    return low, high

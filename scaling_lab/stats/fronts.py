@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,15 @@ def crowding_distances(front: Points) -> Points:
         if extent > 0:
             distances[order[1:-1]] += (values[order[2:]] - values[order[:-2]]) / extent
     return np.asarray(distances[places.reshape(-1)])
+
+
+def by_front(points: Points) -> Iterator[int]:
+    """Yield the indices of points, front by front, each by decreasing crowding distance."""
+    left = np.arange(len(points))
+    while len(left):
+        front = left[first_front(points[left])]
+        yield from front[np.argsort(-crowding_distances(points[front]), kind="stable")].tolist()
+        left = np.setdiff1d(left, front)
 
 
 # --- incremental fronts -----------------------------------------------------------------------------------------------

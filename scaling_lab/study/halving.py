@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from dataclasses import dataclass
 
-from scaling_lab.checks import Fields, check_whole
-from scaling_lab.errors import UserError
+from scaling_lab.checks import check_whole
+from scaling_lab.study.early_stopping import EarlyStopping
 from scaling_lab.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Halving(Fields):
+class Halving(EarlyStopping):
     """Asynchronous successive halving, for one or several objectives: at each rung the best 1/factor continue.
 
     Rungs are the epochs `min_epochs`, `min_epochs * factor`, `min_epochs * factor**2` and so on, below the recipe's
@@ -30,12 +29,15 @@ class Halving(Fields):
     early, among few results, is not recalled; so start with promising points, or in random order.
     """
 
-    min_epochs: int
     factor: int = 3
 
     def __post_init__(self) -> None:
-        check_whole("stopping.min_epochs", self.min_epochs, least=1)
+        super().__post_init__()
         check_whole("stopping.factor", self.factor, least=2)
+
+    def epochs(self, recipe: Recipe) -> tuple[int, ...]:
+        """Return the rungs."""
+        return self.rungs(recipe.epochs)
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
         """Return the epochs, before the last of `epochs`, at which trials are judged."""
@@ -62,20 +64,3 @@ class Halving(Fields):
     def _chance(self, count: int) -> float:
         """Return the probability that the last of `count` results continues, all ranks being equally likely."""
         return 1.0 if count < self.factor else count // self.factor / count
-
-    def check_recipe(self, recipe: Recipe) -> None:
-        """Raise UserError where a recipe has no epoch to judge at, or measures no AP at it."""
-        if self.min_epochs >= recipe.epochs:
-            raise UserError(
-                f"stopping.min_epochs is {self.min_epochs}; allowed are whole numbers below recipe.epochs, which is "
-                f"{recipe.epochs} (stopping=None trains every trial to the end)"
-            )
-        if self.min_epochs % recipe.eval_every:
-            raise UserError(
-                f"stopping.min_epochs is {self.min_epochs}; allowed are multiples of recipe.eval_every, which is "
-                f"{recipe.eval_every}: AP is measured at no other epoch"
-            )
-
-    def to_dict(self) -> dict[str, int]:
-        """Return plain JSON values."""
-        return dataclasses.asdict(self)

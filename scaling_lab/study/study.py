@@ -25,9 +25,11 @@ from scaling_lab.checks import (
 )
 from scaling_lab.errors import UserError
 from scaling_lab.metrics import ACCURACIES, BEFORE_A_TRIAL, COSTS, DIRECTIONS
+from scaling_lab.study.early_stopping import EarlyStopping
+from scaling_lab.study.extrapolation import Extrapolation
 from scaling_lab.study.finalists import Finalists
-from scaling_lab.study.halving import Halving
 from scaling_lab.study.samplers import SAMPLERS
+from scaling_lab.study.shared_weights import SharedWeights
 from scaling_lab.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -60,6 +62,9 @@ class Study(Fields):
     for each architecture, on the trial's share of its device. It is the median for one float32 image through the network,
     with cpus_per_trial threads. Other processes on the device bias it.
 
+    `shared` trains one set of weights for the whole space before the trials, with the recipe and the only seed. A trial then
+    reads its AP from them, which is a protocol of its own.
+
     `stopping` ends weak trials early; they are not resumed and are on no front. `finalists` retrains the best with fresh
     seeds at the end, in addition to `trials`. `baseline` is the point of the space that reports compare with.
     `trial_seconds` limits the time of a trial from each start; a trial that exceeds it fails. A trial has
@@ -81,7 +86,8 @@ class Study(Fields):
     gpus_per_trial: float = 0
     workers_per_trial: int = 1
     trial_seconds: float | None = None
-    stopping: Halving | None = None
+    shared: SharedWeights | None = None
+    stopping: EarlyStopping | None = None
     finalists: Finalists | None = None
     baseline: Mapping[str, Any] | None = None
     latency_model: str | None = None
@@ -143,6 +149,7 @@ class Study(Fields):
         self._check_counted()
         self._check_stopping()
         self._check_finalists()
+        self._check_shared()
 
     def _check_counted(self) -> None:
         """Raise UserError for objectives that the sampler cannot handle, or too many of them."""
@@ -159,13 +166,22 @@ class Study(Fields):
     def _check_stopping(self) -> None:
         if self.stopping is None:
             return
-        if not isinstance(self.stopping, Halving):
-            raise UserError(f"stopping is {self.stopping!r}; allowed are None and Halving(min_epochs=..., factor=3)")
+        if not isinstance(self.stopping, EarlyStopping):
+            raise UserError(
+                f"stopping is {self.stopping!r}; allowed are None, Halving(min_epochs=..., factor=3) and "
+                "Extrapolation(min_epochs=..., chance=0.1)"
+            )
         self.stopping.check_recipe(self.recipe)
-        if not any(name in ACCURACIES for name in self.objectives):
+        evaluated = [name for name in self.objectives if name in ACCURACIES]
+        if not evaluated:
             raise UserError(
                 f"stopping is {self.stopping!r}, but the objectives, {', '.join(self.objectives)}, are known before a trial; "
                 f"stopping needs one of {', '.join(ACCURACIES)}"
+            )
+        if isinstance(self.stopping, Extrapolation) and len(evaluated) > 1:
+            raise UserError(
+                f"stopping is {self.stopping!r} with the objectives {', '.join(self.objectives)}; allowed is one of "
+                f"{', '.join(ACCURACIES)} (Halving takes several)"
             )
 
     def _check_finalists(self) -> None:
@@ -178,6 +194,18 @@ class Study(Fields):
             raise UserError(
                 "finalists.baseline is True, but the study has no baseline; set baseline, or leave this out"
             )
+
+    def _check_shared(self) -> None:
+        if self.shared is None:
+            return
+        if not isinstance(self.shared, SharedWeights):
+            raise UserError(f"shared is {self.shared!r}; allowed are None and SharedWeights(between=2)")
+        others = {"stopping": None, "finalists": None, "workers_per_trial": 1}
+        for name, allowed in others.items():
+            if getattr(self, name) != allowed:
+                raise UserError(f"{name} is {getattr(self, name)!r}; allowed is {allowed} with shared weights")
+        if len(self.seeds) > 1:
+            raise UserError(f"seeds is {self.seeds}; allowed is one seed with shared weights, which are trained once")
 
     def _check_resources(self) -> None:
         if self.cpus_per_trial is not None:
@@ -278,6 +306,7 @@ class Study(Fields):
             "gpus_per_trial": self.gpus_per_trial,
             "workers_per_trial": self.workers_per_trial,
             "trial_seconds": self.trial_seconds,
+            **({} if self.shared is None else {"shared": self.shared.to_dict()}),
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "finalists": None if self.finalists is None else self.finalists.to_dict(),
             "baseline": None if self.baseline is None else dict(self.baseline),
@@ -294,7 +323,8 @@ def default_cpus(gpus: float, workers: int) -> float:
     return max(2, math.ceil(4 * gpus)) if gpus else workers
 
 
-def protocol_digest(data_digest: str, recipe: Recipe) -> str:
-    """Return a 12-digit hexadecimal digest of data and recipe, equal where APs are comparable."""
-    text = json.dumps({"data": data_digest, "recipe": recipe.protocol()}, sort_keys=True)
+def protocol_digest(data_digest: str, recipe: Recipe, shared: SharedWeights | None = None) -> str:
+    """Return a 12-digit hexadecimal digest of data, recipe and shared weights, equal where APs are comparable."""
+    values = {"data": data_digest, "recipe": recipe.protocol()}
+    text = json.dumps(values if shared is None else {**values, "shared": shared.to_dict()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scaling_lab import files
 from scaling_lab.architecture.spec import DetectorSpec
@@ -31,7 +31,7 @@ from scaling_lab.features.cached_batches import CachedBatches
 from scaling_lab.features.compute import frozen_features
 from scaling_lab.features.key import feature_key
 from scaling_lab.features.store import Features
-from scaling_lab.model import build
+from scaling_lab.model import Detector, build
 from scaling_lab.model.fusion_weights import fusion_weights
 from scaling_lab.signals import interruptible
 from scaling_lab.training import group, out_of_memory
@@ -63,6 +63,9 @@ _STATE = (
 SAVE_EVERY = 300.0
 # Number of held-out images whose detections are stored for the report's pictures.
 SAMPLES = 8
+
+
+AnyRun = TypeVar("AnyRun", bound="Run")
 
 
 @timed_kernels()
@@ -100,14 +103,24 @@ def train(
     non-finite loss, and OutOfMemory where the recipe does not allow to halve the parts (never allowed in a group).
     """
 
-    def start(too_large: Sequence[int] = ()) -> Run:
+    def start(too_large: Sequence[int]) -> Run:
         places: Any = {"seed": seed, "folder": folder, "device": device, "workers": workers}
         run = Run(spec, source, recipe, **places, weights=weights, too_large=too_large, features=features)
-        run.say = say
-        run.progress = progress
+        run.tell(say, progress)
         run.check_norms()
         return run
 
+    check_fits(spec, source, recipe)
+    if weights is not None and recipe.pretrained:
+        raise UserError(
+            f"recipe.pretrained is {recipe.pretrained!r}, but weights of the whole detector are given; allowed is one of the "
+            "two"
+        )
+    return to_the_end(start, report).metrics
+
+
+def check_fits(spec: DetectorSpec, source: Source, recipe: Recipe) -> None:
+    """Raise UserError where a recipe has too small a batch for the workers, or a detector another number of classes."""
     if recipe.batch_size < group.size():
         raise UserError(
             f"recipe.batch_size is {recipe.batch_size}; allowed is at least one image for each of {group.size()} workers"
@@ -116,14 +129,14 @@ def train(
         raise UserError(
             f"the spec has num_classes={spec.num_classes}; allowed is {len(source.category_ids)}, the data's number of classes"
         )
-    if weights is not None and recipe.pretrained:
-        raise UserError(
-            f"recipe.pretrained is {recipe.pretrained!r}, but weights of the whole detector are given; allowed is one of the "
-            "two"
-        )
+
+
+def to_the_end(start: Callable[[Sequence[int]], AnyRun], report: Report) -> AnyRun:
+    """Train the epochs that a run lacks and return it; `start` gives it anew for sizes of parts that ran out of memory."""
     if group.rank() > 0:
-        report = progress = say = nothing
-    run = start()
+        report = nothing
+    run = start([])
+    recipe, image_size = run.recipe, run.spec.image_size
     run.check_position()
     if run.metrics:  # the interruption may have come between a checkpoint and its report
         report(run.metrics)
@@ -133,7 +146,7 @@ def train(
         except torch.OutOfMemoryError as error:
             if not recipe.halve_batch or not run.can_halve:
                 hint = "" if recipe.halve_batch else "; recipe.halve_batch=True would continue with half as many"
-                message = out_of_memory.too_little(error, run.device, run.part_size, spec.image_size)
+                message = out_of_memory.too_little(error, run.device, run.part_size, image_size)
                 raise OutOfMemory(message + hint) from None
             too_large = [*run.too_large, run.part_size]
         else:
@@ -143,7 +156,7 @@ def train(
         del run
         out_of_memory.release()
         run = start(too_large)
-    return run.metrics
+    return run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +192,7 @@ class Run:
         options = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
         # A continued run takes its weights from the checkpoint; the original file or network may be gone.
         pretrained = False if self.checkpoint.exists() else recipe.pretrained
-        self.model = build(spec, pretrained=pretrained, **options)
+        self.model: Any = self.make_model(pretrained=pretrained, **options)
         if weights is not None:
             self.model.load_state_dict(weights)
         self.model = self.model.to(self.device)
@@ -190,16 +203,10 @@ class Run:
             recompute_backbone(self.model)
         self.feature_folder = features
         self.stored: dict[str, Features] = {}
-        if recipe.compile:
-            # Dynamo keeps eight programs of the code that all detectors share; from the ninth on it runs uncompiled.
-            torch.compiler.reset()
-        whole = torch.compile(self.model) if recipe.compile else self.model
-        without_backbone = torch.compile(self.model.from_features) if recipe.compile else self.model.from_features
-        self.forward: Forward = lambda images: whole(*images)
-        self.forward_features: Forward = without_backbone
+        self.make_forward()
         # Steps launched before a step's numbers are read: a GPU is given the next before the host waits for one.
         self.delay = 0 if self.device.type == "cpu" else 1
-        self.average = AveragedWeights(self.model, recipe.ema_decay)
+        self.average: AveragedWeights[Any] = AveragedWeights(self.model, recipe.ema_decay)
         if recipe.sync_norm and group.size() > 1:
             synchronise_norms(self.model)
         self.optimizer = make_optimizer(self.model, recipe)
@@ -219,6 +226,27 @@ class Run:
             files.remove_unfinished(folder)
         if self.checkpoint.exists():
             self.load()
+
+    def make_model(self, *, pretrained: bool | str, **backbone_options: Any) -> nn.Module:
+        """Return the model with its initial weights."""
+        return build(self.spec, pretrained=pretrained, **backbone_options)
+
+    def make_forward(self) -> None:
+        """Prepare the model's two calls, compiled where the recipe says so."""
+        is_compiled = self.recipe.compile
+        if is_compiled:
+            # Dynamo keeps eight programs of the code that all detectors share; from the ninth on it runs uncompiled.
+            torch.compiler.reset()
+        whole = torch.compile(self.model) if is_compiled else self.model
+        self.forward: Forward = lambda images: whole(*images)
+        self.forward_features: Forward = (
+            torch.compile(self.model.from_features) if is_compiled else self.model.from_features
+        )
+
+    def tell(self, say: Callable[[str], None], progress: Progress) -> None:
+        """Say lines of progress and steps to these functions, in worker 0 alone."""
+        if group.rank() == 0:
+            self.say, self.progress = say, progress
 
     def check_norms(self) -> None:
         """Raise UserError where a batch norm would see a single value a channel."""
@@ -289,8 +317,7 @@ class Run:
     def end_epoch(self, metrics: dict[str, Any]) -> None:
         """Record the metrics of a finished epoch, and write the checkpoint."""
         if group.rank() == 0:
-            if weights := fusion_weights(self.average.model):
-                metrics["fusion_weights"] = weights
+            metrics |= self.learned()
             if "ap" in metrics:
                 self.compare(metrics["ap"])
                 metrics |= self.best
@@ -299,6 +326,11 @@ class Run:
         self.save()
         if group.rank() == 0:
             self.keep_best()
+
+    def learned(self) -> dict[str, Any]:
+        """Return the metrics of the averaged weights themselves."""
+        weights = fusion_weights(self.average.model)
+        return {"fusion_weights": weights} if weights else {}
 
     def set_stage(self, epoch: int) -> None:
         """Freeze and train the parts of the detector that an epoch of the recipe does."""
@@ -384,11 +416,7 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         if self.is_rounded(self.epoch) and not batch.are_features:
             batch = self.rounded(batch)
-        forward = self.forward_features if batch.are_features else self.forward
-        backward = partial(statistics_kept, self.model.backbone) if self.recipe.recompute_backbone else nullcontext
-        losses_3 = add_gradients(
-            forward, batch, self.spec, self.recipe, parts=self.accumulate, scaler=self.scaler, backward=backward
-        )
+        losses_3 = self.add_gradients(batch)
         group.sum_gradients(self.model.parameters())
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
@@ -398,6 +426,17 @@ class Run:
             self.scaler.update()
             self.average.update()
         return reading
+
+    def add_gradients(self, batch: Batch) -> Tensor:
+        """Add a batch's gradient to the weights' and return its losses (3,)."""
+        return self.gradients_of(self.spec, self.forward_features if batch.are_features else self.forward, batch)
+
+    def gradients_of(self, spec: DetectorSpec, forward: Forward, batch: Batch) -> Tensor:
+        """Add the gradient of a detector's loss of a batch to the weights' and return its losses (3,)."""
+        backward = partial(statistics_kept, self.model.backbone) if self.recipe.recompute_backbone else nullcontext
+        return add_gradients(
+            forward, batch, spec, self.recipe, parts=self.accumulate, scaler=self.scaler, backward=backward
+        )
 
     def is_rounded(self, epoch: int) -> bool:
         """Return whether an epoch trains on a frozen backbone's features in half precision, stored or not."""
@@ -411,18 +450,21 @@ class Run:
 
     def evaluate(self) -> dict[str, Any]:
         """Return COCO's numbers of the averaged weights on the held-out images; nothing in workers other than worker 0."""
-        averaged = self.average.model
-        # Without sync_norm the workers' norms differ; worker 0's are those that it writes.
-        group.spread(buffer for buffer in averaged.buffers() if buffer.is_floating_point())
-        loader = self.batches("val", self.epoch)
-        own_D7 = predict(averaged, self.source, loader, precision=self.recipe.precision)
-        detections_D7 = np.concatenate(group.joined([own_D7]))
+        detections_D7 = self.detections(self.average.model)
         if group.rank() > 0:
             return {}
-        detections_D7 = detections_D7[np.argsort(detections_D7[:, 0], kind="stable")]  # in the order of one worker
         if self.epoch == self.recipe.epochs:
             self.write_results(detections_D7)
         return average_precision(self.source.ground_truth("val"), detections_D7)
+
+    def detections(self, detector: Detector) -> np.ndarray[Any, Any]:
+        """Return a detector's detections (D, 7) on the held-out images, which the workers share."""
+        # Without sync_norm the workers' norms differ; worker 0's are those that it writes.
+        group.spread(buffer for buffer in detector.buffers() if buffer.is_floating_point())
+        loader = self.batches("val", self.epoch)
+        own_D7 = predict(detector, self.source, loader, precision=self.recipe.precision)
+        all_D7 = np.concatenate(group.joined([own_D7]))
+        return all_D7[np.argsort(all_D7[:, 0], kind="stable")]  # in the order of one worker
 
     def compare(self, ap: float | None) -> None:
         """Remember this epoch as the best if its AP is higher than all before."""
@@ -437,10 +479,14 @@ class Run:
 
     def weights(self) -> dict[str, Any]:
         """Return what weights.pt holds: the averaged weights, with the spec and the class names."""
+        return self.file_of(self.average.model)
+
+    def file_of(self, detector: Detector) -> dict[str, Any]:
+        """Return the content of a detector's file: its weights, with the spec and the class names."""
         return {
-            "spec": self.spec.to_dict(),
+            "spec": detector.spec.to_dict(),
             "class_names": list(self.source.class_names),
-            "state": self.average.model.state_dict(),
+            "state": detector.state_dict(),
         }
 
     def batches(self, split: str, epoch: int, *, first: int = 0) -> Any:
@@ -496,11 +542,14 @@ class Run:
 
     def save(self) -> None:
         """Write the checkpoint atomically. All workers of a group call it, since worker 0 writes their random states."""
-        random, *other_random = group.joined([random_states(self.device)])
+        random = group.joined([random_states(self.device)])
         self.is_saved, self.saved = True, time.perf_counter()
-        if group.rank() > 0:
-            return
-        state = {
+        if group.rank() == 0:
+            write_whole(self.checkpoint, self.state(*random))
+
+    def state(self, random: dict[str, Tensor], *other_random: dict[str, Tensor]) -> dict[str, Any]:
+        """Return the content of a checkpoint, with all workers' random states."""
+        return {
             "spec": self.spec.to_dict(),
             "class_names": list(self.source.class_names),
             "epoch": self.epoch - (self.so_far is not None),
@@ -514,9 +563,8 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": random,
-            "other_random": other_random,
+            "other_random": list(other_random),
         }
-        write_whole(self.checkpoint, state)
 
     def load(self) -> None:
         """Continue from the checkpoint. Raises BadCheckpoint."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.replayed import ap_of_scale, architectures, costs, reach, true_ap
+from benchmarks.replayed_rivals import Table, found
 from benchmarks.replayed_search import Search, Truth, lead, observed
 from scaling_lab import count, topologies
 
@@ -47,6 +49,22 @@ def test_a_lead_has_an_interval_about_it() -> None:
     difference, low, high = lead([0.9, 0.95, 1.0], [0.5, 0.55, 0.6])
     assert difference == pytest.approx(0.4)
     assert 0.3 <= low < difference < high <= 0.5
+
+
+def test_the_law_that_the_bound_knows_is_the_law_of_the_table() -> None:
+    table = Table()
+    mean_A, covariance_AA = table.law
+    rest_A = np.array([true_ap(spec) for spec in table.specs]) - mean_A
+    explained = float(rest_A @ np.linalg.solve(covariance_AA, rest_A)) / len(rest_A)
+    assert 0.85 < explained < 1.15  # a chi-square over its 660 degrees of freedom
+
+
+def test_who_knows_the_law_finds_more_than_chance() -> None:
+    table, truth = Table(), Truth()
+    front, trained = found(table, truth, "law", noise=0.8, seed=0, trials=40)
+    few, same = found(table, truth, "law", noise=0.8, seed=0, trials=10)  # the random ones alone
+    assert few < front <= trained <= 1.0
+    assert same < trained
 
 
 @pytest.mark.slow

@@ -72,3 +72,10 @@ def test_what_is_far_below_does_not_hide_itself_by_its_own_spread() -> None:
     assert marks == [[False, False, False, True, False], [False] * 3, [False] * 2]
     assert estimates.far_below([[1.0, 1.0, 1.0, 0.0]])[1] == [[False] * 4]
     assert math.isnan(estimates.far_below([[1.0, 2.0]])[0])
+
+
+def test_the_range_of_a_count_is_that_of_a_binomial() -> None:
+    """Of 10 throws of a coin, at most 1 head has probability 0.011, at most 2 has 0.055."""
+    assert estimates.expected_count(10, 0.5) == (2, 8)
+    assert estimates.expected_count(4, 0.95) == (3, 4)  # fewer than 3 has 0.014, fewer than 4 has 0.19
+    assert estimates.expected_count(10, 0.5, confidence=0.8) == (3, 7)

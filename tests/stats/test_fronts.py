@@ -41,3 +41,12 @@ def test_the_ends_of_a_front_and_the_lonely_are_crowded_least() -> None:
     assert found[[0, 2]].tolist() == [math.inf, math.inf]
     assert found[1] == pytest.approx(3 / 4 + 2 / 4)
     assert found[3] == found[4] == pytest.approx(3.8 / 4 + 3.8 / 4)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 2), min_size=1, max_size=15))
+def test_fronts_come_one_after_the_other(values: list[tuple[float, float]]) -> None:
+    points = np.array(values)
+    order = list(fronts.by_front(points))
+    assert sorted(order) == list(range(len(values)))
+    for place, candidate in enumerate(order):
+        assert not fronts.dominates(points[order[place + 1 :]], points[candidate]).any()

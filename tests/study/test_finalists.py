@@ -6,17 +6,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from scaling_lab import Finalists, Halving
 from scaling_lab.errors import UserError
 from scaling_lab.runs.reader import Runs
-from scaling_lab.stats.fronts import dominates
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.search.selection import ranked
 from tests.faults.afterwards import look_at
 from tests.study.desk import Desk
 from tests.study.engine import Replayed, count, make_study, rows, some_cores, start_driver, wait_for
@@ -98,15 +93,6 @@ def test_of_several_objectives_the_front_is_spread_and_then_filled(tmp_path: Pat
         desk.run_all()
         assert points(desk) == chosen
         assert desk.proposals.planned == 6 + min(number, 6)
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 4).map(float)] * 2), min_size=1, max_size=15))
-def test_fronts_come_one_after_the_other(values: list[tuple[float, float]]) -> None:
-    points = np.array(values)
-    order = list(ranked(points))
-    assert sorted(order) == list(range(len(values)))
-    for place, candidate in enumerate(order):
-        assert not dominates(points[order[place + 1 :]], points[candidate]).any()
 
 
 def test_several_seeds_of_the_search_are_averaged(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from scaling_lab import Recipe
 from scaling_lab.errors import UserError
 from scaling_lab.stats.fronts import crowding_distances
 from scaling_lab.study import Halving
-from scaling_lab.study.search.rungs import Judge, Rung
+from scaling_lab.study.search.rungs import Rung, RungJudge
 from tests.study.engine import make_study
 
 # Few values, so that many are equal.
@@ -186,10 +186,9 @@ def test_rungs_lie_below_the_last_epoch() -> None:
 
 
 def test_a_judge_reads_directions_and_leaves_out_what_has_no_value() -> None:
-    study = make_study(
-        recipe=Recipe.short(epochs=9), objectives={"ap": "maximize"}, stopping=Halving(min_epochs=2, factor=2)
-    )
-    judge = Judge(study, lambda trial, metrics: [metrics.get("ap")])
+    rule = Halving(min_epochs=2, factor=2)
+    study = make_study(recipe=Recipe.short(epochs=9), objectives={"ap": "maximize"}, stopping=rule)
+    judge = RungJudge(study, rule, lambda trial, metrics: [metrics.get("ap")])
     assert judge.epochs == (2, 4, 8)
     assert not judge.note(1, 1, {"ap": 9.0})
     assert not judge.note(1, 2, {"ap": None})
@@ -220,7 +219,7 @@ def test_a_rule_that_makes_no_sense(settings: dict[str, Any], words: str) -> Non
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"stopping": 3}, "stopping is 3; allowed are None and Halving(min_epochs=..., factor=3)"),
+        ({"stopping": 3}, "stopping is 3; allowed are None, Halving(min_epochs=..., factor=3) and Extrapolation"),
         (
             {"stopping": Halving(min_epochs=3)},
             "stopping.min_epochs is 3; allowed are whole numbers below recipe.epochs, which is 3",

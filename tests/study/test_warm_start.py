@@ -19,13 +19,13 @@ from scaling_lab.report.page.blocks import Facts, Figure
 from scaling_lab.report.sections.provenance import provenance
 from scaling_lab.report.sections.search import search
 from scaling_lab.runs.reader import RunFolder, Runs
+from scaling_lab.stats.belief import Belief, Seen
 from scaling_lab.stats.fronts import front_of
+from scaling_lab.stats.gaussian_process import GaussianProcess
 from scaling_lab.stats.hypervolume import dominated_volume
-from scaling_lab.study.ledger.database import Architecture, Ledger, TrialRow
+from scaling_lab.study.ledger.database import Architecture, Ledger
 from scaling_lab.study.run.runner import run_study
-from scaling_lab.study.search.belief import Belief
 from scaling_lab.study.search.costs import Costs
-from scaling_lab.study.search.gaussian_process import GaussianProcess
 from scaling_lab.study.search.trends import Trends, made_sources
 from tests.study.engine import DATA, count, make_study, rows, spec
 
@@ -148,13 +148,17 @@ def _multiple(folder: Path) -> float:
     architectures, trials, meta = ledger.architectures(), ledger.trials(), ledger.meta()
     ledger.close()
     made = made_sources(meta["warm_start_trials"], space=space, measure=_measured, say=lambda text: None)
-    trends = Trends(made, value=_ap)
-    belief = Belief(trials, value=_ap, architecture=architectures.__getitem__, trends=trends)
-    return float(belief.process.multiples)
-
-
-def _ap(row: TrialRow) -> float:
-    return float(row.metrics["ap"])
+    seen = [
+        Seen(
+            architecture=row.architecture,
+            params=row.params,
+            costs=architectures[row.architecture].costs,
+            state=row.state,
+            value=float(row.metrics["ap"]),
+        )
+        for row in trials
+    ]
+    return float(Belief(seen, trends=Trends(made, sign=1.0)).process.multiples)
 
 
 def _measured(made: DetectorSpec) -> Architecture:

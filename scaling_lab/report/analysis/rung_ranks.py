@@ -38,9 +38,9 @@ def correlations(runs: Runs, frontier: Frontier) -> pd.DataFrame:
 
 
 def rung_epochs(runs: Runs, epochs: int) -> tuple[int, ...]:
-    """Return the epochs below `epochs` at which the study stops trials: min_epochs, times factor, and so on."""
+    """Return the rungs of successive halving below `epochs`: min_epochs, times factor, and so on."""
     stopping = runs.meta.get("stopping") or {}
-    found, epoch = [], int(stopping.get("min_epochs", epochs))
+    found, epoch = [], int(stopping["min_epochs"]) if "factor" in stopping else epochs
     while epoch < epochs:
         found.append(epoch)
         epoch *= int(stopping["factor"])

@@ -57,12 +57,17 @@ def progress(named: dict[str, Runs]) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
+def ended_trials(runs: Runs) -> pd.DataFrame:
+    """Return the search's ended trials with the run's current protocol, in order of their numbers."""
+    table = runs.table()
+    of_search = (table["role"] == "search") & table["state"].isin(ENDED) & (table["protocol"] == runs.meta["protocol"])
+    ended: pd.DataFrame = table[of_search].reset_index(drop=True)
+    return ended
+
+
 def _ended(runs: Runs, objectives: list[str]) -> pd.DataFrame:
     """Return the search's ended trials in order of ending; incomplete ones have no values."""
-    table = runs.table()
-    table = table[
-        (table["role"] == "search") & table["state"].isin(ENDED) & (table["protocol"] == runs.meta["protocol"])
-    ]
+    table = ended_trials(runs)
     values = table[objectives].where(table["state"] == "complete")
     ended: pd.DataFrame = table[["trial", "ended", "seconds"]].join(values)
     return ended.sort_values(["ended", "trial"], kind="stable").reset_index(drop=True)

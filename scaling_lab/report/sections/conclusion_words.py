@@ -34,6 +34,9 @@ FAILURES = {
     "error": "an error in the program",
 }
 
+# Of a run whose study has shared weights.
+SHARED = "APs are read from one training of the whole space. Whether it ranks detectors as training each alone is not measured."
+
 
 def states(trials: pd.DataFrame) -> str:
     """Return the number of trials by state in words."""
@@ -110,6 +113,8 @@ def limits(runs: Runs, frontier: Frontier, trials: pd.DataFrame) -> tuple[Bullet
         return tuple(_why_failed(trials))
     epochs = plural(int(frontier.trials["epochs"].iloc[0]), "epoch")
     found = [("Trained.", f"{plural(len(table), 'architecture')}, {seeds_each(table)}, {epochs}. {states(trials)}.")]
+    if runs.meta.get("shared"):
+        found = [("Shared weights.", f"{found[0][1]} {SHARED}")]
     found += _why_failed(trials)
     if len(frontier.excluded):
         left = f"{plural(len(frontier.excluded), 'complete trial')} with other data, recipe or length"

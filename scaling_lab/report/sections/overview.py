@@ -33,7 +33,8 @@ MOST_CURVES = 60
 
 def answer(runs: Runs, frontier: Frontier) -> str:
     """Answer in one sentence which architecture has the highest AP."""
-    return conclusion_words.answer(frontier, runs.table())
+    text = conclusion_words.answer(frontier, runs.table())
+    return f"{text} APs are read from shared weights." if runs.meta.get("shared") else text
 
 
 def limits(runs: Runs, frontier: Frontier) -> Section:

@@ -119,6 +119,11 @@ def provenance(runs: Runs, frontier: Frontier | None = None) -> Section:
         ("Data", str(meta.get("data_description") or "not recorded")),
         ("Digest of the data", str(meta.get("data_digest") or "not recorded")),
         ("Training protocol", f"{', '.join(protocols) or 'none'} (a digest of data and recipe)"),
+        *(
+            [("Shared weights", f"{meta['shared']['between']} random detectors in a step")]
+            if meta.get("shared")
+            else []
+        ),
         ("Seeds", seeds_by_role(meta, trials)),
         ("Trained on", trained_on(trials)),
         ("Latency measured on", _timed_on(runs)),

@@ -52,7 +52,7 @@ def how_trials_ended(trials: pd.DataFrame) -> Table:
             Column(key="planned", label="Epochs planned", digits=0),
             Column(key="best", label="Highest AP", digits=1, help="of complete trials; a stopped one has none"),
         ),
-        caption="Stopped trials fell behind others at that epoch (successive halving); they are on no front.",
+        caption="Stopped trials fell behind others at that epoch, by the rule of early stopping; they are on no front.",
     )
 
 

@@ -70,13 +70,14 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopping:
-    """Seconds of all trials with early stopping: expected under its rule, and if every trial ends at the first rung.
+    """Seconds of all trials with early stopping: expected under its rule, and if every trial ends at the first `epochs`.
 
-    The expectation holds for one objective (Halving.expected_epochs); with several it is higher.
+    The expectation holds for one objective (Halving.expected_epochs); with several it is higher. It is None where only the
+    trials can tell.
     """
 
-    rungs: tuple[int, ...]
-    expected: float
+    epochs: tuple[int, ...]
+    expected: float | None
     least: float
 
 
@@ -226,7 +227,7 @@ def _stopping(study: Study, trials: int, all_of: Callable[..., float]) -> Stoppi
     epochs = study.recipe.epochs
     expected = study.stopping.expected_epochs(trials, epochs=epochs)
     return Stopping(
-        rungs=study.stopping.rungs(epochs),
-        expected=all_of("estimate", share=expected / epochs),
+        epochs=study.stopping.epochs(study.recipe),
+        expected=None if expected is None else all_of("estimate", share=expected / epochs),
         least=all_of("estimate", share=study.stopping.min_epochs / epochs),
     )

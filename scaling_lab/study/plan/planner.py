@@ -77,7 +77,10 @@ def make_plan(
     named = None if gpu is None else named_gpu(gpu)
     points = POINTS if points is None else points
     _check_choices(address=address, cpus=cpus, gpus=gpus, points=points)
-    planning = _Planning(choose(study, out=out, form=form, data=data, sampler=sampler), say)
+    job = choose(study, out=out, form=form, data=data, sampler=sampler)
+    if job.study.shared is not None:
+        raise UserError(f"the study {job.name} has shared weights, which cannot be planned yet; allowed is shared=None")
+    planning = _Planning(job, say)
     planning.look_at_data(was_told=data is not None)
     planning.look_at_space(points, count)
     places = planning.places(address=address, cpus=cpus, gpus=gpus)

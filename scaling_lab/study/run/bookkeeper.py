@@ -22,9 +22,9 @@ from scaling_lab.study.run.progress import Progress
 from scaling_lab.study.run.run_copies import RunCopies
 from scaling_lab.study.run.time_limit import GRACE
 from scaling_lab.study.run.trial import DEVICE_FAULT, DISK_FULL, LOST_WORKER_RETRIES, Outcome
+from scaling_lab.study.search.judges import make_judge
 from scaling_lab.study.search.proposal import Proposal
 from scaling_lab.study.search.proposals import Proposals
-from scaling_lab.study.search.rungs import Judge
 
 
 class Bookkeeper:
@@ -46,7 +46,7 @@ class Bookkeeper:
         self.faults = Faults()
         self._put_off: deque[Proposal] = deque()
         self._is_overtaken = self._is_exhausted = False
-        self._judge = Judge(proposals.study, proposals.values)
+        self._judge = make_judge(proposals.study, proposals.values, lambda trial: proposals.architecture(trial).digest)
         for trial, epoch, metrics in ledger.results_at(self._judge.epochs, protocol=proposals.protocol):
             self._judge.note(trial, epoch, metrics)
 
@@ -101,7 +101,7 @@ class Bookkeeper:
         is_retold, running.epoch = epoch < running.epoch, max(epoch, running.epoch)
         if not self._proposals.is_searched(trial):  # stopping finalists early would bias their results
             return True
-        # A trial with later epochs passed this rung; one without may have been killed before it was stopped.
+        # A trial with later epochs was judged at this one; one without may have been killed before it was stopped.
         return not self._judge.note(trial, epoch, metrics) or is_retold or self._judge.goes_on(trial, epoch)
 
     def ended(self, trial: int, outcome: Outcome) -> None:

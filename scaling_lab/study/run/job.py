@@ -35,8 +35,8 @@ class Job:
 
     @property
     def protocol(self) -> str:
-        """The digest of data and recipe. APs of the same protocol are comparable."""
-        return protocol_digest(self.data_digest, self.study.recipe)
+        """The digest of data, recipe and shared weights. APs of the same protocol are comparable."""
+        return protocol_digest(self.data_digest, self.study.recipe, self.study.shared)
 
     def meta(self) -> dict[str, Any]:
         """Return what the ledger stores about the study. Raises UserError."""
@@ -196,9 +196,9 @@ def check_same_protocol(before: Mapping[str, Any], job: Job, folder: RunFolder) 
         return
     changes = [
         f"{what}.{name} was {before[what].get(name)!r} and is {now[what].get(name)!r}"
-        for what in ("data", "recipe")
-        for name in {**before[what], **now[what]}
-        if before[what].get(name) != now[what].get(name)
+        for what in ("data", "recipe", "shared")
+        for name in {**before.get(what, {}), **now.get(what, {})}
+        if before.get(what, {}).get(name) != now.get(what, {}).get(name)
     ]
     if not changes:
         changes = ["the data's files have changed"]

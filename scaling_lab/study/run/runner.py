@@ -33,6 +33,7 @@ from scaling_lab.study.run.processes import clean_up, is_mark, make_mark
 from scaling_lab.study.run.progress import Progress, by_kind
 from scaling_lab.study.run.ray_executor import Resources, check_choices, run_with_ray
 from scaling_lab.study.run.run_copies import RunCopies
+from scaling_lab.study.run.shared_trial import SharedReading, train_first
 from scaling_lab.study.run.trial import DEVICE_FAULT, Latency, MeasureLatency, Objective, Training
 from scaling_lab.study.run.warm_start import check_warm_start, meta_of, read_warm_start
 from scaling_lab.study.search.costs import Count
@@ -83,8 +84,8 @@ def run_study(
     training. Features of frozen backbones are stored in the folder `features` (<run>/features), which runs may share and
     which may hold `features_gb`. `log` names trackers, "mlflow" and "wandb", that get each trial as a run. `storage`, such
     as "s3://bucket/runs", gets a copy of the run: checkpoints from where trials run, the ledger from here. A folder without
-    a ledger is continued from there. `warm_start` lists folders of other runs; a search with sampler "ehvi" takes their
-    trials as a prior. They are copied into the ledger before the first trial.
+    a ledger is continued from there. `warm_start` are folders of other runs. A search with sampler "ehvi" takes their
+    trials as a guess at its own; they are copied into the ledger at the first start.
 
     Raises UserError for errors that a user can fix. Ctrl-C or SIGTERM raises KeyboardInterrupt after a clean stop; the same
     call continues.
@@ -97,6 +98,9 @@ def run_study(
     if objective is None:
         check_objectives(job.study)
     check_trackers(log, job.name)
+    if job.study.shared is not None and (log or storage is not None):
+        name, value = ("log", tuple(log)) if log else ("storage", storage)
+        raise UserError(f"{name} is {value!r}; allowed is none for a study with shared weights")
     folder = make_folder(job.folder)
     copies = None if storage is None else RunCopies(folder, storage)
     lock = WriterLock(folder.lock)
@@ -109,8 +113,10 @@ def run_study(
             stored = Path(features) if features is not None else folder.features
             options: Any = {"features": stored, "features_gb": features_gb, "log": log, "name": job.name}
             options["data_digest"] = job.data_digest
-            chosen = objective or training_objective(job.study, **options)
+            chosen = objective or trial_objective(job.study, folder, **options)
             if run.start(count=count, check=check, retry_failed=retry_failed, warm_start=warm_start):
+                if isinstance(chosen, SharedReading):
+                    run.train_shared(chosen)
                 places: Any = {"address": address, "cpus": cpus, "at_once": at_once}
                 run.execute(chosen, latency or trial_latency(job.study), **places)
             if measure_latency is not None:
@@ -225,6 +231,11 @@ class _Run:
         self._write_provenance()
         write_samples(self.job.study.data, self.folder)
         return True
+
+    def train_shared(self, reading: SharedReading) -> None:
+        """Train the study's shared weights in this process, or what they lack."""
+        self.say(f"shared weights: in {reading.folder}; Ctrl-C stops cleanly, and the same command continues")
+        train_first(self.job.study, reading, say=self.say)
 
     def execute(
         self,
@@ -386,6 +397,14 @@ def _set_aside(folder: Path) -> None:
     if folder.exists():
         names = (folder.with_name(f"{folder.name}.failed-{number}") for number in count_from(1))
         folder.rename(next(name for name in names if not name.exists()))
+
+
+def trial_objective(study: Study, folder: RunFolder, **options: Any) -> Objective:
+    """Return the objective of a study in a run's folder: training, or reading shared weights. `options` are as below."""
+    training = training_objective(study, **options)
+    if study.shared is None:
+        return training
+    return SharedReading(training=training, folder=str((folder.path / "shared").resolve()), seed=study.seeds[0])
 
 
 def training_objective(

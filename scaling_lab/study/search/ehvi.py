@@ -1,7 +1,7 @@
 """Sampler "ehvi": trains what most raises the expected hypervolume of the believed front.
 
 Costs are known before a trial. A Gaussian process models the one trained objective from a point's parameters and its
-architecture's costs (belief.py). Optuna's samplers, which learn of costs only after a trial, must model the costs too.
+architecture's costs (stats/belief.py). Optuna's samplers, which learn of costs only after a trial, must model the costs too.
 
 A search may start from other runs' trials: the process adds a multiple of what each promises (trends.py), as far as its own
 trials confirm it.
@@ -13,22 +13,21 @@ of the hypervolume that this change promises (the knowledge gradient, without it
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling_lab.metrics import ACCURACIES
+from scaling_lab.stats.belief import Belief, Seen, modelled
 from scaling_lab.stats.fronts import first_front
 from scaling_lab.stats.hypervolume import expected_improvement
 from scaling_lab.study.ledger.database import Architecture, TrialRow
-from scaling_lab.study.search.belief import Belief
 from scaling_lab.study.search.candidates import Candidate, Candidates, Params
-from scaling_lab.study.search.selection import ranked
 from scaling_lab.study.search.strategy import END, Desk, Strategy
 from scaling_lab.study.search.trends import Trends
 
@@ -36,8 +35,6 @@ from scaling_lab.study.search.trends import Trends
 STARTUP, LEAST_COMPLETE = 10, 3
 # The same where other runs give a prior; every second of these is random, so that a misleading prior shows.
 WARM_STARTUP = 6
-# Fitting more trials takes minutes; the best and the latest are modelled.
-MOST_MODELLED = 400
 # After this many samples without a new architecture, the space counts as exhausted.
 MOST_DRAWS = 20
 
@@ -60,7 +57,7 @@ class Ehvi(Strategy):
         self._sign = 1.0 if study.objectives[self._measured] == "maximize" else -1.0
         self._refused: set[str] = set()
         self._belief: Belief | None = None
-        self._trends = Trends(desk.sources, value=self._value)
+        self._trends = Trends(desk.sources, sign=self._sign)
         self._startup = WARM_STARTUP if desk.sources else STARTUP
 
     def refuse(self, digest: str) -> None:
@@ -92,25 +89,29 @@ class Ehvi(Strategy):
         """Return a candidate before the model: at random, every second time from a front that another run promises."""
         if not self.desk.sources or number % 2:
             return self._chance.choice(candidates)
-        points = [(each.params, each.architecture) for each in candidates]
-        trends_MK = self._trends(points, logs=self._candidates.logs)
+        trends_MK = self._trends(list(map(_new, candidates)), logs=self._candidates.logs)
         promised_M = trends_MK[:, number // 2 % len(self.desk.sources)].numpy()
         front = first_front(np.column_stack([-promised_M, self._table(each.architecture for each in candidates)]))
         return candidates[self._chance.choice(front)]
 
     # --- trials and candidates ---
 
-    def _usable(self, rows: Sequence[TrialRow]) -> list[TrialRow]:
-        """Return the running trials and at most MOST_MODELLED ended ones: half of them the best, the others the latest."""
-        complete = [row for row in rows if row.state == "complete" and row.metrics.get(self._measured) is not None]
-        ended = [*complete, *(row for row in rows if row.state == "stopped")]
-        if len(ended) > MOST_MODELLED:
-            points = np.array([[-self._value(row), *self._costs(row.architecture)] for row in complete])
-            best = [complete[place].id for place in islice(ranked(points), MOST_MODELLED // 2)]
-            others = sorted({row.id for row in ended}.difference(best))
-            kept = {*best, *others[len(best) - MOST_MODELLED :]}
-            ended = [row for row in ended if row.id in kept]
-        return [*ended, *(row for row in rows if row.state in ("planned", "running"))]
+    def _usable(self, rows: Sequence[TrialRow]) -> list[Seen]:
+        """Return the trials to model: the running ones, and of the ended ones the best and the latest."""
+        seen = [self._seen(row) for row in rows if row.state != "failed"]
+        ended = [each for each in seen if each.state == "stopped" or not math.isnan(each.value)]
+        running = [each for each in seen if each.state in ("planned", "running")]
+        return [*modelled(ended, lambda each: self._objectives(each.costs)), *running]
+
+    def _seen(self, row: TrialRow) -> Seen:
+        value = row.metrics.get(self._measured) if row.state == "complete" else None
+        return Seen(
+            architecture=row.architecture,
+            params=row.params,
+            costs=self._architecture(row.architecture).costs,
+            state=row.state,
+            value=math.nan if value is None else self._sign * float(value),
+        )
 
     def _drawn(self, rows: Sequence[TrialRow], *, near: Sequence[Params]) -> tuple[list[Candidate], list[Candidate]]:
         """Return candidates of new architectures, and those of trained ones with an unused seed."""
@@ -125,42 +126,35 @@ class Ehvi(Strategy):
                 break
         return fresh, [each for each in allowed if 0 < had[each.architecture.digest] < len(self._study.seeds)]
 
-    def _near(self, usable: Sequence[TrialRow]) -> list[Params]:
+    def _near(self, usable: Sequence[Seen]) -> list[Params]:
         """Return the points on the last belief's front, near which candidates are drawn."""
-        params = {row.architecture: row.params for row in usable if row.state == "complete"}
-        if self._belief is None or not params:
-            return list(params.values())
-        values = self._belief.believed()
-        digests = [digest for digest in params if digest in values]
-        points = [[-values[digest], *self._costs(digest)] for digest in digests]
-        return [params[digests[place]] for place in first_front(np.array(points))] if points else list(params.values())
+        trained = {each.architecture: each for each in usable if each.state == "complete"}
+        if self._belief is not None:
+            values = self._belief.believed()
+            known = [each for digest, each in trained.items() if digest in values]
+            points = [[-values[each.architecture], *self._objectives(each.costs)] for each in known]
+            if points:
+                return [known[place].params for place in first_front(np.array(points))]
+        return [each.params for each in trained.values()]
 
-    def _value(self, row: TrialRow) -> float:
-        return self._sign * float(row.metrics[self._measured])
-
-    def _costs(self, digest: str) -> list[float]:
-        return self._costs_of(self._architecture(digest))
-
-    def _costs_of(self, architecture: Architecture) -> list[float]:
+    def _objectives(self, costs: Mapping[str, float]) -> list[float]:
         """Return the known objectives, signed so that smaller is better."""
         signs = {"minimize": 1.0, "maximize": -1.0}
-        return [signs[self._study.objectives[name]] * architecture.costs[name] for name in self._counted]
+        return [signs[self._study.objectives[name]] * costs[name] for name in self._counted]
 
     # --- expected growth ---
 
-    def _fitted(self, usable: Sequence[TrialRow], fresh: Sequence[Candidate] = ()) -> Belief:
+    def _fitted(self, usable: Sequence[Seen], fresh: Sequence[Candidate] = ()) -> Belief:
         self._belief = Belief(
             usable,
-            value=self._value,
-            architecture=self._architecture,
-            fresh=[(each.params, each.architecture) for each in fresh],
+            fresh=list(map(_new, fresh)),
             logs=self._candidates.logs,
             start=self._belief,
             trends=self._trends,
         )
         return self._belief
 
-    def _best(self, fresh: Sequence[Candidate], again: Sequence[Candidate], usable: Sequence[TrialRow]) -> Candidate:
+    def _best(self, fresh: Sequence[Candidate], again: Sequence[Candidate], usable: Sequence[Seen]) -> Candidate:
         """Return the candidate that promises most."""
         belief = self._fitted(usable, fresh)
         noise = belief.process.noise
@@ -193,8 +187,17 @@ class Ehvi(Strategy):
         return best or again[0]
 
     def _table(self, architectures: Iterable[Architecture]) -> Values:
-        costs = [self._costs_of(each) for each in architectures]
+        costs = [self._objectives(each.costs) for each in architectures]
         return np.array(costs, dtype=float).reshape(len(costs), len(self._counted))
+
+
+def _new(candidate: Candidate) -> Seen:
+    return Seen(
+        architecture=candidate.architecture.digest,
+        params=candidate.params,
+        costs=candidate.architecture.costs,
+        state="new",
+    )
 
 
 def _change(deviation_M: Values, noise: float) -> Values:

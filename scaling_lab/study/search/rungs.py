@@ -5,40 +5,29 @@ Its state is that of the ledger's epochs, read at the start and then updated one
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from scaling_lab.stats.fronts import Fronts, OrderedFronts, Point, crowding_distances
+from scaling_lab.study.halving import Halving
+from scaling_lab.study.search.judge import Judge, Values
 from scaling_lab.study.study import Study
 
 
-class Judge:
-    """Judges the trials of a study; without Study.stopping all continue. `values` maps metrics to objectives."""
+class RungJudge(Judge):
+    """Judges the trials of a study at the rungs of successive halving."""
 
-    def __init__(self, study: Study, values: Callable[[int, Mapping[str, Any]], list[Any]]) -> None:
-        self._values = values
-        # Smaller is better from here on.
-        self._signs = [-1.0 if direction == "maximize" else 1.0 for direction in study.objectives.values()]
-        rungs = study.stopping.rungs(study.recipe.epochs) if study.stopping else ()
-        self._rungs = {epoch: Rung(study.stopping.factor) for epoch in rungs if study.stopping}
+    def __init__(self, study: Study, rule: Halving, values: Values) -> None:
+        super().__init__(study, values)
+        self._rungs = {epoch: Rung(rule.factor) for epoch in rule.epochs(study.recipe)}
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """The epochs at which trials are judged."""
+        """The rungs."""
         return tuple(self._rungs)
 
-    def note(self, trial: int, epoch: int, metrics: Mapping[str, Any]) -> bool:
-        """Record a result and return whether it belongs to a rung.
-
-        One without a value of an objective does not; its trial will fail at the end.
-        """
-        if epoch not in self._rungs:
-            return False
-        values = self._values(trial, metrics)
-        if any(value is None or not math.isfinite(value) for value in values):
-            return False
-        self._rungs[epoch].note(trial, [sign * value for sign, value in zip(self._signs, values, strict=True)])
+    def record(self, trial: int, epoch: int, point: list[float]) -> bool:
+        """Record a result at a rung."""
+        self._rungs[epoch].note(trial, point)
         return True
 
     def goes_on(self, trial: int, epoch: int) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from scaling_lab.metrics import ACCURACIES
-from scaling_lab.stats.fronts import Points, crowding_distances, first_front
+from scaling_lab.stats.fronts import by_front
 from scaling_lab.study.ledger.database import TrialRow
 from scaling_lab.study.study import Study
 
@@ -51,14 +51,5 @@ def choose_finalists(
         (measured,) = (place for place, name in enumerate(study.objectives) if name in ACCURACIES)
         points[:, measured] = [believed[digest] for digest in groups]
     points *= signs
-    digests = [list(groups)[place] for place in itertools.islice(ranked(points), study.finalists.count)]
+    digests = [list(groups)[place] for place in itertools.islice(by_front(points), study.finalists.count)]
     return [Finalist(architecture=digest, params=params[digest], role="finalist") for digest in digests]
-
-
-def ranked(points: Points) -> Iterator[int]:
-    """Yield the indices of points, front by front, each by decreasing crowding distance."""
-    left = np.arange(len(points))
-    while len(left):
-        front = left[first_front(points[left])]
-        yield from front[np.argsort(-crowding_distances(points[front]), kind="stable")].tolist()
-        left = np.setdiff1d(left, front)

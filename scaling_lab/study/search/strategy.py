@@ -14,6 +14,7 @@ from typing import Any
 from optuna.samplers import BaseSampler, RandomSampler
 
 from scaling_lab.architecture.spec import DetectorSpec
+from scaling_lab.stats.belief import Seen
 from scaling_lab.study.ledger.database import Architecture, TrialRow
 from scaling_lab.study.samplers import SAMPLERS
 from scaling_lab.study.study import Study
@@ -21,14 +22,8 @@ from scaling_lab.study.study import Study
 Params = Mapping[str, Any]
 # Results of `choose`: Optuna samples the point, or the search has ended.
 ASK, END = "ask", "end"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """The complete trials of another run whose points this space has, and this space's architectures of these points."""
-
-    rows: Sequence[TrialRow]
-    architectures: Mapping[str, Architecture]
+# The complete trials of another run whose points this space has, with this space's architectures of these points.
+Source = Sequence[Seen]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scaling_lab.metrics import COUNTED, METRICS
-from scaling_lab.study.ledger.database import Architecture
-from scaling_lab.study.search.strategy import Params
+from scaling_lab.metrics import MAIN_COUNTED
 
-_COSTS = tuple(name for name in COUNTED if METRICS[name].is_main)
+Params = Mapping[str, Any]
+Costs = Mapping[str, float]
 
 
-def encoded(points: Sequence[tuple[Params, Architecture]], *, logs: Collection[str] = ()) -> tuple[Tensor, Tensor]:
+def encoded(points: Sequence[tuple[Params, Costs]], *, logs: Collection[str] = ()) -> tuple[Tensor, Tensor]:
     """Return points (N, D) in the unit cube, and the group (D,) of each dimension: one for each parameter and each cost.
 
     Numbers, also those of a categorical parameter, are scaled by their range; those in `logs` by the range of their
@@ -25,7 +24,7 @@ def encoded(points: Sequence[tuple[Params, Architecture]], *, logs: Collection[s
     """
     names = sorted({name for params, _ in points for name in params})
     columns = [_encoded([params.get(name) for params, _ in points], log=name in logs) for name in names]
-    columns += [_scaled([architecture.costs[name] for _, architecture in points], log=True) for name in _COSTS]
+    columns += [_scaled([costs[name] for _, costs in points], log=True) for name in MAIN_COUNTED]
     columns = [group for group in columns if group] or [[[0.0] * len(points)]]
     groups_D = torch.tensor([index for index, group in enumerate(columns) for _ in group])
     points_DN = torch.tensor([column for group in columns for column in group], dtype=torch.float64)
