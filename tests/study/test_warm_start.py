@@ -15,7 +15,7 @@ import torch
 from scaling_lab import DetectorSpec, Recipe, Shapes, topologies
 from scaling_lab.errors import UserError
 from scaling_lab.report.analysis.frontier import compute_frontier
-from scaling_lab.report.page.blocks import Figure
+from scaling_lab.report.page.blocks import Facts, Figure
 from scaling_lab.report.sections.provenance import provenance
 from scaling_lab.report.sections.search import search
 from scaling_lab.runs.reader import RunFolder, Runs
@@ -78,7 +78,7 @@ def space(trial: Any, *, least: int = 16) -> DetectorSpec:
 
 def worth(made: DetectorSpec) -> float:
     networks = {0: -6.0, 5: 3.0}  # by the number of nodes: none, FPN, and any other
-    return 30 * (made.width / 248) ** 0.4 + networks.get(len(made.topology.nodes), 0.0)
+    return 30 * float((made.width / 248) ** 0.4) + networks.get(len(made.topology.nodes), 0.0)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,12 @@ def run(folder: Path, *, sign: int = 1, warm: tuple[Path, ...] = (), **changes: 
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random searches of other images: one in this order of architectures, and one in the reverse."""
     folder = tmp_path_factory.mktemp("sources")
-    other = {"sampler": "random", "trials": 30, "seeds": (9,), "data": Shapes(train_images=24, val_images=8)}
+    other: dict[str, Any] = {
+        "sampler": "random",
+        "trials": 30,
+        "seeds": (9,),
+        "data": Shapes(train_images=24, val_images=8),
+    }
     for name, sign in (("helpful", 1), ("reversed", -1)):
         run(folder / name, sign=sign, **other)
     return folder
@@ -194,7 +199,9 @@ def test_a_continued_run_keeps_what_it_read_whatever_became_of_the_source(source
 def test_the_source_is_a_condition_of_the_report_and_none_of_its_results(sources: Path, tmp_path: Path) -> None:
     run(tmp_path / "warm", trials=4, warm=(sources / "helpful", sources / "reversed"))
     runs = Runs(tmp_path / "warm")
-    facts = dict(provenance(runs).blocks[0].items)
+    block = provenance(runs).blocks[0]
+    assert isinstance(block, Facts)
+    facts = dict(block.items)
     digests = [each["digest"] for each in runs.meta["warm_start"]]
     assert facts["Warm start"] == (
         f"{sources / 'helpful'} (30 trials, digest {digests[0]}) and {sources / 'reversed'} (30 trials, digest {digests[1]}); "
