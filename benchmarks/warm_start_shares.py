@@ -1,18 +1,19 @@
 """What does a search gain from another run's trials, and what does a misleading run cost? Sampler ehvi on the replayed table.
 
-    python benchmarks/warm_start_shares.py                 5 starts, 12 seeds: about 20 minutes on 1 quiet core
+    python benchmarks/warm_start_shares.py                 6 starts, 12 seeds: about 25 minutes on 1 quiet core
 
 benchmarks/replayed.py defines the architectures and their simulated APs with known truth, which are no claim about any
 detector. The other run is a random search of 60 trials. The search has 99 trials and seed noise of 0.8 AP; its noise is the
 same whatever it starts from. The other run's AP, each with N(0, 0.7) for each architecture and N(0, 0.8) for each trial:
 
     helpful                 the search's AP
+    searched                the same, and the other run is a search by ehvi of 99 trials
     reversed                2 x the mean AP - the AP: the best are the worst
     reversed at equal cost  the AP that multiply-adds alone give - the rest, which is reversed
     unrelated               the AP of another architecture, by a random permutation
 
 A search's result is the front of believed APs, scored as in benchmarks/replayed_search.py by true hypervolume. Printed after
-10, 25, 50 and 99 trials: the mean share of the true front, the lowest, and the mean's lead over the cold start with the same
+10, 15, 25, 50 and 99 trials: the mean share of the true front, the lowest, and the mean's lead over the cold start with the same
 seeds, with a 95 % bootstrap interval over seeds.
 """
 
@@ -52,8 +53,8 @@ from scaling_lab.study.run.runner import run_study
 from scaling_lab.study.run.trial import Report
 from scaling_lab.study.search.trends import Trends, made_sources
 
-AFTER = (10, 25, 50, 99)
-EARLIER_TRIALS, EARLIER_SEED = 60, 5000
+AFTER = (10, 15, 25, 50, 99)
+EARLIER_SEED = 5000
 OWN = 0.7  # SD of an architecture's effect in the other run
 COLD = "cold"
 
@@ -73,11 +74,21 @@ def unrelated_ap(spec: DetectorSpec) -> float:
     return true_ap(_permuted()[spec.digest])
 
 
-KINDS: dict[str, Callable[[DetectorSpec], float]] = {
-    "helpful": true_ap,
-    "reversed": reversed_ap,
-    "reversed at equal cost": reversed_at_equal_cost,
-    "unrelated": unrelated_ap,
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """A kind of other run."""
+
+    ap: Callable[[DetectorSpec], float]
+    sampler: str = "random"
+    trials: int = 60
+
+
+KINDS = {
+    "helpful": Other(ap=true_ap),
+    "searched": Other(ap=true_ap, sampler="ehvi", trials=99),
+    "reversed": Other(ap=reversed_ap),
+    "reversed at equal cost": Other(ap=reversed_at_equal_cost),
+    "unrelated": Other(ap=unrelated_ap),
 }
 
 
@@ -107,7 +118,7 @@ class Elsewhere:
     def __call__(self, spec: DetectorSpec, seed: int, folder: Path, report: Report) -> Mapping[str, Any]:
         """Look up a trial's AP."""
         own, noise = normal(f"{spec.digest} elsewhere {seed}", OWN), normal(f"{spec.digest} {seed}", NOISE)
-        metrics = {"epoch": 1, "ap": KINDS[self.kind](spec) + own + noise}
+        metrics = {"epoch": 1, "ap": KINDS[self.kind].ap(spec) + own + noise}
         report(metrics)
         return metrics
 
@@ -125,7 +136,8 @@ class Start:
         with tempfile.TemporaryDirectory() as folder:
             earlier, out = Path(folder) / "earlier", Path(folder) / "search"
             if self.kind != COLD:
-                _run(earlier, Elsewhere(kind=self.kind), "random", EARLIER_TRIALS, EARLIER_SEED + self.seed)
+                other = KINDS[self.kind]
+                _run(earlier, Elsewhere(kind=self.kind), other.sampler, other.trials, EARLIER_SEED + self.seed)
             warm = [earlier] if self.kind != COLD else []
             _run(out, Replay(noise=NOISE), "ehvi", self.after[-1], self.seed, warm_start=warm)
             ledger = Ledger(RunFolder(out).ledger)

@@ -12,7 +12,7 @@ from benchmarks.warm_start_shares import KINDS, Start, paired_lead
 def test_each_kind_of_run_is_related_to_the_truth_as_it_says() -> None:
     specs = list(architectures().values())
     truth, cost = np.array([*map(true_ap, specs)]), np.array([*map(ap_of_cost, specs)])
-    aps = {kind: np.array([*map(ap, specs)]) for kind, ap in KINDS.items()}
+    aps = {kind: np.array([*map(other.ap, specs)]) for kind, other in KINDS.items()}
     assert aps["helpful"].tolist() == truth.tolist()
     assert aps["reversed"] == pytest.approx(2 * truth.mean() - truth)
     rest = aps["reversed at equal cost"] - cost
